@@ -1,0 +1,1 @@
+"""Files that ship with hashlens; found through `indexer.config.data_path`."""

@@ -1,0 +1,1 @@
+"""Everything that judges; never touches FAISS or DuckDB itself."""

@@ -1,0 +1,118 @@
+"""Frozen settings of a build, with a JSON round trip and named presets."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Self
+
+from indexer.errors import ConfigError
+
+VECTOR_METHODS = ("word2vec", "glove", "pretrained+word2vec")
+
+
+def data_path(*parts: str) -> Path:
+    """Path of a file that ships with hashlens, in `data/` of the project."""
+    return Path(str(files("hashlens_data").joinpath(*parts)))
+
+
+class JsonConfig:
+    """Mixin: a frozen dataclass to and from a JSON object; unknown names are refused."""
+
+    __slots__ = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """All settings as JSON values."""
+        return dataclasses.asdict(self)  # type: ignore[call-overload, no-any-return]
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """Settings from a JSON object.
+
+        Raises:
+            ConfigError: a name is unknown.
+        """
+        known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise ConfigError(
+                f"{cls.__name__}: found unknown setting {unknown[0]!r}, "
+                f"expected one of {', '.join(known)}"
+            )
+        nested = {}
+        for name, value in values.items():
+            factory: Any = known[name].default_factory
+            if isinstance(factory, type) and issubclass(factory, JsonConfig):
+                nested[name] = factory.from_json(value)
+        return cls(**{**values, **nested})
+
+
+@dataclass(frozen=True, slots=True)
+class VectorConfig(JsonConfig):
+    """How vectors of words and hashtags are learned.
+
+    `window` 0 means the whole post. `hashtags_as_text` makes `#sunset` and `sunset` one word, as
+    in the course report. `anchor` (0 to 1) is how firmly pretrained words keep their place.
+    """
+
+    method: str = "pretrained+word2vec"
+    dimensions: int = 50
+    window: int = 0
+    epochs: int = 10
+    min_count: int = 2
+    skip_gram: bool = True
+    negative: int = 10
+    hashtags_as_text: bool = False
+    pretrained: str | None = None
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if self.method not in VECTOR_METHODS:
+            raise ConfigError(
+                f"vectors: found method {self.method!r}, "
+                f"expected one of {', '.join(VECTOR_METHODS)}"
+            )
+        for name in ("dimensions", "epochs", "min_count"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"vectors: found {name} {getattr(self, name)}, expected 1 or more"
+                )
+
+
+VECTOR_PRESETS: dict[str, VectorConfig] = {
+    "default": VectorConfig(),
+    "report-word2vec": VectorConfig(
+        "word2vec", 300, 5, 30, 5, skip_gram=False, negative=5, hashtags_as_text=True
+    ),
+    "report-glove": VectorConfig("glove", 300, 5, 30, 5, hashtags_as_text=True),
+    "report-pretrained": VectorConfig(
+        "pretrained+word2vec", 50, 5, 30, 5, skip_gram=False, negative=5, hashtags_as_text=True
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TopicConfig(JsonConfig):
+    """How topics are learned and when a post is given one.
+
+    A post without a given topic or defining hashtags takes the text head's topic where that
+    has at least `min_probability`; otherwise it has none and counts in the space of all only.
+    """
+
+    min_probability: float = 0.5
+    image_epochs: int = 100
+    weight_decay: float = 1e-3
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class BuildConfig(JsonConfig):
+    """Everything that decides what a build learns."""
+
+    encoder: str = "auto"
+    hashtag_rule: str = "instagram"
+    vectors: VectorConfig = field(default_factory=VectorConfig)
+    topics: TopicConfig = field(default_factory=TopicConfig)
+    seed: int = 1

@@ -1,0 +1,205 @@
+"""The frozen types that cross borders between modules.
+
+Letters in shapes: n posts, d width, t topics, q queries, m neighbours, c candidates, h channels.
+Arrays are C-contiguous and read-only; dtype and shape are checked once, on construction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.errors import InputError, ShapeError
+
+Ids = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+
+def _checked(
+    owner: object, name: str, dtype: type[np.generic], shape: tuple[int | None, ...]
+) -> NDArray[Any]:
+    """Freeze array field `name` of a frozen dataclass, and return it."""
+    found = np.ascontiguousarray(getattr(owner, name))
+    fits = found.ndim == len(shape) and all(
+        want is None or want == got for want, got in zip(shape, found.shape, strict=True)
+    )
+    if found.dtype != dtype or not fits:
+        wanted = ", ".join("any" if want is None else str(want) for want in shape)
+        raise ShapeError(
+            f"{type(owner).__name__}.{name}: found {found.dtype} {found.shape}, "
+            f"expected {np.dtype(dtype)} ({wanted})"
+        )
+    if found is getattr(owner, name) and found.flags.writeable:
+        found = found.view()
+    found.flags.writeable = False
+    object.__setattr__(owner, name, found)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One post as read.
+
+    `caption` has its hashtags taken out; `hashtags` are keys (`hashtags.key`), unique, in order,
+    and `forms` are the same hashtags as they were written.
+    """
+
+    post_id: str
+    image: Path | None = None
+    caption: str = ""
+    hashtags: tuple[str, ...] = ()
+    forms: tuple[str, ...] = ()
+    author: str | None = None
+    taken_at: datetime | None = None
+    topic: str | None = None
+    content_hash: str = ""
+
+    def __post_init__(self) -> None:
+        if not (self.image or self.caption or self.hashtags):
+            raise InputError(f"post {self.post_id!r} has neither picture, caption nor hashtags")
+        if len(self.forms) != len(self.hashtags):
+            raise ShapeError(
+                f"post {self.post_id!r}: found {len(self.forms)} written forms, "
+                f"expected one for each of {len(self.hashtags)} hashtags"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a person gives: any of a picture, a caption and seed hashtags (keys)."""
+
+    image: Path | None = None
+    caption: str = ""
+    seeds: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not (self.image or self.caption.strip() or self.seeds):
+            raise InputError(
+                "nothing to go by: give a picture (--image), a caption (--caption) "
+                "or a seed hashtag (--seed)"
+            )
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the inputs given, of `image`, `caption`, `seeds`."""
+        given = {"image": self.image, "caption": self.caption.strip(), "seeds": self.seeds}
+        return tuple(name for name, value in given.items() if value)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A post, or a part of one, that could not be used, and why."""
+
+    source: str
+    line: int | None
+    reason: str
+    post_kept: bool = False
+
+    def __str__(self) -> str:
+        place = self.source if self.line is None else f"{self.source}:{self.line}"
+        return f"{place}: {self.reason}" + (" (post kept without it)" if self.post_kept else "")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embeddings:
+    """Unit vectors keyed by id: `ids` int64 (n,), `vectors` float32 (n, d), finite unit rows."""
+
+    ids: Ids
+    vectors: Floats
+
+    def __post_init__(self) -> None:
+        ids = _checked(self, "ids", np.int64, (None,))
+        vectors = _checked(self, "vectors", np.float32, (len(ids), None))
+        if not np.isfinite(vectors).all():
+            raise ShapeError("Embeddings.vectors: found NaN or infinite values, expected finite")
+        norms = np.linalg.norm(vectors, axis=1)
+        if len(norms) and np.abs(norms - 1).max() > 1e-3:
+            worst = norms[np.abs(norms - 1).argmax()]
+            raise ShapeError(f"Embeddings.vectors: found a row of length {worst:.4f}, expected 1")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TopicProbs:
+    """Topic probabilities: `probs` float32 (q, t); every row sums to 1."""
+
+    topics: tuple[str, ...]
+    probs: Floats
+
+    def __post_init__(self) -> None:
+        probs = _checked(self, "probs", np.float32, (None, len(self.topics)))
+        if probs.size and not np.allclose(probs.sum(axis=1), 1, atol=1e-3):
+            raise ShapeError("TopicProbs.probs: found rows that do not sum to 1")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Neighbors:
+    """Nearest neighbours: `ids` int64 (q, m), `scores` float32 (q, m) descending cosine.
+
+    `counts` int64 (q,) says how many places of a row are real; read a row through `row`.
+    """
+
+    ids: Ids
+    scores: Floats
+    counts: Ids
+
+    def __post_init__(self) -> None:
+        ids = _checked(self, "ids", np.int64, (None, None))
+        _checked(self, "scores", np.float32, ids.shape)
+        _checked(self, "counts", np.int64, (len(ids),))
+
+    def row(self, query: int) -> tuple[Ids, Floats]:
+        """Ids int64 (counts[query],) and scores of one query's real neighbours."""
+        count = int(self.counts[query])
+        return self.ids[query, :count], self.scores[query, :count]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """One query's candidates: `tag_ids` int64 (c,), `scores` float32 (c, h), NaN where silent.
+
+    `supports` names, per channel, the posts behind a candidate: {channel: {tag_id: post_ids}}.
+    """
+
+    tag_ids: Ids
+    channels: tuple[str, ...]
+    scores: Floats
+    supports: dict[str, dict[int, tuple[str, ...]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        ids = _checked(self, "tag_ids", np.int64, (None,))
+        _checked(self, "scores", np.float32, (len(ids), len(self.channels)))
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What one channel said for a hashtag: its share of the score, and posts that support it."""
+
+    channel: str
+    share: float
+    posts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredTag:
+    """A recommended hashtag: key, display form (no #), score in [0, 1], tier, evidence."""
+
+    tag: str
+    display: str
+    probability: float
+    tier: str
+    evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """The answer to one query: ranked hashtags, topics by falling probability, inputs used."""
+
+    tags: tuple[ScoredTag, ...]
+    topics: tuple[tuple[str, float], ...]
+    inputs: tuple[str, ...]
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""Everything that answers; never reads scrapes, never builds."""
