@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from indexer.errors import ConfigError
+
+T = TypeVar("T")
 
 VECTOR_METHODS = ("word2vec", "glove", "pretrained+word2vec")
 
@@ -116,3 +120,16 @@ class BuildConfig(JsonConfig):
     vectors: VectorConfig = field(default_factory=VectorConfig)
     topics: TopicConfig = field(default_factory=TopicConfig)
     seed: int = 1
+
+
+def named(choices: Mapping[str, T], name: str, option: str) -> T:
+    """The choice of that name.
+
+    Raises:
+        ConfigError: there is none; the message names the option and the nearest choices.
+    """
+    if name in choices:
+        return choices[name]
+    near = get_close_matches(name, choices, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise ConfigError(f"{option}: found {name!r}, expected one of {', '.join(choices)}{hint}")

@@ -1,0 +1,325 @@
+"""The command line: each command parses, calls one plain function and prints what it returned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from indexer.errors import HashlensError
+from retriever.forms import FORMAT, answer_json
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+    from rich.table import Table
+
+    from indexer.schema import Rejection
+
+SOME_REJECTED = 3
+INTERRUPTED = 130
+SHOWN_REJECTIONS = 10
+
+
+class _Commands(TyperGroup):
+    """Turns our errors into one line and their exit status; anything else is a bug and shows."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # noqa: ANN401 (whatever the command returns)
+        try:
+            return super().invoke(ctx)
+        except HashlensError as error:
+            typer.echo(f"hashlens: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            typer.echo("hashlens: interrupted; nothing half-made was left", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    help="""Hashtags for a photo, a caption or some seed hashtags, learned from your own posts.
+
+    Start with these three:
+
+    - `hashlens sample demo-posts` writes a small folder of posts to try things on
+    - `hashlens build demo-posts --index demo-index` learns from them
+    - `hashlens recommend --caption "walking the dog at sunset" --index demo-index` asks
+    """,
+)
+
+IndexOption = Annotated[
+    Path, typer.Option("--index", help="Folder of the index.", show_default="./index")
+]
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option(help="Weights file of the encoder, where it is not in its usual place."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
+DEFAULT_INDEX = Path("index")
+
+
+@app.command()
+def build(
+    posts: Annotated[list[Path], typer.Argument(help="Files or folders of posts.")],
+    index: IndexOption = DEFAULT_INDEX,
+    encoder: Annotated[
+        str, typer.Option(help="Picture encoder: auto, or a name from `hashlens encoders`.")
+    ] = "auto",
+    weights: WeightsOption = None,
+    topics: Annotated[
+        Path | None, typer.Option(help="Your own topics (TOML); the ten that ship otherwise.")
+    ] = None,
+    vectors: Annotated[
+        str,
+        typer.Option(
+            help="How hashtag vectors are learned: default, report-word2vec, "
+            "report-glove or report-pretrained."
+        ),
+    ] = "default",
+    pretrained: Annotated[
+        Path | None,
+        typer.Option(help="Pretrained word vectors, a GloVe or word2vec file, to start from."),
+    ] = None,
+    rule: Annotated[
+        str, typer.Option(help="Which hashtags a caption holds: instagram, or x (stricter).")
+    ] = "instagram",
+    workers: Annotated[int, typer.Option(min=1, help="Threads to use.")] = 2,
+    as_json: JsonOption = False,
+) -> None:
+    """Learn from posts: read them, encode their pictures, and publish a new index.
+
+    POSTS are JSONL, CSV or Parquet files with any of the fields id, image, caption, hashtags,
+    author, taken_at and topic, or folders that hold such files. An index that is already there
+    keeps answering until the new one is whole.
+    """
+    from dataclasses import asdict, replace
+
+    from indexer.build import build as build_index
+    from indexer.build import described
+    from indexer.config import VECTOR_PRESETS, BuildConfig, named
+
+    preset = named(VECTOR_PRESETS, vectors, "--vectors")
+    if pretrained:
+        preset = replace(preset, pretrained=str(pretrained))
+    config = BuildConfig(encoder=encoder, hashtag_rule=rule, vectors=preset)
+    with _progress() as progress:
+        report = build_index(
+            posts,
+            index,
+            config=config,
+            topics_file=topics,
+            weights=weights,
+            progress=progress,
+            workers=workers,
+        )
+    if as_json:
+        _print_json({"format": FORMAT, "index": str(index)} | asdict(report))
+    else:
+        typer.echo(f"{index}: {described(report)}")
+    _finish(report.rejections)
+
+
+@app.command()
+def recommend(
+    image: Annotated[Path | None, typer.Option(help="A picture.")] = None,
+    caption: Annotated[str, typer.Option(help="A caption; hashtags in it count as seeds.")] = "",
+    seed: Annotated[
+        list[str] | None, typer.Option(help="A hashtag to go on from; may be repeated.")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many hashtags.")] = 5,
+    index: IndexOption = DEFAULT_INDEX,
+    weights: WeightsOption = None,
+    explain: Annotated[
+        bool, typer.Option(help="Show what spoke for each hashtag, and which posts.")
+    ] = False,
+    as_json: JsonOption = False,
+    plain: Annotated[bool, typer.Option(help="Only the hashtags, on one line.")] = False,
+) -> None:
+    """Recommend hashtags for a picture, a caption, seed hashtags, or any mix of these."""
+    from indexer.queries import make_query
+    from retriever.recommend import Recommender
+    from retriever.tables import answer_table, evidence_table
+
+    query = make_query(image, caption, seed or [])
+    recommender = Recommender.open(index, weights)
+    answer = recommender.recommend(query, k, explain=explain or as_json)
+    for note in answer.notes:
+        typer.echo(f"hashlens: {note}", err=True)
+    if as_json:
+        _print_json({"format": FORMAT, "id": None} | answer_json(answer, evidence=True))
+    elif plain:
+        typer.echo(" ".join(f"#{tag.display}" for tag in answer.tags))
+    else:
+        _print(answer_table(answer))
+        if explain:
+            _print(evidence_table(answer))
+
+
+@app.command()
+def batch(
+    posts: Annotated[
+        Path, typer.Argument(help="Rows to answer (JSONL, CSV, Parquet), or a folder of pictures.")
+    ],
+    out: Annotated[Path, typer.Option(help="JSONL file to write, one answer a line, in order.")],
+    index: IndexOption = DEFAULT_INDEX,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many hashtags a row.")] = 5,
+    weights: WeightsOption = None,
+) -> None:
+    """Answer many queries: rows with any of id, image, caption and seeds.
+
+    Hashtags that a row already has, in its caption or beside it, are not looked at. A row that
+    cannot be answered gets `error` instead of `tags`, and the others go on.
+    """
+    from indexer.posts import count_rows
+    from indexer.queries import read_queries, whole_file
+    from retriever.recommend import Recommender
+
+    recommender = Recommender.open(index, weights)
+    failed = answered = 0
+    with _progress() as progress, whole_file(out) as lines:
+        progress.stage("Answering", count_rows([posts]))
+        for row_id, answer in recommender.stream(read_queries(posts), k):
+            failed += isinstance(answer, HashlensError)
+            answered += not isinstance(answer, HashlensError)
+            said = (
+                {"error": str(answer)}
+                if isinstance(answer, HashlensError)
+                else answer_json(answer, evidence=False)
+            )
+            lines.write(json.dumps({"id": row_id} | said, ensure_ascii=False) + "\n")
+            progress.advance()
+    typer.echo(f"{out}: {answered:,} answered, {failed:,} failed", err=True)
+    if failed:
+        raise typer.Exit(SOME_REJECTED)
+
+
+@app.command()
+def inspect(index: IndexOption = DEFAULT_INDEX, as_json: JsonOption = False) -> None:
+    """Show what an index holds: posts, topics, hashtags, encoder and settings."""
+    from retriever.summary import summarize
+    from retriever.tables import plain, table
+
+    summary = summarize(index)
+    if as_json:
+        _print_json({"format": FORMAT} | summary)
+        return
+    tops = summary.pop("topics")
+    _print(table(f"{index}", ("", ""), [(name, plain(v)) for name, v in summary.items()]))
+    rows = [(t["topic"], f"{t['posts']:,}", " ".join(f"#{h}" for h in t["hashtags"])) for t in tops]
+    _print(table("topics", ("topic", "posts", "most used hashtags"), rows))
+
+
+@app.command()
+def encoders(as_json: JsonOption = False) -> None:
+    """List the picture encoders, and whether their weights are on this machine."""
+    from dataclasses import asdict
+
+    from indexer.encoders import encoder_infos
+    from retriever.tables import table
+
+    infos = encoder_infos()
+    if as_json:
+        _print_json({"format": FORMAT, "encoders": [asdict(info) for info in infos]})
+        return
+    rows = [
+        (info.name, str(info.width), "yes" if info.at_hand else "no", str(info.where))
+        for info in infos
+    ]
+    _print(table("encoders", ("name", "width", "weights here", "where"), rows))
+
+
+@app.command()
+def sample(
+    folder: Annotated[Path, typer.Argument(help="Folder to write; made if it is missing.")],
+) -> None:
+    """Write a small folder of sample posts with pictures, to try hashlens on."""
+    from indexer.sample import gather_sample
+
+    typer.echo(f"sample posts written to {gather_sample(folder)}")
+
+
+def _print(table: Table) -> None:
+    from rich.console import Console
+
+    Console().print(table)
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False))
+
+
+def _finish(rejections: tuple[Rejection, ...]) -> None:
+    """Report what was rejected, and exit with 3 where anything was."""
+    from retriever.tables import safe
+
+    if not rejections:
+        return
+    for rejection in rejections[:SHOWN_REJECTIONS]:
+        typer.echo(f"rejected: {safe(str(rejection))}", err=True)
+    more = len(rejections) - SHOWN_REJECTIONS
+    if more > 0:
+        typer.echo(f"rejected: {more:,} more; --json lists all", err=True)
+    raise typer.Exit(SOME_REJECTED)
+
+
+class _Bar:
+    """Progress drawn on stderr: stage, bar, count and time left."""
+
+    def __init__(self, bar: RichProgress) -> None:
+        self._bar = bar
+        self._task: TaskID | None = None
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        if self._task is not None:
+            self._bar.update(
+                self._task,
+                total=self._bar.tasks[self._task].completed or 1,
+                completed=self._bar.tasks[self._task].completed or 1,
+            )
+        self._task = self._bar.add_task(name, total=total)
+
+    def advance(self, steps: int = 1) -> None:
+        if self._task is not None:
+            self._bar.advance(self._task, steps)
+
+
+@contextmanager
+def _progress() -> Iterator[_Bar]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        yield _Bar(bar)
+
+
+def main() -> None:
+    """Entry point of the console command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

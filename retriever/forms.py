@@ -1,0 +1,29 @@
+"""The JSON forms that hashlens prints and serves; documented in the README, versioned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from indexer.schema import Recommendation, ScoredTag
+
+FORMAT = 1
+
+
+def answer_json(answer: Recommendation, *, evidence: bool) -> dict[str, Any]:
+    """The documented form of one answer; `evidence` adds what spoke for each hashtag."""
+    tags = [
+        {"tag": tag.tag, "display": f"#{tag.display}", "probability": round(tag.probability, 6)}
+        | (_evidence_json(tag) if evidence else {})
+        for tag in answer.tags
+    ]
+    topics = [{"topic": name, "probability": round(prob, 6)} for name, prob in answer.topics]
+    more = {"inputs": list(answer.inputs), "notes": list(answer.notes)} if evidence else {}
+    return {"tags": tags, "topics": topics} | more
+
+
+def _evidence_json(tag: ScoredTag) -> dict[str, Any]:
+    parts = [
+        {"channel": part.channel, "share": round(part.share, 4), "posts": list(part.posts)}
+        for part in tag.evidence
+    ]
+    return {"tier": tag.tier, "evidence": parts}

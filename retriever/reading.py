@@ -1,0 +1,161 @@
+"""The reading side of one generation: its rows and vectors, opened when first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.generation import Generation, open_current
+from indexer.schema import Ids
+from indexer.segment import Segmenter, vocabulary_counts
+from indexer.store import Store
+from indexer.textvectors import idf_weights
+from indexer.topics import TopicModel
+from indexer.vectors import VectorIndex
+from indexer.wordspace import WordSpace
+from retriever.selection import tier_floors
+
+ALL_TOPICS = "all"
+
+
+class IndexReader:
+    """One generation, opened read-only; a later generation does not disturb it."""
+
+    def __init__(self, generation: Generation) -> None:
+        self.generation = generation
+        self.manifest = generation.manifest
+        self._spaces: dict[str, WordSpace | None] = {}
+        self._hashtags: dict[str, VectorIndex | None] = {}
+
+    @classmethod
+    def open(cls, index: Path) -> IndexReader:
+        """The live generation of the index in folder `index`.
+
+        Raises:
+            IndexMissingError, IndexMismatchError, IndexCorruptError: it cannot be answered from.
+        """
+        return cls(open_current(index))
+
+    @cached_property
+    def store(self) -> Store:
+        """Rows and counts."""
+        return Store.open(self.generation.folder / "posts.duckdb")
+
+    @cached_property
+    def topics(self) -> TopicModel:
+        """Topic heads on pictures and on text."""
+        return TopicModel.open(self.generation.folder / "topics")
+
+    @cached_property
+    def images(self) -> VectorIndex | None:
+        """Picture vectors by post key; None where no post had a picture."""
+        return self._vectors("images/0001.faiss")
+
+    @cached_property
+    def captions(self) -> VectorIndex | None:
+        """Caption vectors by post key; None where no tagged post had a caption."""
+        return self._vectors("captions/0001.faiss")
+
+    def space(self, topic: str) -> WordSpace | None:
+        """Vectors of words and hashtags in one topic, or in `ALL_TOPICS`; None if not learned."""
+        if topic not in self._spaces:
+            folder = self.generation.folder / "words" / topic
+            self._spaces[topic] = WordSpace.open(folder) if folder.is_dir() else None
+        return self._spaces[topic]
+
+    def hashtags(self, topic: str) -> VectorIndex | None:
+        """Hashtag vectors by tag id, in one topic's space; None if not learned."""
+        if topic not in self._hashtags:
+            self._hashtags[topic] = self._vectors(f"words/{topic}/hashtags.faiss")
+        return self._hashtags[topic]
+
+    def _vectors(self, name: str) -> VectorIndex | None:
+        path = self.generation.folder / name
+        return VectorIndex.open(path) if path.exists() else None
+
+    @cached_property
+    def tag_posts(self) -> Ids:
+        """Number of posts by tag id, int64 (tags,); 0 for a hashtag that is not offered.
+
+        A hashtag that only one author uses is that author's brand: it is not offered to others,
+        unless the whole index is one author's.
+        """
+        fewest = 2 if self.manifest.counts["authors"] != 1 else 1
+        offered = self.store.arrays(
+            "select tag_id, posts from hashtag_counts where authors >= ?", [fewest]
+        )
+        posts = np.zeros(self.store.next_id("hashtag"), dtype=np.int64)
+        posts[offered["tag_id"]] = offered["posts"]
+        return posts
+
+    @cached_property
+    def offered(self) -> NDArray[np.bool_]:
+        """Whether each hashtag may be recommended, by tag id."""
+        return self.tag_posts > 0
+
+    @cached_property
+    def tier_floors(self) -> dict[str, float]:
+        """Fewest posts of each tier among the offered hashtags."""
+        return tier_floors(self.tag_posts[self.offered])
+
+    def names(self, tag_ids: Sequence[int]) -> dict[int, tuple[str, str]]:
+        """Key and display form of hashtags."""
+        rows = self.store.rows(
+            "select tag_id, key, display from hashtag_counts where list_contains(?, tag_id)",
+            [list(map(int, tag_ids))],
+        )
+        return {tag: (key, display) for tag, key, display in rows}
+
+    def tag_ids(self, keys: Sequence[str]) -> dict[str, int]:
+        """Ids of those hashtags that the index knows."""
+        return (
+            dict(
+                self.store.rows(
+                    "select key, tag_id from hashtags where list_contains(?, key)", [list(keys)]
+                )
+            )
+            if keys
+            else {}
+        )
+
+    def token(self, hashtag: str) -> str:
+        """A hashtag as the vector spaces write it."""
+        return hashtag if self.manifest.config["vectors"]["hashtags_as_text"] else f"#{hashtag}"
+
+    def idf(self, tokens: Collection[str]) -> dict[str, float]:
+        """Inverse document frequency of those words and `#hashtags` that posts hold."""
+        rows = self.store.rows(
+            """select word, posts from word_counts where list_contains(?, word) union all
+            select '#' || key, posts from hashtag_counts where list_contains(?, '#' || key)""",
+            [list(tokens), list(tokens)],
+        )
+        return idf_weights(dict(rows), self.manifest.counts["posts"])
+
+    @property
+    def unseen_idf(self) -> float:
+        """Weight of a token that no post holds."""
+        return float(np.log1p(self.manifest.counts["posts"]))
+
+    def words_inside(self, hashtags: Sequence[str]) -> tuple[str, ...]:
+        """The words that hashtags are made of, such as `golden`, `retriever`."""
+        return tuple(w for tag in hashtags for w in self._segmenter.segment(tag))
+
+    @cached_property
+    def _segmenter(self) -> Segmenter:
+        space = self.space(ALL_TOPICS)
+        ranked = [w for w in space.words if not w.startswith("#")] if space else []
+        return Segmenter(vocabulary_counts(self.store.word_posts(), ranked))
+
+    def near_keys(self, hashtag: str) -> tuple[str, ...]:
+        """Offered hashtags written nearly alike, best first: for "did you mean"."""
+        rows = self.store.rows(
+            """select key from hashtag_counts
+            where abs(length(key) - length(?)) <= 2 and damerau_levenshtein(key, ?) <= 2
+            order by damerau_levenshtein(key, ?), posts desc limit 3""",
+            [hashtag] * 3,
+        )
+        return tuple(key for (key,) in rows)
