@@ -29,7 +29,7 @@ SHOWN_REJECTIONS = 10
 class _Commands(TyperGroup):
     """Turns our errors into one line and their exit status; anything else is a bug and shows."""
 
-    def invoke(self, ctx: typer.Context) -> Any:  # noqa: ANN401 (whatever the command returns)
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (Typer's own types are private)
         try:
             return super().invoke(ctx)
         except HashlensError as error:
@@ -179,14 +179,13 @@ def batch(
     Hashtags that a row already has, in its caption or beside it, are not looked at. A row that
     cannot be answered gets `error` instead of `tags`, and the others go on.
     """
-    from indexer.posts import count_rows
-    from indexer.queries import read_queries, whole_file
+    from indexer.queries import count_queries, read_queries, whole_file
     from retriever.recommend import Recommender
 
     recommender = Recommender.open(index, weights)
     failed = answered = 0
     with _progress() as progress, whole_file(out) as lines:
-        progress.stage("Answering", count_rows([posts]))
+        progress.stage("Answering", count_queries(posts))
         for row_id, answer in recommender.stream(read_queries(posts), k):
             failed += isinstance(answer, HashlensError)
             answered += not isinstance(answer, HashlensError)

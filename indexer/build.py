@@ -21,7 +21,8 @@ from indexer.progress import Progress, Silent
 from indexer.schema import Embeddings, Ids, Post, Rejection
 from indexer.store import Store
 from indexer.textvectors import idf_weights, text_vectors
-from indexer.topics import TopicModel, TopicTable, defining_topic, fit_topics, load_topics
+from indexer.topicheads import fit_topics
+from indexer.topics import TopicModel, TopicTable, load_topics
 from indexer.vectors import VectorIndex
 from indexer.wordspace import WordSpace
 from indexer.wordvectors import train
@@ -160,6 +161,7 @@ def _readable(
     for row, reason in encoded.failures:
         post = posts[pictured[row]]
         kept[pictured[row]] = bool(post.caption or post.hashtags)
+        reason = reason.removeprefix(f"{post.image}: ")
         rejections.append(
             Rejection(str(post.image), None, reason, post_kept=bool(kept[pictured[row]]))
         )
@@ -236,7 +238,7 @@ def _learn_topics(
 def _known_topic(post: Post, table: TopicTable) -> tuple[str | None, str | None]:
     if post.topic in table.names:
         return post.topic, "given"
-    topic = defining_topic(post.hashtags, table)
+    topic = table.defining(post.hashtags)
     return topic, "hashtags" if topic else None
 
 
@@ -278,6 +280,8 @@ def _learn_spaces(
     spaces = {}
     for name, sentences in groups.items():
         space = train(sentences, config.vectors, pretrained=pretrained, workers=workers)
+        if name != ALL_TOPICS:  # words that no post holds are kept once, in the space of all
+            space = space.trained()
         _save_space(new.folder / "words" / name, space, tag_ids, config)
         progress.advance(len(sentences))
         spaces[name] = space

@@ -58,16 +58,16 @@ class VectorConfig(JsonConfig):
     """How vectors of words and hashtags are learned.
 
     `window` 0 means the whole post. `hashtags_as_text` makes `#sunset` and `sunset` one word, as
-    in the course report. `anchor` (0 to 1) is how firmly pretrained words keep their place.
+    in the course report. The width of `pretrained+word2vec` is that of its pretrained vectors.
     """
 
     method: str = "pretrained+word2vec"
     dimensions: int = 50
     window: int = 0
-    epochs: int = 10
+    epochs: int = 5
     min_count: int = 2
     skip_gram: bool = True
-    negative: int = 10
+    negative: int = 5
     hashtags_as_text: bool = False
     pretrained: str | None = None
     seed: int = 1

@@ -156,14 +156,12 @@ class Store(AbstractContextManager["Store"]):
         """All rows of a query, as tuples."""
         return self.connection.execute(query, list(parameters)).fetchall()
 
-    def arrays(
-        self, query: str, parameters: Sequence[Any] = (), **tables: dict[str, Any]
-    ) -> dict[str, np.ndarray[Any, Any]]:
+    def arrays(self, query: str, /, **tables: dict[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
         """The columns of a query as NumPy arrays; `tables` are column dictionaries it may read."""
         for name, columns in tables.items():
             self._register(name, columns)
         try:
-            result = self.connection.execute(query, list(parameters)).fetchnumpy()
+            result = self.connection.execute(query).fetchnumpy()
         finally:
             for name in tables:
                 self.connection.unregister(name)
@@ -225,6 +223,23 @@ class Store(AbstractContextManager["Store"]):
             [kind],
         )
         self.connection.unregister("incoming")
+
+    def tag_ids(self) -> dict[str, int]:
+        """Id of every hashtag key."""
+        return dict(self.rows("select key, tag_id from hashtag_counts order by tag_id"))
+
+    def word_posts(self) -> dict[str, int]:
+        """Number of posts whose caption holds each word."""
+        return dict(self.rows("select word, posts from word_counts"))
+
+    def counts(self) -> dict[str, int]:
+        """Numbers of posts, hashtags, caption words and known authors."""
+        names = ("posts", "hashtags", "words", "authors")
+        (values,) = self.rows(
+            """select (select count(*) from posts), (select count(*) from hashtag_counts),
+                (select count(*) from word_counts), (select count(distinct author) from posts)"""
+        )
+        return dict(zip(names, values, strict=True))
 
     def derive(self) -> None:
         """Make every derived table anew from the base tables."""

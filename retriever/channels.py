@@ -18,7 +18,9 @@ from retriever.prepare import QueryBatch
 from retriever.reading import ALL_TOPICS, IndexReader
 
 NEIGHBOURS = 100  # posts that may vote
-AROUND = 50  # hashtags taken around a text vector in each space
+AROUND = 300  # hashtags taken around a text vector in each space
+PRIOR = 0.1  # weight of a hashtag's log post count beside a cosine: rare ones crowd every corner
+MOST = 300  # candidates a channel may name for one query
 LIKELY = 0.15  # topics at least this probable have their space searched
 MOST_TOPICS = 3
 
@@ -39,10 +41,14 @@ SILENT = Scored(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.flo
 
 
 def _ask(index: IndexReader, query: str, **tables: dict[str, Any]) -> Scored:
-    """Rows of a query whose columns are query, tag_id and score; silent where a table is empty."""
+    """The best rows, per query, of columns query, tag_id, score; silent where a table is empty."""
     if not all(len(next(iter(columns.values()))) for columns in tables.values()):
         return SILENT
-    columns = index.store.arrays(query, **tables)
+    columns = index.store.arrays(
+        f"""select * from ({query})
+        qualify row_number() over (partition by query order by score desc, tag_id) <= {MOST}""",  # noqa: S608
+        **tables,
+    )
     return Scored(
         columns["query"].astype(np.int64),
         columns["tag_id"].astype(np.int64),
@@ -139,19 +145,19 @@ def _around(index: IndexReader, batch: QueryBatch, texts: Sequence[Sequence[str]
         asked = np.flatnonzero(shares > 0)
         if space is None or hashtags is None or not len(asked):
             continue
-        found = text_vectors(space, [texts[q] for q in asked], batch.idf, batch.unseen_idf)
+        found = text_vectors(space, [texts[int(q)] for q in asked], batch.idf, batch.unseen_idf)
         if not len(found.ids):
             continue
         queries = asked[found.ids]
         near = _neighbor_columns(queries, hashtags.search(found.vectors, AROUND), "tag_id")
-        parts.append(near | {"score": near["similarity"] * shares[near["query"]]})
+        parts.append(near | {"share": shares[near["query"]]})
     if not parts:
         return SILENT
     columns = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
     return _ask(
         index,
-        """select query, tag_id, sum(score) as score from around
-            where similarity > 0 group by all""",
+        f"""select query, tag_id, sum(share * (similarity + {PRIOR} * ln(posts))) as score
+            from around join hashtag_counts using (tag_id) where similarity > 0 group by all""",  # noqa: S608
         around=columns,
     )
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from indexer.schema import Candidates
-from retriever.channels import CHANNELS, QueryBatch
+from indexer.schema import Candidates, Ids
+from retriever.channels import CHANNELS
+from retriever.prepare import QueryBatch
 from retriever.reading import IndexReader
 
 
@@ -28,8 +30,8 @@ def gather(index: IndexReader, batch: QueryBatch) -> list[Candidates]:
     ]
 
 
-def _allowed(
-    index: IndexReader, batch: QueryBatch, pairs: np.ndarray, width: int
-) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _allowed(index: IndexReader, batch: QueryBatch, pairs: Ids, width: int) -> NDArray[np.bool_]:
+    """Which of the pairs (query * width + tag) may be offered: bool, as many."""
     seeds = [query * width + tag for query, tags in enumerate(batch.seeds) for tag in tags]
-    return index.offered[pairs % width] & ~np.isin(pairs, seeds)
+    allowed: NDArray[np.bool_] = index.offered[pairs % width] & ~np.isin(pairs, seeds)
+    return allowed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.markup import escape
@@ -36,7 +37,7 @@ def evidence_table(answer: Recommendation) -> Table:
     return table("evidence", ("hashtag", "channel", "share", "supporting posts"), rows)
 
 
-def table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
+def table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
     """A table of plain texts; its head is left out where all columns are nameless."""
     shown = Table(title=escape(title), title_justify="left", show_header=any(columns))
     for column in columns:

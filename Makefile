@@ -1,0 +1,49 @@
+# One virtual environment, made on first use and again only when pyproject.toml changes.
+# `make PYTHON=python3.12 test` takes another interpreter.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint check clean
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+demo: demo-index/CURRENT  ## build an index from the sample posts and ask it for hashtags
+	$(BIN)/hashlens recommend --image demo-posts/pictures/cat.png \
+		--caption "Sunday morning, and she finally looked at the camera" \
+		--seed catsofinstagram --index demo-index
+
+test: $(INSTALLED)  ## run the tests
+	$(BIN)/pytest
+
+lint: $(INSTALLED)  ## check style, format and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+check: lint test  ## everything a change must pass
+
+clean:  ## remove what was made here, except .venv
+	rm -rf demo-posts demo-index build dist *.egg-info .coverage
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find indexer retriever evaluation tests data -name __pycache__ -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "found $$($(PYTHON) --version 2>/dev/null || echo no $(PYTHON)), expected Python" \
+			"3.11 or newer: name one, as in make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,demo]"
+	touch $@
+
+demo-posts/posts.jsonl: data/sample/posts.jsonl data/sample/pictures.toml | $(INSTALLED)
+	rm -rf demo-posts
+	$(BIN)/hashlens sample demo-posts
+
+demo-index/CURRENT: demo-posts/posts.jsonl $(wildcard indexer/*.py)
+	rm -rf demo-index
+	$(BIN)/hashlens build demo-posts --index demo-index

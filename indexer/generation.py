@@ -1,0 +1,503 @@
+"""The sealed folder: one generation of an index, published by one atomic rename.
+
+    INDEX/CURRENT                   one line: the live generation
+    INDEX/writer.lock               held by the one process that writes
+    INDEX/gen-000007/manifest.json  written last; a folder without it does not exist
+
+A reader opens the generation it found and keeps it; where that vanished meanwhile it looks at
+`CURRENT` again, but only while that advances (the rule of Lucene's `SegmentInfos`).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path, PurePosixPath
+from typing import Any, TypedDict
+
+from indexer.errors import (
+    HashlensError,
+    IndexCorruptError,
+    IndexLockedError,
+    IndexMismatchError,
+    IndexMissingError,
+    IndexUnusableError,
+)
+
+FORMAT = 1
+KEEP = 3  # generations left after a publication, beside those that readers hold
+MANIFEST = "manifest.json"
+NAME = re.compile(r"gen-(?!0+$)(\d{6}|[1-9]\d{6,11})", re.ASCII)
+LIBRARIES = ("duckdb", "faiss-cpu", "gensim", "numpy", "scikit-learn", "torch")
+
+
+class FileEntry(TypedDict):
+    """Size and hash of one file."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a generation is made of; `files` are by path relative to its folder."""
+
+    format: int
+    generation: int
+    encoder: dict[str, Any] | None
+    topics: tuple[str, ...]
+    config: dict[str, Any]
+    counts: dict[str, int]
+    created: str
+    files: dict[str, FileEntry]
+    libraries: dict[str, str]
+
+
+class _Lease:
+    """Keeps a generation from being deleted while this object, or its process, lives."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = os.open(folder / MANIFEST, os.O_RDONLY)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FileNotFoundError(errno.ENOENT, "is being deleted", str(folder)) from error
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):  # some network drives have none
+                raise
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            os.close(self._file)
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A sealed folder and its manifest; `open_current` gives one that stays while referenced."""
+
+    folder: Path
+    manifest: Manifest
+    lease: _Lease | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def number(self) -> int:
+        """Generations count from 1; a published number is never used again."""
+        return self.manifest.generation
+
+
+def open_current(index: Path, *, deep: bool = False) -> Generation:
+    """The live generation, with the size of every file checked, and its sha256 where `deep`.
+
+    Raises:
+        IndexMissingError: there is no index.
+        IndexMismatchError: it is of another format.
+        IndexCorruptError: a file is missing, cut short or changed.
+    """
+    number = _current(index)
+    while True:
+        try:
+            return _open(index, number, deep=deep, hold=True)
+        except IndexCorruptError:
+            latest = _current(index)
+            if latest <= number:
+                raise
+            number = latest
+
+
+def history(index: Path) -> tuple[Generation, ...]:
+    """The generations there are, oldest first; those with an unreadable manifest left out.
+
+    Raises:
+        IndexMissingError: there is no index.
+    """
+    found = []
+    for number in _there(index):
+        with suppress(IndexUnusableError):
+            found.append(Generation(_folder(index, number), _manifest(index, number)))
+    return tuple(found)
+
+
+def verify(index: Path) -> tuple[str, ...]:
+    """What is wrong with any generation, every file read and hashed; empty if nothing is.
+
+    Raises:
+        IndexMissingError: there is no index.
+    """
+    troubles = []
+    numbers = _there(index)
+    try:
+        _manifest(index, _current(index))
+    except IndexUnusableError as error:
+        troubles.append(str(error))
+    for number in numbers:
+        try:
+            manifest = _manifest(index, number)
+        except IndexUnusableError as error:
+            troubles.append(str(error))
+        else:
+            troubles += _troubles(_folder(index, number), manifest, deep=True)
+    return tuple(dict.fromkeys(troubles))
+
+
+def rollback(index: Path, to: int | None = None) -> Generation:
+    """Make generation `to` the live one, or the newest one before the live one, if it is sound.
+
+    It also serves to set `CURRENT` right where that is damaged. Nothing is deleted.
+
+    Raises:
+        HashlensError: there is no such generation.
+        IndexMissingError: there is no index.
+        IndexCorruptError, IndexMismatchError: that generation cannot be used either.
+        IndexLockedError: another process writes to this index.
+    """
+    _there(index)
+    with _locked(index):
+        live, numbers = _live(index), _numbers(index)
+        older = [number for number in numbers if number < live or not live]
+        target = max(older, default=0) if to is None else to
+        if target not in numbers:
+            wanted = "older generation" if to is None else f"generation {to}"
+            there = ", ".join(map(str, numbers))
+            raise HashlensError(f"{index}: found no {wanted}; there are {there}, live is {live}")
+        generation = _open(index, target, deep=True)
+        _point(index, target)
+        return generation
+
+
+@contextmanager
+def writer(index: Path) -> Iterator[GenerationWriter]:
+    """Begin the next generation; what is not published when the context ends is removed.
+
+    Raises:
+        IndexLockedError: another process writes to this index.
+        HashlensError: the folder cannot be written to, or the disk is full.
+    """
+    with _writable(index):
+        index.mkdir(parents=True, exist_ok=True)
+    with _locked(index), _disk_full_explained(index):
+        _clear(index)
+        number = max([_live(index), *_numbers(index)]) + 1
+        new = GenerationWriter(index, number)
+        try:
+            new.folder.mkdir()
+            yield new
+        finally:
+            # The disk decides, not a flag: an interrupt may come just after the rename.
+            if _live(index) != number:
+                _remove(new.folder)
+
+
+class GenerationWriter:
+    """A generation being written: put files into `folder`, then `publish`."""
+
+    def __init__(self, index: Path, number: int) -> None:
+        self.index = index
+        self.number = number
+        self.folder = _folder(index, number)
+        self._linked: dict[Path, FileEntry] = {}
+
+    @cached_property
+    def previous(self) -> Generation | None:
+        """The live generation, checked when first asked for; None in a new index.
+
+        Raises:
+            IndexCorruptError, IndexMismatchError: it cannot be built upon.
+        """
+        return open_current(self.index) if (self.index / "CURRENT").exists() else None
+
+    def link(self, path: str) -> None:
+        """Take over a file of the previous generation, unchanged and at no cost.
+
+        Args:
+            path: relative to the generation's folder. The file is shared: never write into it.
+
+        Raises:
+            HashlensError: the previous generation has no such file.
+        """
+        entry = self.previous.manifest.files.get(path) if self.previous else None
+        if self.previous is None or entry is None:
+            raise HashlensError(f"{self.index}: found no {path} in the previous generation")
+        source, target = self.previous.folder / path, self.folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source, target)
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+                raise
+            shutil.copyfile(source, target)
+        else:
+            self._linked[source] = entry
+
+    def publish(
+        self,
+        *,
+        encoder: dict[str, Any] | None,
+        topics: Sequence[str],
+        config: dict[str, Any],
+        counts: dict[str, int],
+    ) -> Generation:
+        """Flush everything to disk, write the manifest, make this the live generation.
+
+        Raises:
+            HashlensError: the folder holds something other than files and folders.
+            OSError: the disk failed; the live generation is then as before, or this one, whole.
+        """
+        manifest = Manifest(
+            format=FORMAT,
+            generation=self.number,
+            encoder=encoder,
+            topics=tuple(topics),
+            config=config,
+            counts=counts,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            files=dict(self._entries()),
+            libraries=_versions(),
+        )
+        for folder, _, _ in os.walk(self.folder, topdown=False):
+            _flush(Path(folder))
+        _write_durably(self.folder / MANIFEST, _sealed(manifest))
+        generation = _open(self.index, self.number, hold=True)
+        _flush(self.index)
+        _point(self.index, self.number)
+        _prune(self.index)
+        return generation
+
+    def _entries(self) -> Iterator[tuple[str, FileEntry]]:
+        linked = {(stat.st_dev, stat.st_ino): entry for stat, entry in self._links()}
+        for path in sorted(self.folder.rglob("*")):
+            if path.is_dir() and not path.is_symlink():
+                continue
+            if path.is_symlink() or not path.is_file():
+                raise HashlensError(f"{path}: found neither a file nor a folder, expected those")
+            stat = path.stat()
+            entry = linked.get((stat.st_dev, stat.st_ino))
+            yield path.relative_to(self.folder).as_posix(), entry or _flushed(path)
+
+    def _links(self) -> Iterator[tuple[os.stat_result, FileEntry]]:
+        return ((source.stat(), entry) for source, entry in self._linked.items())
+
+
+def _folder(index: Path, number: int) -> Path:
+    return index / f"gen-{number:06d}"
+
+
+def _numbers(index: Path) -> list[int]:
+    """Sealed generations, ascending."""
+    names = (path.parent.name for path in index.glob(f"gen-*/{MANIFEST}"))
+    return sorted(int(name[4:]) for name in names if NAME.fullmatch(name))
+
+
+def _there(index: Path) -> list[int]:
+    numbers = _numbers(index)
+    return numbers or [_current(index)]
+
+
+def _current(index: Path) -> int:
+    """The number that `CURRENT` names."""
+    path = index / "CURRENT"
+    try:
+        line = path.read_bytes()[:100].decode("ascii", "replace")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise IndexMissingError(
+            f"{index}: found no index there; make one with `hashlens build POSTS --index {index}`"
+        ) from error
+    if not NAME.fullmatch(line.removesuffix("\n")):
+        raise _corrupt(index, f"{path}: found {line!r}, expected a name such as gen-000007")
+    return int(line[4:])
+
+
+def _live(index: Path) -> int:
+    """The number that `CURRENT` names, 0 where that is missing or damaged."""
+    try:
+        return _current(index)
+    except IndexUnusableError:
+        return 0
+
+
+def _open(index: Path, number: int, *, deep: bool = False, hold: bool = False) -> Generation:
+    folder = _folder(index, number)
+    try:
+        lease = _Lease(folder) if hold else None
+    except OSError as error:
+        raise _corrupt(index, f"{folder / MANIFEST}: {error.strerror}") from error
+    manifest = _manifest(index, number)
+    for trouble in _troubles(folder, manifest, deep=deep):
+        raise _corrupt(index, trouble)
+    return Generation(folder, manifest, lease)
+
+
+def _manifest(index: Path, number: int) -> Manifest:
+    path = _folder(index, number) / MANIFEST
+    try:
+        values = json.loads(path.read_bytes())
+        if values["format"] != FORMAT:
+            raise IndexMismatchError(
+                f"{path}: found index format {values['format']}, expected {FORMAT}; build the "
+                "index again, or use the version of hashlens that made it"
+            )
+        sound = values.pop("seal") == _seal(values) and values["generation"] == number
+        manifest = Manifest(**values | {"topics": tuple(values["topics"])})
+        sound = sound and all(map(_stays_inside, manifest.files))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise _corrupt(index, f"{path}: cannot be read ({error})") from error
+    if not sound:
+        raise _corrupt(index, f"{path}: found other content than was sealed")
+    return manifest
+
+
+def _troubles(folder: Path, manifest: Manifest, *, deep: bool) -> Iterator[str]:
+    """What is wrong with the files of a generation."""
+    root = folder.resolve()
+    for name, entry in manifest.files.items():
+        path = folder / name
+        if not path.exists():
+            yield f"{path}: found nothing, expected {entry['bytes']} bytes"
+        elif path.resolve() != root / name or not path.is_file():
+            yield f"{path}: found a link or folder, expected a file"
+        elif (size := path.stat().st_size) != entry["bytes"]:
+            yield f"{path}: found {size} bytes, expected {entry['bytes']}"
+        elif deep and _flushed(path) != entry:
+            yield f"{path}: found other content than was sealed (its sha256 differs)"
+
+
+def _corrupt(index: Path, trouble: str) -> IndexCorruptError:
+    return IndexCorruptError(
+        f"{trouble}; see all damage with `hashlens verify --index {index}`, "
+        f"return to a sound generation with `hashlens rollback --index {index}`"
+    )
+
+
+def _stays_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return str(path) == name and not path.is_absolute() and ".." not in path.parts
+
+
+def _seal(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _sealed(manifest: Manifest) -> bytes:
+    """The manifest as JSON, with a hash of itself: a flipped bit in it is found on opening."""
+    values = asdict(manifest)
+    return json.dumps(values | {"seal": _seal(values)}, indent=1).encode() + b"\n"
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _point(index: Path, number: int) -> None:
+    _write_durably(index / "CURRENT", f"{_folder(index, number).name}\n".encode())
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    _flush(path.parent)
+
+
+def _flush(folder: Path) -> None:
+    """Make the names in a folder last."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flushed(path: Path) -> FileEntry:
+    """Size and hash of a file whose content is on disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"bytes": file.tell(), "sha256": digest}
+
+
+def _clear(index: Path) -> None:
+    """Remove what killed writers left behind."""
+    live = _live(index)
+    for folder in index.glob("gen-*"):
+        named = NAME.fullmatch(folder.name)
+        if named and not (folder / MANIFEST).exists() and int(folder.name[4:]) != live:
+            _remove(folder)
+    (index / "CURRENT.tmp").unlink(missing_ok=True)
+
+
+def _prune(index: Path) -> None:
+    """Remove generations older than the last few, unless readers hold them."""
+    for number in _numbers(index)[:-KEEP]:
+        folder = _folder(index, number)
+        if number == _live(index):
+            continue
+        with (folder / MANIFEST).open("rb") as file, suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    # The manifest first: interrupted, what is left does not count as a generation.
+    (folder / MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _writable(index: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise HashlensError(
+            f"{index}: cannot write there ({error.strerror}), expected a folder of your own"
+        ) from error
+
+
+@contextmanager
+def _locked(index: Path) -> Iterator[None]:
+    """Hold the writer's lock; the kernel lets it go when the process dies."""
+    with _writable(index):
+        file = (index / "writer.lock").open("a+")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise IndexLockedError(
+                f"{index}: process {file.read().strip() or '(unknown)'} is writing to it; "
+                "wait until it ends"
+            ) from error
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+@contextmanager
+def _disk_full_explained(index: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        # By its words: the libraries that write files wrap the system's error in types of theirs.
+        if not any(os.strerror(code) in str(error) for code in (errno.ENOSPC, errno.EDQUOT)):
+            raise
+        raise HashlensError(
+            f"disk full while writing to {index}: free some space, or name an index on another "
+            "disk (--index); the index is as it was"
+        ) from error

@@ -1,0 +1,111 @@
+"""Queries: one from the command line, many from a table of rows or a folder of pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from indexer import tables
+from indexer.errors import HashlensError, InputError
+from indexer.hashtags import extract, key, strip
+from indexer.schema import Query
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+
+
+def make_query(image: Path | None, caption: str, seeds: Sequence[str]) -> Query:
+    """A person's query; hashtags in the caption count as seeds.
+
+    Raises:
+        InputError: nothing is given, a seed is no hashtag, or there is no such picture.
+    """
+    if image and not image.is_file():
+        found = "a folder" if image.is_dir() else "nothing there"
+        raise InputError(f"--image {image}: found {found}, expected a picture")
+    tags = [key(seed) for seed in [*seeds, *extract(caption)]]
+    return Query(image, strip(caption), tuple(dict.fromkeys(tags)))
+
+
+def read_queries(source: Path) -> Iterator[tuple[str, Query | HashlensError]]:
+    """Rows to answer, with their ids (or row numbers); one that cannot be asked has its error.
+
+    Args:
+        source: a table with any of the fields `id`, `image`, `caption` and `seeds`, a folder
+            that holds one, or a folder of pictures, whose ids are their names. Hashtags that a
+            row has, in its caption or a field of that name, are not looked at.
+
+    Raises:
+        InputError: there is nothing to read.
+    """
+    pictures = _pictures(source)
+    if pictures:
+        yield from ((path.name, Query(path)) for path in pictures)
+        return
+    for path in tables.files(source):
+        root = path.parent.resolve()
+        for number, row in tables.rows(path):
+            if isinstance(row, str):
+                yield str(number), InputError(f"{path}:{number}: {row}")
+                continue
+            try:
+                yield str(row.get("id", number)), _query(row, root)
+            except InputError as error:
+                yield str(row.get("id", number)), error
+
+
+def count_queries(source: Path) -> int:
+    """About how many rows `read_queries` gives, for a progress bar.
+
+    Raises:
+        InputError: there is nothing to read.
+    """
+    return len(_pictures(source)) or tables.count_rows(tables.files(source))
+
+
+def _pictures(source: Path) -> list[Path]:
+    """Pictures of a folder that holds no table."""
+    if not source.is_dir() or any(p.suffix.lower() in tables.SUFFIXES for p in source.iterdir()):
+        return []
+    return sorted(path for path in source.iterdir() if path.suffix.lower() in PICTURES)
+
+
+def _query(row: dict[str, Any], root: Path) -> Query:
+    seeds = row.get("seeds") or []
+    listed = seeds.replace(",", " ").split() if isinstance(seeds, str) else seeds
+    caption, name = row.get("caption") or "", row.get("image")
+    if not isinstance(caption, str) or not isinstance(listed, list):
+        raise InputError("found a caption or seeds of another type, expected text and a list")
+    image = _inside(root, name) if name else None
+    tags = tuple(dict.fromkeys(key(str(seed)) for seed in listed))
+    return Query(image, strip(caption), tags)
+
+
+def _inside(root: Path, name: Any) -> Path:  # noqa: ANN401 (whatever the row holds)
+    try:
+        path = (root / str(name)).resolve()
+        if path.is_relative_to(root) and path.is_file():
+            return path
+    except (OSError, ValueError):
+        pass
+    raise InputError(f"image {name!r}: found no such picture in {root}")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[str]]:
+    """A text file that appears under its name only when it is whole.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            yield file
+        os.replace(partial, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,90 @@
+"""The sample posts that ship with hashlens, and their pictures, gathered into a folder."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import shutil
+import tomllib
+from importlib.util import find_spec
+from pathlib import Path
+
+from indexer.config import data_path
+from indexer.errors import InputError
+
+PICTURES = "pictures"  # folder beside the posts, as their `image` fields name it
+
+
+def gather_sample(folder: Path) -> Path:
+    """Copy the sample posts and their pictures into `folder`, ready for `build`.
+
+    The pictures are those that installed packages carry, as `data/sample/pictures.toml` lists
+    them. Gathering again into the same folder changes nothing.
+
+    Args:
+        folder: made where it is missing; other files in it are left alone.
+
+    Returns:
+        `folder`.
+
+    Raises:
+        InputError: a package that carries pictures is not installed, the folder cannot be
+            written, or it holds a different file under a name that is needed.
+    """
+    copies = {folder / PICTURES / name: source for name, source in sample_pictures().items()}
+    # Posts come last: a folder that has them has their pictures too.
+    copies[folder / "posts.jsonl"] = data_path("sample", "posts.jsonl")
+    try:
+        missing = [target for target, source in copies.items() if not _same(source, target)]
+        (folder / PICTURES).mkdir(parents=True, exist_ok=True)
+        for target in missing:
+            _copy(copies[target], target)
+    except OSError as error:
+        raise InputError(
+            f"cannot write sample posts to {folder}: {error.strerror or error}; "
+            "name a folder that can be written"
+        ) from error
+    return folder
+
+
+def sample_pictures() -> dict[str, Path]:
+    """Where each sample picture lies on this machine, by its name among the sample posts.
+
+    Raises:
+        InputError: a package or its file is missing.
+    """
+    with data_path("sample", "pictures.toml").open("rb") as file:
+        listed = tomllib.load(file)["picture"]
+    return {entry["name"]: _found(entry["package"], entry["file"]) for entry in listed}
+
+
+def _found(package: str, file: str) -> Path:
+    # The spec alone tells where a package lies; importing it would cost seconds.
+    spec = find_spec(package)
+    places = (spec and spec.submodule_search_locations) or ()
+    for place in places:
+        if (path := Path(place, file)).is_file():
+            return path
+    what = f"no {file} in {package}" if spec else f"no package {package}"
+    raise InputError(
+        f'found {what}, expected the sample pictures it carries: pip install "hashlens[demo]"'
+    )
+
+
+def _same(source: Path, target: Path) -> bool:
+    """Whether `target` is there already; another file in its place is never overwritten."""
+    if not target.exists():
+        return False
+    if not filecmp.cmp(source, target, shallow=False):
+        raise InputError(
+            f"found another file at {target}, expected none or the sample's own; "
+            "name a new folder, or move that file away"
+        )
+    return True
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy by way of a name of its own, so that an interrupted copy is never taken for whole."""
+    part = target.with_name(f"{target.name}.part")
+    shutil.copyfile(source, part)
+    os.replace(part, target)

@@ -1,0 +1,243 @@
+"""Training of the topic heads: last layers on frozen features, calibrated by temperature."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.config import TopicConfig
+from indexer.schema import Embeddings, Floats, Ids
+from indexer.topics import Head, TopicModel, TopicTable, tfidf
+
+if TYPE_CHECKING:
+    from scipy import sparse
+
+FEWEST = 5  # labelled posts that a topic needs in a head
+FOLDS = 3
+MIN_POSTS, MAX_WORDS = 2, 50_000  # a word's posts, and words, in the text head
+PER_TOPIC = 6_000  # labelled texts a topic: more add minutes, not accuracy
+TEXT_STRENGTH = 10.0  # inverse weight of the text head's L2 penalty
+
+Fit = Callable[[NDArray[np.int64]], tuple[Floats, Floats]]
+Logits = Callable[[tuple[Floats, Floats], NDArray[np.int64]], Floats]
+
+
+def fit_topics(
+    table: TopicTable,
+    *,
+    tokens: Sequence[Sequence[str]],
+    labels: Sequence[str | None],
+    groups: Sequence[str | None],
+    images: Embeddings | None,
+    config: TopicConfig,
+) -> TopicModel:
+    """Train both heads on the posts whose topic is known.
+
+    The text head sees each text with and without its defining hashtags, so that it also learns
+    from what stands beside them. Both heads weigh topics evenly, whatever their share of posts.
+
+    Args:
+        table: the topics.
+        tokens: caption words and `#hashtags` of each of n posts.
+        labels: topic of each post, or None.
+        groups: author of each post, or None; one author's posts share a fold.
+        images: picture vectors; ids are positions in `tokens`.
+        config: settings.
+
+    Returns:
+        The model; a head that had too few labelled posts is absent from it.
+    """
+    number = {name: place for place, name in enumerate(table.names)}
+    topics = np.array([number.get(label, -1) if label else -1 for label in labels], dtype=np.int64)
+    folds = _folds(groups, config.seed)
+    text, vocabulary, idf = _text_head(table, tokens, topics, folds, config)
+    image = None
+    if images is not None:
+        rows = images.ids[topics[images.ids] >= 0]
+        place = {row: at for at, row in enumerate(images.ids.tolist())}
+        vectors = images.vectors[[place[row] for row in rows.tolist()]]
+        image = _image_head(vectors, topics[rows], folds[rows], len(number), config)
+    return TopicModel(table, image, text, vocabulary, idf)
+
+
+def _folds(groups: Sequence[str | None], seed: int) -> Ids:
+    """Fold of each post, int64 (n,): posts of one author together, the others at random."""
+    names = [group if group is not None else f"\0{row}" for row, group in enumerate(groups)]
+    _, numbers = np.unique(names, return_inverse=True)
+    order = np.random.default_rng(seed).permutation(int(numbers.max(initial=0)) + 1)
+    folds: Ids = (order % FOLDS)[numbers].astype(np.int64)
+    return folds
+
+
+def _taught(topics: Ids) -> list[int]:
+    """Topics with enough posts; a head needs two."""
+    counts = Counter(topics.tolist())
+    found = [topic for topic, count in sorted(counts.items()) if topic >= 0 and count >= FEWEST]
+    return found if len(found) > 1 else []
+
+
+def _text_head(
+    table: TopicTable,
+    tokens: Sequence[Sequence[str]],
+    topics: Ids,
+    folds: Ids,
+    config: TopicConfig,
+) -> tuple[Head | None, dict[str, int], Floats]:
+    known = [r for r in np.flatnonzero(topics >= 0).tolist() if len(tokens[r])]
+    rows = _sampled(known, topics, config.seed)
+    taught = _taught(topics[rows])
+    rows = rows[np.isin(topics[rows], taught)]
+    if not taught:
+        return None, {}, np.zeros(0, np.float32)
+    hidden = {f"#{tag}" for tags in table.hashtags for tag in tags}
+    whole = [tokens[row] for row in rows.tolist()]
+    masked = [[token for token in text if token not in hidden] for text in whole]
+    texts, owners = whole + masked, np.concatenate([rows, rows])
+    vocabulary, idf = _vocabulary(texts)
+    features = _sparse(texts, vocabulary, idf)
+    fit = _text_fitter(features, topics[owners], len(table.names))
+    weights, bias = _calibrated(
+        fit,
+        lambda head, some: features[some] @ head[0].T + head[1],
+        topics[owners],
+        folds[owners],
+        # Texts without their defining hashtags are what queries look like.
+        np.arange(len(owners)) >= len(rows),
+    )
+    return Head(weights, bias), vocabulary, idf
+
+
+def _sampled(rows: list[int], topics: Ids, seed: int) -> Ids:
+    """At most PER_TOPIC rows of each topic, in order."""
+    shuffled = np.random.default_rng(seed).permutation(np.array(rows, dtype=np.int64))
+    of_each = [shuffled[topics[shuffled] == topic][:PER_TOPIC] for topic in np.unique(topics[rows])]
+    return np.sort(np.concatenate([*of_each, np.zeros(0, np.int64)])).astype(np.int64)
+
+
+def _vocabulary(texts: Sequence[Sequence[str]]) -> tuple[dict[str, int], Floats]:
+    """The commonest words, and their smoothed idf as scikit-learn defines it."""
+    posts = Counter(word for text in texts for word in set(text))
+    common = sorted((-n, word) for word, n in posts.items() if n >= MIN_POSTS)[:MAX_WORDS]
+    idf = [np.log((1 + len(texts)) / (1 - n)) + 1 for n, _ in common]
+    return {word: at for at, (_, word) in enumerate(common)}, np.array(idf, dtype=np.float32)
+
+
+def _sparse(
+    texts: Sequence[Sequence[str]], vocabulary: dict[str, int], idf: Floats
+) -> sparse.csr_matrix:
+    from scipy import sparse
+
+    rows, columns, values = tfidf(texts, vocabulary, idf)
+    return sparse.csr_matrix((values, (rows, columns)), shape=(len(texts), len(idf)))
+
+
+def _text_fitter(features: sparse.csr_matrix, topics: Ids, width: int) -> Fit:
+    from sklearn.linear_model import LogisticRegression
+
+    def fit(some: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        model = LogisticRegression(C=TEXT_STRENGTH, class_weight="balanced", max_iter=200, tol=1e-3)
+        model.fit(features[some], topics[some])
+        return _spread(model.coef_, model.intercept_, model.classes_, width)
+
+    return fit
+
+
+def _spread(
+    weights: NDArray[Any], bias: NDArray[Any], classes: NDArray[np.int64], width: int
+) -> tuple[Floats, Floats]:
+    """A head over all topics from one over some; scikit-learn gives two classes a single row."""
+    if len(classes) == 2 and len(weights) == 1:
+        weights, bias = np.concatenate([-weights, weights]) / 2, np.concatenate([-bias, bias]) / 2
+    all_weights = np.zeros((width, weights.shape[1]), np.float32)
+    all_bias = np.full(width, -np.inf, np.float32)
+    all_weights[classes], all_bias[classes] = weights, bias
+    return all_weights, all_bias
+
+
+def _image_head(
+    vectors: Floats, topics: Ids, folds: Ids, width: int, config: TopicConfig
+) -> Head | None:
+    taught = _taught(topics)
+    if not taught:
+        return None
+    some = np.isin(topics, taught)
+    vectors, topics, folds = vectors[some], topics[some], folds[some]
+    weights, bias = _calibrated(
+        _image_fitter(vectors, topics, width, config),
+        lambda head, rows: vectors[rows] @ head[0].T + head[1],
+        topics,
+        folds,
+        np.ones(len(topics), dtype=bool),
+    )
+    return Head(weights, bias)
+
+
+def _image_fitter(vectors: Floats, topics: Ids, width: int, config: TopicConfig) -> Fit:
+    """The encoder's last layer anew, by cross-entropy with weight decay, on standardised inputs."""
+    import torch
+    from torch.nn import functional
+
+    def fit(some: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        torch.manual_seed(config.seed)
+        mean, scale = vectors[some].mean(axis=0), vectors[some].std(axis=0) + 1e-6
+        inputs = torch.from_numpy((vectors[some] - mean) / scale)
+        classes, targets = np.unique(topics[some], return_inverse=True)
+        balance = torch.from_numpy(len(targets) / (len(classes) * np.bincount(targets))).float()
+        layer = torch.nn.Linear(inputs.shape[1], len(classes))
+        torch.nn.init.zeros_(layer.weight)
+        optimizer = torch.optim.LBFGS(
+            layer.parameters(), max_iter=config.image_epochs, line_search_fn="strong_wolfe"
+        )
+        wanted = torch.from_numpy(targets)
+
+        def loss() -> torch.Tensor:
+            optimizer.zero_grad()
+            fitted = functional.cross_entropy(layer(inputs), wanted, weight=balance)
+            value = fitted + config.weight_decay * (layer.weight**2).sum()
+            value.backward()  # type: ignore[no-untyped-call]
+            return value
+
+        optimizer.step(loss)  # type: ignore[no-untyped-call]
+        weights = layer.weight.detach().numpy() / scale
+        bias = layer.bias.detach().numpy() - weights @ mean
+        return _spread(weights, bias, classes, width)
+
+    return fit
+
+
+def _calibrated(
+    fit: Fit, logits: Logits, topics: Ids, folds: Ids, judged: NDArray[np.bool_]
+) -> tuple[Floats, Floats]:
+    """A head fitted on all rows, its temperature on rows it had not seen (Guo et al. 2017)."""
+    parts, truths = [], []
+    for fold in np.unique(folds):
+        seen = np.flatnonzero(folds != fold)
+        unseen = np.flatnonzero((folds == fold) & judged & np.isin(topics, np.unique(topics[seen])))
+        if len(np.unique(topics[seen])) > 1 and len(unseen):
+            parts.append(logits(fit(seen), unseen))
+            truths.append(topics[unseen])
+    weights, bias = fit(np.arange(len(topics)))
+    if not parts:
+        return weights, bias
+    temperature = _temperature(np.concatenate(parts), np.concatenate(truths))
+    return weights / temperature, bias / temperature
+
+
+def _temperature(logits: Floats, truths: Ids) -> float:
+    """What logits are divided by so that their probabilities fit best, topics weighing evenly."""
+    from scipy.optimize import minimize_scalar
+    from scipy.special import logsumexp
+
+    balance = 1 / np.bincount(truths)[truths]
+    of_truth = logits[np.arange(len(truths)), truths]
+
+    def loss(log_temperature: float) -> float:
+        scale = np.exp(-log_temperature)
+        surprise = logsumexp(logits * scale, axis=1) - of_truth * scale
+        return float(balance @ surprise)
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))

@@ -1,0 +1,229 @@
+"""Topics: their defining hashtags, and one model that tells them from pictures and text.
+
+Here is all that a query needs, on NumPy alone; `topicheads` trains the heads.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import regex
+
+from indexer.config import data_path
+from indexer.errors import ConfigError, IndexCorruptError, InputError, ShapeError
+from indexer.hashtags import key
+from indexer.schema import Floats, TopicProbs
+
+FLOOR = 0.01  # probability shared out among all topics, so that none is ruled out
+_NAME = regex.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+_HEADS, _TABLE = "heads.safetensors", "topics.json"
+
+
+@dataclass(frozen=True, slots=True)
+class TopicTable:
+    """t topics, and the hashtag keys that define each."""
+
+    names: tuple[str, ...]
+    hashtags: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self) -> None:
+        if len(self.names) < 2:
+            raise ConfigError(f"topics: found {len(self.names)}, expected two or more")
+        owner: dict[str, str] = {}
+        for name, tags in zip(self.names, self.hashtags, strict=True):
+            if not _NAME.fullmatch(name) or name == "all":
+                raise ConfigError(
+                    f"topics: found the name {name!r}, expected lower-case letters, digits and "
+                    "hyphens, and not `all`"
+                )
+            if not tags:
+                raise ConfigError(f"topic {name}: found no hashtags, expected one or more")
+            for tag in tags:
+                if owner.setdefault(tag, name) != name:
+                    raise ConfigError(
+                        f"#{tag}: found under {owner[tag]} and {name}, expected one topic a hashtag"
+                    )
+
+    def defining(self, hashtags: Sequence[str]) -> str | None:
+        """The topic that most of the hashtags define; None where none or two lead."""
+        found = [sum(tag in tags for tag in hashtags) for tags in self.hashtags]
+        most = max(found)
+        return self.names[found.index(most)] if most and found.count(most) == 1 else None
+
+
+def load_topics(path: Path | None = None) -> TopicTable:
+    """The topics of a TOML file, of those that ship with hashlens where None.
+
+    Raises:
+        ConfigError: the file is missing, no TOML, or not of the form of `data/topics.toml`.
+    """
+    path = path or data_path("topics.toml")
+    try:
+        topics = tomllib.loads(path.read_text(encoding="utf-8"))["topics"]
+        lists = {str(name): tuple(key(tag) for tag in tags) for name, tags in topics.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError) as error:
+        raise ConfigError(
+            f"{path}: found {error}, expected [topics] with `name = [hashtags]` lines"
+        ) from error
+    return TopicTable(tuple(lists), tuple(lists.values()))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Head:
+    """A linear softmax head: `weights` float32 (t, d), `bias` float32 (t,).
+
+    Temperature is already in them; a topic never seen in training has bias -inf.
+    """
+
+    weights: Floats
+    bias: Floats
+
+    def probs(self, logits: Floats) -> Floats:
+        """Softmax of logits (q, t), a little of it shared among all topics."""
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        soft = shifted / shifted.sum(axis=1, keepdims=True)
+        mixed: Floats = ((1 - FLOOR) * soft + FLOOR / soft.shape[1]).astype(np.float32)
+        return mixed
+
+
+@dataclass(frozen=True, eq=False)
+class TopicModel:
+    """Tells topics from picture vectors, and from tokens (caption words and `#hashtags`).
+
+    Probabilities assume that every topic is as frequent as any other. `idf` float32 (v,) and
+    `vocabulary` belong to the text head; either head may be absent.
+    """
+
+    table: TopicTable
+    image: Head | None
+    text: Head | None
+    vocabulary: Mapping[str, int]
+    idf: Floats
+
+    @property
+    def sees(self) -> bool:
+        """Whether pictures can be judged."""
+        return self.image is not None
+
+    @cached_property
+    def _even(self) -> float:
+        return 1 / len(self.table.names)
+
+    def from_images(self, vectors: Floats) -> TopicProbs:
+        """Topics of pictures; even where no picture taught them.
+
+        Args:
+            vectors: float32 (q, d), unit rows of the encoder that the head was trained on.
+
+        Raises:
+            ShapeError: the vectors are of another width.
+        """
+        if self.image is None:
+            return self._unknown(len(vectors))
+        if vectors.ndim != 2 or vectors.shape[1] != self.image.weights.shape[1]:
+            raise ShapeError(
+                f"topics: found picture vectors {vectors.shape}, "
+                f"expected (any, {self.image.weights.shape[1]})"
+            )
+        logits = vectors @ self.image.weights.T + self.image.bias
+        return TopicProbs(self.table.names, self.image.probs(logits))
+
+    def from_tokens(self, tokens: Sequence[Sequence[str]]) -> TopicProbs:
+        """Topics of texts; even where no token is known."""
+        found = self._unknown(len(tokens))
+        if self.text is None or not len(tokens):
+            return found
+        owners, columns, values = tfidf(tokens, self.vocabulary, self.idf)
+        logits = np.tile(self.text.bias, (len(tokens), 1))
+        np.add.at(logits, owners, values[:, None] * self.text.weights.T[columns])
+        known = np.zeros((len(tokens), 1), dtype=bool)
+        known[owners] = True
+        return TopicProbs(self.table.names, np.where(known, self.text.probs(logits), found.probs))
+
+    def combine(self, image: TopicProbs, text: TopicProbs) -> TopicProbs:
+        """Both opinions: the product rule over an even prior (Kittler et al. 1998)."""
+        product = image.probs * text.probs
+        return TopicProbs(self.table.names, product / product.sum(axis=1, keepdims=True))
+
+    def _unknown(self, count: int) -> TopicProbs:
+        even = np.full((count, len(self.table.names)), self._even, dtype=np.float32)
+        return TopicProbs(self.table.names, even)
+
+    def save(self, folder: Path) -> None:
+        """Write the model into `folder`, made if it is missing."""
+        from safetensors.numpy import save_file
+
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {"idf": self.idf}
+        for name, head in (("image", self.image), ("text", self.text)):
+            if head:
+                tensors |= {f"{name}.weights": head.weights, f"{name}.bias": head.bias}
+        save_file(
+            {name: np.ascontiguousarray(array) for name, array in tensors.items()}, folder / _HEADS
+        )
+        table = dict(zip(self.table.names, self.table.hashtags, strict=True))
+        words = sorted(self.vocabulary, key=self.vocabulary.__getitem__)
+        (folder / _TABLE).write_text(
+            json.dumps({"topics": table, "vocabulary": words}, ensure_ascii=False), encoding="utf-8"
+        )
+
+    @classmethod
+    def open(cls, folder: Path) -> TopicModel:
+        """The model saved in `folder`.
+
+        Raises:
+            IndexCorruptError: a file is missing, unreadable, or does not fit the other.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            saved = json.loads((folder / _TABLE).read_text(encoding="utf-8"))
+            topics, words = saved["topics"], saved["vocabulary"]
+            table = TopicTable(tuple(topics), tuple(map(tuple, topics.values())))
+            tensors = load_file(folder / _HEADS)
+            heads = {name: _head(tensors, name, len(topics)) for name in ("image", "text")}
+            fits = len(tensors["idf"]) == len(words) and (
+                heads["text"] is None or heads["text"].weights.shape[1] == len(words)
+            )
+            if not fits:
+                raise ValueError(f"{len(words)} words do not fit the text head")
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError, ConfigError) as error:
+            raise IndexCorruptError(
+                f"{folder}: cannot be read ({error}); run verify, then rollback or build again"
+            ) from error
+        numbers = {word: place for place, word in enumerate(words)}
+        return cls(table, heads["image"], heads["text"], numbers, tensors["idf"])
+
+
+def _head(tensors: dict[str, Floats], name: str, topics: int) -> Head | None:
+    if f"{name}.weights" not in tensors:
+        return None
+    head = Head(tensors[f"{name}.weights"], tensors[f"{name}.bias"])
+    if head.weights.ndim != 2 or len(head.weights) != topics or head.bias.shape != (topics,):
+        raise ValueError(f"the {name} head does not fit {topics} topics")
+    return head
+
+
+def tfidf(
+    tokens: Sequence[Sequence[str]], vocabulary: Mapping[str, int], idf: Floats
+) -> tuple[np.ndarray, np.ndarray, Floats]:
+    """Sparse unit rows of (1 + log count) * idf: rows int64 (z,), columns int64 (z,), values."""
+    width = max(len(idf), 1)
+    hits = [
+        (row * width + column)
+        for row, text in enumerate(tokens)
+        for token in text
+        if (column := vocabulary.get(token)) is not None
+    ]
+    cells, counts = np.unique(np.array(hits, dtype=np.int64), return_counts=True)
+    rows, columns = cells // width, cells % width
+    values = (1 + np.log(counts)) * idf[columns]
+    norms = np.sqrt(np.bincount(rows, values**2, minlength=len(tokens)))
+    return rows, columns, (values / norms[rows]).astype(np.float32)

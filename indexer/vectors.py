@@ -1,0 +1,369 @@
+"""Ids and unit vectors into search: the one owner of FAISS.
+
+An `exact` index compares every vector; an `ivf` one (Jégou, Douze, Schmid 2011, "Product
+quantization for nearest neighbor search", section 4) compares those in the clusters nearest to
+the query. Scores are inner products of unit rows, which is cosine. FAISS is imported on first use.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.errors import ConfigError, IndexCorruptError, ShapeError
+from indexer.schema import Embeddings, Floats, Ids, Neighbors
+
+Kind = Literal["exact", "ivf"]
+
+KINDS = ("exact", "ivf")
+EXACT_UP_TO = 200_000  # vectors; beyond it an exact answer takes too long
+FEWEST_PROBES = 32  # clusters compared with a query: makes small ivf indexes exact
+PROBED_SHARE = 16  # one cluster in so many is compared, in large ones
+TRAINED_PER_CLUSTER = 256  # vectors sampled for k-means
+SEED = 1
+SPARE = 16  # neighbours fetched beyond those asked for, to see where ties end
+WRITTEN_AT_ONCE = 1 << 20  # bytes
+
+
+Library = Any  # FAISS and its objects, whose own types are incomplete
+
+
+class VectorIndex:
+    """Unit vectors by id, searched by cosine.
+
+    Ids are unique, not negative, and keep their meaning for ever; positions are never shown.
+    """
+
+    def __init__(self, index: Library, *, mapped: bool = False) -> None:
+        self._index = index  # IndexIDMap over IndexFlatIP, or IndexIVFFlat that knows ids itself
+        self._mapped = mapped
+        self._order: tuple[Ids, Ids] | None = None
+
+    @classmethod
+    def empty(cls, width: int, kind: Kind = "exact") -> Self:
+        """An index of no vectors; an `ivf` one forms its clusters from the first that are added.
+
+        Raises:
+            ConfigError: the kind is unknown.
+            ShapeError: the width is not positive.
+        """
+        if kind not in KINDS:
+            raise ConfigError(f"found vector index kind {kind!r}, expected {' or '.join(KINDS)}")
+        if width < 1:
+            raise ShapeError(f"found a vector width of {width}, expected 1 or more")
+        if kind == "ivf":
+            return cls(_clusters(width, 1))
+        # Not IndexIDMap2: it takes duplicate ids silently, and its table of ids slows opening.
+        return cls(_faiss().IndexIDMap(_faiss().IndexFlatIP(width)))
+
+    @classmethod
+    def build(cls, embeddings: Embeddings, kind: Kind | Literal["auto"] = "auto") -> Self:
+        """An index of these vectors; `auto` is exact up to 200,000 of them, ivf beyond.
+
+        Raises:
+            ConfigError: the kind is unknown.
+            ShapeError: an id is negative or comes twice.
+        """
+        if kind == "auto":
+            kind = "exact" if len(embeddings.ids) <= EXACT_UP_TO else "ivf"
+        index = cls.empty(embeddings.vectors.shape[1], kind)
+        index.add(embeddings)
+        return index
+
+    @classmethod
+    def open(cls, path: Path, *, mmap: bool = True) -> Self:
+        """The index saved in a file; with `mmap` an exact one's are read when they are needed.
+
+        A mapped file may be replaced by rename, never written in place. Files are trusted input:
+        check their hash first where they come from elsewhere.
+
+        Raises:
+            IndexCorruptError: the file is missing, cut short or not of an index of ours.
+        """
+        try:
+            mapped = mmap and _mappable(path)
+            with _limited(path.stat().st_size):
+                index = _faiss().read_index(str(path), _faiss().IO_FLAG_MMAP_IFC if mapped else 0)
+        except (OSError, RuntimeError, MemoryError) as error:
+            raise _corrupt(path, str(error).split("\n")[0]) from error
+        if not _is_ours(index):
+            raise _corrupt(path, f"a {type(index).__name__} of unknown make")
+        return cls(index, mapped=mapped)
+
+    def __len__(self) -> int:
+        return int(self._index.ntotal)
+
+    @property
+    def width(self) -> int:
+        """Length of each vector."""
+        return int(self._index.d)
+
+    @property
+    def kind(self) -> Kind:
+        """`exact` or `ivf`."""
+        return "ivf" if _is_ivf(self._index) else "exact"
+
+    @property
+    def ids(self) -> Ids:
+        """All ids, int64 (n,), ascending."""
+        return self._sorted()[0]
+
+    def add(self, embeddings: Embeddings) -> None:
+        """Add vectors under new ids; nothing is added where one is refused.
+
+        Raises:
+            ShapeError: the width differs, or an id is negative, comes twice or is taken.
+        """
+        self._check_width(embeddings.vectors)
+        self._check_new(embeddings.ids)
+        if not len(embeddings.ids):
+            return
+        self._own()
+        if not self._index.is_trained:
+            self._index = _trained(embeddings.vectors)
+        self._index.add_with_ids(embeddings.vectors, embeddings.ids)
+
+    def remove(self, ids: Ids) -> int:
+        """Remove vectors by id; unknown ids are passed over. Returns how many were removed."""
+        known = np.intersect1d(ids, self.ids)
+        if len(known):
+            self._own()
+            self._index.remove_ids(known)
+        return len(known)
+
+    def reconstruct(self, ids: Ids) -> Floats:
+        """Vectors of ids, float32 (n, d), in the order asked.
+
+        Raises:
+            ShapeError: an id is not in the index.
+        """
+        known, order = self._sorted()
+        unknown = ids[~np.isin(ids, known)]
+        if len(unknown):
+            raise ShapeError(f"found id {unknown[0]}, expected one of the {len(self)} in the index")
+        if not len(ids):
+            return np.zeros((0, self.width), dtype=np.float32)
+        if self.kind == "ivf":
+            vectors = self._index.reconstruct_batch(np.ascontiguousarray(ids))
+        else:
+            vectors = self._index.index.reconstruct_batch(order[np.searchsorted(known, ids)])
+        return np.asarray(vectors, dtype=np.float32)
+
+    def search(self, vectors: Floats, m: int, *, subset: Ids | None = None) -> Neighbors:
+        """The m nearest of each query, by falling cosine, equal ones by rising id.
+
+        Args:
+            vectors: unit queries, float32 (q, d).
+            m: neighbours wanted; where there are fewer, `counts` says how many are real, and the
+                places beyond hold id 0 and score -inf.
+            subset: if given, only these ids are compared, exactly, in either kind.
+
+        Raises:
+            ShapeError: the width differs, rows are not finite unit vectors, or m is not positive.
+        """
+        queries = Embeddings(np.arange(len(vectors), dtype=np.int64), vectors).vectors
+        self._check_width(queries)
+        if m < 1:
+            raise ShapeError(f"found {m} neighbours asked for, expected 1 or more")
+        subset = None if subset is None else np.intersect1d(subset, self.ids)
+        ids = np.zeros((len(queries), m), dtype=np.int64)
+        scores = np.full(ids.shape, -np.inf, dtype=np.float32)
+        counts = np.zeros(len(queries), dtype=np.int64)
+        for rows, found_ids, found_scores in self._settled(queries, m, subset):
+            real = found_ids >= 0
+            counts[rows] = real.sum(axis=1)
+            ids[rows, : real.shape[1]] = np.where(real, found_ids, 0)
+            scores[rows, : real.shape[1]] = np.where(real, found_scores, -np.inf)
+        return Neighbors(ids, scores, counts)
+
+    def save(self, path: Path) -> None:
+        """Write to a file: whole or not at all, and on disk when this returns.
+
+        Raises:
+            OSError: it cannot be written, as when the disk is full.
+        """
+        temporary = path.with_name(path.name + ".tmp")
+        try:
+            with temporary.open("wb") as file:
+                # FAISS's own file writer only prints that its last block did not fit on the disk.
+                _faiss().write_index(
+                    self._index, _faiss().PyCallbackIOWriter(file.write, WRITTEN_AT_ONCE)
+                )
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+
+    def _settled(
+        self, queries: Floats, m: int, subset: Ids | None
+    ) -> Iterator[tuple[NDArray[np.intp], Ids, Floats]]:
+        """Query rows with their m best, once no tie reaches beyond what was fetched."""
+        available = len(self) if subset is None else len(subset)
+        rows, reach = np.arange(len(queries)), min(m + SPARE, available)
+        while reach and len(rows):
+            ids, scores = self._nearest(queries[rows], reach, subset)
+            tied = np.zeros(len(rows), dtype=bool)
+            if m < reach < available:
+                tied = (scores[:, m - 1] == scores[:, -1]) & (ids[:, -1] >= 0)
+            yield rows[~tied], ids[~tied, :m], scores[~tied, :m]
+            rows, reach = rows[tied], min(4 * reach, available)
+
+    def _nearest(self, queries: Floats, reach: int, subset: Ids | None) -> tuple[Ids, Floats]:
+        """Ids and scores (q, reach) by falling score, then id; id -1 where there is none."""
+        choice: dict[str, Any] = {}
+        if subset is not None:
+            choice["sel"] = _faiss().IDSelectorBatch(subset)
+        if self.kind == "ivf":
+            clusters = self._index.nlist
+            probes = clusters if choice else max(FEWEST_PROBES, clusters // PROBED_SHARE)
+            params = _faiss().SearchParametersIVF(nprobe=min(probes, clusters), **choice)
+        else:
+            params = _faiss().SearchParameters(**choice)
+        with _threads(len(queries)):
+            scores, ids = self._index.search(queries, reach, params=params)
+        order = np.lexsort((ids, -scores))
+        return np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1)
+
+    def _sorted(self) -> tuple[Ids, Ids]:
+        """Ids ascending, and the place where each is stored."""
+        if self._order is None:
+            stored = _stored_ids(self._index)
+            order = np.argsort(stored)
+            known = stored[order]
+            known.flags.writeable = False
+            self._order = known, order
+        return self._order
+
+    def _own(self) -> None:
+        """Make the index fit for change: FAISS ends the process on changing a mapped one."""
+        if self._mapped:
+            self._index = _faiss().deserialize_index(_faiss().serialize_index(self._index))
+            self._mapped = False
+        self._order = None
+
+    def _check_width(self, vectors: Floats) -> None:
+        if vectors.shape[1] != self.width:
+            raise ShapeError(f"found vectors of width {vectors.shape[1]}, expected {self.width}")
+
+    def _check_new(self, ids: Ids) -> None:
+        values, times = np.unique(ids, return_counts=True)
+        if len(values) and values[0] < 0:
+            raise ShapeError(f"found id {values[0]}, expected 0 or more")
+        twice = np.concatenate([values[times > 1], np.intersect1d(values, self.ids)])
+        if len(twice):
+            raise ShapeError(f"found id {twice[0]} twice, expected ids new to the index")
+
+
+def _faiss() -> Library:
+    import faiss
+
+    return faiss
+
+
+def _clusters(width: int, number: int) -> Library:
+    """An untrained IndexIVFFlat that finds vectors by id."""
+    index = _faiss().IndexIVFFlat(
+        _faiss().IndexFlatIP(width), width, number, _faiss().METRIC_INNER_PRODUCT
+    )
+    index.cp.seed = SEED
+    index.cp.max_points_per_centroid = TRAINED_PER_CLUSTER
+    index.cp.min_points_per_centroid = 1  # fewer only bring a warning on stderr
+    index.set_direct_map_type(_faiss().DirectMap.Hashtable)
+    return index
+
+
+def _trained(vectors: Floats) -> Library:
+    """An empty IndexIVFFlat with clusters of these vectors: 4 √n, of 39 vectors or more each."""
+    n, width = vectors.shape
+    index = _clusters(width, max(1, min(int(4 * n**0.5), n // 39)))
+    index.train(vectors)
+    return index
+
+
+def _is_ivf(index: Library) -> bool:
+    return isinstance(index, _faiss().IndexIVFFlat)
+
+
+def _is_ours(index: Library) -> bool:
+    if index.metric_type != _faiss().METRIC_INNER_PRODUCT:
+        return False
+    if type(index) is _faiss().IndexIVFFlat:
+        by_id = index.direct_map.type == _faiss().DirectMap.Hashtable
+        return bool(by_id and (index.is_trained or not index.ntotal))
+    if type(index) is not _faiss().IndexIDMap:
+        return False
+    inner = _faiss().downcast_index(index.index)
+    sizes = {index.ntotal, inner.ntotal, index.id_map.size()}
+    return type(inner) is _faiss().IndexFlatIP and len(sizes) == 1 and inner.d == index.d
+
+
+def _stored_ids(index: Library) -> Ids:
+    """Ids in the order of storage."""
+    if not _is_ivf(index):
+        return np.asarray(_faiss().vector_to_array(index.id_map), dtype=np.int64)
+    lists = index.invlists
+    parts = [
+        _faiss().rev_swig_ptr(lists.get_ids(c), lists.list_size(c)).copy()
+        for c in range(index.nlist)
+        if lists.list_size(c)
+    ]
+    return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
+
+
+def _mappable(path: Path) -> bool:
+    """Whether a file is an exact index's, and as long as its header says to the byte.
+
+    FAISS takes a mapped file that is cut short as whole, or ends the process; reading it into
+    memory raises as it should. So only what is sure to be whole is mapped. An IndexIDMap's header
+    (37 bytes: name, d, n and flags) precedes an IndexFlatIP's, n * d values and n ids.
+    """
+    with path.open("rb") as file:
+        head = file.read(82)
+        if len(head) < 82:
+            return False
+        width, n = struct.unpack_from("<iq", head, 4)
+        whole = path.stat().st_size == 90 + n * (4 * width + 8)
+        same = head[:4] + head[37:41] == b"IxMpIxFI" and head[4:37] == head[41:74]
+        if not (whole and same and head[74:] == struct.pack("<Q", n * width)):
+            return False
+        file.seek(-8 * (n + 1), os.SEEK_END)
+        return file.read(8) == struct.pack("<Q", n)
+
+
+def _corrupt(path: Path, found: str) -> IndexCorruptError:
+    return IndexCorruptError(
+        f"{path}: found {found}, expected a whole vector index; "
+        "see `hashlens verify`, go back with `hashlens rollback`, or build again"
+    )
+
+
+@contextmanager
+def _limited(size: int) -> Iterator[None]:
+    """Let FAISS allocate no more than `size` bytes for what a file claims to hold."""
+    before = _faiss().get_deserialization_vector_byte_limit()
+    _faiss().set_deserialization_vector_byte_limit(max(size, 1))
+    try:
+        yield
+    finally:
+        _faiss().set_deserialization_vector_byte_limit(before)
+
+
+@contextmanager
+def _threads(queries: int) -> Iterator[None]:
+    """One FAISS thread for a single query, where more only get in each other's way."""
+    before = _faiss().omp_get_max_threads()
+    _faiss().omp_set_num_threads(1 if queries == 1 else before)
+    try:
+        yield
+    finally:
+        _faiss().omp_set_num_threads(before)

@@ -1,0 +1,37 @@
+"""What several test files share: a folder of real posts, and a small index built once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from indexer.build import build
+from indexer.config import BuildConfig, VectorConfig
+from indexer.sample import gather_sample
+
+REAL_POSTS = Path(os.environ.get("HASHLENS_POSTS", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def posts_folder() -> Path:
+    """A folder of public research posts; tests that need it skip where it is absent."""
+    if not REAL_POSTS.is_dir():
+        pytest.skip("needs a folder of real posts: set HASHLENS_POSTS to it")
+    return REAL_POSTS
+
+
+@pytest.fixture(scope="session")
+def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample posts and their pictures."""
+    return gather_sample(tmp_path_factory.mktemp("sample"))
+
+
+@pytest.fixture(scope="session")
+def sample_index(sample_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index of the sample posts, with pictures and real encoder weights."""
+    index = tmp_path_factory.mktemp("index")
+    config = BuildConfig(encoder="efficientnet-lite0", vectors=VectorConfig(min_count=1))
+    build([sample_folder], index, config=config)
+    return index

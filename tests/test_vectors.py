@@ -1,0 +1,385 @@
+"""VectorIndex of either kind against brute force in NumPy, and its files against damage."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from indexer.errors import ConfigError, IndexCorruptError, ShapeError
+from indexer.schema import Embeddings, Floats, Ids, Neighbors
+from indexer.vectors import Kind, VectorIndex
+
+WIDTH = 8
+kinds = pytest.mark.parametrize("kind", ["exact", "ivf"])
+
+
+def unit(rows: int, width: int = WIDTH, seed: int = 0) -> Floats:
+    vectors = np.random.default_rng(seed).normal(size=(rows, width)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
+
+
+def embeddings(rows: int, seed: int = 0) -> Embeddings:
+    """Vectors under ids that are neither dense, small nor in order."""
+    ids = np.random.default_rng(seed).permutation(rows).astype(np.int64) * 7 + (seed << 40)
+    return Embeddings(ids, unit(rows, seed=seed))
+
+
+def array(*ids: int) -> Ids:
+    return np.array(ids, dtype=np.int64)
+
+
+def brute(known: dict[int, Floats], query: Floats, m: int) -> list[tuple[float, int]]:
+    scored = [(float(vector @ query), i) for i, vector in known.items()]
+    return sorted(scored, key=lambda pair: (-pair[0], pair[1]))[:m]
+
+
+def check(found: Neighbors, known: dict[int, Floats], queries: Floats, m: int) -> None:
+    """Each row is a true answer: the right scores, each its id's own, equal scores by id."""
+    assert found.ids.shape == (len(queries), m)
+    for row, query in enumerate(queries):
+        ids, scores = found.row(row)
+        expected = brute(known, query, m)
+        np.testing.assert_allclose(scores, [score for score, _ in expected], atol=1e-5)
+        own = [float(known[int(i)] @ query) for i in ids]
+        np.testing.assert_allclose(scores, own, atol=1e-5)
+        assert len(set(ids.tolist())) == len(ids) == min(m, len(known))
+        pairs = list(zip(-scores, ids, strict=True))
+        assert pairs == sorted(pairs)
+        assert not found.ids[row, len(ids) :].any()
+        assert (found.scores[row, len(ids) :] == -np.inf).all()
+
+
+def as_dict(stored: Embeddings) -> dict[int, Floats]:
+    return dict(zip(stored.ids.tolist(), stored.vectors, strict=True))
+
+
+@kinds
+@pytest.mark.parametrize("queries", [1, 3, 40])
+def test_search_equals_brute_force(kind: Kind, queries: int) -> None:
+    stored = embeddings(500)
+    index = VectorIndex.build(stored, kind)
+    assert (index.kind, index.width, len(index)) == (kind, WIDTH, 500)
+    np.testing.assert_array_equal(index.ids, np.sort(stored.ids))
+    asked = unit(queries, seed=9)
+    check(index.search(asked, 10), as_dict(stored), asked, 10)
+
+
+def test_a_search_worked_by_hand() -> None:
+    rows = np.array([[1, 0], [0.6, 0.8], [0, 1], [-1, 0]], dtype=np.float32)
+    index = VectorIndex.build(Embeddings(array(40, 30, 20, 10), rows))
+    found = index.search(rows[:1], 6)
+    np.testing.assert_array_equal(found.ids, [[40, 30, 20, 10, 0, 0]])
+    np.testing.assert_allclose(found.scores, [[1, 0.6, 0, -1, -np.inf, -np.inf]], atol=1e-6)
+    np.testing.assert_array_equal(found.counts, [4])
+
+
+@kinds
+def test_equal_vectors_are_given_by_rising_id_however_many(kind: Kind) -> None:
+    same = np.repeat(unit(1), 300, axis=0)
+    ids = np.random.default_rng(1).permutation(300).astype(np.int64)
+    far = embeddings(50, seed=3)
+    index = VectorIndex.build(Embeddings(ids, same), kind)
+    index.add(far)
+    for queries in (same[:1], same[:2]):
+        found = index.search(queries, 7)
+        np.testing.assert_array_equal(found.ids, [list(range(7))] * len(queries))
+
+
+@kinds
+def test_a_subset_is_searched_exactly(kind: Kind) -> None:
+    stored = embeddings(3000)
+    index = VectorIndex.build(stored, kind)
+    chosen = stored.ids[::100]
+    asked = unit(5, seed=2)
+    known = {i: v for i, v in as_dict(stored).items() if i in set(chosen.tolist())}
+    check(index.search(asked, 12, subset=chosen), known, asked, 12)
+    check(index.search(asked, 50, subset=chosen), known, asked, 50)
+    check(index.search(asked, 3, subset=array(1, 2, -1)), {}, asked, 3)
+    twice = np.concatenate([chosen[:2], chosen[:2], array(1)])
+    two = {int(i): known[int(i)] for i in chosen[:2]}
+    check(index.search(asked, 3, subset=twice), two, asked, 3)
+
+
+@kinds
+def test_an_empty_index_answers_and_grows(kind: Kind) -> None:
+    index = VectorIndex.empty(WIDTH, kind)
+    asked = unit(2, seed=5)
+    check(index.search(asked, 4), {}, asked, 4)
+    assert (len(index), index.ids.tolist(), index.kind) == (0, [], kind)
+    stored = embeddings(3)
+    index.add(stored)
+    check(index.search(asked, 4), as_dict(stored), asked, 4)
+    check(index.search(np.zeros((0, WIDTH), np.float32), 4), as_dict(stored), asked[:0], 4)
+
+
+@kinds
+def test_remove_then_search_then_add_again(kind: Kind) -> None:
+    stored, asked = embeddings(200), unit(4, seed=6)
+    index = VectorIndex.build(stored, kind)
+    known = as_dict(stored)
+    gone = stored.ids[::3]
+    assert index.remove(np.concatenate([gone, gone[:2], array(1, 10**15)])) == len(gone)
+    known = {i: v for i, v in known.items() if i not in set(gone.tolist())}
+    check(index.search(asked, 200), known, asked, 200)
+    np.testing.assert_array_equal(index.ids, sorted(known))
+    again = Embeddings(gone, unit(len(gone), seed=7))
+    index.add(again)
+    known |= as_dict(again)
+    check(index.search(asked, 200), known, asked, 200)
+    np.testing.assert_array_equal(index.reconstruct(gone), again.vectors)
+    assert index.remove(index.ids) == 200
+    check(index.search(asked, 2), {}, asked, 2)
+
+
+@kinds
+def test_reconstruct_in_the_order_asked(kind: Kind) -> None:
+    stored = embeddings(100)
+    index = VectorIndex.build(stored, kind)
+    rows = [5, 3, 99, 5]
+    np.testing.assert_array_equal(index.reconstruct(stored.ids[rows]), stored.vectors[rows])
+    assert index.reconstruct(array()).shape == (0, WIDTH)
+    with pytest.raises(ShapeError, match="found id 1, expected one of the 100"):
+        index.reconstruct(array(7, 1))
+
+
+@kinds
+def test_bad_input_is_refused_and_changes_nothing(kind: Kind) -> None:
+    stored = embeddings(50)
+    index = VectorIndex.build(stored, kind)
+    one = unit(1, seed=8)
+    refused: list[tuple[Ids, Floats, str]] = [
+        (stored.ids[:1], one, "twice"),
+        (array(1, 1), unit(2), "found id 1 twice"),
+        (array(-1), one, "found id -1"),
+        (array(1), unit(1, 9), "width 9, expected 8"),
+        (array(1), one * np.float32("nan"), "NaN"),
+        (array(1), one * 0, "length 0"),
+        (array(1), one * 2, "length 2"),
+    ]
+    for ids, vectors, message in refused:
+        with pytest.raises(ShapeError, match=message):
+            index.add(Embeddings(ids, vectors))
+    for vectors, message in [(row[1], row[2]) for row in refused[3:]]:
+        with pytest.raises(ShapeError, match=message):
+            index.search(vectors, 3)
+    with pytest.raises(ShapeError, match="found 0 neighbours"):
+        index.search(one, 0)
+    with pytest.raises(ShapeError, match="float64"):
+        index.search(one.astype(np.float64), 3)
+    np.testing.assert_array_equal(index.ids, np.sort(stored.ids))
+    check(index.search(one, 5), as_dict(stored), one, 5)
+
+
+def test_unknown_kinds_and_widths_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"'hnsw', expected exact or ivf"):
+        VectorIndex.empty(4, "hnsw")  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match="width of 0"):
+        VectorIndex.empty(0)
+
+
+def test_auto_is_exact_until_vectors_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("indexer.vectors.EXACT_UP_TO", 99)
+    assert VectorIndex.build(embeddings(99)).kind == "exact"
+    assert VectorIndex.build(embeddings(100)).kind == "ivf"
+
+
+def test_ivf_finds_nearly_what_exact_finds_and_is_repeatable() -> None:
+    """The exact index judges: recall@10 where clusters are many and only a share is looked at."""
+    rng = np.random.default_rng(3)
+    centres = rng.normal(size=(400, 32))
+    vectors = (centres[rng.integers(400, size=20_000)] + rng.normal(size=(20_000, 32))).astype("f4")
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    stored = Embeddings(np.arange(20_000), vectors)
+    ivf, exact = VectorIndex.build(stored, "ivf"), VectorIndex.build(stored, "exact")
+    found, true = ivf.search(vectors[:300], 10), exact.search(vectors[:300], 10)
+    pairs = zip(found.ids, true.ids, strict=True)
+    recall = np.mean([len(np.intersect1d(a, b)) / 10 for a, b in pairs])
+    assert recall > 0.9
+    again = VectorIndex.build(stored, "ivf").search(vectors[:300], 10)
+    np.testing.assert_array_equal(again.ids, found.ids)
+
+
+# Files --------------------------------------------------------------------------------------
+
+
+@kinds
+@pytest.mark.parametrize("mmap", [True, False])
+def test_save_and_open_round_trip_and_change_afterwards(
+    tmp_path: Path, kind: Kind, mmap: bool
+) -> None:
+    stored, path, asked = embeddings(300), tmp_path / "0001.faiss", unit(3, seed=4)
+    VectorIndex.build(stored, kind).save(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["0001.faiss"]
+    before = path.read_bytes()
+    index = VectorIndex.open(path, mmap=mmap)
+    assert (index.kind, index.width, len(index)) == (kind, WIDTH, 300)
+    known = as_dict(stored)
+    check(index.search(asked, 9), known, asked, 9)
+    np.testing.assert_array_equal(index.reconstruct(stored.ids), stored.vectors)
+    index.remove(stored.ids[:20])
+    more = embeddings(10, seed=1)
+    index.add(more)
+    known = {i: known[i] for i in stored.ids[20:].tolist()} | as_dict(more)
+    check(index.search(asked, 9), known, asked, 9)
+    assert path.read_bytes() == before  # a sealed file is never written through its map
+    index.save(path)
+    check(VectorIndex.open(path, mmap=mmap).search(asked, 9), known, asked, 9)
+
+
+@kinds
+def test_an_empty_index_is_saved_too(tmp_path: Path, kind: Kind) -> None:
+    path = tmp_path / "x.faiss"
+    VectorIndex.empty(WIDTH, kind).save(path)
+    index = VectorIndex.open(path)
+    index.add(embeddings(5))
+    check(index.search(unit(1), 5), as_dict(embeddings(5)), unit(1), 5)
+
+
+def test_a_reader_keeps_its_index_when_the_file_is_replaced(tmp_path: Path) -> None:
+    path, asked, old, new = tmp_path / "x.faiss", unit(2, seed=4), embeddings(99), embeddings(9, 1)
+    VectorIndex.build(old).save(path)
+    reader = VectorIndex.open(path)
+    VectorIndex.build(new).save(path)
+    check(reader.search(asked, 5), as_dict(old), asked, 5)
+    check(VectorIndex.open(path).search(asked, 5), as_dict(new), asked, 5)
+
+
+@kinds
+@pytest.mark.parametrize("mmap", [True, False])
+def test_files_cut_short_are_refused(tmp_path: Path, kind: Kind, mmap: bool) -> None:
+    whole, cut = tmp_path / "whole.faiss", tmp_path / "cut.faiss"
+    VectorIndex.build(embeddings(200), kind).save(whole)
+    content = whole.read_bytes()
+    for size in (*range(0, 130, 3), len(content) // 2, len(content) - 1):
+        cut.write_bytes(content[:size])
+        with pytest.raises(IndexCorruptError, match=r"cut\.faiss"):
+            VectorIndex.open(cut, mmap=mmap)
+
+
+@kinds
+def test_a_damaged_header_is_refused_or_harmless(tmp_path: Path, kind: Kind) -> None:
+    """What only a hash can tell apart may open; nothing may end the process."""
+    path, chance, refused = tmp_path / "x.faiss", random.Random(1), 0
+    VectorIndex.build(embeddings(60), kind).save(path)
+    whole = path.read_bytes()
+    for place in range(130):
+        flipped = whole[place] ^ (1 << chance.randrange(8))
+        path.write_bytes(whole[:place] + bytes([flipped]) + whole[place + 1 :])
+        try:
+            VectorIndex.open(path).search(unit(2), 5)
+        except IndexCorruptError:
+            refused += 1
+    assert refused > 30
+
+
+def test_what_is_no_index_of_ours_is_refused(tmp_path: Path) -> None:
+    import faiss
+
+    path = tmp_path / "x.faiss"
+    chance = random.Random(0)
+    for magic in (b"", b"IxMp", b"IxFI", b"IwFl"):
+        path.write_bytes(magic + chance.randbytes(5000))
+        with pytest.raises(IndexCorruptError, match=r"x\.faiss.*hashlens verify"):
+            VectorIndex.open(path)
+    others: list[Any] = [
+        faiss.IndexFlatIP(8),
+        faiss.IndexFlatL2(8),
+        faiss.IndexIDMap(faiss.IndexFlatL2(8)),
+        faiss.IndexIDMap2(faiss.IndexFlatIP(8)),
+        faiss.IndexIVFFlat(faiss.IndexFlatIP(8), 8, 1, faiss.METRIC_INNER_PRODUCT),
+    ]
+    for other in others:
+        faiss.write_index(other, str(path))
+        with pytest.raises(IndexCorruptError, match=r"x\.faiss"):
+            VectorIndex.open(path)
+    for missing in (tmp_path / "nothing.faiss", tmp_path):
+        with pytest.raises(IndexCorruptError, match=missing.name):
+            VectorIndex.open(missing)
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, asked = tmp_path / "x.faiss", unit(1)
+    VectorIndex.build(embeddings(9)).save(path)
+    (tmp_path / "x.faiss.tmp").symlink_to("/dev/full")  # a device that is always full
+    with pytest.raises(OSError, match="No space left"):
+        VectorIndex.build(embeddings(5000)).save(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.faiss"]
+    (tmp_path / "x.faiss.tmp").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        VectorIndex.build(embeddings(3)).save(path)  # small enough to fail only when flushed
+    check(VectorIndex.open(path).search(asked, 3), as_dict(embeddings(9)), asked, 3)
+
+
+def test_faiss_is_imported_on_first_use_only() -> None:
+    code = "import sys, indexer.vectors; sys.exit('faiss' in sys.modules)"
+    root = Path(__file__).parents[1]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+# Any order of changes -----------------------------------------------------------------------
+
+few_ids = st.lists(st.integers(0, 30), max_size=8, unique=True)
+seeds = st.integers(0, 6)  # few, so that equal vectors come up
+
+
+class Changes(RuleBasedStateMachine):
+    """Add, remove, save and open in any order, against a dict."""
+
+    @initialize(kind=st.sampled_from(["exact", "ivf"]))
+    def begin(self, kind: Kind) -> None:
+        self.index = VectorIndex.empty(WIDTH, kind)
+        self.known: dict[int, Floats] = {}
+
+    @rule(ids=few_ids, seed=seeds)
+    def add(self, ids: list[int], seed: int) -> None:
+        stored = Embeddings(array(*ids), unit(len(ids), seed=seed))
+        if self.known.keys() & set(ids):
+            with pytest.raises(ShapeError, match="twice"):
+                self.index.add(stored)
+        else:
+            self.index.add(stored)
+            self.known |= as_dict(stored)
+
+    @rule(ids=few_ids)
+    def remove(self, ids: list[int]) -> None:
+        assert self.index.remove(array(*ids)) == len(self.known.keys() & set(ids))
+        self.known = {i: v for i, v in self.known.items() if i not in ids}
+
+    @rule(mmap=st.booleans())
+    def save_and_open(self, mmap: bool) -> None:
+        path = Path(os.environ["VECTORS_FOLDER"]) / "x.faiss"
+        self.index.save(path)
+        self.index = VectorIndex.open(path, mmap=mmap)
+
+    @rule(seed=seeds, m=st.integers(1, 12), subset=st.none() | few_ids)
+    def search(self, seed: int, m: int, subset: list[int] | None) -> None:
+        asked = unit(2, seed=seed)
+        chosen = None if subset is None else array(*subset)
+        known = {i: v for i, v in self.known.items() if subset is None or i in subset}
+        check(self.index.search(asked, m, subset=chosen), known, asked, m)
+
+    @invariant()
+    def holds_the_same(self) -> None:
+        assert self.index.ids.tolist() == sorted(self.known)
+        for i, vector in self.known.items():
+            np.testing.assert_array_equal(self.index.reconstruct(array(i))[0], vector)
+
+
+def test_any_order_of_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hypothesis.stateful import run_state_machine_as_test
+
+    monkeypatch.setenv("VECTORS_FOLDER", str(tmp_path))
+    run_state_machine_as_test(
+        Changes, settings=settings(max_examples=60, stateful_step_count=20, deadline=None)
+    )
