@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from indexer.errors import HashlensError
+from indexer.errors import HashlensError, IndexUnusableError
 from retriever.forms import FORMAT, answer_json
 
 if TYPE_CHECKING:
@@ -218,6 +218,47 @@ def inspect(index: IndexOption = DEFAULT_INDEX, as_json: JsonOption = False) -> 
 
 
 @app.command()
+def verify(index: IndexOption = DEFAULT_INDEX, as_json: JsonOption = False) -> None:
+    """Check every file of an index against its recorded size and hash."""
+    from indexer.generation import verify as find_troubles
+
+    troubles = find_troubles(index)
+    if as_json:
+        _print_json({"format": FORMAT, "sound": not troubles, "troubles": list(troubles)})
+    else:
+        typer.echo("\n".join(troubles) or f"{index}: sound")
+    if troubles:
+        raise typer.Exit(IndexUnusableError.exit_code)
+
+
+@app.command()
+def history(index: IndexOption = DEFAULT_INDEX, as_json: JsonOption = False) -> None:
+    """List the generations of an index that are still on disk."""
+    from indexer.generation import history as list_generations
+    from retriever.tables import table
+
+    rows = [(g.number, g.manifest.created, g.manifest.counts) for g in list_generations(index)]
+    if as_json:
+        names = ("generation", "created", "counts")
+        entries = [dict(zip(names, row, strict=True)) for row in rows]
+        _print_json({"format": FORMAT, "generations": entries})
+        return
+    shown = [(str(number), created, f"{counts['posts']:,}") for number, created, counts in rows]
+    _print(table(f"{index}", ("generation", "created", "posts"), shown))
+
+
+@app.command()
+def rollback(
+    index: IndexOption = DEFAULT_INDEX,
+    to: Annotated[int | None, typer.Option(help="Generation; the one before otherwise.")] = None,
+) -> None:
+    """Return to an older generation, after checking that it is whole."""
+    from indexer.generation import rollback as return_to
+
+    typer.echo(f"{index}: back at generation {return_to(index, to).number}")
+
+
+@app.command()
 def encoders(as_json: JsonOption = False) -> None:
     """List the picture encoders, and whether their weights are on this machine."""
     from dataclasses import asdict
@@ -257,17 +298,17 @@ def _print_json(value: dict[str, Any]) -> None:
 
 
 def _finish(rejections: tuple[Rejection, ...]) -> None:
-    """Report what was rejected, and exit with 3 where anything was."""
+    """Report what could not be used, and exit with 3 where whole posts were rejected."""
     from retriever.tables import safe
 
-    if not rejections:
-        return
-    for rejection in rejections[:SHOWN_REJECTIONS]:
-        typer.echo(f"rejected: {safe(str(rejection))}", err=True)
+    # Posts that are lost come before posts that only lost a part.
+    for rejection in sorted(rejections, key=lambda r: r.post_kept)[:SHOWN_REJECTIONS]:
+        typer.echo(f"not used: {safe(str(rejection))}", err=True)
     more = len(rejections) - SHOWN_REJECTIONS
     if more > 0:
-        typer.echo(f"rejected: {more:,} more; --json lists all", err=True)
-    raise typer.Exit(SOME_REJECTED)
+        typer.echo(f"not used: {more:,} more; --json lists all", err=True)
+    if not all(rejection.post_kept for rejection in rejections):
+        raise typer.Exit(SOME_REJECTED)
 
 
 class _Bar:
@@ -279,11 +320,8 @@ class _Bar:
 
     def stage(self, name: str, total: int | None = None) -> None:
         if self._task is not None:
-            self._bar.update(
-                self._task,
-                total=self._bar.tasks[self._task].completed or 1,
-                completed=self._bar.tasks[self._task].completed or 1,
-            )
+            done = self._bar.tasks[self._task].completed or 1
+            self._bar.update(self._task, total=done, completed=done)
         self._task = self._bar.add_task(name, total=total)
 
     def advance(self, steps: int = 1) -> None:
@@ -311,7 +349,8 @@ def _progress() -> Iterator[_Bar]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         yield _Bar(bar)
 
 

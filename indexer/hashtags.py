@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import unicodedata
 from functools import lru_cache
+from itertools import pairwise
 
 import regex
 
@@ -32,8 +33,8 @@ _TAG_SIGNS = r"\U000e0020-\U000e007f"  # spell the region in flags such as Scotl
 
 # An address: with a scheme, with `www.`, or a bare domain that a path follows.
 _ADDRESS = (
-    r"(?:https?://|(?<![\p{L}\p{M}\p{Nd}_.@#＃-])"
-    r"(?:www\.|(?:[\p{L}\p{M}\p{Nd}-]++\.)+[A-Za-z]{2,24}/))"
+    r"(?:(?i:https?://)|(?<![\p{L}\p{M}\p{Nd}_.@#＃-])"
+    r"(?:(?i:www\.)|(?:[\p{L}\p{M}\p{Nd}-]++\.)+[A-Za-z]{2,24}/))"
     r"[\p{Latin}\p{Cyrillic}0-9!*';:=+,.$/%\#\[\]\-–_\~@\|\&?()]*+"
 )
 
@@ -98,7 +99,8 @@ def extract(text: str, rule: str = "instagram") -> list[str]:
     pattern = _pattern(rule)
     if "#" not in text and "＃" not in text:
         return []
-    return [form[:MAX_LENGTH] for match in pattern.finditer(text) if (form := match["form"])]
+    forms = [form[:MAX_LENGTH] for match in pattern.finditer(text) if (form := match["form"])]
+    return [form for form in forms if len(form) < MAX_LENGTH or _NEED.search(form)]
 
 
 def strip(text: str, rule: str = "instagram") -> str:
@@ -198,7 +200,7 @@ def tokens(text: str) -> list[str]:
 
 def _pairs(run: str) -> list[str]:
     letters = regex.findall(r"\X", run)
-    return [a + b for a, b in zip(letters, letters[1:], strict=False)] or letters
+    return [a + b for a, b in pairwise(letters)] or letters
 
 
 def parts(key: str) -> list[str]:

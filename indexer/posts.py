@@ -1,22 +1,32 @@
-"""Posts from files: one stream, whatever the format; what cannot be used is told and left out."""
+"""Readers of posts: JSONL, CSV and Parquet into a stream of `Post`, bad rows and parts reported."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
 
-from indexer import tables
 from indexer.errors import InputError
 from indexer.hashtags import extract, key, strip
 from indexer.images import MAX_BYTES
 from indexer.schema import Post, Rejection
+from indexer.tables import Row, count_lines, find_tables, kind, read_rows
 
+COLUMNS = ("id", "image", "caption", "hashtags", "author", "taken_at", "topic")
 MAX_CAPTION = 100_000  # characters
+
+_HASHTAG_BORDERS = re.compile(r"[\s,;#＃\[\]\"']+")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_EPOCH = re.compile(r"-?\d{9,}(\.\d+)?")  # shorter numbers are dates such as 20160326
+
+
+class _UnusablePostError(Exception):
+    """This row makes no post; the message says why."""
 
 
 def read_posts(
@@ -24,167 +34,245 @@ def read_posts(
 ) -> Iterator[Post]:
     """Stream the posts of files and folders, in order.
 
-    Fields of a row, all optional: `id`, `image` (relative to the file's folder), `caption`,
-    `hashtags` (a list, or a text), `author`, `taken_at` (ISO 8601, or seconds since 1970) and
-    `topic`. Hashtags are those in the caption, then those of the field that are new.
+    A post's hashtags are those of its caption, then those of its `hashtags` field whose key is
+    new and that are no torn piece of one in the caption. Of posts with one id, in whatever
+    source, the first is taken. A post without an id is named after its content.
 
     Args:
-        sources: files or folders of posts.
-        rule: which hashtags a caption holds, see `hashtags.extract`.
-        rejections: receives every post, or part of one, that cannot be used.
+        sources: JSONL, CSV or Parquet files, or folders of them (see `tables.find_tables`).
+        rule: hashtag grammar, one of `hashtags.RULES`.
+        rejections: gets what could not be used, while reading goes on.
 
     Raises:
-        InputError: a source is missing or holds no posts, or the rule is unknown.
+        InputError: a source is missing or of no known form, or there is no such rule.
     """
-    seen: set[str] = set()
-    for path in [path for source in sources for path in tables.files(source)]:
-        root = path.parent.resolve()
-        for number, row in tables.rows(path):
-            reader = _RowReader(str(path), number, rule, rejections)
-            if isinstance(row, str):
-                reader.reject(row)
+    tables = [table for source in sources for table in find_tables(source)]
+    seen: dict[str, tuple[Path, int]] = {}
+    for table in tables:
+        folder = table.parent.resolve()
+        for row in read_rows(table, COLUMNS):
+            reading = _Reading(row, folder, rule)
+            try:
+                post = reading.post()
+                if post.post_id in seen:
+                    first, line = seen[post.post_id]
+                    raise _UnusablePostError(
+                        f"found id {post.post_id!r} again, first at {first}:{line}"
+                    )
+                seen[post.post_id] = (table, row.line)
+            except _UnusablePostError as error:
+                rejections.append(Rejection(str(table), row.line, str(error)))
                 continue
-            post = reader.post(row, root)
-            if post is None:
-                continue
-            if post.post_id in seen:
-                reader.reject(
-                    f"found id {post.post_id!r} again, expected each once; kept the first"
-                )
-                continue
-            seen.add(post.post_id)
+            rejections += [Rejection(str(table), row.line, p, True) for p in reading.problems]
             yield post
 
 
-def count_rows(sources: Sequence[Path]) -> int:
-    """About how many posts the sources hold, for a progress bar.
+def count_rows(sources: Sequence[Path]) -> int | None:
+    """About how many rows sources have, at little cost; None where that cannot be told."""
+    try:
+        counts = [count_lines(table) for source in sources for table in find_tables(source)]
+    except InputError:
+        return None
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
-    Raises:
-        InputError: a source is missing or holds no posts.
-    """
-    return tables.count_rows([path for source in sources for path in tables.files(source)])
 
+@dataclass(slots=True)
+class _Reading:
+    """One row on its way to a post; `problems` are parts that the post goes without."""
 
-class _RowReader:
-    """Turns one row into a post, noting what of it cannot be used."""
+    row: Row
+    folder: Path
+    rule: str
+    problems: list[str] = field(default_factory=list)
 
-    def __init__(self, source: str, line: int, rule: str, rejections: list[Rejection]) -> None:
-        self._source, self._line, self._rule = source, line, rule
-        self._rejections = rejections
+    def post(self) -> Post:
+        """The post of this row.
 
-    def reject(self, reason: str, *, post_kept: bool = False) -> None:
-        self._rejections.append(Rejection(self._source, self._line, reason, post_kept))
-
-    def post(self, row: dict[str, Any], root: Path) -> Post | None:
-        """The post of a row; None, and a rejection, where nothing of it is of use."""
-        first = len(self._rejections)
-        caption = self._text(row, "caption") or ""
+        Raises:
+            _UnusablePostError: the row makes none.
+        """
+        if self.row.problem:
+            raise _UnusablePostError(self.row.problem)
+        caption = self._text("caption") or ""
         if len(caption) > MAX_CAPTION:
-            self.reject(f"found a caption of {len(caption):,} characters, at most {MAX_CAPTION:,}")
-            return None
-        forms = self._forms(row, caption)
-        image, image_hash = self._image(row, root)
-        words = strip(caption, self._rule)
-        if not (image or words or forms):
-            troubles = [r.reason for r in self._rejections[first:]]
-            del self._rejections[first:]
-            self.reject("; ".join(["found neither picture, caption nor hashtags", *troubles]))
-            return None
-        taken_at = self._time(row)
-        author, topic = self._text(row, "author"), self._text(row, "topic")
-        digest = _digest(words, list(forms), author, str(taken_at), topic, image_hash)
+            raise _UnusablePostError(
+                f"found a caption of {len(caption):,} characters, expected {MAX_CAPTION:,} at most"
+            )
+        tags = self._hashtags(caption)
+        image, picture_hash = self._picture()
+        caption = strip(caption, self.rule)
+        if not (caption or tags or image):
+            problems = "".join(f"{problem}; " for problem in self.problems)
+            raise _UnusablePostError(f"{problems}found neither caption, hashtags nor picture")
+        author, topic, taken_at = self._name("author"), self._text("topic"), self._taken_at()
+        content = _hash(caption, list(tags), author, taken_at, topic, picture_hash)
         return Post(
-            post_id=self._id(row) or f"sha256-{digest[:16]}",
+            post_id=self._name("id") or f"sha256-{content[:16]}",
             image=image,
-            caption=words,
-            hashtags=tuple(forms),
-            forms=tuple(forms.values()),
+            caption=caption,
+            hashtags=tuple(tags),
+            forms=tuple(tags.values()),
             author=author,
             taken_at=taken_at,
             topic=topic,
-            content_hash=digest,
+            content_hash=content,
         )
 
-    def _id(self, row: dict[str, Any]) -> str | None:
-        found = row.get("id")
-        return str(found) if isinstance(found, int) else self._text(row, "id")
+    def _text(self, name: str) -> str | None:
+        value = self.row.fields.get(name)
+        if value is None or isinstance(value, str):
+            return (_clean(value).strip() or None) if value else None
+        raise _UnusablePostError(f"found {kind(value)} as {name}, expected text")
 
-    def _text(self, row: dict[str, Any], name: str) -> str | None:
-        found = row.get(name)
-        if found is None or (isinstance(found, str) and not found.strip()):
-            return None
-        if not isinstance(found, str):
-            self.reject(
-                f"found {name} of type {type(found).__name__}, expected text", post_kept=True
-            )
-            return None
-        # A lone surrogate is no character, and no file or database takes it.
-        return found.encode("utf-8", "replace").decode("utf-8").replace("\0", " ")
+    def _name(self, name: str) -> str | None:
+        """A text that may also be given as a whole number, as ids often are."""
+        value = self.row.fields.get(name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        return self._text(name)
 
-    def _forms(self, row: dict[str, Any], caption: str) -> dict[str, str]:
-        """Written forms by key: those in the caption, then those of the field that are new."""
-        forms: dict[str, str] = {}
-        for form in extract(caption, self._rule):
-            forms.setdefault(key(form), form)
-        listed = row.get("hashtags") or []
-        if isinstance(listed, str):
-            listed = listed.replace(",", " ").split()
-        if not isinstance(listed, list):
-            self.reject(
-                "found hashtags that are no list, expected a list or a text", post_kept=True
-            )
-            listed = []
-        for form in listed:
+    def _hashtags(self, caption: str) -> dict[str, str]:
+        """Form of each hashtag by key, in order."""
+        found: dict[str, str] = {}
+        written = extract(caption, self.rule)
+        wide = [form for form in written if not form.isascii()]
+        listed = [form for form in self._listed() if not _is_torn(form, wide)]
+        for form in [*written, *listed]:
             try:
-                forms.setdefault(key(str(form)), str(form).strip().lstrip("#＃"))
+                found.setdefault(key(form), form.strip().lstrip("#＃"))
             except InputError as error:
-                self.reject(f"hashtags: {error}", post_kept=True)
-        return forms
+                self.problems.append(str(error))
+        return found
 
-    def _image(self, row: dict[str, Any], root: Path) -> tuple[Path | None, str]:
-        """The picture, inside the folder of the posts, and the hash of its bytes."""
-        name = self._text(row, "image")
-        if name is None:
-            return None, ""
-        try:
-            path = (root / name).resolve()
-            if not path.is_relative_to(root):
-                raise InputError("it lies outside the folder of its posts")
-            if (size := path.stat().st_size) > MAX_BYTES:
-                raise InputError(f"it has {size:,} bytes, at most {MAX_BYTES:,}")
-            with path.open("rb") as file:
-                return path, hashlib.file_digest(file, "sha256").hexdigest()
-        except (InputError, OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            self.reject(f"picture {name!r} cannot be used: {reason}", post_kept=True)
-            return None, ""
+    def _listed(self) -> list[str]:
+        """Entries of the `hashtags` field, a list or a text with spaces or commas."""
+        value = self.row.fields.get("hashtags")
+        if isinstance(value, str):
+            return [form for form in _HASHTAG_BORDERS.split(_unescaped(value)) if form]
+        if not isinstance(value, list | None):
+            raise _UnusablePostError(f"found {kind(value)} as hashtags, expected a list or text")
+        entries = value or []
+        for entry in entries:
+            if not isinstance(entry, str):
+                self.problems.append(f"found {kind(entry)} among hashtags, expected text")
+        return [_clean(entry) for entry in entries if isinstance(entry, str)]
 
-    def _time(self, row: dict[str, Any]) -> datetime | None:
-        found = row.get("taken_at")
-        if found is None:
+    def _taken_at(self) -> datetime | None:
+        value = self.row.fields.get("taken_at")
+        if value is None or value == "":
             return None
         try:
-            return _moment(found)
-        except (ValueError, OverflowError, OSError, TypeError):
-            self.reject(
-                f"found taken_at {found!r}, expected ISO 8601 or seconds since 1970", post_kept=True
+            return _moment(value)
+        except (ValueError, OverflowError, OSError):
+            self.problems.append(
+                f"found {str(value)[:40]!r} as taken_at, expected ISO 8601 or seconds since 1970"
             )
             return None
 
-
-def _moment(found: Any) -> datetime:  # noqa: ANN401 (whatever the row holds)
-    if isinstance(found, str):
+    def _picture(self) -> tuple[Path | None, str | None]:
+        """Path and sha256 of the picture, where there is one that can be used."""
+        value = self.row.fields.get("image")
+        if value is None or value == "":
+            return None, None
         try:
-            found = float(found)
-        except ValueError:
-            found = datetime.fromisoformat(found)
-    if isinstance(found, datetime):
-        return found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC)
-    if isinstance(found, bool) or not math.isfinite(found):
-        raise ValueError(found)
-    return datetime.fromtimestamp(found, UTC)
+            path = _inside(self.folder, value)
+            return path, _file_hash(path)
+        except (InputError, OSError, ValueError, RuntimeError) as error:
+            reason = error if isinstance(error, InputError) else f"cannot be read: {error}"
+            self.problems.append(f"picture {str(value)[:200]!r}: {reason}")
+            return None, None
 
 
-def _digest(*parts: Any) -> str:  # noqa: ANN401 (any JSON values)
-    canonical = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+def _is_torn(listed: str, written: list[str]) -> bool:
+    """Whether a listed hashtag is what a scraper's narrow pattern left of a written one.
+
+    Many scrapers' lists hold `espa` where the caption has `#España`.
+    """
+    start = listed.strip().lstrip("#＃").lower()
+    return bool(start) and any(
+        form.lower().startswith(start) and not form[len(start) : len(start) + 1].isascii()
+        for form in written
+    )
+
+
+def _clean(text: str) -> str:
+    """Text that can be stored: NUL is a space, half of a cut emoji a replacement character."""
+    text = text.replace("\0", " ")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def _unescaped(text: str) -> str:
+    """The text of a hashtags cell; a JSON list in it may have its letters escaped."""
+    if text.lstrip().startswith("[") and "\\u" in text:
+        try:
+            return _clean(" ".join(map(str, json.loads(text))))
+        except (ValueError, RecursionError):
+            return text
+    return text
+
+
+def _moment(value: object) -> datetime:
+    """A moment in UTC, from ISO 8601, a date or datetime, or seconds since 1970."""
+    if isinstance(value, str) and not _EPOCH.fullmatch(value.strip()):
+        value = datetime.fromisoformat(value.strip())
+    elif isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day)
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError
+    seconds = float(value)
+    if not math.isfinite(seconds):
+        raise ValueError
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _inside(folder: Path, name: object) -> Path:
+    """The picture's file, which must lie in the folder of its posts, links followed.
+
+    Raises:
+        InputError: it does not, or is no file, or too large.
+    """
+    if not isinstance(name, str):
+        raise InputError(f"found {kind(name)}, expected a path")
+    if "\0" in name or _SCHEME.match(name) or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise InputError("expected a path relative to the folder of its posts and inside it")
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder):
+        raise InputError("found a link out of the folder of its posts, expected a file inside it")
+    if not path.is_file():
+        raise InputError("found no such file")
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise InputError(f"found {size:,} bytes, expected {MAX_BYTES:,} at most")
+    return path
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _hash(
+    caption: str,
+    hashtags: list[str],
+    author: str | None,
+    taken_at: datetime | None,
+    topic: str | None,
+    picture: str | None,
+) -> str:
+    """sha256 of a post's content, as canonical JSON."""
+    content = {
+        "author": author,
+        "caption": caption,
+        "hashtags": hashtags,
+        "picture": picture,
+        "taken_at": taken_at.isoformat() if taken_at else None,
+        "topic": topic,
+    }
+    text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from indexer import tables
 from indexer.errors import HashlensError, InputError
 from indexer.hashtags import extract, key, strip
 from indexer.schema import Query
+from indexer.tables import count_lines, find_tables, read_rows
 
+COLUMNS = ("id", "image", "caption", "seeds")
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
@@ -40,36 +41,48 @@ def read_queries(source: Path) -> Iterator[tuple[str, Query | HashlensError]]:
     Raises:
         InputError: there is nothing to read.
     """
-    pictures = _pictures(source)
-    if pictures:
-        yield from ((path.name, Query(path)) for path in pictures)
-        return
-    for path in tables.files(source):
+    for path in _pictures(source):
+        yield path.name, Query(path)
+    for path in _tables(source):
         root = path.parent.resolve()
-        for number, row in tables.rows(path):
-            if isinstance(row, str):
-                yield str(number), InputError(f"{path}:{number}: {row}")
-                continue
+        for row in read_rows(path, COLUMNS):
+            row_id = str(row.fields.get("id", row.line))
             try:
-                yield str(row.get("id", number)), _query(row, root)
+                if row.problem:
+                    raise InputError(f"{path}:{row.line}: {row.problem}")
+                yield row_id, _query(row.fields, root)
             except InputError as error:
-                yield str(row.get("id", number)), error
+                yield row_id, error
 
 
-def count_queries(source: Path) -> int:
-    """About how many rows `read_queries` gives, for a progress bar.
+def count_queries(source: Path) -> int | None:
+    """About how many rows `read_queries` gives, for a progress bar; None where unknown.
 
     Raises:
         InputError: there is nothing to read.
     """
-    return len(_pictures(source)) or tables.count_rows(tables.files(source))
+    counts = [count_lines(path) for path in _tables(source)] or [len(_pictures(source))]
+    return sum(count or 0 for count in counts) or None
+
+
+def _tables(source: Path) -> list[Path]:
+    """Tables of rows; none where the source is a folder of pictures."""
+    try:
+        return find_tables(source)
+    except InputError:
+        if _listed_pictures(source):
+            return []
+        raise
 
 
 def _pictures(source: Path) -> list[Path]:
     """Pictures of a folder that holds no table."""
-    if not source.is_dir() or any(p.suffix.lower() in tables.SUFFIXES for p in source.iterdir()):
-        return []
-    return sorted(path for path in source.iterdir() if path.suffix.lower() in PICTURES)
+    return [] if _tables(source) else _listed_pictures(source)
+
+
+def _listed_pictures(source: Path) -> list[Path]:
+    inside = sorted(source.iterdir()) if source.is_dir() else []
+    return [path for path in inside if path.suffix.lower() in PICTURES]
 
 
 def _query(row: dict[str, Any], root: Path) -> Query:

@@ -15,11 +15,12 @@ from indexer.hashtags import is_spaced, parts
 MAX_WORD = 20  # letters; longer words are never looked for inside a hashtag
 _ZIPF_TOP = 1_000_000_000  # count of the first pretrained word: keeps the 400,000th above zero
 # Past this rank counts fall by the square, as found in large texts by Ferrer i Cancho and Solé,
-# "Two regimes in the frequency of words" (2001): else rare glued words (`newyork`) beat their parts.
+# "Two regimes in the frequency of words" (2001): else glued words (`newyork`) beat their parts.
 _ZIPF_KNEE = 10_000
 # Almost every string of one to four letters is some abbreviation in a large vocabulary. Those that
 # are words stand high in it: up to these ranks, among pretrained words or the index's own.
 _SHORT_RANKS = {1: (100, 0), 2: (1_100, 120), 3: (9_000, 1_000), 4: (60_000, 5_000)}
+_SMALLEST_TEXT = 1_000_000  # words
 _OWN_SHARE = 0.5  # weight of the index's own words beside the pretrained, however few they are
 
 
@@ -27,8 +28,9 @@ def vocabulary_counts(own: Mapping[str, int], ranked: Sequence[str]) -> dict[str
     """Counts for a `Segmenter`, from an index's own words and a pretrained vocabulary.
 
     A pretrained word of rank r counts C / r (Zipf's law), and less past the first ten thousand;
-    the index's own counts are scaled to a fixed share of that mass and added. Short words count only where they are frequent, and words
-    that are not pretrained only where they stand more than once in the index.
+    the index's own counts are scaled to a fixed share of that mass and added. Short words count
+    only where they are frequent, and words that are not pretrained only where they stand more
+    than once in the index.
 
     Args:
         own: count of each word in the index's captions.
@@ -73,8 +75,10 @@ class Segmenter:
             for word, count in counts.items()
             if count > 0 and len(word) <= MAX_WORD
         }
-        # Norvig's guess for a word never seen, 10 / (N 10^length): long ones are unlikely.
-        self._unseen = [math.log(10 / total) - n * math.log(10) for n in range(MAX_WORD + 1)]
+        # Norvig's guess for a word never seen, 10 / (N 10^length): long ones are unlikely. It is
+        # meant for large N; with a small one, a row of single letters would beat any word.
+        guess = math.log(10 / max(total, _SMALLEST_TEXT))
+        self._unseen = [guess - n * math.log(10) for n in range(MAX_WORD + 1)]
 
     def segment(self, key: str) -> tuple[str, ...]:
         """The words of a hashtag, in order.

@@ -6,6 +6,8 @@ import numpy as np
 
 from indexer.schema import Candidates, Floats
 
+# Exact evidence speaks louder than likeness, and likeness than what the whole topic likes.
+WEIGHTS = {"spelled": 2.0, "co-occurrence": 2.0, "word counts": 1.5, "topic": 0.5}
 DAMPING = 60  # the paper's k: how slowly a place further down loses weight
 
 
