@@ -19,17 +19,31 @@ def candidates(rows: list[list[float]]) -> Candidates:
 
 def test_fusion_adds_reciprocal_ranks() -> None:
     scores, shares = fuse(candidates([[9, SILENT], [5, 2], [1, 3]]))
-    both = 2 / 61
+    both = 2 / 6
     assert scores == pytest.approx(
-        [(1 / 61) / both, (1 / 62 + 1 / 62) / both, (1 / 63 + 1 / 61) / both], rel=1e-6
+        [(1 / 6) / both, (1 / 7 + 1 / 7) / both, (1 / 8 + 1 / 6) / both], rel=1e-6
     )
     assert shares[0] == pytest.approx([1, 0])
-    assert shares[2] == pytest.approx([(1 / 63) / (1 / 63 + 1 / 61), (1 / 61) / (1 / 63 + 1 / 61)])
+    assert shares[2] == pytest.approx([(1 / 8) / (1 / 8 + 1 / 6), (1 / 6) / (1 / 8 + 1 / 6)])
+
+
+def test_channels_weigh_what_the_table_says() -> None:
+    told = Candidates(
+        np.arange(2), ("co-occurrence", "topic"), np.array([[2, SILENT], [SILENT, 2]], np.float32)
+    )
+    scores, _ = fuse(told)
+    assert scores == pytest.approx([6 / 6.1, 0.1 / 6.1])
+
+
+def test_the_topic_of_a_picture_alone_weighs_more() -> None:
+    names = ("image neighbours", "topic")
+    told = Candidates(np.arange(2), names, np.array([[2, SILENT], [SILENT, 2]], np.float32))
+    assert fuse(told)[0] == pytest.approx([3 / 6, 3 / 6])
 
 
 def test_equal_scores_share_a_place() -> None:
     scores, _ = fuse(candidates([[4], [4], [1]]))
-    assert scores == pytest.approx([1, 1, (1 / 63) * 61])
+    assert scores == pytest.approx([1, 1, (1 / 8) * 6])
 
 
 def test_first_in_every_channel_that_spoke_scores_one() -> None:

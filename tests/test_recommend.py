@@ -29,7 +29,7 @@ def cat(sample_folder: Path) -> Path:
     return next(sample_folder.rglob("cat.png"))
 
 
-CAPTION = "fresh espresso and a croissant for breakfast"
+CAPTION = "coffee and breakfast in my favourite cafe"
 
 
 @pytest.mark.parametrize("given", [c for n in (1, 2, 3) for c in itertools.combinations("ics", n)])
