@@ -182,7 +182,8 @@ def _write(
     """Learn everything and write its files; returns counts, and posts per topic."""
     terms = corpus.terms()
     progress.stage("Learning topics")
-    model, topics = _learn_topics(corpus, terms, table, config)
+    pretrained = load_pretrained(config.vectors.pretrained)
+    model, topics = _learn_topics(corpus, terms, table, config, pretrained)
     model.save(new.folder / "topics")
     with Store.create(new.folder / "posts.duckdb") as store:
         progress.stage("Storing posts", len(corpus.posts))
@@ -194,7 +195,7 @@ def _write(
         idf = idf_weights(store.word_posts(), len(corpus.posts))
     if corpus.images:
         _save_vectors(new, "images", keys[corpus.images.ids], corpus.images.vectors)
-    space = _learn_spaces(new, terms, topics, table, tag_ids, config, progress, workers)
+    space = _learn_spaces(new, terms, topics, table, tag_ids, config, pretrained, progress, workers)
     tagged = [r for r, post in enumerate(corpus.posts) if post.hashtags and corpus.words[r]]
     unseen = float(np.log1p(len(corpus.posts)))
     captions = text_vectors(space, [corpus.words[row] for row in tagged], idf, unseen)
@@ -211,7 +212,11 @@ def _save_vectors(new: GenerationWriter, kind: str, ids: Ids, vectors: np.ndarra
 
 
 def _learn_topics(
-    corpus: _Corpus, terms: list[list[str]], table: TopicTable, config: BuildConfig
+    corpus: _Corpus,
+    terms: list[list[str]],
+    table: TopicTable,
+    config: BuildConfig,
+    pretrained: WordSpace,
 ) -> tuple[TopicModel, list[tuple[str | None, str | None]]]:
     """The topic model, and of each post its (topic, where that comes from)."""
     known = [_known_topic(post, table) for post in corpus.posts]
@@ -223,6 +228,7 @@ def _learn_topics(
         groups=[post.author for post in corpus.posts],
         images=corpus.images,
         config=config.topics,
+        pretrained=pretrained,
     )
     unknown = np.array([r for r, topic in enumerate(labels) if topic is None], dtype=np.int64)
     if not len(unknown):
@@ -263,15 +269,11 @@ def _learn_spaces(
     table: TopicTable,
     tag_ids: dict[str, int],
     config: BuildConfig,
+    pretrained: WordSpace,
     progress: Progress,
     workers: int,
 ) -> WordSpace:
     """Train and save the space of each topic and of all posts; returns the last."""
-    pretrained = (
-        load_pretrained(config.vectors.pretrained)
-        if config.vectors.method.startswith("pretrained")
-        else None
-    )
     groups = {ALL_TOPICS: terms} | {
         name: [t for t, (topic, _) in zip(terms, topics, strict=True) if topic == name]
         for name in table.names

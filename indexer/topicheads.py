@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 
 from indexer.config import TopicConfig
 from indexer.schema import Embeddings, Floats, Ids
-from indexer.topics import Head, TopicModel, TopicTable, tfidf
+from indexer.topics import Head, TopicModel, TopicTable, bare, tfidf
+from indexer.wordspace import WordSpace
 
 if TYPE_CHECKING:
     from scipy import sparse
 
 FEWEST = 5  # labelled posts that a topic needs in a head
 FOLDS = 3
-MIN_POSTS, MAX_WORDS = 2, 50_000  # a word's posts, and words, in the text head
+MIN_POSTS, MAX_WORDS = 2, 50_000  # a word's posts; words of the posts, and as many pretrained
+MEANING = 2.0  # how much the mean meaning of a text counts beside its words
 PER_TOPIC = 6_000  # labelled texts a topic: more add minutes, not accuracy
 TEXT_STRENGTH = 10.0  # inverse weight of the text head's L2 penalty
 
@@ -34,11 +36,14 @@ def fit_topics(
     groups: Sequence[str | None],
     images: Embeddings | None,
     config: TopicConfig,
+    pretrained: WordSpace | None = None,
 ) -> TopicModel:
     """Train both heads on the posts whose topic is known.
 
     The text head sees each text with and without its defining hashtags, so that it also learns
-    from what stands beside them. Both heads weigh topics evenly, whatever their share of posts.
+    from what stands beside them. To it, `#sunset` is the word `sunset`; through pretrained
+    vectors it also judges words that no post holds. Both heads weigh topics evenly, whatever
+    their share of posts.
 
     Args:
         table: the topics.
@@ -47,6 +52,7 @@ def fit_topics(
         groups: author of each post, or None; one author's posts share a fold.
         images: picture vectors; ids are positions in `tokens`.
         config: settings.
+        pretrained: vectors of words, commonest first.
 
     Returns:
         The model; a head that had too few labelled posts is absent from it.
@@ -54,7 +60,7 @@ def fit_topics(
     number = {name: place for place, name in enumerate(table.names)}
     topics = np.array([number.get(label, -1) if label else -1 for label in labels], dtype=np.int64)
     folds = _folds(groups, config.seed)
-    text, vocabulary, idf = _text_head(table, tokens, topics, folds, config)
+    text, vocabulary, idf = _text_head(table, tokens, topics, folds, config, pretrained)
     image = None
     if images is not None:
         rows = images.ids[topics[images.ids] >= 0]
@@ -86,6 +92,7 @@ def _text_head(
     topics: Ids,
     folds: Ids,
     config: TopicConfig,
+    pretrained: WordSpace | None,
 ) -> tuple[Head | None, dict[str, int], Floats]:
     known = [r for r in np.flatnonzero(topics >= 0).tolist() if len(tokens[r])]
     rows = _sampled(known, topics, config.seed)
@@ -97,9 +104,10 @@ def _text_head(
     whole = [tokens[row] for row in rows.tolist()]
     masked = [[token for token in text if token not in hidden] for text in whole]
     texts, owners = whole + masked, np.concatenate([rows, rows])
-    vocabulary, idf = _vocabulary(texts)
+    vocabulary, idf = _vocabulary(texts, pretrained)
+    meanings = _meanings(vocabulary, pretrained)
     features = _sparse(texts, vocabulary, idf)
-    fit = _text_fitter(features, topics[owners], len(table.names))
+    fit = _text_fitter(features, meanings, topics[owners], len(table.names))
     weights, bias = _calibrated(
         fit,
         lambda head, some: features[some] @ head[0].T + head[1],
@@ -118,12 +126,27 @@ def _sampled(rows: list[int], topics: Ids, seed: int) -> Ids:
     return np.sort(np.concatenate([*of_each, np.zeros(0, np.int64)])).astype(np.int64)
 
 
-def _vocabulary(texts: Sequence[Sequence[str]]) -> tuple[dict[str, int], Floats]:
-    """The commonest words, and their smoothed idf as scikit-learn defines it."""
-    posts = Counter(word for text in texts for word in set(text))
+def _vocabulary(
+    texts: Sequence[Sequence[str]], pretrained: WordSpace | None
+) -> tuple[dict[str, int], Floats]:
+    """The commonest words of the texts, then of the pretrained; and their smoothed idf."""
+    posts = Counter(word for text in texts for word in set(map(bare, text)))
     common = sorted((-n, word) for word, n in posts.items() if n >= MIN_POSTS)[:MAX_WORDS]
-    idf = [np.log((1 + len(texts)) / (1 - n)) + 1 for n, _ in common]
-    return {word: at for at, (_, word) in enumerate(common)}, np.array(idf, dtype=np.float32)
+    counts = {word: -n for n, word in common}
+    for word in pretrained.words[:MAX_WORDS] if pretrained else ():
+        counts.setdefault(word, posts[word])
+    idf = np.log((1 + len(texts)) / (1 + np.array(list(counts.values())))) + 1
+    return {word: at for at, word in enumerate(counts)}, idf.astype(np.float32)
+
+
+def _meanings(vocabulary: dict[str, int], pretrained: WordSpace | None) -> Floats:
+    """Pretrained vector of each word, float32 (v, d), zeros where there is none; d may be 0."""
+    if pretrained is None:
+        return np.zeros((len(vocabulary), 0), np.float32)
+    meanings = np.zeros((len(vocabulary), pretrained.dimensions), np.float32)
+    positions, rows = pretrained.found(list(vocabulary))
+    meanings[positions] = MEANING * pretrained.vectors[rows]
+    return meanings
 
 
 def _sparse(
@@ -135,13 +158,23 @@ def _sparse(
     return sparse.csr_matrix((values, (rows, columns)), shape=(len(texts), len(idf)))
 
 
-def _text_fitter(features: sparse.csr_matrix, topics: Ids, width: int) -> Fit:
+def _text_fitter(features: sparse.csr_matrix, meanings: Floats, topics: Ids, width: int) -> Fit:
+    """Logistic regression on words and on their mean meaning, as one weight a word.
+
+    The mean is linear in the words, so what it adds to a topic is a share of each word's weight:
+    a text head that has learned meanings is still a bag of words.
+    """
+    from scipy import sparse
     from sklearn.linear_model import LogisticRegression
 
+    both = sparse.hstack([features, sparse.csr_matrix(features @ meanings)], format="csr")
+
     def fit(some: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        model = LogisticRegression(C=TEXT_STRENGTH, class_weight="balanced", max_iter=200, tol=1e-3)
-        model.fit(features[some], topics[some])
-        return _spread(model.coef_, model.intercept_, model.classes_, width)
+        model = LogisticRegression(C=TEXT_STRENGTH, class_weight="balanced", max_iter=500, tol=1e-2)
+        model.fit(both[some], topics[some])
+        words = features.shape[1]
+        weights = model.coef_[:, :words] + model.coef_[:, words:] @ meanings.T
+        return _spread(weights, model.intercept_, model.classes_, width)
 
     return fit
 

@@ -211,6 +211,11 @@ def _head(tensors: dict[str, Floats], name: str, topics: int) -> Head | None:
     return head
 
 
+def bare(token: str) -> str:
+    """A token without the sign of a hashtag: to topics, `#sunset` and `sunset` mean the same."""
+    return token[1:] if token.startswith("#") and len(token) > 1 else token
+
+
 def tfidf(
     tokens: Sequence[Sequence[str]], vocabulary: Mapping[str, int], idf: Floats
 ) -> tuple[np.ndarray, np.ndarray, Floats]:
@@ -220,7 +225,7 @@ def tfidf(
         (row * width + column)
         for row, text in enumerate(tokens)
         for token in text
-        if (column := vocabulary.get(token)) is not None
+        if (column := vocabulary.get(bare(token))) is not None
     ]
     cells, counts = np.unique(np.array(hits, dtype=np.int64), return_counts=True)
     rows, columns = cells // width, cells % width
