@@ -12,56 +12,46 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
-import json
 import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path, PurePosixPath
-from typing import Any, TypedDict
+from pathlib import Path
+from typing import Any
 
+from indexer.durable import (
+    FileEntry,
+    disk_full_explained,
+    flush,
+    flushed,
+    locked,
+    writable,
+    write_durably,
+)
 from indexer.errors import (
     HashlensError,
     IndexCorruptError,
-    IndexLockedError,
-    IndexMismatchError,
     IndexMissingError,
     IndexUnusableError,
 )
+from indexer.manifest import (
+    FORMAT,
+    MANIFEST,
+    Manifest,
+    corrupt,
+    folder_of,
+    library_versions,
+    read_manifest,
+    sealed,
+    troubles_of,
+)
 
-FORMAT = 1
 KEEP = 3  # generations left after a publication, beside those that readers hold
-MANIFEST = "manifest.json"
 NAME = re.compile(r"gen-(?!0+$)(\d{6}|[1-9]\d{6,11})", re.ASCII)
-LIBRARIES = ("duckdb", "faiss-cpu", "gensim", "numpy", "scikit-learn", "torch")
-
-
-class FileEntry(TypedDict):
-    """Size and hash of one file."""
-
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What a generation is made of; `files` are by path relative to its folder."""
-
-    format: int
-    generation: int
-    encoder: dict[str, Any] | None
-    topics: tuple[str, ...]
-    config: dict[str, Any]
-    counts: dict[str, int]
-    created: str
-    files: dict[str, FileEntry]
-    libraries: dict[str, str]
 
 
 class _Lease:
@@ -124,7 +114,7 @@ def history(index: Path) -> tuple[Generation, ...]:
     found = []
     for number in _there(index):
         with suppress(IndexUnusableError):
-            found.append(Generation(_folder(index, number), _manifest(index, number)))
+            found.append(Generation(folder_of(index, number), read_manifest(index, number)))
     return tuple(found)
 
 
@@ -137,16 +127,16 @@ def verify(index: Path) -> tuple[str, ...]:
     troubles = []
     numbers = _there(index)
     try:
-        _manifest(index, _current(index))
+        read_manifest(index, _current(index))
     except IndexUnusableError as error:
         troubles.append(str(error))
     for number in numbers:
         try:
-            manifest = _manifest(index, number)
+            manifest = read_manifest(index, number)
         except IndexUnusableError as error:
             troubles.append(str(error))
         else:
-            troubles += _troubles(_folder(index, number), manifest, deep=True)
+            troubles += troubles_of(folder_of(index, number), manifest, deep=True)
     return tuple(dict.fromkeys(troubles))
 
 
@@ -162,7 +152,7 @@ def rollback(index: Path, to: int | None = None) -> Generation:
         IndexLockedError: another process writes to this index.
     """
     _there(index)
-    with _locked(index):
+    with locked(index):
         live, numbers = _live(index), _numbers(index)
         older = [number for number in numbers if number < live or not live]
         target = max(older, default=0) if to is None else to
@@ -183,9 +173,9 @@ def writer(index: Path) -> Iterator[GenerationWriter]:
         IndexLockedError: another process writes to this index.
         HashlensError: the folder cannot be written to, or the disk is full.
     """
-    with _writable(index):
+    with writable(index):
         index.mkdir(parents=True, exist_ok=True)
-    with _locked(index), _disk_full_explained(index):
+    with locked(index), disk_full_explained(index):
         _clear(index)
         number = max([_live(index), *_numbers(index)]) + 1
         new = GenerationWriter(index, number)
@@ -204,7 +194,7 @@ class GenerationWriter:
     def __init__(self, index: Path, number: int) -> None:
         self.index = index
         self.number = number
-        self.folder = _folder(index, number)
+        self.folder = folder_of(index, number)
         self._linked: dict[Path, FileEntry] = {}
 
     @cached_property
@@ -262,13 +252,13 @@ class GenerationWriter:
             counts=counts,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             files=dict(self._entries()),
-            libraries=_versions(),
+            libraries=library_versions(),
         )
         for folder, _, _ in os.walk(self.folder, topdown=False):
-            _flush(Path(folder))
-        _write_durably(self.folder / MANIFEST, _sealed(manifest))
+            flush(Path(folder))
+        write_durably(self.folder / MANIFEST, sealed(manifest))
         generation = _open(self.index, self.number, hold=True)
-        _flush(self.index)
+        flush(self.index)
         _point(self.index, self.number)
         _prune(self.index)
         return generation
@@ -282,14 +272,10 @@ class GenerationWriter:
                 raise HashlensError(f"{path}: found neither a file nor a folder, expected those")
             stat = path.stat()
             entry = linked.get((stat.st_dev, stat.st_ino))
-            yield path.relative_to(self.folder).as_posix(), entry or _flushed(path)
+            yield path.relative_to(self.folder).as_posix(), entry or flushed(path)
 
     def _links(self) -> Iterator[tuple[os.stat_result, FileEntry]]:
         return ((source.stat(), entry) for source, entry in self._linked.items())
-
-
-def _folder(index: Path, number: int) -> Path:
-    return index / f"gen-{number:06d}"
 
 
 def _numbers(index: Path) -> list[int]:
@@ -313,7 +299,7 @@ def _current(index: Path) -> int:
             f"{index}: found no index there; make one with `hashlens build POSTS --index {index}`"
         ) from error
     if not NAME.fullmatch(line.removesuffix("\n")):
-        raise _corrupt(index, f"{path}: found {line!r}, expected a name such as gen-000007")
+        raise corrupt(index, f"{path}: found {line!r}, expected a name such as gen-000007")
     return int(line[4:])
 
 
@@ -326,110 +312,19 @@ def _live(index: Path) -> int:
 
 
 def _open(index: Path, number: int, *, deep: bool = False, hold: bool = False) -> Generation:
-    folder = _folder(index, number)
+    folder = folder_of(index, number)
     try:
         lease = _Lease(folder) if hold else None
     except OSError as error:
-        raise _corrupt(index, f"{folder / MANIFEST}: {error.strerror}") from error
-    manifest = _manifest(index, number)
-    for trouble in _troubles(folder, manifest, deep=deep):
-        raise _corrupt(index, trouble)
+        raise corrupt(index, f"{folder / MANIFEST}: {error.strerror}") from error
+    manifest = read_manifest(index, number)
+    for trouble in troubles_of(folder, manifest, deep=deep):
+        raise corrupt(index, trouble)
     return Generation(folder, manifest, lease)
 
 
-def _manifest(index: Path, number: int) -> Manifest:
-    path = _folder(index, number) / MANIFEST
-    try:
-        values = json.loads(path.read_bytes())
-        if values["format"] != FORMAT:
-            raise IndexMismatchError(
-                f"{path}: found index format {values['format']}, expected {FORMAT}; build the "
-                "index again, or use the version of hashlens that made it"
-            )
-        sound = values.pop("seal") == _seal(values) and values["generation"] == number
-        manifest = Manifest(**values | {"topics": tuple(values["topics"])})
-        sound = sound and all(map(_stays_inside, manifest.files))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise _corrupt(index, f"{path}: cannot be read ({error})") from error
-    if not sound:
-        raise _corrupt(index, f"{path}: found other content than was sealed")
-    return manifest
-
-
-def _troubles(folder: Path, manifest: Manifest, *, deep: bool) -> Iterator[str]:
-    """What is wrong with the files of a generation."""
-    root = folder.resolve()
-    for name, entry in manifest.files.items():
-        path = folder / name
-        if not path.exists():
-            yield f"{path}: found nothing, expected {entry['bytes']} bytes"
-        elif path.resolve() != root / name or not path.is_file():
-            yield f"{path}: found a link or folder, expected a file"
-        elif (size := path.stat().st_size) != entry["bytes"]:
-            yield f"{path}: found {size} bytes, expected {entry['bytes']}"
-        elif deep and _flushed(path) != entry:
-            yield f"{path}: found other content than was sealed (its sha256 differs)"
-
-
-def _corrupt(index: Path, trouble: str) -> IndexCorruptError:
-    return IndexCorruptError(
-        f"{trouble}; see all damage with `hashlens verify --index {index}`, "
-        f"return to a sound generation with `hashlens rollback --index {index}`"
-    )
-
-
-def _stays_inside(name: str) -> bool:
-    path = PurePosixPath(name)
-    return str(path) == name and not path.is_absolute() and ".." not in path.parts
-
-
-def _seal(values: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def _sealed(manifest: Manifest) -> bytes:
-    """The manifest as JSON, with a hash of itself: a flipped bit in it is found on opening."""
-    values = asdict(manifest)
-    return json.dumps(values | {"seal": _seal(values)}, indent=1).encode() + b"\n"
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in LIBRARIES:
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
-
-
 def _point(index: Path, number: int) -> None:
-    _write_durably(index / "CURRENT", f"{_folder(index, number).name}\n".encode())
-
-
-def _write_durably(path: Path, content: bytes) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    _flush(path.parent)
-
-
-def _flush(folder: Path) -> None:
-    """Make the names in a folder last."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _flushed(path: Path) -> FileEntry:
-    """Size and hash of a file whose content is on disk."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return {"bytes": file.tell(), "sha256": digest}
+    write_durably(index / "CURRENT", f"{folder_of(index, number).name}\n".encode())
 
 
 def _clear(index: Path) -> None:
@@ -445,7 +340,7 @@ def _clear(index: Path) -> None:
 def _prune(index: Path) -> None:
     """Remove generations older than the last few, unless readers hold them."""
     for number in _numbers(index)[:-KEEP]:
-        folder = _folder(index, number)
+        folder = folder_of(index, number)
         if number == _live(index):
             continue
         with (folder / MANIFEST).open("rb") as file, suppress(BlockingIOError):
@@ -457,47 +352,3 @@ def _remove(folder: Path) -> None:
     # The manifest first: interrupted, what is left does not count as a generation.
     (folder / MANIFEST).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _writable(index: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise HashlensError(
-            f"{index}: cannot write there ({error.strerror}), expected a folder of your own"
-        ) from error
-
-
-@contextmanager
-def _locked(index: Path) -> Iterator[None]:
-    """Hold the writer's lock; the kernel lets it go when the process dies."""
-    with _writable(index):
-        file = (index / "writer.lock").open("a+")
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise IndexLockedError(
-                f"{index}: process {file.read().strip() or '(unknown)'} is writing to it; "
-                "wait until it ends"
-            ) from error
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
-
-
-@contextmanager
-def _disk_full_explained(index: Path) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        # By its words: the libraries that write files wrap the system's error in types of theirs.
-        if not any(os.strerror(code) in str(error) for code in (errno.ENOSPC, errno.EDQUOT)):
-            raise
-        raise HashlensError(
-            f"disk full while writing to {index}: free some space, or name an index on another "
-            "disk (--index); the index is as it was"
-        ) from error

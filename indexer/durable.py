@@ -1,0 +1,95 @@
+"""Writing that lasts: files and names flushed to disk, one writer at a time, a full disk told."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypedDict
+
+from indexer.errors import HashlensError, IndexLockedError
+
+
+class FileEntry(TypedDict):
+    """Size and hash of one file."""
+
+    bytes: int
+    sha256: str
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Put a small file in place, whole or not at all, to outlast a crash."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    flush(path.parent)
+
+
+def flush(folder: Path) -> None:
+    """Make the names in a folder last."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def flushed(path: Path) -> FileEntry:
+    """Size and hash of a file whose content is on disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"bytes": file.tell(), "sha256": digest}
+
+
+@contextmanager
+def writable(index: Path) -> Iterator[None]:
+    """Turn a folder that cannot be written to into a clear error."""
+    try:
+        yield
+    except OSError as error:
+        raise HashlensError(
+            f"{index}: cannot write there ({error.strerror}), expected a folder of your own"
+        ) from error
+
+
+@contextmanager
+def locked(index: Path) -> Iterator[None]:
+    """Hold the writer's lock; the kernel lets it go when the process dies."""
+    with writable(index):
+        file = (index / "writer.lock").open("a+")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise IndexLockedError(
+                f"{index}: process {file.read().strip() or '(unknown)'} is writing to it; "
+                "wait until it ends"
+            ) from error
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+@contextmanager
+def disk_full_explained(index: Path) -> Iterator[None]:
+    """Turn a full disk, in whichever library, into a clear error."""
+    try:
+        yield
+    except Exception as error:
+        # By its words: the libraries that write files wrap the system's error in types of theirs.
+        if not any(os.strerror(code) in str(error) for code in (errno.ENOSPC, errno.EDQUOT)):
+            raise
+        raise HashlensError(
+            f"disk full while writing to {index}: free some space, or name an index on another "
+            "disk (--index); the index is as it was"
+        ) from error

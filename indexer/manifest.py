@@ -1,0 +1,106 @@
+"""The manifest of a generation: what it is made of, sealed with hashes, and checked on opening."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from indexer.durable import FileEntry, flushed
+from indexer.errors import IndexCorruptError, IndexMismatchError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+LIBRARIES = ("duckdb", "faiss-cpu", "gensim", "numpy", "scikit-learn", "torch")
+
+
+def folder_of(index: Path, number: int) -> Path:
+    """The folder of a generation."""
+    return index / f"gen-{number:06d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a generation is made of; `files` are by path relative to its folder."""
+
+    format: int
+    generation: int
+    encoder: dict[str, Any] | None
+    topics: tuple[str, ...]
+    config: dict[str, Any]
+    counts: dict[str, int]
+    created: str
+    files: dict[str, FileEntry]
+    libraries: dict[str, str]
+
+
+def read_manifest(index: Path, number: int) -> Manifest:
+    """The manifest of a generation, refused where it is not as it was sealed."""
+    path = folder_of(index, number) / MANIFEST
+    try:
+        values = json.loads(path.read_bytes())
+        if values["format"] != FORMAT:
+            raise IndexMismatchError(
+                f"{path}: found index format {values['format']}, expected {FORMAT}; build the "
+                "index again, or use the version of hashlens that made it"
+            )
+        sound = values.pop("seal") == _seal(values) and values["generation"] == number
+        manifest = Manifest(**values | {"topics": tuple(values["topics"])})
+        sound = sound and all(map(_stays_inside, manifest.files))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise corrupt(index, f"{path}: cannot be read ({error})") from error
+    if not sound:
+        raise corrupt(index, f"{path}: found other content than was sealed")
+    return manifest
+
+
+def troubles_of(folder: Path, manifest: Manifest, *, deep: bool) -> Iterator[str]:
+    """What is wrong with the files of a generation."""
+    root = folder.resolve()
+    for name, entry in manifest.files.items():
+        path = folder / name
+        if not path.exists():
+            yield f"{path}: found nothing, expected {entry['bytes']} bytes"
+        elif path.resolve() != root / name or not path.is_file():
+            yield f"{path}: found a link or folder, expected a file"
+        elif (size := path.stat().st_size) != entry["bytes"]:
+            yield f"{path}: found {size} bytes, expected {entry['bytes']}"
+        elif deep and flushed(path) != entry:
+            yield f"{path}: found other content than was sealed (its sha256 differs)"
+
+
+def corrupt(index: Path, trouble: str) -> IndexCorruptError:
+    """The error for a damaged index, with what to do about it."""
+    return IndexCorruptError(
+        f"{trouble}; see all damage with `hashlens verify --index {index}`, "
+        f"return to a sound generation with `hashlens rollback --index {index}`"
+    )
+
+
+def _stays_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return str(path) == name and not path.is_absolute() and ".." not in path.parts
+
+
+def _seal(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def sealed(manifest: Manifest) -> bytes:
+    """The manifest as JSON, with a hash of itself: a flipped bit in it is found on opening."""
+    values = asdict(manifest)
+    return json.dumps(values | {"seal": _seal(values)}, indent=1).encode() + b"\n"
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that made the files."""
+    found = {}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
