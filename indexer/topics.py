@@ -6,6 +6,7 @@ Here is all that a query needs, on NumPy alone; `topicheads` trains the heads.
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import regex
 
 from indexer.config import data_path
 from indexer.errors import ConfigError, IndexCorruptError, InputError, ShapeError
@@ -21,7 +21,7 @@ from indexer.hashtags import key
 from indexer.schema import Floats, TopicProbs
 
 FLOOR = 0.01  # probability shared out among all topics, so that none is ruled out
-_NAME = regex.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _HEADS, _TABLE = "heads.safetensors", "topics.json"
 
 

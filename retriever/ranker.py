@@ -19,7 +19,7 @@ WEIGHTS = {
     "topic": 0.1,
 }
 # A picture alone says its topic better than its hashtags: posts that look alike tell little.
-TOPIC_OF_PICTURE_ALONE = 3.0
+TOPIC_OF_PICTURE_ALONE = 4.0
 TEXTUAL = {"caption neighbours", "caption vectors", "seed vectors", "co-occurrence", "word counts"}
 # The paper's 60 lets many weak rankings outvote the one that knows; few places suit five hashtags.
 DAMPING = 5
@@ -39,7 +39,7 @@ def fuse(candidates: Candidates) -> tuple[Floats, Floats]:
     falling = -np.where(spoke, candidates.scores, -np.inf)
     # Equal scores share a place, so that no order among them is invented.
     places = np.stack([np.searchsorted(np.sort(column), column) for column in falling.T], axis=1)
-    weights = _weights(candidates.channels, spoke.any(axis=0))
+    weights = _weights(candidates.channels, spoke)
     gains = np.where(spoke, weights / (DAMPING + 1 + places), 0)
     best = weights[spoke.any(axis=0)].sum() / (DAMPING + 1)
     totals = gains.sum(axis=1)
@@ -48,9 +48,9 @@ def fuse(candidates: Candidates) -> tuple[Floats, Floats]:
 
 
 def _weights(channels: tuple[str, ...], spoke: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Weight of each channel, float64 (h,), given which of them spoke at all."""
+    """Weight of each channel, float64 (h,), given for which candidates (c, h) they spoke."""
     weights = {name: WEIGHTS.get(name, 1.0) for name in channels}
-    speaking = {name for name, heard in zip(channels, spoke, strict=True) if heard}
+    speaking = {name for name, said in zip(channels, spoke.T, strict=True) if said.any()}
     if "image neighbours" in speaking and not speaking & TEXTUAL:
         weights["topic"] = TOPIC_OF_PICTURE_ALONE
     return np.array(list(weights.values()))
