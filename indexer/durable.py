@@ -1,4 +1,4 @@
-"""Writing that lasts: files and names flushed to disk, one writer at a time, a full disk told."""
+"""Writing that lasts: flushed to disk, one writer at a time, held by readers, a full disk told."""
 
 from __future__ import annotations
 
@@ -78,6 +78,28 @@ def locked(index: Path) -> Iterator[None]:
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield
+
+
+class Lease:
+    """A shared lock on a file: kept from being deleted while this object, or its process, lives.
+
+    Raises:
+        OSError: the file is missing, or just being deleted.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FileNotFoundError(errno.ENOENT, "is being deleted", str(path)) from error
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):  # some network drives have none
+                raise
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            os.close(self._file)
 
 
 @contextmanager

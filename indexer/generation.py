@@ -13,7 +13,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -25,51 +24,30 @@ from typing import Any
 
 from indexer.durable import (
     FileEntry,
+    Lease,
     disk_full_explained,
     flush,
-    flushed,
     locked,
     writable,
     write_durably,
 )
-from indexer.errors import (
-    HashlensError,
-    IndexCorruptError,
-    IndexMissingError,
-    IndexUnusableError,
-)
+from indexer.errors import HashlensError, IndexCorruptError, IndexMissingError, IndexUnusableError
 from indexer.manifest import (
     FORMAT,
     MANIFEST,
+    NAME,
     Manifest,
     corrupt,
+    entries_of,
     folder_of,
     library_versions,
+    numbers_of,
     read_manifest,
     sealed,
     troubles_of,
 )
 
 KEEP = 3  # generations left after a publication, beside those that readers hold
-NAME = re.compile(r"gen-(?!0+$)(\d{6}|[1-9]\d{6,11})", re.ASCII)
-
-
-class _Lease:
-    """Keeps a generation from being deleted while this object, or its process, lives."""
-
-    def __init__(self, folder: Path) -> None:
-        self._file = os.open(folder / MANIFEST, os.O_RDONLY)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise FileNotFoundError(errno.ENOENT, "is being deleted", str(folder)) from error
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):  # some network drives have none
-                raise
-
-    def __del__(self) -> None:
-        if hasattr(self, "_file"):
-            os.close(self._file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +56,7 @@ class Generation:
 
     folder: Path
     manifest: Manifest
-    lease: _Lease | None = field(default=None, repr=False, compare=False)
+    lease: Lease | None = field(default=None, repr=False, compare=False)
 
     @property
     def number(self) -> int:
@@ -153,7 +131,7 @@ def rollback(index: Path, to: int | None = None) -> Generation:
     """
     _there(index)
     with locked(index):
-        live, numbers = _live(index), _numbers(index)
+        live, numbers = _live(index), numbers_of(index)
         older = [number for number in numbers if number < live or not live]
         target = max(older, default=0) if to is None else to
         if target not in numbers:
@@ -177,7 +155,7 @@ def writer(index: Path) -> Iterator[GenerationWriter]:
         index.mkdir(parents=True, exist_ok=True)
     with locked(index), disk_full_explained(index):
         _clear(index)
-        number = max([_live(index), *_numbers(index)]) + 1
+        number = max([_live(index), *numbers_of(index)]) + 1
         new = GenerationWriter(index, number)
         try:
             new.folder.mkdir()
@@ -251,7 +229,7 @@ class GenerationWriter:
             config=config,
             counts=counts,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            files=dict(self._entries()),
+            files=dict(entries_of(self.folder, self._linked)),
             libraries=library_versions(),
         )
         for folder, _, _ in os.walk(self.folder, topdown=False):
@@ -263,29 +241,9 @@ class GenerationWriter:
         _prune(self.index)
         return generation
 
-    def _entries(self) -> Iterator[tuple[str, FileEntry]]:
-        linked = {(stat.st_dev, stat.st_ino): entry for stat, entry in self._links()}
-        for path in sorted(self.folder.rglob("*")):
-            if path.is_dir() and not path.is_symlink():
-                continue
-            if path.is_symlink() or not path.is_file():
-                raise HashlensError(f"{path}: found neither a file nor a folder, expected those")
-            stat = path.stat()
-            entry = linked.get((stat.st_dev, stat.st_ino))
-            yield path.relative_to(self.folder).as_posix(), entry or flushed(path)
-
-    def _links(self) -> Iterator[tuple[os.stat_result, FileEntry]]:
-        return ((source.stat(), entry) for source, entry in self._linked.items())
-
-
-def _numbers(index: Path) -> list[int]:
-    """Sealed generations, ascending."""
-    names = (path.parent.name for path in index.glob(f"gen-*/{MANIFEST}"))
-    return sorted(int(name[4:]) for name in names if NAME.fullmatch(name))
-
 
 def _there(index: Path) -> list[int]:
-    numbers = _numbers(index)
+    numbers = numbers_of(index)
     return numbers or [_current(index)]
 
 
@@ -314,7 +272,7 @@ def _live(index: Path) -> int:
 def _open(index: Path, number: int, *, deep: bool = False, hold: bool = False) -> Generation:
     folder = folder_of(index, number)
     try:
-        lease = _Lease(folder) if hold else None
+        lease = Lease(folder / MANIFEST) if hold else None
     except OSError as error:
         raise corrupt(index, f"{folder / MANIFEST}: {error.strerror}") from error
     manifest = read_manifest(index, number)
@@ -339,7 +297,7 @@ def _clear(index: Path) -> None:
 
 def _prune(index: Path) -> None:
     """Remove generations older than the last few, unless readers hold them."""
-    for number in _numbers(index)[:-KEEP]:
+    for number in numbers_of(index)[:-KEEP]:
         folder = folder_of(index, number)
         if number == _live(index):
             continue

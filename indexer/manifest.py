@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -12,16 +13,23 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from indexer.durable import FileEntry, flushed
-from indexer.errors import IndexCorruptError, IndexMismatchError
+from indexer.errors import HashlensError, IndexCorruptError, IndexMismatchError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+NAME = re.compile(r"gen-(?!0+$)(\d{6}|[1-9]\d{6,11})", re.ASCII)
 LIBRARIES = ("duckdb", "faiss-cpu", "gensim", "numpy", "scikit-learn", "torch")
 
 
 def folder_of(index: Path, number: int) -> Path:
     """The folder of a generation."""
     return index / f"gen-{number:06d}"
+
+
+def numbers_of(index: Path) -> list[int]:
+    """Sealed generations, ascending."""
+    names = (path.parent.name for path in index.glob(f"gen-*/{MANIFEST}"))
+    return sorted(int(name[4:]) for name in names if NAME.fullmatch(name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +47,35 @@ class Manifest:
     libraries: dict[str, str]
 
 
+def entries_of(folder: Path, known: Mapping[Path, FileEntry]) -> Iterator[tuple[str, FileEntry]]:
+    """Relative path, size and hash of every file, flushed to disk; known files are not read again.
+
+    Args:
+        folder: the folder of a generation, not yet sealed.
+        known: files elsewhere, sealed before, of which the folder may hold hard links.
+
+    Raises:
+        HashlensError: the folder holds something other than files and folders.
+    """
+    stats = ((source.stat(), entry) for source, entry in known.items())
+    linked = {(stat.st_dev, stat.st_ino): entry for stat, entry in stats}
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir() and not path.is_symlink():
+            continue
+        if path.is_symlink() or not path.is_file():
+            raise HashlensError(f"{path}: found neither a file nor a folder, expected those")
+        stat = path.stat()
+        entry = linked.get((stat.st_dev, stat.st_ino))
+        yield path.relative_to(folder).as_posix(), entry or flushed(path)
+
+
 def read_manifest(index: Path, number: int) -> Manifest:
-    """The manifest of a generation, refused where it is not as it was sealed."""
+    """The manifest of a generation.
+
+    Raises:
+        IndexCorruptError: it is missing, or not as it was sealed.
+        IndexMismatchError: the index is of another format.
+    """
     path = folder_of(index, number) / MANIFEST
     try:
         values = json.loads(path.read_bytes())

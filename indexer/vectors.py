@@ -1,4 +1,4 @@
-"""Ids and unit vectors into search: the one owner of FAISS.
+"""Ids and unit vectors into search, by FAISS.
 
 An `exact` index compares every vector; an `ivf` one (Jégou, Douze, Schmid 2011, "Product
 quantization for nearest neighbor search", section 4) compares those in the clusters nearest to
@@ -7,17 +7,16 @@ the query. Scores are inner products of unit rows, which is cosine. FAISS is imp
 
 from __future__ import annotations
 
-import os
-import struct
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import ConfigError, IndexCorruptError, ShapeError
+from indexer.errors import ConfigError, ShapeError
+from indexer.faissfile import Library, read_index, write_index
 from indexer.schema import Embeddings, Floats, Ids, Neighbors
 
 Kind = Literal["exact", "ivf"]
@@ -29,10 +28,6 @@ PROBED_SHARE = 16  # one cluster in so many is compared, in large ones
 TRAINED_PER_CLUSTER = 256  # vectors sampled for k-means
 SEED = 1
 SPARE = 16  # neighbours fetched beyond those asked for, to see where ties end
-WRITTEN_AT_ONCE = 1 << 20  # bytes
-
-
-Library = Any  # FAISS and its objects, whose own types are incomplete
 
 
 class VectorIndex:
@@ -87,14 +82,7 @@ class VectorIndex:
         Raises:
             IndexCorruptError: the file is missing, cut short or not of an index of ours.
         """
-        try:
-            mapped = mmap and _mappable(path)
-            with _limited(path.stat().st_size):
-                index = _faiss().read_index(str(path), _faiss().IO_FLAG_MMAP_IFC if mapped else 0)
-        except (OSError, RuntimeError, MemoryError) as error:
-            raise _corrupt(path, str(error).split("\n")[0]) from error
-        if not _is_ours(index):
-            raise _corrupt(path, f"a {type(index).__name__} of unknown make")
+        index, mapped = read_index(path, mmap=mmap)
         return cls(index, mapped=mapped)
 
     def __len__(self) -> int:
@@ -189,20 +177,7 @@ class VectorIndex:
         Raises:
             OSError: it cannot be written, as when the disk is full.
         """
-        temporary = path.with_name(path.name + ".tmp")
-        try:
-            with temporary.open("wb") as file:
-                # FAISS's own file writer only prints that its last block did not fit on the disk.
-                _faiss().write_index(
-                    self._index, _faiss().PyCallbackIOWriter(file.write, WRITTEN_AT_ONCE)
-                )
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
+        write_index(self._index, path)
 
     def _settled(
         self, queries: Floats, m: int, subset: Ids | None
@@ -294,19 +269,6 @@ def _is_ivf(index: Library) -> bool:
     return isinstance(index, _faiss().IndexIVFFlat)
 
 
-def _is_ours(index: Library) -> bool:
-    if index.metric_type != _faiss().METRIC_INNER_PRODUCT:
-        return False
-    if type(index) is _faiss().IndexIVFFlat:
-        by_id = index.direct_map.type == _faiss().DirectMap.Hashtable
-        return bool(by_id and (index.is_trained or not index.ntotal))
-    if type(index) is not _faiss().IndexIDMap:
-        return False
-    inner = _faiss().downcast_index(index.index)
-    sizes = {index.ntotal, inner.ntotal, index.id_map.size()}
-    return type(inner) is _faiss().IndexFlatIP and len(sizes) == 1 and inner.d == index.d
-
-
 def _stored_ids(index: Library) -> Ids:
     """Ids in the order of storage."""
     if not _is_ivf(index):
@@ -318,44 +280,6 @@ def _stored_ids(index: Library) -> Ids:
         if lists.list_size(c)
     ]
     return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
-
-
-def _mappable(path: Path) -> bool:
-    """Whether a file is an exact index's, and as long as its header says to the byte.
-
-    FAISS takes a mapped file that is cut short as whole, or ends the process; reading it into
-    memory raises as it should. So only what is sure to be whole is mapped. An IndexIDMap's header
-    (37 bytes: name, d, n and flags) precedes an IndexFlatIP's, n * d values and n ids.
-    """
-    with path.open("rb") as file:
-        head = file.read(82)
-        if len(head) < 82:
-            return False
-        width, n = struct.unpack_from("<iq", head, 4)
-        whole = path.stat().st_size == 90 + n * (4 * width + 8)
-        same = head[:4] + head[37:41] == b"IxMpIxFI" and head[4:37] == head[41:74]
-        if not (whole and same and head[74:] == struct.pack("<Q", n * width)):
-            return False
-        file.seek(-8 * (n + 1), os.SEEK_END)
-        return file.read(8) == struct.pack("<Q", n)
-
-
-def _corrupt(path: Path, found: str) -> IndexCorruptError:
-    return IndexCorruptError(
-        f"{path}: found {found}, expected a whole vector index; "
-        "see `hashlens verify`, go back with `hashlens rollback`, or build again"
-    )
-
-
-@contextmanager
-def _limited(size: int) -> Iterator[None]:
-    """Let FAISS allocate no more than `size` bytes for what a file claims to hold."""
-    before = _faiss().get_deserialization_vector_byte_limit()
-    _faiss().set_deserialization_vector_byte_limit(max(size, 1))
-    try:
-        yield
-    finally:
-        _faiss().set_deserialization_vector_byte_limit(before)
 
 
 @contextmanager
