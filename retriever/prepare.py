@@ -9,6 +9,7 @@ from indexer.hashtags import tokens
 from indexer.schema import Embeddings, Query, TopicProbs
 from retriever.reading import IndexReader
 
+DEFINED = 0.8  # share of the topic that a query's seeds define, the rest is the text head's
 Texts = tuple[tuple[str, ...], ...]
 
 
@@ -61,7 +62,7 @@ def _topics(
         [*text, *(f"#{seed}" for seed in query.seeds)]
         for query, text in zip(queries, words, strict=True)
     ]
-    text = index.topics.from_tokens(terms)
+    text = _defined(index, queries, index.topics.from_tokens(terms))
     if images is None or not len(images.ids) or not index.topics.sees:
         return text
     probs = text.probs.copy()
@@ -72,3 +73,14 @@ def _topics(
     for place, number in enumerate(images.ids):
         probs[number] = seen.probs[place] if wordless[place] else both[place]
     return TopicProbs(text.topics, probs)
+
+
+def _defined(index: IndexReader, queries: Sequence[Query], said: TopicProbs) -> TopicProbs:
+    """The text head's topics, made nearly sure where seeds define one: that is what defines it."""
+    probs = said.probs.copy()
+    for number, query in enumerate(queries):
+        topic = index.topics.table.defining(query.seeds)
+        if topic:
+            probs[number] *= 1 - DEFINED
+            probs[number, said.topics.index(topic)] += DEFINED
+    return TopicProbs(said.topics, probs)

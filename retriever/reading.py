@@ -122,6 +122,16 @@ class IndexReader:
             else {}
         )
 
+    def holds(self, content_hashes: Collection[str]) -> set[str]:
+        """Those of the content hashes that posts of the index have."""
+        if not content_hashes:
+            return set()
+        found = self.store.arrays(
+            "select distinct content_hash from posts join asked using (content_hash)",
+            asked={"content_hash": list(content_hashes)},
+        )
+        return set(map(str, found["content_hash"]))
+
     def token(self, hashtag: str) -> str:
         """A hashtag as the vector spaces write it."""
         return hashtag if self.manifest.config["vectors"]["hashtags_as_text"] else f"#{hashtag}"
