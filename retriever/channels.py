@@ -20,6 +20,7 @@ from retriever.reading import ALL_TOPICS, IndexReader
 NEIGHBOURS = 100  # posts that may vote
 AROUND = 300  # hashtags taken around a text vector in each space
 PRIOR = 0.1  # weight of a hashtag's log post count beside a cosine: rare ones crowd every corner
+DISCOUNT = 0.7  # authors taken off each count of a word beside a hashtag
 MOST = 300  # candidates a channel may name for one query
 LIKELY = 0.15  # topics at least this probable have their space searched
 MOST_TOPICS = 3
@@ -182,12 +183,16 @@ def cooccurrence(index: IndexReader, batch: QueryBatch) -> Scored:
 
 
 def word_counts(index: IndexReader, batch: QueryBatch) -> Scored:
-    """Hashtags used with the caption's words: the sum of idf(word) * P(tag given word)."""
+    """Hashtags used with the caption's words: the sum of idf(word)^2 * P(tag given word).
+
+    The probability is discounted (Ney et al. 1994): one author's pairing is mostly chance.
+    """
     return _ask(
         index,
-        """select query, tag_id, sum(weight * h.authors / (w.authors + 2)) as score
+        f"""select query, tag_id,
+                sum(weight * weight * (h.authors - {DISCOUNT}) / (w.authors + 5)) as score
             from asked join word_counts w using (word) join word_hashtags h using (word_id)
-            group by all""",
+            group by all""",  # noqa: S608
         asked=word_columns(batch),
     )
 
