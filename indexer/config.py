@@ -105,7 +105,7 @@ class TopicConfig(JsonConfig):
     has at least `min_probability`; otherwise it has none and counts in the space of all only.
     """
 
-    min_probability: float = 0.5
+    min_probability: float = 0.7
     image_epochs: int = 100
     weight_decay: float = 1e-3
     seed: int = 1

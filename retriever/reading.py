@@ -17,6 +17,7 @@ from indexer.textvectors import idf_weights
 from indexer.topics import TopicModel
 from indexer.vectors import VectorIndex
 from indexer.wordspace import WordSpace
+from retriever.blocklist import blocked
 from retriever.selection import tier_floors
 
 ALL_TOPICS = "all"
@@ -82,7 +83,7 @@ class IndexReader:
         """Number of posts by tag id, int64 (tags,); 0 for a hashtag that is not offered.
 
         A hashtag that only one author uses is that author's brand: it is not offered to others,
-        unless the whole index is one author's.
+        unless the whole index is one author's. Hashtags on the block list never are.
         """
         fewest = 2 if self.manifest.counts["authors"] != 1 else 1
         offered = self.store.arrays(
@@ -90,6 +91,7 @@ class IndexReader:
         )
         posts = np.zeros(self.store.next_id("hashtag"), dtype=np.int64)
         posts[offered["tag_id"]] = offered["posts"]
+        posts[list(self.tag_ids(sorted(blocked())).values())] = 0
         return posts
 
     @cached_property

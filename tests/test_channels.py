@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,3 +116,16 @@ def test_candidates_hold_neither_seeds_nor_brands(index: IndexReader) -> None:
     assert "dog" in without
     assert "dog" not in with_seed
     assert not {"park", "beach", "mybrand"} & (with_seed | without)  # one author each
+
+
+def test_hashtags_on_the_block_list_are_never_offered(tmp_path: Path) -> None:
+    rows = [{"author": f"a{n}", "caption": f"walk {n} #ad #dog #LikeForLike"} for n in range(4)]
+    (tmp_path / "posts.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    build([tmp_path], tmp_path / "index", config=BuildConfig(vectors=VectorConfig("word2vec", 8)))
+    index = IndexReader.open(tmp_path / "index")
+    known = index.tag_ids(["ad", "dog", "likeforlike"])
+    assert {key: bool(index.offered[tag]) for key, tag in known.items()} == {
+        "ad": False,
+        "dog": True,
+        "likeforlike": False,
+    }
