@@ -107,7 +107,7 @@ class TopicConfig(JsonConfig):
 
     min_probability: float = 0.7
     image_epochs: int = 100
-    weight_decay: float = 1e-3
+    weight_decay: float = 3e-2
     seed: int = 1
 
 

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 FEWEST = 5  # labelled posts that a topic needs in a head
 FOLDS = 3
+JUDGED = 30  # unseen posts that a temperature needs
+MASKED, PLAIN = 1, 2  # views of a text: without its defining hashtags, without any
 MIN_POSTS, MAX_WORDS = 2, 50_000  # a word's posts; words of the posts, and as many pretrained
 MEANING = 2.0  # how much the mean meaning of a text counts beside its words
 PER_TOPIC = 6_000  # labelled texts a topic: more add minutes, not accuracy
-TEXT_STRENGTH = 10.0  # inverse weight of the text head's L2 penalty
+TEXT_STRENGTH = 0.3  # inverse weight of the text head's L2 penalty
 
 Fit = Callable[[NDArray[np.int64]], tuple[Floats, Floats]]
 Logits = Callable[[tuple[Floats, Floats], NDArray[np.int64]], Floats]
@@ -40,10 +42,10 @@ def fit_topics(
 ) -> TopicModel:
     """Train both heads on the posts whose topic is known.
 
-    The text head sees each text with and without its defining hashtags, so that it also learns
-    from what stands beside them. To it, `#sunset` is the word `sunset`; through pretrained
-    vectors it also judges words that no post holds. Both heads weigh topics evenly, whatever
-    their share of posts.
+    The text head sees each text whole, without its defining hashtags, and without any, so that it
+    also learns from what stands beside them. To it, `#sunset` is the word `sunset`; through
+    pretrained vectors it also judges words that no post holds. Both heads weigh topics evenly,
+    whatever their share of posts.
 
     Args:
         table: the topics.
@@ -60,14 +62,14 @@ def fit_topics(
     number = {name: place for place, name in enumerate(table.names)}
     topics = np.array([number.get(label, -1) if label else -1 for label in labels], dtype=np.int64)
     folds = _folds(groups, config.seed)
-    text, vocabulary, idf = _text_head(table, tokens, topics, folds, config, pretrained)
+    text, vocabulary, idf, plain = _text_head(table, tokens, topics, folds, config, pretrained)
     image = None
     if images is not None:
         rows = images.ids[topics[images.ids] >= 0]
         place = {row: at for at, row in enumerate(images.ids.tolist())}
         vectors = images.vectors[[place[row] for row in rows.tolist()]]
         image = _image_head(vectors, topics[rows], folds[rows], len(number), config)
-    return TopicModel(table, image, text, vocabulary, idf)
+    return TopicModel(table, image, text, vocabulary, idf, plain)
 
 
 def _folds(groups: Sequence[str | None], seed: int) -> Ids:
@@ -93,30 +95,52 @@ def _text_head(
     folds: Ids,
     config: TopicConfig,
     pretrained: WordSpace | None,
-) -> tuple[Head | None, dict[str, int], Floats]:
+) -> tuple[Head | None, dict[str, int], Floats, float]:
     known = [r for r in np.flatnonzero(topics >= 0).tolist() if len(tokens[r])]
     rows = _sampled(known, topics, config.seed)
     taught = _taught(topics[rows])
     rows = rows[np.isin(topics[rows], taught)]
     if not taught:
-        return None, {}, np.zeros(0, np.float32)
-    hidden = {f"#{tag}" for tags in table.hashtags for tag in tags}
-    whole = [tokens[row] for row in rows.tolist()]
-    masked = [[token for token in text if token not in hidden] for text in whole]
-    texts, owners = whole + masked, np.concatenate([rows, rows])
+        return None, {}, np.zeros(0, np.float32), 1.0
+    texts, owners, kinds = _views(table, tokens, rows)
     vocabulary, idf = _vocabulary(texts, pretrained)
     meanings = _meanings(vocabulary, pretrained)
     features = _sparse(texts, vocabulary, idf)
     fit = _text_fitter(features, meanings, topics[owners], len(table.names))
-    weights, bias = _calibrated(
+    scores, held = _held_out(
         fit,
         lambda head, some: features[some] @ head[0].T + head[1],
         topics[owners],
         folds[owners],
-        # Texts without their defining hashtags are what queries look like.
-        np.arange(len(owners)) >= len(rows),
     )
-    return Head(weights, bias), vocabulary, idf
+    # Texts without their defining hashtags are what queries look like.
+    masked, plain = (
+        _temperature(scores[kinds[held] == kind], topics[owners[held[kinds[held] == kind]]])
+        for kind in (MASKED, PLAIN)
+    )
+    masked = masked or 1.0
+    weights, bias = fit(np.arange(len(owners)))
+    return Head(weights / masked, bias / masked), vocabulary, idf, plain / masked if plain else 1.0
+
+
+def _views(
+    table: TopicTable, tokens: Sequence[Sequence[str]], rows: Ids
+) -> tuple[list[list[str]], Ids, Ids]:
+    """Texts of the posts, each whole, without defining hashtags, and without any; owners; kinds."""
+    hidden = {f"#{tag}" for tags in table.hashtags for tag in tags}
+    keeps: tuple[Callable[[str], bool], ...] = (
+        lambda _: True,
+        lambda token: token not in hidden,
+        lambda token: not token.startswith("#"),
+    )
+    views = [
+        (text, row, kind)
+        for kind, keep in enumerate(keeps)
+        for row in rows.tolist()
+        if (text := [token for token in tokens[row] if keep(token)])
+    ]
+    texts, owners, kinds = zip(*views, strict=True)
+    return list(texts), np.array(owners, dtype=np.int64), np.array(kinds, dtype=np.int64)
 
 
 def _sampled(rows: list[int], topics: Ids, seed: int) -> Ids:
@@ -199,14 +223,13 @@ def _image_head(
         return None
     some = np.isin(topics, taught)
     vectors, topics, folds = vectors[some], topics[some], folds[some]
-    weights, bias = _calibrated(
-        _image_fitter(vectors, topics, width, config),
-        lambda head, rows: vectors[rows] @ head[0].T + head[1],
-        topics,
-        folds,
-        np.ones(len(topics), dtype=bool),
+    fit = _image_fitter(vectors, topics, width, config)
+    scores, held = _held_out(
+        fit, lambda head, rows: vectors[rows] @ head[0].T + head[1], topics, folds
     )
-    return Head(weights, bias)
+    temperature = _temperature(scores, topics[held]) or 1.0
+    weights, bias = fit(np.arange(len(topics)))
+    return Head(weights / temperature, bias / temperature)
 
 
 def _image_fitter(vectors: Floats, topics: Ids, width: int, config: TopicConfig) -> Fit:
@@ -242,29 +265,29 @@ def _image_fitter(vectors: Floats, topics: Ids, width: int, config: TopicConfig)
     return fit
 
 
-def _calibrated(
-    fit: Fit, logits: Logits, topics: Ids, folds: Ids, judged: NDArray[np.bool_]
-) -> tuple[Floats, Floats]:
-    """A head fitted on all rows, its temperature on rows it had not seen (Guo et al. 2017)."""
-    parts, truths = [], []
+def _held_out(fit: Fit, logits: Logits, topics: Ids, folds: Ids) -> tuple[Floats, Ids]:
+    """Logits (m, t) by heads that had not seen the rows, and those rows int64 (m,)."""
+    parts, rows = [np.zeros((0, 1), np.float32)], [np.zeros(0, np.int64)]
     for fold in np.unique(folds):
         seen = np.flatnonzero(folds != fold)
-        unseen = np.flatnonzero((folds == fold) & judged & np.isin(topics, np.unique(topics[seen])))
+        unseen = np.flatnonzero((folds == fold) & np.isin(topics, np.unique(topics[seen])))
         if len(np.unique(topics[seen])) > 1 and len(unseen):
             parts.append(logits(fit(seen), unseen))
-            truths.append(topics[unseen])
-    weights, bias = fit(np.arange(len(topics)))
-    if not parts:
-        return weights, bias
-    temperature = _temperature(np.concatenate(parts), np.concatenate(truths))
-    return weights / temperature, bias / temperature
+            rows.append(unseen)
+    parts = parts[1:] or parts
+    return np.concatenate(parts), np.concatenate(rows)
 
 
-def _temperature(logits: Floats, truths: Ids) -> float:
-    """What logits are divided by so that their probabilities fit best, topics weighing evenly."""
+def _temperature(logits: Floats, truths: Ids) -> float | None:
+    """What logits are divided by so that their probabilities fit best, topics weighing evenly.
+
+    Temperature scaling (Guo et al. 2017); None where there are too few to tell.
+    """
     from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp
 
+    if len(truths) < JUDGED:
+        return None
     balance = 1 / np.bincount(truths)[truths]
     of_truth = logits[np.arange(len(truths)), truths]
 

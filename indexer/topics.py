@@ -65,13 +65,26 @@ def load_topics(path: Path | None = None) -> TopicTable:
     """
     path = path or data_path("topics.toml")
     try:
-        topics = tomllib.loads(path.read_text(encoding="utf-8"))["topics"]
-        lists = {str(name): tuple(key(tag) for tag in tags) for name, tags in topics.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError) as error:
-        raise ConfigError(
-            f"{path}: found {error}, expected [topics] with `name = [hashtags]` lines"
-        ) from error
-    return TopicTable(tuple(lists), tuple(lists.values()))
+        topics = tomllib.loads(path.read_text(encoding="utf-8")).get("topics")
+        if not isinstance(topics, dict):
+            raise ConfigError("found no [topics], expected it with `name = [hashtags]` lines")
+        lists = tuple(_keys(name, tags) for name, tags in topics.items())
+        return TopicTable(tuple(topics), lists)
+    except OSError as error:
+        raise ConfigError(f"{path}: found {error.strerror}, expected a file of topics") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: found {error}, expected a TOML file") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _keys(topic: str, tags: object) -> tuple[str, ...]:
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise ConfigError(f"topic {topic}: found {tags!r}, expected a list of hashtags in quotes")
+    try:
+        return tuple(dict.fromkeys(map(key, tags)))
+    except InputError as error:
+        raise ConfigError(f"topic {topic}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +110,8 @@ class TopicModel:
     """Tells topics from picture vectors, and from tokens (caption words and `#hashtags`).
 
     Probabilities assume that every topic is as frequent as any other. `idf` float32 (v,) and
-    `vocabulary` belong to the text head; either head may be absent.
+    `vocabulary` belong to the text head; either head may be absent. `plain` is what logits of
+    texts without hashtags are divided by: captions alone tell less than they seem to.
     """
 
     table: TopicTable
@@ -105,6 +119,7 @@ class TopicModel:
     text: Head | None
     vocabulary: Mapping[str, int]
     idf: Floats
+    plain: float = 1.0
 
     @property
     def sees(self) -> bool:
@@ -142,6 +157,8 @@ class TopicModel:
         owners, columns, values = tfidf(tokens, self.vocabulary, self.idf)
         logits = np.tile(self.text.bias, (len(tokens), 1))
         np.add.at(logits, owners, values[:, None] * self.text.weights.T[columns])
+        tagged = [any(token.startswith("#") for token in text) for text in tokens]
+        logits /= np.where(tagged, 1, self.plain).astype(np.float32)[:, None]
         known = np.zeros((len(tokens), 1), dtype=bool)
         known[owners] = True
         return TopicProbs(self.table.names, np.where(known, self.text.probs(logits), found.probs))
@@ -170,7 +187,10 @@ class TopicModel:
         table = dict(zip(self.table.names, self.table.hashtags, strict=True))
         words = sorted(self.vocabulary, key=self.vocabulary.__getitem__)
         (folder / _TABLE).write_text(
-            json.dumps({"topics": table, "vocabulary": words}, ensure_ascii=False), encoding="utf-8"
+            json.dumps(
+                {"topics": table, "vocabulary": words, "plain": self.plain}, ensure_ascii=False
+            ),
+            encoding="utf-8",
         )
 
     @classmethod
@@ -185,30 +205,44 @@ class TopicModel:
 
         try:
             saved = json.loads((folder / _TABLE).read_text(encoding="utf-8"))
-            topics, words = saved["topics"], saved["vocabulary"]
+            topics, plain = saved["topics"], float(saved.get("plain", 1))
             table = TopicTable(tuple(topics), tuple(map(tuple, topics.values())))
+            numbers = {str(word): place for place, word in enumerate(saved["vocabulary"])}
             tensors = load_file(folder / _HEADS)
-            heads = {name: _head(tensors, name, len(topics)) for name in ("image", "text")}
-            fits = len(tensors["idf"]) == len(words) and (
-                heads["text"] is None or heads["text"].weights.shape[1] == len(words)
-            )
-            if not fits:
-                raise ValueError(f"{len(words)} words do not fit the text head")
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError, ConfigError) as error:
+            image = _head(tensors, "image", len(topics), None)
+            text = _head(tensors, "text", len(topics), len(numbers))
+            _check("idf", tensors["idf"], (len(saved["vocabulary"]),))
+            _check("vocabulary", tensors["idf"], (len(numbers),))
+            if not 0 < plain < np.inf:
+                raise ValueError(f"plain: found {plain}, expected a temperature")
+        except (
+            *(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError),
+            *(SafetensorError, ConfigError),
+        ) as error:
             raise IndexCorruptError(
                 f"{folder}: cannot be read ({error}); run verify, then rollback or build again"
             ) from error
-        numbers = {word: place for place, word in enumerate(words)}
-        return cls(table, heads["image"], heads["text"], numbers, tensors["idf"])
+        return cls(table, image, text, numbers, tensors["idf"], plain)
 
 
-def _head(tensors: dict[str, Floats], name: str, topics: int) -> Head | None:
+def _head(tensors: dict[str, Floats], name: str, topics: int, width: int | None) -> Head | None:
     if f"{name}.weights" not in tensors:
         return None
     head = Head(tensors[f"{name}.weights"], tensors[f"{name}.bias"])
-    if head.weights.ndim != 2 or len(head.weights) != topics or head.bias.shape != (topics,):
-        raise ValueError(f"the {name} head does not fit {topics} topics")
+    _check(f"{name}.weights", head.weights, (topics, width))
+    taught = head.bias > -np.inf
+    _check(f"{name}.bias", np.where(taught, head.bias, np.float32(0)), (topics,))
+    if not taught.any():
+        raise ValueError(f"{name}.bias: found no topic that was taught")
     return head
+
+
+def _check(name: str, array: Floats, shape: tuple[int | None, ...]) -> None:
+    fits = len(array.shape) == len(shape) and all(
+        wanted in (None, found) for found, wanted in zip(array.shape, shape, strict=True)
+    )
+    if not fits or array.dtype != np.float32 or not np.isfinite(array).all():
+        raise ValueError(f"{name}: found {array.dtype} {array.shape}, expected finite {shape}")
 
 
 def bare(token: str) -> str:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from indexer.config import TopicConfig
 from indexer.errors import ConfigError, IndexCorruptError, ShapeError
 from indexer.schema import Embeddings, TopicProbs
 from indexer.topicheads import fit_topics
-from indexer.topics import TopicModel, TopicTable, load_topics, tfidf
+from indexer.topics import Head, TopicModel, TopicTable, load_topics, tfidf
 from indexer.wordspace import WordSpace
 
 TABLE = TopicTable(("pets", "food", "art"), (("dog",), ("pizza",), ("paint",)))
@@ -96,9 +97,11 @@ def test_a_post_belongs_to_the_topic_that_most_of_its_hashtags_define() -> None:
         ("[topics]\na = ['x']\nb = ['X']\n", "#x"),
         ("[topics]\n'../a' = ['x']\nb = ['y']\n", r"\.\./a"),
         ("[topics]\na = ['not a tag']\nb = ['y']\n", "not a tag"),
-        ("[topics\n", "topics.toml"),
-        ("a = 1\n", "topics.toml"),
-        ("topics = 3\n", "topics.toml"),
+        ("[topics]\na = ['x']\nb = 'dog'\n", "topic b: found 'dog', expected a list"),
+        ("[topics]\na = ['x']\nb = [3]\n", r"topic b: found \[3\], expected a list"),
+        ("[topics\n", "topics.toml.*expected a TOML file"),
+        ("a = 1\n", r"topics.toml: found no \[topics\]"),
+        ("topics = 3\n", r"topics.toml: found no \[topics\]"),
     ],
 )
 def test_bad_topics_files_are_refused_clearly(text: str, said: str, tmp_path: Path) -> None:
@@ -232,6 +235,68 @@ def test_damaged_files_are_named(name: str, damage: bytes | None, tmp_path: Path
         path.write_bytes(damage)
     with pytest.raises(IndexCorruptError, match="topics"):
         TopicModel.open(tmp_path / "topics")
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("text.weights", np.full((3, 2), np.nan, np.float32)),
+        ("text.weights", np.zeros((3, 9), np.float32)),
+        ("text.bias", np.full(3, -np.inf, np.float32)),
+        ("idf", np.ones((2, 1), np.float32)),
+        ("idf", np.ones(2, np.float64)),
+    ],
+)
+def test_unfit_arrays_are_refused(name: str, wrong: np.ndarray, tmp_path: Path) -> None:
+    head = Head(np.eye(3, 2, dtype=np.float32), np.zeros(3, np.float32))
+    idf = np.ones(2, np.float32)
+    TopicModel(TABLE, None, head, {"bone": 0, "oven": 1}, idf).save(tmp_path)
+    assert TopicModel.open(tmp_path).from_tokens([["bone"]]).probs.argmax() == 0
+    tensors = {"text.weights": head.weights, "text.bias": head.bias, "idf": idf}
+    save_file(tensors | {name: wrong}, tmp_path / "heads.safetensors")
+    with pytest.raises(IndexCorruptError, match=name):
+        TopicModel.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"topics": [], "vocabulary": []}',
+        '{"topics": {"a": ["x"], "b": 3}, "vocabulary": []}',
+        '{"topics": {"pets": ["x"], "food": ["y"], "art": ["z"]}, "vocabulary": ["p", "p"]}',
+        "[" * 100_000,
+    ],
+)
+def test_unfit_tables_are_refused(text: str, tmp_path: Path) -> None:
+    TopicModel(TABLE, None, None, {"p": 0, "q": 1}, np.ones(2, np.float32)).save(tmp_path)
+    (tmp_path / "topics.json").write_text(text)
+    with pytest.raises(IndexCorruptError):
+        TopicModel.open(tmp_path)
+
+
+def test_texts_without_hashtags_are_cooled_by_their_own_temperature() -> None:
+    head = Head(np.array([[2], [0], [0]], np.float32), np.zeros(3, np.float32))
+    model = TopicModel(TABLE, None, head, {"bone": 0}, np.ones(1, np.float32), plain=2.0)
+    plain, tagged = model.from_tokens([["bone"], ["#bone"]]).probs[:, 0]
+    assert plain == pytest.approx(0.99 * math.e / (math.e + 2) + 0.01 / 3)
+    assert tagged == pytest.approx(0.99 * math.e**2 / (math.e**2 + 2) + 0.01 / 3)
+
+
+def test_captions_that_tell_nothing_are_not_believed() -> None:
+    random = np.random.default_rng(5)
+    labels: list[str | None] = [TABLE.names[row % 3] for row in range(300)]
+    told = [[f"#{random.choice(WORDS[str(label)])}"] for label in labels]
+    chatter = [[*random.choice([f"w{n}" for n in range(40)], 3).tolist()] for _ in labels]
+    model = fit_topics(
+        TABLE,
+        tokens=[words + tags for words, tags in zip(chatter, told, strict=True)],
+        labels=labels,
+        groups=[None] * 300,
+        images=None,
+        config=TopicConfig(),
+    )
+    assert model.from_tokens([["#bone"], ["#oven"], ["#brush"]]).probs.max(axis=1).min() > 0.8
+    assert model.from_tokens(chatter).probs.max() < 0.5
 
 
 def test_a_query_needs_numpy_alone(tmp_path: Path) -> None:
