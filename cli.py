@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +13,6 @@ from indexer.errors import HashlensError, IndexUnusableError
 from retriever.forms import FORMAT, answer_json
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as RichProgress
-    from rich.progress import TaskID
     from rich.table import Table
 
     from indexer.schema import Rejection
@@ -106,12 +102,13 @@ def build(
     from indexer.build import build as build_index
     from indexer.build import described
     from indexer.config import VECTOR_PRESETS, BuildConfig, named
+    from retriever.bar import progress_bar
 
     preset = named(VECTOR_PRESETS, vectors, "--vectors")
     if pretrained:
         preset = replace(preset, pretrained=str(pretrained))
     config = BuildConfig(encoder=encoder, hashtag_rule=rule, vectors=preset)
-    with _progress() as progress:
+    with progress_bar() as progress:
         report = build_index(
             posts,
             index,
@@ -180,11 +177,12 @@ def batch(
     cannot be answered gets `error` instead of `tags`, and the others go on.
     """
     from indexer.queries import count_queries, read_queries, whole_file
+    from retriever.bar import progress_bar
     from retriever.recommend import Recommender
 
     recommender = Recommender.open(index, weights)
     failed = answered = 0
-    with _progress() as progress, whole_file(out) as lines:
+    with progress_bar() as progress, whole_file(out) as lines:
         progress.stage("Answering", count_queries(posts))
         for row_id, answer in recommender.stream(read_queries(posts), k):
             failed += isinstance(answer, HashlensError)
@@ -199,6 +197,95 @@ def batch(
     typer.echo(f"{out}: {answered:,} answered, {failed:,} failed", err=True)
     if failed:
         raise typer.Exit(SOME_REJECTED)
+
+
+@app.command()
+def evaluate(
+    posts: Annotated[list[Path], typer.Argument(help="Posts that the index has not seen.")],
+    index: IndexOption = DEFAULT_INDEX,
+    inputs: Annotated[
+        str,
+        typer.Option(help="What of each post is given: image, caption, seeds:N, joined by commas."),
+    ] = "caption",
+    seen: Annotated[
+        bool, typer.Option("--allow-seen", help="Judge on posts of the index, too.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Draws other seed hashtags.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge an index's own recommender on posts it has not seen.
+
+    Hashtags are taken out of captions first. Seeds are drawn from a post's hashtags by sha256 of
+    seed, post id and hashtag, the first N in that order, and are left out of what must be found.
+    """
+    from evaluation.judge import evaluate_index
+    from retriever.tables import table
+
+    result = evaluate_index(index, posts, inputs, seen_allowed=seen, seed=seed)
+    if as_json:
+        _print_json(result)
+        return
+    title = f"{index} on {result['queries']:,} queries of {result['inputs']}"
+    spans = result["intervals"]
+    rows = [
+        (name, f"{mean:.4f}", "[{:.4f}, {:.4f}]".format(*spans[name]))
+        for name, mean in result["metrics"].items()
+    ]
+    _print(table(title, ("metric", "mean", "95 % interval"), rows))
+
+
+@app.command()
+def benchmark(
+    posts: Annotated[list[Path], typer.Argument(help="Posts to split, learn from and judge on.")],
+    out: Annotated[Path, typer.Option(help="Folder for the report; a stopped run goes on there.")],
+    methods: Annotated[
+        str | None, typer.Option(help="Methods, joined by commas; all otherwise.")
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What is given, as in `evaluate`; may be repeated. Without it, POSTS is "
+            "a folder of the public collections, each with a task of its own."
+        ),
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="author, time, post, or auto (the first of these that is known).")
+    ] = "auto",
+    seed: Annotated[int, typer.Option(help="Of splits, seeds and intervals.")] = 1,
+    limit: Annotated[int, typer.Option(help="Most queries of a task and its inputs.")] = 2000,
+    as_json: JsonOption = False,
+) -> None:
+    """Split posts, let every method learn and answer, and write a report.
+
+    Near-duplicates stay on one side of the split, hashtags are taken out of captions, and the
+    product is judged beside the methods of the report it comes from and the strongest simple ones.
+    """
+    from evaluation.benchmark import benchmark as run
+    from evaluation.report import COLUMNS, rows
+    from evaluation.suite import tasks_from, tasks_of
+    from retriever.bar import progress_bar
+    from retriever.tables import table
+
+    tasks = (
+        tasks_from(posts, inputs, rule=split)
+        if inputs
+        else tuple(task for folder in posts for task in tasks_of(folder))
+    )
+    names = methods.split(",") if methods else None
+    with progress_bar() as progress:
+        report = run(
+            tasks,
+            out,
+            methods=names,
+            seed=seed,
+            queries_limit=limit,
+            progress=progress,
+            on_message=lambda message: typer.echo(message, err=True),
+        )
+    if as_json:
+        _print_json(report)
+    else:
+        _print(table(f"{out / 'report.html'}", COLUMNS, rows(report)))
 
 
 @app.command()
@@ -299,59 +386,12 @@ def _print_json(value: dict[str, Any]) -> None:
 
 def _finish(rejections: tuple[Rejection, ...]) -> None:
     """Report what could not be used, and exit with 3 where whole posts were rejected."""
-    from retriever.tables import safe
+    from retriever.tables import unused
 
-    # Posts that are lost come before posts that only lost a part.
-    for rejection in sorted(rejections, key=lambda r: r.post_kept)[:SHOWN_REJECTIONS]:
-        typer.echo(f"not used: {safe(str(rejection))}", err=True)
-    more = len(rejections) - SHOWN_REJECTIONS
-    if more > 0:
-        typer.echo(f"not used: {more:,} more; --json lists all", err=True)
+    for line in unused(rejections, SHOWN_REJECTIONS):
+        typer.echo(line, err=True)
     if not all(rejection.post_kept for rejection in rejections):
         raise typer.Exit(SOME_REJECTED)
-
-
-class _Bar:
-    """Progress drawn on stderr: stage, bar, count and time left."""
-
-    def __init__(self, bar: RichProgress) -> None:
-        self._bar = bar
-        self._task: TaskID | None = None
-
-    def stage(self, name: str, total: int | None = None) -> None:
-        if self._task is not None:
-            done = self._bar.tasks[self._task].completed or 1
-            self._bar.update(self._task, total=done, completed=done)
-        self._task = self._bar.add_task(name, total=total)
-
-    def advance(self, steps: int = 1) -> None:
-        if self._task is not None:
-            self._bar.advance(self._task, steps)
-
-
-@contextmanager
-def _progress() -> Iterator[_Bar]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        yield _Bar(bar)
 
 
 def main() -> None:

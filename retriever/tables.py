@@ -8,7 +8,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from indexer.schema import Recommendation
+from indexer.schema import Recommendation, Rejection
 
 
 def answer_table(answer: Recommendation) -> Table:
@@ -46,6 +46,14 @@ def table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]])
         # Captions and ids come from strangers: neither markup nor terminal codes pass.
         shown.add_row(*(escape(safe(cell)) for cell in row))
     return shown
+
+
+def unused(rejections: Sequence[Rejection], shown: int) -> list[str]:
+    """A line for each of the first rejections, and one for the rest; lost posts come first."""
+    first = sorted(rejections, key=lambda rejection: rejection.post_kept)[:shown]
+    lines = [f"not used: {safe(str(rejection))}" for rejection in first]
+    more = len(rejections) - len(first)
+    return [*lines, f"not used: {more:,} more; --json lists all"] if more else lines
 
 
 def safe(text: str) -> str:

