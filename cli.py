@@ -377,7 +377,10 @@ def sample(
 def _print(table: Table) -> None:
     from rich.console import Console
 
-    Console().print(table)
+    console = Console()
+    # Piped, a table is as wide as it needs to be.
+    console.width = console.width if console.is_terminal else 240
+    console.print(table)
 
 
 def _print_json(value: dict[str, Any]) -> None:

@@ -109,7 +109,8 @@ class NearestInTopic:
 
     The topic is the likeliest by `Features`, from picture or text. A query that gives no word or
     seed known to the topic's space gets the topic's most used hashtags, with scores that are
-    shares of its posts. A query of unknown topic gets nothing.
+    shares of its posts, and so does each query of a topic whose space holds no hashtag. A query
+    of unknown topic, or of one without posts, gets nothing.
     """
 
     inputs = frozenset({"image", "caption", "seeds"})
@@ -144,6 +145,8 @@ class NearestInTopic:
         for topic, space in self._spaces.items():
             rows = known[best == topic]
             scores[rows] = self._shares[topic]
+            if not len(space.columns):  # too few posts for a vector of any hashtag
+                continue
             places, cosines = space.cosines([queries[row] for row in rows])
             scores[rows[places]] = 0
             scores[np.ix_(rows[places], space.columns)] = cosines

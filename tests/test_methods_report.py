@@ -98,7 +98,7 @@ def by_topic() -> tuple[list[Post], Features]:
         pair = ("x", "y", "y2") if sea else ("x", "z", "z2")
         other = ("w", "w2") if sea else ("v", "v2")
         posts.append(post(str(row), pair if row % 6 < 2 else other, image=f"{row}.png"))
-        probs.append([1, 0] if sea else [0, 1])
+        probs.append([1.0, 0.0] if sea else [0.0, 1.0])
     posts.append(post("unsure", ("q", "w"), image="unsure.png"))
     probs.append([0.5, 0.5])
     queries = {
@@ -125,6 +125,9 @@ def test_the_topic_of_the_query_chooses_the_space() -> None:
     assert offered(method, only_sea, 2) == ["w", "w2"]
     assert offered(method, only_city, 2) == ["v", "v2"]
     assert offered(method, Query(seeds=("x",))) == []
+    rare = NearestInTopic("rare", replace(SMALL, min_count=1000))  # no word is seen so often
+    rare.fit(posts, features=features)
+    assert offered(rare, sea, 2) == ["w", "w2"]
 
 
 def test_a_post_has_its_likeliest_topic_where_that_is_likely_enough() -> None:
