@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 SOME_REJECTED = 3
 INTERRUPTED = 130
-SHOWN_REJECTIONS = 10
 
 
 class _Commands(TyperGroup):
@@ -377,10 +377,8 @@ def sample(
 def _print(table: Table) -> None:
     from rich.console import Console
 
-    console = Console()
     # Piped, a table is as wide as it needs to be.
-    console.width = console.width if console.is_terminal else 240
-    console.print(table)
+    Console(width=None if sys.stdout.isatty() else 240).print(table)
 
 
 def _print_json(value: dict[str, Any]) -> None:
@@ -391,7 +389,7 @@ def _finish(rejections: tuple[Rejection, ...]) -> None:
     """Report what could not be used, and exit with 3 where whole posts were rejected."""
     from retriever.tables import unused
 
-    for line in unused(rejections, SHOWN_REJECTIONS):
+    for line in unused(rejections):
         typer.echo(line, err=True)
     if not all(rejection.post_kept for rejection in rejections):
         raise typer.Exit(SOME_REJECTED)
@@ -400,7 +398,3 @@ def _finish(rejections: tuple[Rejection, ...]) -> None:
 def main() -> None:
     """Entry point of the console command."""
     app()
-
-
-if __name__ == "__main__":
-    main()

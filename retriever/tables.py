@@ -48,7 +48,7 @@ def table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]])
     return shown
 
 
-def unused(rejections: Sequence[Rejection], shown: int) -> list[str]:
+def unused(rejections: Sequence[Rejection], shown: int = 10) -> list[str]:
     """A line for each of the first rejections, and one for the rest; lost posts come first."""
     first = sorted(rejections, key=lambda rejection: rejection.post_kept)[:shown]
     lines = [f"not used: {safe(str(rejection))}" for rejection in first]

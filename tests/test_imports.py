@@ -81,7 +81,7 @@ OWNERS: dict[str, set[str]] = {
     "scipy": {"indexer.wordvectors", "indexer.glove", "indexer.topicheads", "evaluation.*"},
     "pyarrow": {"indexer.tables", "indexer.store", "indexer.pretrained"},
     "regex": {"indexer.hashtags", "indexer.segment"},
-    "rich": {"cli", "retriever.tables"},
+    "rich": {"cli", "retriever.tables", "retriever.bar"},
     "typer": {"cli"},
     "numpy": {"indexer.*", "retriever.*", "evaluation.*"},
 }
