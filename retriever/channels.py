@@ -19,6 +19,7 @@ from retriever.reading import ALL_TOPICS, IndexReader
 
 NEIGHBOURS = 100  # posts that may vote
 AROUND = 300  # hashtags taken around a text vector in each space
+OFF_TOPIC = 0.3  # what a picture neighbour's hashtag counts that is in none of the query's topics
 PRIOR = 0.1  # weight of a hashtag's log post count beside a cosine: rare ones crowd every corner
 DISCOUNT = 0.7  # authors taken off each count of a word beside a hashtag
 MOST = 300  # candidates a channel may name for one query
@@ -120,8 +121,22 @@ def _vote(index: IndexReader, neighbours: dict[str, Any]) -> Scored:
 
 
 def image_neighbours(index: IndexReader, batch: QueryBatch) -> Scored:
-    """Hashtags of the posts whose pictures are nearest (cosine of encoder features)."""
-    return _vote(index, nearest_images(index, batch))
+    """Hashtags of the posts whose pictures are nearest (cosine of encoder features).
+
+    Those that belong to the query's topics count more: what looks alike may mean something else.
+    """
+    votes = _vote(index, nearest_images(index, batch))
+    return _ask(
+        index,
+        f"""with shares as (
+            select query, tag_id, sum(prob * t.posts / h.posts) as share
+            from votes join likely using (query) join hashtag_topics t using (topic, tag_id)
+            join hashtag_counts h using (tag_id) group by all)
+        select query, tag_id, vote * ({OFF_TOPIC} + coalesce(share, 0)) as score
+        from votes left join shares using (query, tag_id)""",  # noqa: S608
+        votes={"query": votes.queries, "tag_id": votes.tags, "vote": votes.scores},
+        likely=_topic_columns(batch.topics),
+    )
 
 
 def caption_neighbours(index: IndexReader, batch: QueryBatch) -> Scored:
@@ -219,9 +234,15 @@ def _joined(words: Sequence[str], batch: QueryBatch) -> dict[str, float]:
     return {"".join(run): max(batch.idf.get(w, batch.unseen_idf) for w in run) for run in runs}
 
 
+def _topic_columns(topics: TopicProbs) -> dict[str, Any]:
+    """Columns (query, topic, prob) of the topics that are possible at all."""
+    queries, places = np.nonzero(topics.probs > 0.01)
+    names = [topics.topics[place] for place in places]
+    return {"query": queries, "topic": names, "prob": topics.probs[queries, places]}
+
+
 def topic_top(index: IndexReader, batch: QueryBatch) -> Scored:
     """Each topic's own top hashtags, by share of its authors times the topic's probability."""
-    queries, topics = np.nonzero(batch.topics.probs > 0.01)
     return _ask(
         index,
         f"""with ranked as (
@@ -230,11 +251,7 @@ def topic_top(index: IndexReader, batch: QueryBatch) -> Scored:
                 from hashtag_topics)
             select query, tag_id, sum(prob * share) as score
             from likely join ranked using (topic) where place <= {NEIGHBOURS} group by all""",  # noqa: S608
-        likely={
-            "query": queries,
-            "topic": [batch.topics.topics[t] for t in topics],
-            "prob": batch.topics.probs[queries, topics],
-        },
+        likely=_topic_columns(batch.topics),
     )
 
 
