@@ -65,4 +65,6 @@ def plain(value: Any) -> str:  # noqa: ANN401 (any JSON value)
     """A JSON value as a person would write it."""
     if isinstance(value, dict):
         return ", ".join(f"{name} {plain(part)}" for name, part in value.items())
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
     return f"{value:,}" if isinstance(value, int) else str(value)
