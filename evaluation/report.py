@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from evaluation.markdown import markdown
 from evaluation.method import Ranking
 from evaluation.metrics import FAMILIES, PerQuery
 from evaluation.parts import file_name, write_whole
@@ -99,6 +100,7 @@ def write_files(out: Path, report: dict[str, Any], judged: Sequence[Judged]) -> 
         write_whole(out / "runs" / f"{name}.{file_name(each.method)}.run", "".join(_run(each)))
     write_whole(out / "per_query.csv", _per_query(judged))
     write_whole(out / "report.html", page(report))
+    write_whole(out / "report.md", markdown(report))
     text = json.dumps(report, ensure_ascii=False, indent=1, allow_nan=False)
     write_whole(out / "report.json", text + "\n")
 
