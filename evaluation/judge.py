@@ -203,10 +203,9 @@ def evaluate_index(
 
 
 def _refuse_seen(recommender: Recommender, posts: Sequence[Post]) -> None:
-    seen = recommender.index.holds({post.content_hash for post in posts})
+    seen = recommender.index.holds(posts)
     if seen:
-        count = sum(post.content_hash in seen for post in posts)
         raise InputError(
-            f"found {count:,} of {len(posts):,} posts in the index, expected posts that it has not "
-            "seen; build the index without them, or allow them, and read the figures as too high"
+            f"found {len(seen):,} of {len(posts):,} posts in the index, expected posts that it has "
+            "not seen; build the index without them, or allow them (the figures are then too high)"
         )

@@ -119,7 +119,6 @@ class BuildConfig(JsonConfig):
     hashtag_rule: str = "instagram"
     vectors: VectorConfig = field(default_factory=VectorConfig)
     topics: TopicConfig = field(default_factory=TopicConfig)
-    seed: int = 1
 
 
 def named(choices: Mapping[str, T], name: str, option: str) -> T:

@@ -6,7 +6,7 @@ Arrays are C-contiguous and read-only; dtype and shape are checked once, on cons
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -160,15 +160,11 @@ class Neighbors:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """One query's candidates: `tag_ids` int64 (c,), `scores` float32 (c, h), NaN where silent.
-
-    `supports` names, per channel, the posts behind a candidate: {channel: {tag_id: post_ids}}.
-    """
+    """One query's candidates: `tag_ids` int64 (c,), `scores` float32 (c, h), NaN where silent."""
 
     tag_ids: Ids
     channels: tuple[str, ...]
     scores: Floats
-    supports: dict[str, dict[int, tuple[str, ...]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         ids = _checked(self, "tag_ids", np.int64, (None,))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.generation import Generation, open_current
-from indexer.schema import Ids
+from indexer.schema import Ids, Post
 from indexer.segment import Segmenter, vocabulary_counts
 from indexer.store import Store
 from indexer.textvectors import idf_weights
@@ -124,15 +124,25 @@ class IndexReader:
             else {}
         )
 
-    def holds(self, content_hashes: Collection[str]) -> set[str]:
-        """Those of the content hashes that posts of the index have."""
-        if not content_hashes:
-            return set()
+    def holds(self, posts: Sequence[Post]) -> list[Post]:
+        """Those of the posts that the index has, by content hash.
+
+        A short list of hashtags without a caption or picture is many people's: such a post is
+        the same only where its id is, too.
+        """
+        if not posts:
+            return []
         found = self.store.arrays(
-            "select distinct content_hash from posts join asked using (content_hash)",
-            asked={"content_hash": list(content_hashes)},
+            "select distinct place from posts join asked using (content_hash) "
+            "where asked.telling or posts.post_id = asked.post_id order by place",
+            asked={
+                "place": list(range(len(posts))),
+                "post_id": [post.post_id for post in posts],
+                "content_hash": [post.content_hash for post in posts],
+                "telling": [bool(post.image or post.caption) for post in posts],
+            },
         )
-        return set(map(str, found["content_hash"]))
+        return [posts[place] for place in found["place"].tolist()]
 
     def token(self, hashtag: str) -> str:
         """A hashtag as the vector spaces write it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from indexer.errors import (
     IndexMissingError,
     InputError,
 )
+from indexer.posts import read_posts
 from indexer.schema import Query, Recommendation
 from retriever.recommend import Recommender
 
@@ -141,3 +143,12 @@ def test_an_index_of_another_encoder_is_refused(
 def test_nothing_to_go_by_is_refused() -> None:
     with pytest.raises(InputError, match="--caption"):
         Query(caption="   ")
+
+
+def test_the_index_tells_which_posts_it_holds(sample_index: Path, sample_folder: Path) -> None:
+    index = Recommender.open(sample_index).index
+    some = list(read_posts([sample_folder], rejections=[]))[:3]
+    listed = replace(some[0], image=None, caption="")  # a list of hashtags is many people's
+    assert index.holds([*some, replace(some[0], content_hash="another"), listed]) == [*some, listed]
+    assert index.holds([replace(listed, post_id="another")]) == []
+    assert index.holds([replace(some[1], post_id="another")]) != []
