@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -51,7 +52,7 @@ class Recommender:
         return cls(IndexReader.open(index), weights)
 
     def recommend(self, query: Query, k: int = 5, *, explain: bool = False) -> Recommendation:
-        """Answer one query with at most `k` hashtags.
+        """Answer one query with at most `k` hashtags; notes tell of seeds that are not known.
 
         Raises:
             InputError: the query cannot be answered.
@@ -60,7 +61,7 @@ class Recommender:
         (answer,) = self.answer([query], k, explain=explain)
         if isinstance(answer, HashlensError):
             raise answer
-        return answer
+        return replace(answer, notes=self._notes(query))
 
     def answer(
         self, queries: Sequence[Query], k: int = 5, *, explain: bool = False
@@ -150,7 +151,6 @@ class Recommender:
             tags=tags,
             topics=_ranked(index.manifest.topics, topics),
             inputs=query.inputs,
-            notes=self._notes(query),
         )
 
     def _notes(self, query: Query) -> tuple[str, ...]:
