@@ -6,10 +6,17 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from indexer.build import build
 from indexer.config import BuildConfig, VectorConfig
 from indexer.sample import gather_sample
+
+# How fast a machine is decides no test.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 REAL_POSTS = Path(os.environ.get("HASHLENS_POSTS", Path(__file__).parents[2] / "shared" / "data"))
 
