@@ -65,13 +65,10 @@ def _topics(
     text = _defined(index, queries, index.topics.from_tokens(terms))
     if images is None or not len(images.ids) or not index.topics.sees:
         return text
+    told = TopicProbs(text.topics, text.probs[images.ids])
     probs = text.probs.copy()
-    seen = index.topics.from_images(images.vectors)
-    wordless = [not terms[number] for number in images.ids]
-    told = TopicProbs(text.topics, probs[images.ids])
-    both = index.topics.combine(seen, told).probs
-    for place, number in enumerate(images.ids):
-        probs[number] = seen.probs[place] if wordless[place] else both[place]
+    # Where there are no words the text is even, and the picture alone decides.
+    probs[images.ids] = index.topics.combine(index.topics.from_images(images.vectors), told).probs
     return TopicProbs(text.topics, probs)
 
 
