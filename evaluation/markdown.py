@@ -46,7 +46,7 @@ def _notes(columns: list[tuple[str, list[dict[str, Any]]]]) -> list[str]:
             if row["method"] == "hashlens" and found:
                 notes.append(
                     f"- {name}: hashlens {found['diff']:+.3f} P@5 "
-                    f"[{found['low']:+.3f}, {found['high']:+.3f}], p {found['p']:.3f}, "
+                    f"[{found['low']:+.3f}, {found['high']:+.3f}], p {found['p']:.4f}, "
                     f"against the best other method, {found['against']}"
                 )
     return notes

@@ -38,7 +38,7 @@ def test_methods_stand_down_and_tasks_across() -> None:
         "| ease | .150 / .300 |  |",
         "| hashlens | **.200 / .250** | failed |",
         "",
-        "- posts: seeds:2: hashlens +0.050 P@5 [+0.010, +0.090], p 0.002, "
+        "- posts: seeds:2: hashlens +0.050 P@5 [+0.010, +0.090], p 0.0020, "
         "against the best other method, ease",
         "- pictures: topic of a picture, accuracy 0.900 [0.850, 0.950]",
     ]
