@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from indexer.config import BuildConfig
+from indexer.config import ALL_TOPICS, BuildConfig
 from indexer.encoders import EncodedImages, ImageEncoder, open_encoder
 from indexer.errors import InputError
 from indexer.generation import GenerationWriter, writer
@@ -20,14 +20,13 @@ from indexer.pretrained import load_pretrained
 from indexer.progress import Progress, Silent
 from indexer.schema import Embeddings, Ids, Post, Rejection
 from indexer.store import Store
-from indexer.textvectors import idf_weights, text_vectors
+from indexer.textvectors import idf_weights, text_vectors, unseen_idf
 from indexer.topicheads import fit_topics
 from indexer.topics import TopicModel, TopicTable, load_topics
 from indexer.vectors import VectorIndex
 from indexer.wordspace import WordSpace
 from indexer.wordvectors import train
 
-ALL_TOPICS = "all"  # the space of every post; the other spaces are named after their topics
 STORED_BATCH = 20_000  # posts a transaction: keeps memory flat and Arrow efficient
 
 
@@ -197,7 +196,7 @@ def _write(
         _save_vectors(new, "images", keys[corpus.images.ids], corpus.images.vectors)
     space = _learn_spaces(new, terms, topics, table, tag_ids, config, pretrained, progress, workers)
     tagged = [r for r, post in enumerate(corpus.posts) if post.hashtags and corpus.words[r]]
-    unseen = float(np.log1p(len(corpus.posts)))
+    unseen = unseen_idf(len(corpus.posts))
     captions = text_vectors(space, [corpus.words[row] for row in tagged], idf, unseen)
     rows = np.array(tagged, dtype=np.int64)[captions.ids]
     _save_vectors(new, "captions", keys[rows], captions.vectors)
@@ -297,10 +296,9 @@ def _save_space(
     if not len(space.words):
         return
     space.save(folder)
-    sign = "" if config.vectors.hashtags_as_text else "#"
-    tagged = [(i, row) for key, i in tag_ids.items() for row in space.found([sign + key])[1]]
-    if tagged:
-        ids, rows = np.array(tagged, dtype=np.int64).T
+    positions, rows = space.found([config.vectors.token(key) for key in tag_ids])
+    ids = np.fromiter(tag_ids.values(), np.int64, len(tag_ids))[positions]
+    if len(ids):
         vectors = np.ascontiguousarray(space.vectors[rows], dtype=np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        VectorIndex.build(Embeddings(ids.copy(), vectors)).save(folder / "hashtags.faiss")
+        VectorIndex.build(Embeddings(ids, vectors)).save(folder / "hashtags.faiss")

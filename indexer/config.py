@@ -14,6 +14,7 @@ from indexer.errors import ConfigError
 
 T = TypeVar("T")
 
+ALL_TOPICS = "all"  # the space of every post; other spaces are named after their topics
 VECTOR_METHODS = ("word2vec", "glove", "pretrained+word2vec")
 
 
@@ -83,6 +84,10 @@ class VectorConfig(JsonConfig):
                 raise ConfigError(
                     f"vectors: found {name} {getattr(self, name)}, expected 1 or more"
                 )
+
+    def token(self, hashtag: str) -> str:
+        """A hashtag as the vector spaces write it."""
+        return hashtag if self.hashtags_as_text else f"#{hashtag}"
 
 
 VECTOR_PRESETS: dict[str, VectorConfig] = {

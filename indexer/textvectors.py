@@ -18,6 +18,11 @@ def idf_weights(posts_with: Mapping[str, int], posts: int) -> dict[str, float]:
     return {word: float(np.log1p(posts / count)) for word, count in posts_with.items()}
 
 
+def unseen_idf(posts: int) -> float:
+    """Weight of a token that no post holds: that of one which a single post holds."""
+    return float(np.log1p(posts))
+
+
 def text_vectors(
     space: WordSpace, texts: Sequence[Sequence[str]], idf: Mapping[str, float], unseen_idf: float
 ) -> Embeddings:

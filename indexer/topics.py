@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from indexer.config import data_path
+from indexer.config import ALL_TOPICS, data_path
 from indexer.errors import ConfigError, IndexCorruptError, InputError, ShapeError
 from indexer.hashtags import key
 from indexer.schema import Floats, TopicProbs
@@ -37,7 +37,7 @@ class TopicTable:
             raise ConfigError(f"topics: found {len(self.names)}, expected two or more")
         owner: dict[str, str] = {}
         for name, tags in zip(self.names, self.hashtags, strict=True):
-            if not _NAME.fullmatch(name) or name == "all":
+            if not _NAME.fullmatch(name) or name == ALL_TOPICS:
                 raise ConfigError(
                     f"topics: found the name {name!r}, expected lower-case letters, digits and "
                     "hyphens, and not `all`"

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from indexer.config import ALL_TOPICS
 from indexer.schema import Floats, Ids, Neighbors, TopicProbs
 from indexer.textvectors import text_vectors
 from retriever.prepare import QueryBatch
-from retriever.reading import ALL_TOPICS, IndexReader
+from retriever.reading import IndexReader
 
 NEIGHBOURS = 100  # posts that may vote
 AROUND = 300  # hashtags taken around a text vector in each space

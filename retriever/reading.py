@@ -9,18 +9,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.config import ALL_TOPICS, VectorConfig
 from indexer.generation import Generation, open_current
 from indexer.schema import Ids, Post
 from indexer.segment import Segmenter, vocabulary_counts
 from indexer.store import Store
-from indexer.textvectors import idf_weights
+from indexer.textvectors import idf_weights, unseen_idf
 from indexer.topics import TopicModel
 from indexer.vectors import VectorIndex
 from indexer.wordspace import WordSpace
 from retriever.blocklist import blocked
 from retriever.selection import tier_floors
-
-ALL_TOPICS = "all"
 
 
 class IndexReader:
@@ -144,9 +143,13 @@ class IndexReader:
         )
         return [posts[place] for place in found["place"].tolist()]
 
+    @cached_property
+    def _vector_config(self) -> VectorConfig:
+        return VectorConfig.from_json(self.manifest.config["vectors"])
+
     def token(self, hashtag: str) -> str:
         """A hashtag as the vector spaces write it."""
-        return hashtag if self.manifest.config["vectors"]["hashtags_as_text"] else f"#{hashtag}"
+        return self._vector_config.token(hashtag)
 
     def idf(self, tokens: Collection[str]) -> dict[str, float]:
         """Inverse document frequency of those words and `#hashtags` that posts hold."""
@@ -160,7 +163,7 @@ class IndexReader:
     @property
     def unseen_idf(self) -> float:
         """Weight of a token that no post holds."""
-        return float(np.log1p(self.manifest.counts["posts"]))
+        return unseen_idf(self.manifest.counts["posts"])
 
     def words_inside(self, hashtags: Sequence[str]) -> tuple[str, ...]:
         """The words that hashtags are made of, such as `golden`, `retriever`."""
