@@ -11,7 +11,9 @@ import typer
 from typer.core import TyperGroup
 
 from indexer.errors import HashlensError, IndexUnusableError
-from retriever.forms import FORMAT, answer_json
+from retriever import options
+from retriever.forms import FORMAT, answer_json, row_json
+from retriever.selection import DIVERSITY, GENERIC
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,44 +54,27 @@ app = typer.Typer(
     """,
 )
 
-IndexOption = Annotated[
-    Path, typer.Option("--index", help="Folder of the index.", show_default="./index")
-]
-WeightsOption = Annotated[
-    Path | None,
-    typer.Option(help="Weights file of the encoder, where it is not in its usual place."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 DEFAULT_INDEX = Path("index")
 
 
 @app.command()
 def build(
     posts: Annotated[list[Path], typer.Argument(help="Files or folders of posts.")],
-    index: IndexOption = DEFAULT_INDEX,
+    index: options.Index = DEFAULT_INDEX,
     encoder: Annotated[
         str, typer.Option(help="Picture encoder: auto, or a name from `hashlens encoders`.")
     ] = "auto",
-    weights: WeightsOption = None,
+    weights: options.Weights = None,
     topics: Annotated[
         Path | None, typer.Option(help="Your own topics (TOML); the ten that ship otherwise.")
     ] = None,
-    vectors: Annotated[
-        str,
-        typer.Option(
-            help="How hashtag vectors are learned: default, report-word2vec, "
-            "report-glove or report-pretrained."
-        ),
-    ] = "default",
-    pretrained: Annotated[
-        Path | None,
-        typer.Option(help="Pretrained word vectors, a GloVe or word2vec file, to start from."),
-    ] = None,
+    vectors: options.Vectors = "default",
+    pretrained: options.Pretrained = None,
     rule: Annotated[
         str, typer.Option(help="Which hashtags a caption holds: instagram, or x (stricter).")
     ] = "instagram",
     workers: Annotated[int, typer.Option(min=1, help="Threads to use.")] = 2,
-    as_json: JsonOption = False,
+    as_json: options.Json = False,
 ) -> None:
     """Learn from posts: read them, encode their pictures, and publish a new index.
 
@@ -129,16 +114,19 @@ def build(
 def recommend(
     image: Annotated[Path | None, typer.Option(help="A picture.")] = None,
     caption: Annotated[str, typer.Option(help="A caption; hashtags in it count as seeds.")] = "",
-    seed: Annotated[
-        list[str] | None, typer.Option(help="A hashtag to go on from; may be repeated.")
-    ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many hashtags.")] = 5,
-    index: IndexOption = DEFAULT_INDEX,
-    weights: WeightsOption = None,
-    explain: Annotated[
-        bool, typer.Option(help="Show what spoke for each hashtag, and which posts.")
-    ] = False,
-    as_json: JsonOption = False,
+    seed: options.Seeds = None,
+    k: options.K = None,
+    min_probability: options.MinProbability = 0.0,
+    diversity: options.Diversity = DIVERSITY,
+    generic: options.Generic = GENERIC,
+    mix: options.Mix = "",
+    block: options.Block = None,
+    pin: options.Pin = None,
+    platform: options.Platform = None,
+    index: options.Index = DEFAULT_INDEX,
+    weights: options.Weights = None,
+    explain: options.Explain = False,
+    as_json: options.Json = False,
     plain: Annotated[bool, typer.Option(help="Only the hashtags, on one line.")] = False,
 ) -> None:
     """Recommend hashtags for a picture, a caption, seed hashtags, or any mix of these."""
@@ -146,9 +134,12 @@ def recommend(
     from retriever.recommend import Recommender
     from retriever.tables import answer_table, evidence_table
 
+    selection = options.selection_from(
+        k, min_probability, diversity, generic, mix, block, pin, platform
+    )
     query = make_query(image, caption, seed or [])
     recommender = Recommender.open(index, weights)
-    answer = recommender.recommend(query, k, explain=explain or as_json)
+    answer = recommender.recommend(query, selection=selection, explain=explain or as_json)
     for note in answer.notes:
         typer.echo(f"hashlens: {note}", err=True)
     if as_json:
@@ -167,9 +158,16 @@ def batch(
         Path, typer.Argument(help="Rows to answer (JSONL, CSV, Parquet), or a folder of pictures.")
     ],
     out: Annotated[Path, typer.Option(help="JSONL file to write, one answer a line, in order.")],
-    index: IndexOption = DEFAULT_INDEX,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many hashtags a row.")] = 5,
-    weights: WeightsOption = None,
+    index: options.Index = DEFAULT_INDEX,
+    k: options.K = None,
+    min_probability: options.MinProbability = 0.0,
+    diversity: options.Diversity = DIVERSITY,
+    generic: options.Generic = GENERIC,
+    mix: options.Mix = "",
+    block: options.Block = None,
+    pin: options.Pin = None,
+    platform: options.Platform = None,
+    weights: options.Weights = None,
 ) -> None:
     """Answer many queries: rows with any of id, image, caption and seeds.
 
@@ -180,19 +178,19 @@ def batch(
     from retriever.bar import progress_bar
     from retriever.recommend import Recommender
 
+    selection = options.selection_from(
+        k, min_probability, diversity, generic, mix, block, pin, platform
+    )
+    for note in selection.notes:
+        typer.echo(f"hashlens: {note}", err=True)
     recommender = Recommender.open(index, weights)
     failed = answered = 0
     with progress_bar() as progress, whole_file(out) as lines:
         progress.stage("Answering", count_queries(posts))
-        for row_id, answer in recommender.stream(read_queries(posts), k):
+        for row_id, answer in recommender.stream(read_queries(posts), selection=selection):
             failed += isinstance(answer, HashlensError)
             answered += not isinstance(answer, HashlensError)
-            said = (
-                {"error": str(answer)}
-                if isinstance(answer, HashlensError)
-                else answer_json(answer, evidence=False)
-            )
-            lines.write(json.dumps({"id": row_id} | said, ensure_ascii=False) + "\n")
+            lines.write(json.dumps(row_json(row_id, answer), ensure_ascii=False) + "\n")
             progress.advance()
     typer.echo(f"{out}: {answered:,} answered, {failed:,} failed", err=True)
     if failed:
@@ -202,7 +200,7 @@ def batch(
 @app.command()
 def evaluate(
     posts: Annotated[list[Path], typer.Argument(help="Posts that the index has not seen.")],
-    index: IndexOption = DEFAULT_INDEX,
+    index: options.Index = DEFAULT_INDEX,
     inputs: Annotated[
         str,
         typer.Option(help="What of each post is given: image, caption, seeds:N, joined by commas."),
@@ -211,7 +209,7 @@ def evaluate(
         bool, typer.Option("--allow-seen", help="Judge on posts of the index, too.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Draws other seed hashtags.")] = 1,
-    as_json: JsonOption = False,
+    as_json: options.Json = False,
 ) -> None:
     """Judge an index's own recommender on posts it has not seen.
 
@@ -253,7 +251,7 @@ def benchmark(
     ] = "auto",
     seed: Annotated[int, typer.Option(help="Of splits, seeds and intervals.")] = 1,
     limit: Annotated[int, typer.Option(help="Most queries of a task and its inputs.")] = 2000,
-    as_json: JsonOption = False,
+    as_json: options.Json = False,
 ) -> None:
     """Split posts, let every method learn and answer, and write a report.
 
@@ -289,7 +287,7 @@ def benchmark(
 
 
 @app.command()
-def inspect(index: IndexOption = DEFAULT_INDEX, as_json: JsonOption = False) -> None:
+def inspect(index: options.Index = DEFAULT_INDEX, as_json: options.Json = False) -> None:
     """Show what an index holds: posts, topics, hashtags, encoder and settings."""
     from retriever.summary import summarize
     from retriever.tables import plain, table
@@ -305,7 +303,7 @@ def inspect(index: IndexOption = DEFAULT_INDEX, as_json: JsonOption = False) -> 
 
 
 @app.command()
-def verify(index: IndexOption = DEFAULT_INDEX, as_json: JsonOption = False) -> None:
+def verify(index: options.Index = DEFAULT_INDEX, as_json: options.Json = False) -> None:
     """Check every file of an index against its recorded size and hash."""
     from indexer.generation import verify as find_troubles
 
@@ -319,7 +317,7 @@ def verify(index: IndexOption = DEFAULT_INDEX, as_json: JsonOption = False) -> N
 
 
 @app.command()
-def history(index: IndexOption = DEFAULT_INDEX, as_json: JsonOption = False) -> None:
+def history(index: options.Index = DEFAULT_INDEX, as_json: options.Json = False) -> None:
     """List the generations of an index that are still on disk."""
     from indexer.generation import history as list_generations
     from retriever.tables import table
@@ -336,7 +334,7 @@ def history(index: IndexOption = DEFAULT_INDEX, as_json: JsonOption = False) -> 
 
 @app.command()
 def rollback(
-    index: IndexOption = DEFAULT_INDEX,
+    index: options.Index = DEFAULT_INDEX,
     to: Annotated[int | None, typer.Option(help="Generation; the one before otherwise.")] = None,
 ) -> None:
     """Return to an older generation, after checking that it is whole."""
@@ -346,7 +344,7 @@ def rollback(
 
 
 @app.command()
-def encoders(as_json: JsonOption = False) -> None:
+def encoders(as_json: options.Json = False) -> None:
     """List the picture encoders, and whether their weights are on this machine."""
     from dataclasses import asdict
 

@@ -1,15 +1,72 @@
-"""Hashtags that are never recommended, from `data/blocklist.toml`."""
+"""Hashtags that are never recommended, and those that say little: `data/blocklist.toml`."""
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator, Sequence
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 from indexer.config import data_path
+from indexer.errors import InputError
+from indexer.hashtags import key
+
+GENERIC = "generic"  # the table of hashtags that are shown last rather than never
+COMMENT = "//"  # a # would be a hashtag's
+
+
+@cache
+def _lists() -> dict[str, Any]:
+    return tomllib.loads(data_path("blocklist.toml").read_text(encoding="utf-8"))
 
 
 @cache
 def blocked() -> frozenset[str]:
     """Keys of all blocked hashtags."""
-    lists = tomllib.loads(data_path("blocklist.toml").read_text(encoding="utf-8"))
-    return frozenset(key for keys in lists.values() for key in keys)
+    return frozenset(k for name, keys in _lists().items() if name != GENERIC for k in keys)
+
+
+@cache
+def generic() -> frozenset[str]:
+    """Keys of the hashtags that would suit almost any post."""
+    return frozenset(k for keys in _lists()[GENERIC].values() for k in keys)
+
+
+def read_blocked(named: Sequence[str]) -> frozenset[str]:
+    """Keys of the hashtags that a person wants left out.
+
+    Args:
+        named: hashtags, and files with one on each line; what follows `//` is a comment. What
+            names a file is one: write `#cats` for the hashtag where there is a file `cats`.
+
+    Raises:
+        InputError: one is neither hashtag nor file, or a line of a file is no hashtag.
+    """
+    return frozenset(tag for name in named for tag in _read(name))
+
+
+def _read(name: str) -> Iterator[str]:
+    if Path(name).is_file():
+        yield from _lines(Path(name))
+        return
+    try:
+        yield key(name)
+    except InputError as error:
+        raise InputError(
+            f"--block: there is no file {name!r}, and as a hashtag: {error}"
+        ) from error
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--block {path}: cannot be read as UTF-8 text ({error})") from error
+    for number, line in enumerate(lines, start=1):
+        tag = line.partition(COMMENT)[0].strip()
+        try:
+            if tag:
+                yield key(tag)
+        except InputError as error:
+            raise InputError(f"--block {path}:{number}: {error}") from error

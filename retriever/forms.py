@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from indexer.errors import HashlensError
 from indexer.schema import Recommendation, ScoredTag
 
 FORMAT = 1
@@ -19,6 +20,14 @@ def answer_json(answer: Recommendation, *, evidence: bool) -> dict[str, Any]:
     topics = [{"topic": name, "probability": round(prob, 6)} for name, prob in answer.topics]
     more = {"inputs": list(answer.inputs), "notes": list(answer.notes)} if evidence else {}
     return {"tags": tags, "topics": topics} | more
+
+
+def row_json(row_id: str, answer: Recommendation | HashlensError) -> dict[str, Any]:
+    """The documented form of one answer of many: notes where there are any, or what failed."""
+    if isinstance(answer, HashlensError):
+        return {"id": row_id, "error": str(answer)}
+    notes = {"notes": list(answer.notes)} if answer.notes else {}
+    return {"id": row_id} | answer_json(answer, evidence=False) | notes
 
 
 def _evidence_json(tag: ScoredTag) -> dict[str, Any]:

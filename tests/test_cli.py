@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -72,6 +73,11 @@ def test_hashtags_in_the_caption_count_as_seeds(sample_index: Path) -> None:
         (["recommend", "--image", "no-such.jpg"], 1, "no-such.jpg"),
         (["recommend", "--caption", "x", "--index", "no-such-index"], 4, "no-such-index"),
         (["recommend", "--caption", "x", "-k", "0"], 2, "-k"),
+        (["recommend", "--caption", "x", "--min-probability", "2"], 2, "--min-probability"),
+        (["recommend", "--caption", "x", "--platform", "myspace"], 1, "linkedin"),
+        (["recommend", "--caption", "x", "--mix", "many"], 1, "broad:1,medium:2,niche:2"),
+        (["recommend", "--caption", "x", "--block", "gone.txt"], 1, "gone.txt"),
+        (["recommend", "--caption", "x", "--pin", "a", "--pin", "b", "-k", "1"], 1, "-k"),
         (["inspect", "--index", "no-such-index"], 4, "no-such-index"),
         (["build", "no-such.jsonl"], 1, "no-such.jsonl"),
     ],
@@ -93,6 +99,63 @@ def test_bad_input_is_one_clear_line(
     if code != 2:
         assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "index" / "CURRENT").exists()
+
+
+def asked(index: Path, *words: str | Path) -> dict[str, Any]:
+    """The answer to one caption, with these options."""
+    code, out, err = run("recommend", "--caption", "coffee", "--index", index, "--json", *words)
+    assert code == 0, err
+    answer: dict[str, Any] = json.loads(out)
+    return answer | {"keys": [tag["tag"] for tag in answer["tags"]], "said": err}
+
+
+def test_what_is_shown_can_be_chosen(sample_index: Path, tmp_path: Path) -> None:
+    first, second, third, *_ = asked(sample_index)["keys"]
+    unwanted = tmp_path / "unwanted.txt"
+    unwanted.write_text(f"#{first.upper()} // never again\n")
+    found = asked(
+        sample_index, "--block", unwanted, "--pin", "#Neverseen", "--pin", third, "-k", "3"
+    )
+    assert found["keys"] == ["neverseen", third, second]
+    assert found["tags"][0]["probability"] == 0
+    assert found["tags"][0]["evidence"] == [{"channel": "pinned", "share": 1.0, "posts": []}]
+    found = asked(sample_index, "--mix", "niche:4", "--diversity", "0.5", "--generic", "1")
+    assert [tag["tier"] for tag in found["tags"]].count("niche") >= 4
+
+
+def test_a_platform_caps_what_is_shown_and_says_so(sample_index: Path) -> None:
+    assert len(asked(sample_index)["keys"]) == 5
+    assert len(asked(sample_index, "--platform", "x")["keys"]) == 2
+    found = asked(sample_index, "--platform", "threads", "-k", "4")
+    assert len(found["keys"]) == 1
+    (note,) = found["notes"]
+    assert "threads takes 1 a post since 2023-12" in note
+    assert note in found["said"]
+
+
+def test_an_empty_answer_is_an_answer(sample_index: Path, tmp_path: Path) -> None:
+    found = asked(sample_index, "--min-probability", "1", "--block", "coffee")
+    assert found["keys"] == []
+    assert "the likeliest has" in found["notes"][0]
+    rows, out = tmp_path / "rows.jsonl", tmp_path / "answers.jsonl"
+    rows.write_text(json.dumps({"id": "a", "caption": "coffee"}) + "\n")
+    options = ("--min-probability", "1", "--block", "coffee", "--platform", "threads", "-k", "2")
+    code, _, err = run("batch", rows, "--out", out, "--index", sample_index, *options)
+    assert code == 0
+    assert "threads takes 1" in err
+    (answer,) = map(json.loads, out.read_text().splitlines())
+    assert answer["tags"] == []
+    assert answer["notes"] == found["notes"]
+
+
+def test_batch_takes_the_same_options(sample_index: Path, tmp_path: Path) -> None:
+    rows, out = tmp_path / "rows.jsonl", tmp_path / "answers.jsonl"
+    rows.write_text(json.dumps({"caption": "coffee"}) + "\n")
+    options = ("--pin", "ours", "--block", "coffee", "--platform", "x")
+    run("batch", rows, "--out", out, "--index", sample_index, *options)
+    (answer,) = map(json.loads, out.read_text().splitlines())
+    assert [tag["tag"] for tag in answer["tags"]] == asked(sample_index, *options)["keys"]
+    assert answer["tags"][0] == {"tag": "ours", "display": "#ours", "probability": 0.0}
 
 
 def test_batch_answers_in_order_and_goes_on_after_a_failure(

@@ -50,6 +50,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.generation": BORDER | {"indexer.durable", "indexer.manifest"},
     "indexer.sample": BORDER,
     "indexer.build": {"indexer.*"},
+    "retriever.platforms": BORDER,
+    "retriever.blocklist": BORDER | {"indexer.hashtags"},
+    "retriever.likeness": BORDER,
+    "retriever.selection": BORDER | {"retriever.platforms"},
+    "retriever.options": BORDER
+    | {"indexer.hashtags", "retriever.blocklist", "retriever.platforms", "retriever.selection"},
     "retriever.*": READING | {"retriever.*"},
     "evaluation.*": BORDER
     | {"indexer.posts", "indexer.hashtags", "indexer.build", "retriever.recommend", "evaluation.*"}
@@ -82,7 +88,7 @@ OWNERS: dict[str, set[str]] = {
     "pyarrow": {"indexer.tables", "indexer.store", "indexer.pretrained"},
     "regex": {"indexer.hashtags", "indexer.segment"},
     "rich": {"cli", "retriever.tables", "retriever.bar"},
-    "typer": {"cli"},
+    "typer": {"cli", "retriever.options"},
     "numpy": {"indexer.*", "retriever.*", "evaluation.*"},
 }
 # Import in a moment; every other library waits inside the function that needs it.
