@@ -344,22 +344,23 @@ def rollback(
 
 
 @app.command()
-def encoders(as_json: options.Json = False) -> None:
-    """List the picture encoders, and whether their weights are on this machine."""
+def encoders(
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure those at hand, seconds each.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """List the picture encoders, where their weights are or come from, and their speed here."""
     from dataclasses import asdict
 
-    from indexer.encoders import encoder_infos
+    from indexer.available import COLUMNS, encoder_infos, row
     from retriever.tables import table
 
-    infos = encoder_infos()
+    infos = encoder_infos(measure=measure)
     if as_json:
         _print_json({"format": FORMAT, "encoders": [asdict(info) for info in infos]})
-        return
-    rows = [
-        (info.name, str(info.width), "yes" if info.at_hand else "no", str(info.where))
-        for info in infos
-    ]
-    _print(table("encoders", ("name", "width", "weights here", "where"), rows))
+    else:
+        _print(table("encoders", COLUMNS, [row(info) for info in infos]))
 
 
 @app.command()

