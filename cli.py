@@ -88,6 +88,7 @@ def build(
     from indexer.build import described
     from indexer.config import VECTOR_PRESETS, BuildConfig, named
     from retriever.bar import progress_bar
+    from retriever.fitting import fit_ranker
 
     preset = named(VECTOR_PRESETS, vectors, "--vectors")
     if pretrained:
@@ -100,6 +101,7 @@ def build(
             config=config,
             topics_file=topics,
             weights=weights,
+            fit_ranker=fit_ranker,
             progress=progress,
             workers=workers,
         )
@@ -107,6 +109,7 @@ def build(
         _print_json({"format": FORMAT, "index": str(index)} | asdict(report))
     else:
         typer.echo(f"{index}: {described(report)}")
+        typer.echo("".join(f"hashlens: {note}\n" for note in report.notes), err=True, nl=False)
     _finish(report.rejections)
 
 
@@ -251,6 +254,9 @@ def benchmark(
     ] = "auto",
     seed: Annotated[int, typer.Option(help="Of splits, seeds and intervals.")] = 1,
     limit: Annotated[int, typer.Option(help="Most queries of a task and its inputs.")] = 2000,
+    ablation: Annotated[
+        bool, typer.Option("--ablation", help="Also judge hashlens without each of its parts.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Split posts, let every method learn and answer, and write a report.
@@ -260,23 +266,18 @@ def benchmark(
     """
     from evaluation.benchmark import benchmark as run
     from evaluation.report import COLUMNS, rows
-    from evaluation.suite import tasks_from, tasks_of
+    from evaluation.suite import tasks_named
     from retriever.bar import progress_bar
     from retriever.tables import table
 
-    tasks = (
-        tasks_from(posts, inputs, rule=split)
-        if inputs
-        else tuple(task for folder in posts for task in tasks_of(folder))
-    )
-    names = methods.split(",") if methods else None
     with progress_bar() as progress:
         report = run(
-            tasks,
+            tasks_named(posts, inputs, rule=split),
             out,
-            methods=names,
+            methods=methods.split(",") if methods else None,
             seed=seed,
             queries_limit=limit,
+            ablate=ablation,
             progress=progress,
             on_message=lambda message: typer.echo(message, err=True),
         )

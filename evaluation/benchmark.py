@@ -12,11 +12,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from evaluation.ablation import ablation
 from evaluation.features import learn_features
 from evaluation.intervals import paired_difference
 from evaluation.judge import FORMAT, Known, judge, places
 from evaluation.method import Features, Method
-from evaluation.methods import METHODS
+from evaluation.methods import METHODS, VARIANTS
 from evaluation.metrics import PerQuery
 from evaluation.parts import Parts, code_of, file_name
 from evaluation.product import Product
@@ -28,13 +29,13 @@ from indexer.errors import ConfigError, HashlensError, InputError
 from indexer.progress import Progress, Silent
 
 QUERIES = 2_000  # of each combination of inputs, where no other limit is given
-BEST_BY = "P@5"  # the baseline to beat has the highest, and differences are of it
+COMPARED = ("P@5", "nDCG@10")  # by each, the baseline to beat is the one that has the most
 
 # Features cost minutes where there are pictures: these methods are known to do without.
 WITHOUT_FEATURES = frozenset(
     {"popularity", "cooccurrence", "item-knn", "ease", "post-vote", "tfidf-knn", "bm25-knn"}
     | {"word-counts", "spelled", "fasttext", "word2vec", "glove", "pretrained+word2vec", "lda"}
-    | {Product.name}
+    | {Product.name, *VARIANTS}
 )
 
 
@@ -46,6 +47,7 @@ def benchmark(
     seed: int = 1,
     queries_limit: int | None = QUERIES,
     k: int = 10,
+    ablate: bool = False,
     progress: Progress | None = None,
     on_message: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
@@ -61,6 +63,8 @@ def benchmark(
         seed: of splits, seed hashtags, drawn queries and bootstrap.
         queries_limit: most queries of each combination of inputs, drawn by hash; all where None.
         k: judged beside 1, 5 and 10.
+        ablate: whether hashlens is also judged with each channel left out in turn, and with hard
+            topics and without any.
         progress: told of every stage.
         on_message: told of what could not be used or failed.
 
@@ -71,7 +75,8 @@ def benchmark(
         ConfigError: an unknown method, a task's name twice, a k or limit below 1.
         InputError: posts cannot be read, split or asked by a task's inputs, or nothing be written.
     """
-    chosen = {name: named(METHODS, name, "--methods") for name in methods or METHODS}
+    chosen = {name: named(METHODS | VARIANTS, name, "--methods") for name in methods or METHODS}
+    chosen |= VARIANTS if ablate else {}
     _check(tasks, queries_limit, k)
     progress, tell = progress or Silent(), on_message or (lambda message: None)
     _make(out)
@@ -86,7 +91,7 @@ def benchmark(
     judged: list[Judged] = []
     for ready in prepared:
         ready.split.save(out / "splits" / f"{file_name(ready.task.name)}.json")
-        run = _Run(ready, Parts(out / "parts"), seed, k, progress, tell)
+        run = _Run(ready, Parts(out / "parts"), seed, k, ablate, progress, tell)
         report["tasks"].append(run.outcome(chosen, judged))
     write_files(out, report, judged)
     return report
@@ -117,6 +122,7 @@ class _Run:
     parts: Parts
     seed: int
     k: int
+    ablate: bool
     progress: Progress
     tell: Callable[[str], None]
 
@@ -134,7 +140,18 @@ class _Run:
         said = self._said(methods)
         known = Known.of(ready.train)
         combinations = [self._combination(i, said, known, judged) for i in ready.questions]
+        if self.ablate:
+            head |= {"ablation": self._ablation()}
         return head | {"combinations": combinations}
+
+    def _ablation(self) -> dict[str, Any]:
+        ready = self.ready
+        self.progress.stage(f"{ready.task.name}: leaving channels out")
+
+        def work() -> dict[str, Any]:
+            return ablation(ready.train, ready.questions, seed=self.seed, progress=self.progress)
+
+        return self._kept("ablation", ablation.__module__, work)
 
     def _topic(self) -> dict[str, Any]:
         ready = self.ready
@@ -240,16 +257,23 @@ class _Run:
 def _compared(
     rows: Sequence[dict[str, Any]], found: Mapping[str, PerQuery], seed: int
 ) -> str | None:
-    """Give each row its difference to the best baseline, which is returned."""
-    baselines = [name for name in found if name != Product.name]
-    best = max(baselines, key=lambda name: found[name].column(BEST_BY).mean(), default=None)
+    """Give each row its differences to the best baseline by each metric; the one by P@5."""
+    baselines = [name for name in found if name not in (Product.name, *VARIANTS)]
+    best = {
+        metric: max(baselines, key=lambda name: found[name].column(metric).mean(), default=None)
+        for metric in COMPARED
+    }
     for row in rows:
         name = row["method"]
-        if best is None or name not in found or name == best:
-            row["difference"] = None
-            continue
-        difference = paired_difference(
-            found[name].column(BEST_BY), found[best].column(BEST_BY), seed
-        )
-        row["difference"] = {"metric": BEST_BY, "against": best} | difference._asdict()
-    return best
+        row["differences"] = {
+            metric: _difference(found[name], found[against], metric, seed) | {"against": against}
+            for metric, against in best.items()
+            if against is not None and name in found and name != against
+        }
+    return best[COMPARED[0]]
+
+
+def _difference(one: PerQuery, other: PerQuery, metric: str, seed: int) -> dict[str, Any]:
+    values, others = one.column(metric), other.column(metric)
+    ratio = float(values.mean() / others.mean()) if others.any() else None
+    return {"ratio": ratio} | paired_difference(values, others, seed)._asdict()

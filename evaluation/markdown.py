@@ -11,7 +11,7 @@ def markdown(report: dict[str, Any]) -> str:
     """P@5 / nDCG@10 of each method on each task and inputs, the best P@5 of a column in bold.
 
     Below the table stand the queries of each column, and hashlens against the best other method
-    with its 95 % interval (paired bootstrap).
+    by each metric, with the 95 % interval of the difference (paired bootstrap).
     """
     columns = [
         (f"{task['task']}: {part['inputs']}", part["methods"])
@@ -25,7 +25,7 @@ def markdown(report: dict[str, Any]) -> str:
         "| --- |" + " --- |" * len(columns),
         *(f"| {m} | " + " | ".join(cell.get(m, "") for cell in cells) + " |" for m in methods),
     ]
-    return "\n".join([*lines, "", *_notes(columns), *_topics(report)]) + "\n"
+    return "\n".join([*lines, "", *_notes(columns), *_topics(report), *_ablation(report)]) + "\n"
 
 
 def _column(rows: list[dict[str, Any]]) -> dict[str, str]:
@@ -42,14 +42,20 @@ def _notes(columns: list[tuple[str, list[dict[str, Any]]]]) -> list[str]:
     notes = []
     for name, rows in columns:
         for row in rows:
-            found = row.get("difference")
-            if row["method"] == "hashlens" and found:
-                notes.append(
-                    f"- {name}: hashlens {found['diff']:+.3f} P@5 "
-                    f"[{found['low']:+.3f}, {found['high']:+.3f}], p {found['p']:.4f}, "
-                    f"against the best other method, {found['against']}"
-                )
+            if row["method"] == "hashlens" and row.get("differences"):
+                found = "; ".join(_against(m, d) for m, d in row["differences"].items())
+                stated = row.get("calibration")
+                error = f"; calibration error {stated['error']:.3f}" if stated else ""
+                notes.append(f"- {name}: {found}{error}")
     return notes
+
+
+def _against(metric: str, found: dict[str, Any]) -> str:
+    ratio = f" ({found['ratio']:.2f} times)" if found["ratio"] else ""
+    return (
+        f"{metric} {found['diff']:+.3f}{ratio} [{found['low']:+.3f}, {found['high']:+.3f}] "
+        f"against {found['against']}"
+    )
 
 
 def _topics(report: dict[str, Any]) -> list[str]:
@@ -59,3 +65,34 @@ def _topics(report: dict[str, Any]) -> list[str]:
         for task in report["tasks"]
         if "topic" in task
     ]
+
+
+def _ablation(report: dict[str, Any]) -> list[str]:
+    """A table of what each channel brings: nDCG@10 lost without it, and its milliseconds."""
+    columns = [
+        (f"{task['task']}: {inputs}", found["channels"])
+        for task in report["tasks"]
+        for inputs, found in task.get("ablation", {}).items()
+    ]
+    if not columns:
+        return []
+    channels = list(columns[0][1])
+    return [
+        "",
+        "| without | " + " | ".join(name for name, _ in columns) + " |",
+        "| --- |" + " --- |" * len(columns),
+        *(
+            f"| {channel} | " + " | ".join(_gain(found[channel]) for _, found in columns) + " |"
+            for channel in channels
+        ),
+        "",
+        "nDCG@10 that is lost without a channel (bold where its 95 % interval is clear of zero), "
+        "and the milliseconds that it costs a query in a batch.",
+    ]
+
+
+def _gain(found: dict[str, Any]) -> str:
+    gain = found["gain"]["nDCG@10"]
+    text = f"{gain['diff']:+.4f}"
+    clear = gain["low"] > 0 or gain["high"] < 0
+    return f"{f'**{text}**' if clear else text}, {found['ms']:.1f} ms"

@@ -12,6 +12,7 @@ from evaluation.product import Product
 from evaluation.texts import Bm25Knn, FastText, Spelled, TfidfKnn, WordCounts
 from evaluation.topicmodels import ImageLabels, ImageTopic, Lda
 from evaluation.votes import ImageKnn, PostVote
+from indexer.config import BuildConfig, RankingConfig
 
 _SIMPLE: tuple[type[Method], ...] = (
     Popularity,
@@ -43,4 +44,10 @@ METHODS: dict[str, Callable[[], Method]] = {
     **{name: partial(make, name) for name, make in _VECTORS.items()},
     **{kind.name: kind for kind in _REPORT},
     Product.name: Product,
+}
+
+# hashlens with the likeliest topic alone, and without topics: what the soft ones bring.
+VARIANTS: dict[str, Callable[[], Method]] = {
+    f"{Product.name}-{name}": partial(Product, BuildConfig(ranking=RankingConfig(gate=gate)))
+    for name, gate in (("hard-topics", "hard"), ("no-topics", "none"))
 }

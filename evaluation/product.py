@@ -18,6 +18,7 @@ from indexer.build import build
 from indexer.config import BuildConfig
 from indexer.errors import ConfigError, HashlensError, InputError
 from indexer.schema import Post, Query
+from retriever.fitting import fit_ranker
 from retriever.recommend import Recommender
 
 _PICTURES = "pictures"
@@ -51,7 +52,13 @@ class Product:
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         write_posts(posts, folder / "posts")
         # More than one worker is faster, and no longer gives the same vectors twice.
-        build([folder / "posts"], folder / "index", config=self._config, workers=1)
+        build(
+            [folder / "posts"],
+            folder / "index",
+            config=self._config,
+            fit_ranker=fit_ranker,
+            workers=1,
+        )
         self._recommender = Recommender.open(folder / "index")
         self.failed = 0
 

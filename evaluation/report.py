@@ -74,7 +74,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         f"{metrics['P@5']:.3f} {_span(row['intervals']['P@5'])}",
         f"{metrics['nDCG@10']:.3f}",
         f"{metrics['hit@5']:.3f}",
-        _difference(row["difference"]),
+        _difference(row["differences"].get("P@5")),
         f"{row['fit_s']:.1f}",
         f"{row['ms_per_query']:.2f}",
     )
@@ -172,6 +172,9 @@ def _task(task: dict[str, Any]) -> Iterator[str]:
         yield f"<h3>{escape(part['inputs'])}: {part['queries']:,} queries</h3>"
         yield _table(part)
         yield _images(page_plots(part))
+    for inputs, found in task.get("ablation", {}).items():
+        yield f"<h3>What each channel brings: {escape(inputs)}</h3>"
+        yield _channels(found)
 
 
 def _table(part: dict[str, Any]) -> str:
@@ -186,6 +189,20 @@ def _table(part: dict[str, Any]) -> str:
         else:
             texts = "".join(f"<td>{escape(cell)}</td>" for cell in (*cells, *_more(row)))
         lines.append(f"<tr{kind}><td>{escape(name)}</td>{texts}</tr>")
+    return f"<div class=wide><table><tr>{head}</tr>{''.join(lines)}</table></div>"
+
+
+def _channels(found: dict[str, Any]) -> str:
+    """What is lost without each channel, with the interval, and what it costs."""
+    head = "".join(f"<th>{name}</th>" for name in ("without", *found["metrics"], "ms a query"))
+    lines = []
+    for channel, part in found["channels"].items():
+        losses = (
+            f"{gain['diff']:+.4f} {_span((gain['low'], gain['high']))}"
+            for gain in (part["gain"][metric] for metric in found["metrics"])
+        )
+        cells = "".join(f"<td>{cell}</td>" for cell in (*losses, f"{part['ms']:.2f}"))
+        lines.append(f"<tr><td>{escape(channel)}</td>{cells}</tr>")
     return f"<div class=wide><table><tr>{head}</tr>{''.join(lines)}</table></div>"
 
 

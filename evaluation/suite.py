@@ -61,6 +61,15 @@ def tasks_from(
     return (Task(name, tuple(sources), tuple(inputs), rule),)
 
 
+def tasks_named(
+    posts: Sequence[Path], inputs: Sequence[str] | None, *, rule: str = "auto"
+) -> tuple[Task, ...]:
+    """One task of the posts with these inputs, or without any the standard tasks of each folder."""
+    if inputs:
+        return tasks_from(posts, inputs, rule=rule)
+    return tuple(task for folder in posts for task in tasks_of(folder))
+
+
 def tasks_of(folder: Path) -> tuple[Task, ...]:
     """The standard tasks, of those public collections that are in sub-folders of `folder`.
 

@@ -116,6 +116,32 @@ class TopicConfig(JsonConfig):
     seed: int = 1
 
 
+GATES = ("soft", "hard", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class RankingConfig(JsonConfig):
+    """How the ranker is fitted, and how topics are used.
+
+    It learns from posts that an index without their authors is asked about: one of `folds` parts
+    of the posts at a time, until `enough` questions were asked. With fewer than `fewest` posts that
+    have hashtags the ranker that ships is taken. `gate` says whether all likely topics are used
+    (`soft`), the likeliest alone (`hard`), or none.
+    """
+
+    folds: int = 5
+    enough: int = 8_000
+    fewest: int = 1_000
+    gate: str = "soft"
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if self.gate not in GATES:
+            raise ConfigError(f"gate: found {self.gate!r}, expected one of {', '.join(GATES)}")
+        if self.folds < 2:
+            raise ConfigError(f"folds: found {self.folds}, expected 2 or more")
+
+
 @dataclass(frozen=True, slots=True)
 class BuildConfig(JsonConfig):
     """Everything that decides what a build learns."""
@@ -124,6 +150,7 @@ class BuildConfig(JsonConfig):
     hashtag_rule: str = "instagram"
     vectors: VectorConfig = field(default_factory=VectorConfig)
     topics: TopicConfig = field(default_factory=TopicConfig)
+    ranking: RankingConfig = field(default_factory=RankingConfig)
 
 
 def named(choices: Mapping[str, T], name: str, option: str) -> T:

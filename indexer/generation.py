@@ -64,6 +64,14 @@ class Generation:
         return self.manifest.generation
 
 
+def unsealed(
+    folder: Path, topics: Sequence[str], config: dict[str, Any], counts: dict[str, int]
+) -> Generation:
+    """A folder read before it is sealed, or that never will be: number 0, no files known."""
+    manifest = Manifest(FORMAT, 0, None, tuple(topics), config, counts, "", {}, {})
+    return Generation(folder, manifest)
+
+
 def open_current(index: Path, *, deep: bool = False) -> Generation:
     """The live generation, with the size of every file checked, and its sha256 where `deep`.
 

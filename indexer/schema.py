@@ -160,15 +160,21 @@ class Neighbors:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """One query's candidates: `tag_ids` int64 (c,), `scores` float32 (c, h), NaN where silent."""
+    """The candidates of a batch of queries, those of a query together, in order of queries.
 
+    `queries` and `tag_ids` int64 (c,); `scores` float32 (c, h), NaN where a channel is silent;
+    `columns` names their columns, "channel: what".
+    """
+
+    queries: Ids
     tag_ids: Ids
-    channels: tuple[str, ...]
+    columns: tuple[str, ...]
     scores: Floats
 
     def __post_init__(self) -> None:
-        ids = _checked(self, "tag_ids", np.int64, (None,))
-        _checked(self, "scores", np.float32, (len(ids), len(self.channels)))
+        queries = _checked(self, "queries", np.int64, (None,))
+        _checked(self, "tag_ids", np.int64, (len(queries),))
+        _checked(self, "scores", np.float32, (len(queries), len(self.columns)))
 
 
 @dataclass(frozen=True, slots=True)

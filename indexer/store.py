@@ -7,6 +7,7 @@ reused. This is the only file that imports duckdb.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -42,7 +43,7 @@ MIGRATIONS: tuple[str, ...] = (
 # A post without a known author counts as an author of its own.
 DERIVED: dict[str, str] = {
     "tagged": """
-        select h.post_key, h.tag_id, h.form, p.topic,
+        select h.post_key, h.tag_id, h.form, p.topic, p.author as known_author,
                coalesce(p.author, '#' || p.post_key) as author
         from post_hashtags h join posts p using (post_key)""",
     "hashtag_counts": """
@@ -50,7 +51,8 @@ DERIVED: dict[str, str] = {
             select tag_id, form, count(*) as uses from tagged group by all),
         best as (
             select tag_id, arg_max(form, (uses, form)) as display from forms group by all)
-        select tag_id, key, display, count(*) as posts, count(distinct author) as authors
+        select tag_id, key, display, count(*) as posts, count(distinct author) as authors,
+               count(distinct known_author) as known_authors
         from tagged join hashtags using (tag_id) join best using (tag_id)
         group by all order by tag_id""",
     "hashtag_topics": """
@@ -80,6 +82,7 @@ class Store(AbstractContextManager["Store"]):
     def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         self.connection = connection
         self.path = path
+        self._turn = threading.Lock()
 
     @classmethod
     def create(cls, path: Path) -> Store:
@@ -153,8 +156,9 @@ class Store(AbstractContextManager["Store"]):
         return int(self.rows(query, [kind])[0][0])
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """All rows of a query, as tuples."""
-        return self.connection.execute(query, list(parameters)).fetchall()
+        """All rows of a query, as tuples; threads that answer at once take turns."""
+        with self._turn:
+            return self.connection.execute(query, list(parameters)).fetchall()
 
     def arrays(self, query: str, /, **tables: dict[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
         """The columns of a query as NumPy arrays; `tables` are column dictionaries it may read."""

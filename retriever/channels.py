@@ -1,162 +1,90 @@
 """The channels: one function per kind of evidence, from a batch of queries to scored candidates.
 
-Each returns rows (query, tag, score), higher is better, and is silent for a query that lacks its
-input. All work on the whole batch at once, in SQL or FAISS.
+Each returns entries with the columns that `CHANNELS` names, of which the first orders its
+candidates, and is silent for a query that lacks its input. All work on the whole batch at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from indexer.config import ALL_TOPICS
-from indexer.schema import Floats, Ids, Neighbors, TopicProbs
+from indexer.schema import Floats, Ids, TopicProbs
 from indexer.textvectors import text_vectors
-from retriever.prepare import QueryBatch
+from retriever.entries import WIDTH, Entries, Groups, silent
+from retriever.neighbours import (
+    near_captions,
+    near_images,
+    near_seeds,
+    near_words,
+    vote,
+)
+from retriever.prepare import QueryBatch, Texts
 from retriever.reading import IndexReader
+from retriever.spelling import COLUMNS as SPELT_COLUMNS
 
-NEIGHBOURS = 100  # posts that may vote
-AROUND = 300  # hashtags taken around a text vector in each space
-OFF_TOPIC = 0.3  # what a picture neighbour's hashtag counts that is in none of the query's topics
+AROUND = 150  # hashtags taken around a text vector in each space
 PRIOR = 0.1  # weight of a hashtag's log post count beside a cosine: rare ones crowd every corner
-DISCOUNT = 0.7  # authors taken off each count of a word beside a hashtag
-MOST = 300  # candidates a channel may name for one query
+DISCOUNT = 0.7  # authors taken off each count of a word beside a hashtag (Ney et al. 1994)
 LIKELY = 0.15  # topics at least this probable have their space searched
 MOST_TOPICS = 3
+COMMON = 0.03  # share of the authors from which on a word tells of the language, not of the post
+TELLING = 0.1  # share of the authors up to which one word alone may speak for a hashtag
+
+Channel = Callable[[IndexReader, QueryBatch], Entries]
+VOTES = ("sum", "share", "nearest", "authors")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Scored:
-    """Rows of (query, tag, score): `queries` and `tags` int64 (r,), `scores` float32 (r,)."""
-
-    queries: Ids
-    tags: Ids
-    scores: Floats
+def image_neighbours(index: IndexReader, batch: QueryBatch) -> Entries:
+    """Hashtags of the posts whose pictures are nearest."""
+    return vote(index, near_images(index, batch), power=4)
 
 
-Channel = Callable[[IndexReader, QueryBatch], Scored]
-
-NO_NEIGHBOURS: dict[str, Any] = {"query": [], "post_key": [], "similarity": []}
-SILENT = Scored(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
-
-
-def _ask(index: IndexReader, query: str, **tables: dict[str, Any]) -> Scored:
-    """The best rows, per query, of columns query, tag_id, score; silent where a table is empty."""
-    if not all(len(next(iter(columns.values()))) for columns in tables.values()):
-        return SILENT
-    columns = index.store.arrays(
-        f"""select * from ({query})
-        qualify row_number() over (partition by query order by score desc, tag_id) <= {MOST}""",  # noqa: S608
-        **tables,
-    )
-    return Scored(
-        columns["query"].astype(np.int64),
-        columns["tag_id"].astype(np.int64),
-        columns["score"].astype(np.float32),
-    )
+def caption_neighbours(index: IndexReader, batch: QueryBatch) -> Entries:
+    """Hashtags of the posts whose captions mean nearly the same."""
+    return vote(index, near_captions(index, batch), power=4)
 
 
-def _pairs(rows: Iterable[Sequence[Any]], name: str) -> dict[str, Any]:
-    """Columns (query, `name`) of one sequence of values per query."""
-    pairs = [(query, value) for query, values in enumerate(rows) for value in values]
-    return {"query": [q for q, _ in pairs], name: [value for _, value in pairs]}
+def word_neighbours(index: IndexReader, batch: QueryBatch) -> Entries:
+    """Hashtags of the posts that share the caption's telling words."""
+    return vote(index, near_words(index, batch), power=2)
 
 
-def seed_columns(batch: QueryBatch) -> dict[str, Any]:
-    """Columns (query, tag_id) of the known seeds."""
-    return _pairs(batch.seeds, "tag_id")
+def seed_neighbours(index: IndexReader, batch: QueryBatch) -> Entries:
+    """Hashtags of the posts that share the seeds; and how often they go with two seeds together."""
+    near, several = near_seeds(index, batch)
+    said = vote(index, near, power=2)
+    places, tags, _ = index.counts.post_tags.rows(several.tags)
+    among = np.bincount(several.queries, minlength=len(batch))
+    both = Groups.of(several.queries[places] * WIDTH + tags)
+    share = np.maximum(both.sizes - 0.5, 0) / (among[both.keys // WIDTH] + 1)
+    return _beside(said, both.entries(share))
 
 
-def word_columns(batch: QueryBatch) -> dict[str, Any]:
-    """Columns (query, word, weight) of each query's different words, weighed by idf."""
-    pairs = _pairs([tuple(dict.fromkeys(words)) for words in batch.words], "word")
-    return pairs | {"weight": [batch.idf.get(word, 0.0) for word in pairs["word"]]}
+def _beside(left: Entries, right: Entries) -> Entries:
+    """Both channels' columns side by side, NaN where one is silent; the first's order stays."""
+    keys = np.union1d(left.keys, right.keys)
+    values = np.full((len(keys), left.values.shape[1] + right.values.shape[1]), np.nan, np.float32)
+    values[np.searchsorted(keys, left.keys), : left.values.shape[1]] = left.values
+    values[np.searchsorted(keys, right.keys), left.values.shape[1] :] = right.values
+    return Entries(keys // WIDTH, keys % WIDTH, values)
 
 
-def _neighbor_columns(queries: Ids, neighbors: Neighbors, name: str) -> dict[str, Any]:
-    """Columns (query, `name`, similarity) of the real neighbours of each query."""
-    real = np.arange(neighbors.ids.shape[1]) < neighbors.counts[:, None]
-    return {
-        "query": np.repeat(queries, neighbors.counts),
-        name: neighbors.ids[real],
-        "similarity": neighbors.scores[real],
-    }
-
-
-def nearest_images(index: IndexReader, batch: QueryBatch) -> dict[str, Any]:
-    """Columns (query, post_key, similarity): posts with the nearest pictures."""
-    if batch.images is None or index.images is None:
-        return NO_NEIGHBOURS
-    near = index.images.search(batch.images.vectors, NEIGHBOURS)
-    return _neighbor_columns(batch.images.ids, near, "post_key")
-
-
-def nearest_captions(index: IndexReader, batch: QueryBatch) -> dict[str, Any]:
-    """Columns (query, post_key, similarity): posts with the nearest captions."""
-    space = index.space(ALL_TOPICS)
-    if space is None or index.captions is None:
-        return NO_NEIGHBOURS
-    texts = text_vectors(space, batch.words, batch.idf, batch.unseen_idf)
-    if not len(texts.ids):
-        return NO_NEIGHBOURS
-    return _neighbor_columns(
-        texts.ids, index.captions.search(texts.vectors, NEIGHBOURS), "post_key"
-    )
-
-
-def _vote(index: IndexReader, neighbours: dict[str, Any]) -> Scored:
-    """Hashtags of neighbouring posts; an author's many alike posts count once, by the nearest."""
-    return _ask(
-        index,
-        """with ballots as (
-            select query, tag_id, coalesce(author, '#' || post_key) as author,
-                   max(similarity) as weight
-            from neighbours join post_hashtags using (post_key) join posts using (post_key)
-            where similarity > 0 group by all)
-        select query, tag_id, sum(weight ** 4) as score from ballots group by all""",
-        neighbours=neighbours,
-    )
-
-
-def image_neighbours(index: IndexReader, batch: QueryBatch) -> Scored:
-    """Hashtags of the posts whose pictures are nearest (cosine of encoder features).
-
-    Those that belong to the query's topics count more: what looks alike may mean something else.
-    """
-    votes = _vote(index, nearest_images(index, batch))
-    return _ask(
-        index,
-        f"""with shares as (
-            select query, tag_id, sum(prob * t.posts / h.posts) as share
-            from votes join likely using (query) join hashtag_topics t using (topic, tag_id)
-            join hashtag_counts h using (tag_id) group by all)
-        select query, tag_id, vote * ({OFF_TOPIC} + coalesce(share, 0)) as score
-        from votes left join shares using (query, tag_id)""",  # noqa: S608
-        votes={"query": votes.queries, "tag_id": votes.tags, "vote": votes.scores},
-        likely=_topic_columns(batch.topics),
-    )
-
-
-def caption_neighbours(index: IndexReader, batch: QueryBatch) -> Scored:
-    """Hashtags of the posts whose captions are nearest (cosine of idf-weighted mean vectors)."""
-    return _vote(index, nearest_captions(index, batch))
-
-
-def caption_vectors(index: IndexReader, batch: QueryBatch) -> Scored:
+def caption_vectors(index: IndexReader, batch: QueryBatch) -> Entries:
     """Hashtags around the caption's vector, in the space of each likely topic."""
     return _around(index, batch, batch.words)
 
 
-def seed_vectors(index: IndexReader, batch: QueryBatch) -> Scored:
+def seed_vectors(index: IndexReader, batch: QueryBatch) -> Entries:
     """Hashtags around the seeds' vector, in the space of each likely topic."""
     return _around(index, batch, batch.seed_tokens)
 
 
-def _around(index: IndexReader, batch: QueryBatch, texts: Sequence[Sequence[str]]) -> Scored:
-    parts = []
+def _around(index: IndexReader, batch: QueryBatch, texts: Texts) -> Entries:
+    parts: list[tuple[Ids, Ids, Floats]] = []
     for topic, shares in _shares(batch.topics).items():
         space, hashtags = index.space(topic), index.hashtags(topic)
         asked = np.flatnonzero(shares > 0)
@@ -165,18 +93,16 @@ def _around(index: IndexReader, batch: QueryBatch, texts: Sequence[Sequence[str]
         found = text_vectors(space, [texts[int(q)] for q in asked], batch.idf, batch.unseen_idf)
         if not len(found.ids):
             continue
-        queries = asked[found.ids]
-        near = _neighbor_columns(queries, hashtags.search(found.vectors, AROUND), "tag_id")
-        parts.append(near | {"share": shares[near["query"]]})
+        near = hashtags.search(found.vectors, AROUND)
+        real = (np.arange(near.ids.shape[1]) < near.counts[:, None]) & (near.scores > 0)
+        queries = np.broadcast_to(asked[found.ids][:, None], real.shape)[real]
+        prior = PRIOR * np.log(np.maximum(index.counts.hashtags[near.ids[real], 0], 1))
+        parts.append((queries, near.ids[real], shares[queries] * (near.scores[real] + prior)))
     if not parts:
-        return SILENT
-    columns = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
-    return _ask(
-        index,
-        f"""select query, tag_id, sum(share * (similarity + {PRIOR} * ln(posts))) as score
-            from around join hashtag_counts using (tag_id) where similarity > 0 group by all""",  # noqa: S608
-        around=columns,
-    )
+        return silent(1)
+    queries, tags, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
+    around = Groups.of(queries * WIDTH + tags)
+    return around.entries(around.sum(scores))
 
 
 def _shares(topics: TopicProbs) -> dict[str, Floats]:
@@ -187,82 +113,126 @@ def _shares(topics: TopicProbs) -> dict[str, Floats]:
     return {ALL_TOPICS: rest} | dict(zip(topics.topics, likely.T, strict=True))
 
 
-def cooccurrence(index: IndexReader, batch: QueryBatch) -> Scored:
-    """Hashtags used with the seeds: the sum of P(tag given seed), shrunk for rare seeds."""
-    return _ask(
-        index,
-        """select query, other_id as tag_id, sum(c.authors / (s.authors + 2)) as score
-            from seeds join cooccurrences c using (tag_id) join hashtag_counts s using (tag_id)
-            group by all""",
-        seeds=seed_columns(batch),
-    )
+def cooccurrence(index: IndexReader, batch: QueryBatch) -> Entries:
+    """Hashtags used with the seeds: P(tag given seed), shrunk for rare seeds.
 
-
-def word_counts(index: IndexReader, batch: QueryBatch) -> Scored:
-    """Hashtags used with the caption's words: the sum of idf(word)^2 * P(tag given word).
-
-    The probability is discounted (Ney et al. 1994): one author's pairing is mostly chance.
+    Columns: the sum over the seeds by authors, and by posts; the largest; the smallest, 0 where a
+    seed never stood with it; the sum of cosines between their posts; the mean log lift.
     """
-    return _ask(
-        index,
-        f"""select query, tag_id,
-                sum(weight * weight * (h.authors - {DISCOUNT}) / (w.authors + 5)) as score
-            from asked join word_counts w using (word) join word_hashtags h using (word_id)
-            group by all""",  # noqa: S608
-        asked=word_columns(batch),
+    counts, seeds = index.counts, batch.seed_pairs
+    places, tags, values = counts.tag_tags.rows(seeds.tags)
+    posts, authors = counts.hashtags[seeds.tags, :2].astype(np.float32).T
+    by_authors = np.maximum(values[:, 0] - 0.5, 0) / (authors[places] + 2)
+    by_posts = np.maximum(values[:, 1] - 0.5, 0) / (posts[places] + 2)
+    uses = counts.hashtags[tags, 0].astype(np.float32)
+    cosine = values[:, 1] / np.sqrt(np.maximum(posts[places] * uses, 1))
+    lift = np.log(np.maximum(by_posts * len(counts.posts) / np.maximum(uses, 1), 1e-3))
+    pairs = Groups.of(seeds.queries[places] * WIDTH + tags)
+    asked = np.bincount(seeds.queries, minlength=len(batch))[pairs.keys // WIDTH]
+    return pairs.entries(
+        pairs.sum(by_authors),
+        pairs.sum(by_posts),
+        pairs.max(by_posts),
+        np.where(pairs.sizes == asked, pairs.min(by_posts), 0),
+        pairs.sum(cosine),
+        pairs.sum(lift) / pairs.sizes,
     )
 
 
-def spelled(index: IndexReader, batch: QueryBatch) -> Scored:
-    """Hashtags that the caption's words spell, alone or two or three joined."""
-    texts = [_joined(words, batch) for words in batch.words]
-    spelt = [(q, term, weight) for q, text in enumerate(texts) for term, weight in text.items()]
-    return _ask(
-        index,
-        """select query, tag_id, weight * ln(1 + authors) as score
-            from spelt join hashtag_counts using (key)""",
-        spelt={
-            "query": [q for q, _, _ in spelt],
-            "key": [term for _, term, _ in spelt],
-            "weight": [weight for _, _, weight in spelt],
-        },
+def linear(index: IndexReader, batch: QueryBatch) -> Entries:
+    """What a linear autoencoder makes of the seeds (EASE, Steck 2019): the sum of its weights."""
+    places, tags, weights = index.counts.ease.rows(batch.seed_pairs.tags)
+    pairs = Groups.of(batch.seed_pairs.queries[places] * WIDTH + tags)
+    return pairs.entries(pairs.sum(weights[:, 0]))
+
+
+def word_counts(index: IndexReader, batch: QueryBatch) -> Entries:
+    """Hashtags used with the caption's words.
+
+    Columns: the sum of idf(word)^2 * P(tag given word), the sum of log lifts, and the largest P
+    among the words that are not everybody's.
+    """
+    counts, words = index.counts, batch.word_pairs
+    places, tags, chance, share = _with_words(index, words)
+    usual = counts.hashtags[tags, 1] / counts.authors
+    lift = np.log(np.maximum(chance / np.maximum(usual, 1e-9), 1))
+    pairs = Groups.of(words.queries[places] * WIDTH + tags)
+    return pairs.entries(
+        pairs.sum(words.values[places, 0] ** 2 * chance),
+        pairs.sum(np.where(chance > 0, lift, 0)),
+        pairs.max(np.where(share < TELLING, chance, 0)),
     )
 
 
-def _joined(words: Sequence[str], batch: QueryBatch) -> dict[str, float]:
-    """Every run of one to three words as a key, weighed by its rarest word."""
-    runs = (words[i : i + n] for n in (1, 2, 3) for i in range(len(words) - n + 1))
-    return {"".join(run): max(batch.idf.get(w, batch.unseen_idf) for w in run) for run in runs}
+def language(index: IndexReader, batch: QueryBatch) -> Entries:
+    """Hashtags of the caption's language, told by its commonest words: their mean P(tag | word)."""
+    counts, words = index.counts, batch.word_pairs
+    common = words.where(counts.words[words.tags, 1] > COMMON * counts.authors)
+    places, tags, chance, _ = _with_words(index, common)
+    pairs = Groups.of(common.queries[places] * WIDTH + tags)
+    told = np.bincount(common.queries, minlength=len(batch))[pairs.keys // WIDTH]
+    return pairs.entries(pairs.sum(chance) / np.maximum(told, 1))
 
 
-def _topic_columns(topics: TopicProbs) -> dict[str, Any]:
-    """Columns (query, topic, prob) of the topics that are possible at all."""
-    queries, places = np.nonzero(topics.probs > 0.01)
-    names = [topics.topics[place] for place in places]
-    return {"query": queries, "topic": names, "prob": topics.probs[queries, places]}
+def _with_words(index: IndexReader, words: Entries) -> tuple[Ids, Ids, Floats, Floats]:
+    """Of each pair of word and hashtag: place of the word, tag id, P(tag | word), word's share."""
+    counts = index.counts
+    places, tags, values = counts.word_tags.rows(words.tags)
+    authors = counts.words[words.tags, 1].astype(np.float32)[places]
+    chance = np.maximum(values[:, 0] - DISCOUNT, 0) / (authors + 5)
+    return places, tags, chance, authors / counts.authors
 
 
-def topic_top(index: IndexReader, batch: QueryBatch) -> Scored:
+def spelled(index: IndexReader, batch: QueryBatch) -> Entries:
+    """Hashtags that the caption's words spell, alone or joined; see `Spelt` for the columns."""
+    return batch.spelt.entries
+
+
+def words_inside(index: IndexReader, batch: QueryBatch) -> Entries:
+    """Hashtags that hold the caption's words, as #parisjetaime holds `paris`.
+
+    Columns: the sum of the words' idf times their share of the hashtag, and that share.
+    """
+    words = batch.word_pairs
+    places, tags, shares = index.counts.word_inside.rows(words.tags)
+    pairs = Groups.of(words.queries[places] * WIDTH + tags)
+    share = pairs.sum(shares[:, 0])
+    return pairs.entries(pairs.sum(words.values[places, 0] * shares[:, 0]), np.minimum(share, 1))
+
+
+def topic_top(index: IndexReader, batch: QueryBatch) -> Entries:
     """Each topic's own top hashtags, by share of its authors times the topic's probability."""
-    return _ask(
-        index,
-        f"""with ranked as (
-                select topic, tag_id, authors / sum(authors) over (partition by topic) as share,
-                       row_number() over (partition by topic order by authors desc, tag_id) as place
-                from hashtag_topics)
-            select query, tag_id, sum(prob * share) as score
-            from likely join ranked using (topic) where place <= {NEIGHBOURS} group by all""",  # noqa: S608
-        likely=_topic_columns(batch.topics),
-    )
+    authors = np.asarray(index.counts.topics, np.float32)
+    top = np.unique(np.argsort(-authors, axis=0, kind="stable")[:AROUND])
+    shares = authors[top] / np.maximum(authors.sum(axis=0), 1)
+    scores = batch.topics.probs @ shares.T
+    queries = np.repeat(np.arange(len(batch)), len(top))
+    said = Entries(queries, np.tile(top, len(batch)), scores.reshape(-1, 1).astype(np.float32))
+    return said.where(scores.ravel() > 0)
 
 
-CHANNELS: dict[str, Channel] = {
-    "image neighbours": image_neighbours,
-    "caption neighbours": caption_neighbours,
-    "caption vectors": caption_vectors,
-    "seed vectors": seed_vectors,
-    "co-occurrence": cooccurrence,
-    "word counts": word_counts,
-    "spelled": spelled,
-    "topic": topic_top,
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A channel: its function, and the names of the columns it gives."""
+
+    ask: Channel
+    columns: tuple[str, ...] = ("score",)
+
+
+CHANNELS: dict[str, Kind] = {
+    "image neighbours": Kind(image_neighbours, VOTES),
+    "caption neighbours": Kind(caption_neighbours, VOTES),
+    "word neighbours": Kind(word_neighbours, VOTES),
+    "seed neighbours": Kind(seed_neighbours, (*VOTES, "with two")),
+    "caption vectors": Kind(caption_vectors),
+    "seed vectors": Kind(seed_vectors),
+    "co-occurrence": Kind(
+        cooccurrence, ("by authors", "by posts", "largest", "smallest", "cosine", "lift")
+    ),
+    "linear": Kind(linear),
+    "word counts": Kind(word_counts, ("sum", "lift", "largest")),
+    "language": Kind(language),
+    "spelled": Kind(spelled, SPELT_COLUMNS),
+    "words inside": Kind(words_inside, ("score", "share")),
+    "topic": Kind(topic_top),
 }

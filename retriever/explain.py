@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+
+import numpy as np
 
 from indexer.errors import HashlensError
 from indexer.schema import Recommendation, ScoredTag
-from retriever.channels import nearest_captions, nearest_images, seed_columns, word_columns
+from retriever.entries import WIDTH
+from retriever.neighbours import Near, near_captions, near_images, near_seeds, near_words
 from retriever.prepare import QueryBatch
 from retriever.reading import IndexReader
 
@@ -16,67 +18,66 @@ POSTS = 3  # posts named for each channel of a hashtag
 
 Supports = dict[tuple[int, str], tuple[str, ...]]  # posts by (query, hashtag key)
 
-# Each gives rows (query, post_key, weight) from the table that its channel started from.
-_WEIGHED = {
-    "neighbours": "select query, post_key, similarity as weight from given",
-    "seeds": """select query, post_key, count(*) as weight
-        from given join post_hashtags using (tag_id) group by all""",
-    "words": """select query, post_key, sum(weight) as weight
-        from given join words using (word) join post_words using (word_id) group by all""",
+
+def _seeds(index: IndexReader, batch: QueryBatch) -> Near:
+    return near_seeds(index, batch)[0]
+
+
+# The posts that a channel asked; counts over all posts are shown by the nearest of them.
+_ASKED: dict[str, Callable[[IndexReader, QueryBatch], Near]] = {
+    "image neighbours": near_images,
+    "caption neighbours": near_captions,
+    "word neighbours": near_words,
+    "word counts": near_words,
+    "seed neighbours": _seeds,
+    "co-occurrence": _seeds,
 }
 
 
 def explained(
     index: IndexReader, batch: QueryBatch, answers: Sequence[Recommendation | HashlensError]
 ) -> list[Recommendation | HashlensError]:
-    """The same answers, their evidence naming up to three posts a channel, strongest first."""
-    chosen = {
-        "query": [n for n, a in enumerate(answers) for _ in getattr(a, "tags", ())],
-        "key": [t.tag for a in answers for t in getattr(a, "tags", ())],
-    }
-    if not chosen["query"]:
-        return list(answers)
-    given = {
-        "image neighbours": ("neighbours", nearest_images(index, batch)),
-        "caption neighbours": ("neighbours", nearest_captions(index, batch)),
-        "co-occurrence": ("seeds", seed_columns(batch)),
-        "word counts": ("words", word_columns(batch)),
-    }
-    supports = {
-        channel: _strongest(index, _WEIGHED[kind], columns, chosen)
-        for channel, (kind, columns) in given.items()
-    }
+    """The same answers, their evidence naming up to three posts a channel, nearest first."""
+    chosen = [
+        (query, tag.tag)
+        for query, answer in enumerate(answers)
+        if not isinstance(answer, HashlensError)
+        for tag in answer.tags
+    ]
+    found = {ask: _nearest(index, ask(index, batch), chosen) for ask in set(_ASKED.values())}
     return [
         answer
         if isinstance(answer, HashlensError)
-        else replace(answer, tags=tuple(_supported(tag, n, supports) for tag in answer.tags))
-        for n, answer in enumerate(answers)
+        else replace(answer, tags=tuple(_supported(tag, query, found) for tag in answer.tags))
+        for query, answer in enumerate(answers)
     ]
 
 
-def _supported(tag: ScoredTag, query: int, supports: dict[str, Supports]) -> ScoredTag:
+def _supported(
+    tag: ScoredTag,
+    query: int,
+    found: dict[Callable[[IndexReader, QueryBatch], Near], Supports],
+) -> ScoredTag:
     evidence = tuple(
-        replace(part, posts=supports.get(part.channel, {}).get((query, tag.tag), ()))
+        replace(part, posts=found[_ASKED[part.channel]].get((query, tag.tag), ()))
+        if part.channel in _ASKED
+        else part
         for part in tag.evidence
     )
     return replace(tag, evidence=evidence)
 
 
-def _strongest(
-    index: IndexReader, weighed: str, given: dict[str, Any], chosen: dict[str, Any]
-) -> Supports:
-    """The posts of greatest weight that hold each chosen hashtag, by (query, key)."""
-    if not len(given["query"]):
-        return {}
-    found = index.store.arrays(
-        f"""with weighed as ({weighed})
-        select query, key, arg_max(post_id, weight, {POSTS}) as posts
-        from weighed join post_hashtags using (post_key) join hashtags using (tag_id)
-        join chosen using (query, key) join posts using (post_key) group by all""",  # noqa: S608
-        given=given,
-        chosen=chosen,
-    )
-    return {
-        (int(query), key): tuple(posts)
-        for query, key, posts in zip(found["query"], found["key"], found["posts"], strict=True)
-    }
+def _nearest(index: IndexReader, near: Near, chosen: Sequence[tuple[int, str]]) -> Supports:
+    """The nearest posts that hold each chosen hashtag, by (query, key)."""
+    ids = index.tag_ids([key for _, key in chosen])
+    wanted = {query * WIDTH + ids[key]: (query, key) for query, key in chosen if key in ids}
+    places, tags, _ = index.counts.post_tags.rows(near.posts)
+    pairs = near.queries[places] * WIDTH + tags
+    rows = np.flatnonzero(np.isin(pairs, list(wanted)))
+    rows = rows[np.argsort(-near.similarity[places[rows]], kind="stable")]
+    posts: dict[int, list[int]] = {}
+    for pair, post in zip(pairs[rows].tolist(), near.posts[places[rows]].tolist(), strict=True):
+        if len(posts.setdefault(pair, [])) < POSTS:
+            posts[pair].append(post)
+    names = index.post_ids([post for some in posts.values() for post in some])
+    return {wanted[pair]: tuple(names[post] for post in some) for pair, some in posts.items()}

@@ -1,37 +1,106 @@
-"""Runs every channel over a batch and joins what they said into candidates per query."""
+"""Runs every channel over a batch, and puts together what they said and what is known besides."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.schema import Candidates, Ids
+from indexer.schema import Candidates, Floats, Ids
 from retriever.channels import CHANNELS
+from retriever.describe import described
+from retriever.entries import WIDTH, Entries, Groups, looked_up, silent
 from retriever.prepare import QueryBatch
 from retriever.reading import IndexReader
 
-
-def gather(index: IndexReader, batch: QueryBatch) -> list[Candidates]:
-    """Candidates of every query, without its seeds and without one author's brands."""
-    said = [channel(index, batch) for channel in CHANNELS.values()]
-    width = index.store.next_id("hashtag") + 1
-    keys = np.concatenate([part.queries * width + part.tags for part in said])
-    pairs, rows = np.unique(keys, return_inverse=True)
-    scores = np.full((len(pairs), len(said)), np.nan, dtype=np.float32)
-    columns = np.repeat(np.arange(len(said)), [len(part.tags) for part in said])
-    scores[rows, columns] = np.concatenate([part.scores for part in said])
-    kept = np.flatnonzero(_allowed(index, batch, pairs, width))
-    pairs, scores = pairs[kept], scores[kept]
-    ends = np.searchsorted(pairs, (np.arange(len(batch.words)) + 1) * width)
-    starts = np.concatenate([[0], ends[:-1]])
-    return [
-        Candidates(pairs[start:end] % width, tuple(CHANNELS), scores[start:end])
-        for start, end in zip(starts, ends, strict=True)
-    ]
+MOST = 100  # candidates a channel may name for one query
+EVERYWHERE = 30  # most used hashtags, candidates of every query
+ROUGH = 15  # candidates of a query whose companions are looked up
+# Channels whose first guesses tell what goes along with them; the share of the largest is added.
+GUESSING = (
+    *("word counts", "word neighbours", "caption neighbours", "image neighbours"),
+    *("co-occurrence", "spelled"),
+)
+COMPANIONS = "companions"
 
 
-def _allowed(index: IndexReader, batch: QueryBatch, pairs: Ids, width: int) -> NDArray[np.bool_]:
-    """Which of the pairs (query * width + tag) may be offered: bool, as many."""
-    seeds = [query * width + tag for query, tags in enumerate(batch.seeds) for tag in tags]
-    allowed: NDArray[np.bool_] = index.offered[pairs % width] & ~np.isin(pairs, seeds)
-    return allowed
+def gather(index: IndexReader, batch: QueryBatch, *, without: Collection[str] = ()) -> Candidates:
+    """Candidates of every query, without its seeds and without one author's brands.
+
+    Args:
+        index: what is asked.
+        batch: q queries.
+        without: channels that are not asked.
+    """
+    said = {name: kind.ask(index, batch) for name, kind in CHANNELS.items() if name not in without}
+    allowed = _Allowed(index, batch)
+    if COMPANIONS not in without:
+        said[COMPANIONS] = _companions(index, {n: allowed.of(e) for n, e in said.items()})
+    named = [allowed.of(entries).best(MOST).keys for entries in said.values()]
+    keys = np.unique(np.concatenate([*named, allowed.of(_everywhere(index, batch)).keys]))
+    columns, values = [], []
+    for name, entries in said.items():
+        names = CHANNELS[name].columns if name in CHANNELS else ("score",)
+        columns += [f"{name}: {column}" for column in names]
+        values.append(looked_up(entries, keys))
+    queries, tags = keys // WIDTH, keys % WIDTH
+    names, facts = described(index, batch, queries, tags)
+    scores = np.concatenate([*values, facts], axis=1)
+    return Candidates(queries, tags, (*columns, *names), scores)
+
+
+class _Allowed:
+    """Which pairs may be offered: no seeds, nothing blocked, no brands that are not spelled out."""
+
+    def __init__(self, index: IndexReader, batch: QueryBatch) -> None:
+        self._offered = index.offered
+        self._spelt = batch.spelt.entries.keys
+        coined = {key: index.tags + place for place, key in enumerate(batch.spelt.coined)}
+        fresh = [
+            query * WIDTH + coined[seed]
+            for query, given in enumerate(batch.queries)
+            for seed in given.seeds
+            if seed in coined  # the words of an unknown seed spell it
+        ]
+        self._seeds = np.concatenate([batch.seed_pairs.keys, np.array(fresh, np.int64)])
+
+    def of(self, entries: Entries) -> Entries:
+        """Those of the entries that may be offered."""
+        tags, keys = entries.tags, entries.keys
+        known = tags < len(self._offered)
+        offered: NDArray[np.bool_] = known & self._offered[np.where(known, tags, 0)]
+        others = np.flatnonzero(~offered)
+        offered[others[np.isin(keys[others], self._spelt)]] = True
+        if len(self._seeds):
+            offered &= ~np.isin(keys, self._seeds)
+        return entries.where(offered)
+
+
+def _everywhere(index: IndexReader, batch: QueryBatch) -> Entries:
+    """The most used hashtags, for every query."""
+    top = np.sort(np.argsort(-index.tag_posts, kind="stable")[:EVERYWHERE])
+    queries = np.repeat(np.arange(len(batch)), len(top))
+    return Entries(queries, np.tile(top, len(batch)), np.ones((len(queries), 1), np.float32))
+
+
+def _companions(index: IndexReader, said: dict[str, Entries]) -> Entries:
+    """Hashtags that go with the best guesses so far (query expansion by co-occurrence)."""
+    guesses = [silent(1), *(said[name] for name in GUESSING if name in said)]
+    keys = np.concatenate([entries.keys for entries in guesses])
+    shares = np.concatenate([entries.relative() for entries in guesses])
+    rough = Groups.of(keys)
+    best = rough.entries(rough.sum(shares)).best(ROUGH)
+    counts = index.counts
+    places, tags, values = counts.tag_tags.rows(best.tags)
+    known = np.minimum(best.tags, index.tags - 1)
+    authors = counts.hashtags[known, 1].astype(np.float32)[places]
+    chance: Floats = np.maximum(values[:, 0] - 0.5, 0) / (authors + 3)
+    pairs = Groups.of(best.queries[places] * WIDTH + tags)
+    return pairs.entries(pairs.sum(best.values[places, 0] * chance))
+
+
+def split(candidates: Candidates, queries: int) -> list[slice]:
+    """Where each query's candidates lie."""
+    ends: Ids = np.searchsorted(candidates.queries, np.arange(queries) + 1)
+    return [slice(a, b) for a, b in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)]

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from indexer.config import ALL_TOPICS
 from indexer.hashtags import tokens
-from indexer.schema import Embeddings, Query, TopicProbs
+from indexer.schema import Embeddings, Ids, Query, TopicProbs
+from indexer.textvectors import text_vectors
+from retriever.entries import Entries
 from retriever.reading import IndexReader
+from retriever.spelling import Spelt, spell
 
 DEFINED = 0.8  # share of the topic that a query's seeds define, the rest is the text head's
 Texts = tuple[tuple[str, ...], ...]
@@ -18,15 +24,23 @@ class QueryBatch:
     """What the channels see of q queries.
 
     `words` are the caption's words and those that unknown seeds are made of; `seeds` are tag ids
-    of known seeds, `seed_tokens` the seeds as the vector spaces write them; `images` are picture
-    vectors whose ids are query numbers; `idf` weighs each token, `unseen_idf` any other.
+    of known seeds, `seed_tokens` the seeds as the vector spaces write them; `images`, `texts` and
+    `seed_texts` are vectors of pictures, words and seeds whose ids are query numbers; `word_pairs`
+    and `seed_pairs` are the different known words (by id, with idf) and seeds of each query;
+    `spelt` are the hashtags that its words spell; `idf` weighs each token, `unseen_idf` others.
     """
 
+    queries: tuple[Query, ...]
     words: Texts
     seeds: tuple[tuple[int, ...], ...]
     seed_tokens: Texts
     images: Embeddings | None
+    texts: Embeddings
+    seed_texts: Embeddings
     topics: TopicProbs
+    word_pairs: Entries
+    seed_pairs: Entries
+    spelt: Spelt
     idf: dict[str, float]
     unseen_idf: float
 
@@ -37,21 +51,51 @@ class QueryBatch:
 def prepare(index: IndexReader, queries: Sequence[Query], images: Embeddings | None) -> QueryBatch:
     """Make queries ready; `images` are their pictures' vectors, ids being query numbers."""
     known = index.tag_ids([seed for query in queries for seed in query.seeds])
+    spoken = [tuple(tokens(query.caption)) for query in queries]
     words = tuple(
-        tuple(tokens(query.caption))
-        + index.words_inside([seed for seed in query.seeds if seed not in known])
-        for query in queries
+        text + index.words_inside([seed for seed in query.seeds if seed not in known])
+        for text, query in zip(spoken, queries, strict=True)
     )
     seed_tokens = tuple(tuple(index.token(seed) for seed in query.seeds) for query in queries)
+    seeds = tuple(tuple(known[s] for s in query.seeds if s in known) for query in queries)
+    idf = index.idf({token for text in (*words, *seed_tokens) for token in text})
     return QueryBatch(
+        queries=tuple(queries),
         words=words,
-        seeds=tuple(tuple(known[s] for s in query.seeds if s in known) for query in queries),
+        seeds=seeds,
         seed_tokens=seed_tokens,
         images=images,
-        topics=_topics(index, queries, words, images),
-        idf=index.idf({token for text in (*words, *seed_tokens) for token in text}),
+        texts=_vectors(index, words, idf),
+        seed_texts=_vectors(index, seed_tokens, idf),
+        topics=index.gated(_topics(index, queries, words, images)),
+        word_pairs=_word_pairs(index, words, idf),
+        seed_pairs=_pairs([dict.fromkeys(tags, 1.0) for tags in seeds]),
+        spelt=spell(index, [query.caption for query in queries], words, idf),
+        idf=idf,
         unseen_idf=index.unseen_idf,
     )
+
+
+def _vectors(index: IndexReader, texts: Texts, idf: dict[str, float]) -> Embeddings:
+    """Vectors of the texts in the space of all topics."""
+    space = index.space(ALL_TOPICS)
+    if space is None:
+        return Embeddings(np.zeros(0, np.int64), np.zeros((0, 0), np.float32))
+    return text_vectors(space, texts, idf, index.unseen_idf)
+
+
+def _word_pairs(index: IndexReader, words: Texts, idf: dict[str, float]) -> Entries:
+    """The words that posts hold, by id, with their idf."""
+    ids = index.word_ids({word for text in words for word in text})
+    return _pairs([{ids[w]: idf.get(w, 0.0) for w in text if w in ids} for text in words])
+
+
+def _pairs(rows: Sequence[dict[int, float]]) -> Entries:
+    """Entries of one mapping from id to weight for each query."""
+    found = [(query, i, row[i]) for query, row in enumerate(rows) for i in sorted(row)]
+    ids: Ids = np.array([(query, i) for query, i, _ in found], np.int64).reshape(-1, 2)
+    weights = np.array([[weight] for *_, weight in found], np.float32).reshape(-1, 1)
+    return Entries(ids[:, 0].copy(), ids[:, 1].copy(), weights)
 
 
 def _topics(

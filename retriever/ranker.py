@@ -1,56 +1,144 @@
-"""Candidates of all channels into one score: weighted reciprocal rank fusion (Cormack 2009)."""
+"""Candidates of all channels into one ranking with probabilities: the learned part, applied.
+
+Two forests order a query's candidates, the sum of their scores counts: one learned which of two
+candidates is better (LambdaMART, Burges 2010), one whether a candidate is right (log-odds). A
+third, which may only rise with that sum, turns it into a probability given how sure the query as a
+whole is; isotonic steps (Zadrozny & Elkan 2002) take out what bias is left. `fitting` fits them.
+"""
 
 from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.schema import Candidates, Floats
+from indexer.config import data_path
+from indexer.errors import IndexCorruptError
+from indexer.schema import Candidates, Floats, Ids
+from retriever.entries import Entries, ends_of
+from retriever.trees import Trees
 
-# Set on one author split of real posts, and to be replaced by learned weights.
-WEIGHTS = {
-    "image neighbours": 3.0,
-    "caption neighbours": 1.0,
-    "caption vectors": 0.3,
-    "seed vectors": 0.5,
-    "co-occurrence": 6.0,
-    "word counts": 2.0,
-    "spelled": 2.0,
-    "topic": 0.1,
-}
-# A picture alone says its topic better than its hashtags: posts that look alike tell little.
-TOPIC_OF_PICTURE_ALONE = 4.0
-TEXTUAL = {"caption neighbours", "caption vectors", "seed vectors", "co-occurrence", "word counts"}
-# The paper's 60 lets many weak rankings outvote the one that knows; few places suit five hashtags.
-DAMPING = 5
+BETTER, ODDS, CHANCE, FACTS = "better.txt", "odds.txt", "chance.txt", "ranker.json"
+RANKER = "ranker"  # its folder, in a generation and in data/
+HEAD = 100  # candidates of a query that are put in order by both forests
+BEHIND = 100.0  # more than any sum of trees
+BEST = 5  # best candidates whose mean tells how sure a query is
+# Trees give equal probabilities to neighbours in the ranking: this much keeps them in order.
+_NUDGE = 1e-4
 
 
-def fuse(candidates: Candidates) -> tuple[Floats, Floats]:
-    """Fuse the channels' rankings of one query.
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranker:
+    """A fitted ranker.
 
-    Returns:
-        Scores float32 (c,) in [0, 1], where 1 is first place in every channel that spoke; they
-        order candidates but are not calibrated. And shares float32 (c, h) of each channel in a
-        candidate's score; rows sum to 1.
+    `columns` are the candidates' columns that it reads, in order; `steps` float64 (2, s): stated
+    and true probabilities of the isotonic steps; `facts` say from how many questions it learned.
     """
-    if not len(candidates.tag_ids):
-        return np.zeros(0, np.float32), np.zeros(candidates.scores.shape, np.float32)
-    spoke = ~np.isnan(candidates.scores)
-    falling = -np.where(spoke, candidates.scores, -np.inf)
-    # Equal scores share a place, so that no order among them is invented.
-    places = np.stack([np.searchsorted(np.sort(column), column) for column in falling.T], axis=1)
-    weights = _weights(candidates.channels, spoke)
-    gains = np.where(spoke, weights / (DAMPING + 1 + places), 0)
-    best = weights[spoke.any(axis=0)].sum() / (DAMPING + 1)
-    totals = gains.sum(axis=1)
-    shares = gains / totals[:, None]
-    return (totals / best).astype(np.float32), shares.astype(np.float32)
+
+    columns: tuple[str, ...]
+    better: Trees
+    odds: Trees
+    chance: Trees
+    steps: NDArray[np.float64]
+    facts: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """The ranker in a folder.
+
+        Raises:
+            IndexCorruptError: a file is missing or not sound.
+        """
+        try:
+            values = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+            columns, facts = tuple(values["columns"]), dict(values["facts"])
+            steps = np.array(values["steps"], np.float64)
+            if steps.ndim != 2 or len(steps) != 2 or not steps.size or not np.isfinite(steps).all():
+                raise ValueError("steps are not two rows of numbers")
+            if (np.diff(steps) < 0).any() or not all(isinstance(name, str) for name in columns):
+                raise ValueError("steps do not rise, or columns are not names")
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            raise IndexCorruptError(f"{folder / FACTS}: cannot be read ({error})") from error
+        better, odds, chance = (Trees.open(folder / name) for name in (BETTER, ODDS, CHANCE))
+        return cls(columns, better, odds, chance, steps, facts)
+
+    @classmethod
+    def shipped(cls) -> Self:
+        """The ranker that ships with hashlens, for an index of too few posts to fit its own."""
+        return cls.open(data_path(RANKER))
+
+    def probabilities(self, candidates: Candidates) -> Floats:
+        """How likely each hashtag is to be used, float32 (c,)."""
+        features = self.features(candidates)
+        scores = ordered(self.better, self.odds, candidates.queries, features)
+        known = replace(candidates, columns=self.columns, scores=features)
+        stated = self.chance.scores(sureness(known, scores))
+        chance = np.interp(1 / (1 + np.exp(-stated)), *self.steps)
+        nudged = chance * (1 - _NUDGE) + _NUDGE / (1 + np.exp(-np.maximum(scores, -50)))
+        probabilities: Floats = nudged.astype(np.float32)
+        return probabilities
+
+    def shares(self, candidates: Candidates) -> tuple[tuple[str, ...], Floats]:
+        """Channels, and the share of each in what speaks for a candidate, float32 (c, n).
+
+        Shares are of the positive contributions to the score, and sum to 1; 0 where there is none.
+        """
+        features = self.features(candidates)
+        found = self.better.contributions(features) + self.odds.contributions(features)
+        owners = [column.split(":")[0] for column in self.columns]
+        # What is told of the query is the same for all its candidates, and speaks for none.
+        channels = tuple(dict.fromkeys(n for n in owners if f"{n}: " != FACT))
+        member = np.array([[owner == channel for channel in channels] for owner in owners])
+        gains = np.maximum(found @ member, 0)
+        return channels, gains / np.maximum(gains.sum(axis=1, keepdims=True), 1e-9)
+
+    def features(self, candidates: Candidates) -> Floats:
+        """The columns that it reads, float32 (c, h); NaN where the candidates lack one."""
+        if candidates.columns == self.columns:
+            return candidates.scores
+        places = {column: place for place, column in enumerate(candidates.columns)}
+        padded = np.pad(candidates.scores, ((0, 0), (0, 1)), constant_values=np.nan)
+        return padded[:, [places.get(column, -1) for column in self.columns]]
 
 
-def _weights(channels: tuple[str, ...], spoke: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Weight of each channel, float64 (h,), given for which candidates (c, h) they spoke."""
-    weights = {name: WEIGHTS.get(name, 1.0) for name in channels}
-    speaking = {name for name, said in zip(channels, spoke.T, strict=True) if said.any()}
-    if "image neighbours" in speaking and not speaking & TEXTUAL:
-        weights["topic"] = TOPIC_OF_PICTURE_ALONE
-    return np.array(list(weights.values()))
+def ordered(better: Trees, odds: Trees, queries: Ids, features: Floats) -> Floats:
+    """Scores that order each query's candidates, float32 (c,).
+
+    The log-odds pick the `HEAD` candidates that the costlier question of the better one is put to;
+    the others stand behind them.
+    """
+    scores = odds.scores(features)
+    head = Entries(queries, np.arange(len(queries)), scores[:, None]).best(HEAD).tags
+    found = scores - BEHIND
+    found[head] = scores[head] + better.scores(features[head])
+    return found
+
+
+SURENESS = ("score", "behind", "best", "mean of best", "candidates")
+FACT = "query: "
+
+
+def sureness(candidates: Candidates, scores: Floats) -> Floats:
+    """What tells how likely a score is to be right, float32 (c, f): it and its query's others.
+
+    The first two rise with the score; the others are the same for all of a query.
+    """
+    starts, lengths = ends_of(candidates.queries)
+    if not len(starts):
+        return np.zeros((0, len(SURENESS) + len(_facts(candidates))), np.float32)
+    best = np.maximum.reduceat(scores, starts)
+    order = np.lexsort((-scores, candidates.queries))
+    first = np.arange(len(scores)) - np.repeat(starts, lengths) < BEST
+    top = np.add.reduceat(np.where(first, scores[order], 0), starts) / np.minimum(lengths, BEST)
+    of_query = np.repeat(np.column_stack([best, top, lengths]), lengths, axis=0)
+    told = candidates.scores[:, _facts(candidates)]
+    return np.column_stack([scores, scores - of_query[:, 0], of_query, told]).astype(np.float32)
+
+
+def _facts(candidates: Candidates) -> list[int]:
+    return [n for n, column in enumerate(candidates.columns) if column.startswith(FACT)]

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.config import ALL_TOPICS, VectorConfig
+from indexer.config import ALL_TOPICS, RankingConfig, VectorConfig
+from indexer.counts import Counts
 from indexer.generation import Generation, open_current
-from indexer.schema import Ids, Post
+from indexer.schema import Floats, Ids, Post, TopicProbs
 from indexer.segment import Segmenter, vocabulary_counts
 from indexer.store import Store
 from indexer.textvectors import idf_weights, unseen_idf
@@ -20,6 +21,7 @@ from indexer.vectors import VectorIndex
 from indexer.wordspace import WordSpace
 from retriever.blocklist import blocked
 from retriever.selection import tier_floors
+from retriever.vocabulary import Vocabulary
 
 
 class IndexReader:
@@ -44,6 +46,27 @@ class IndexReader:
     def store(self) -> Store:
         """Rows and counts."""
         return Store.open(self.generation.folder / "posts.duckdb")
+
+    @cached_property
+    def counts(self) -> Counts:
+        """What stands beside what, and how often."""
+        return Counts.open(self.generation.folder / "counts")
+
+    @property
+    def tags(self) -> int:
+        """Ids of hashtags given so far: each is below."""
+        return len(self.counts.hashtags)
+
+    def gated(self, topics: TopicProbs) -> TopicProbs:
+        """Topics as this index was built to use them: `soft`, the likeliest alone, or none."""
+        gate = self._ranking.gate
+        if gate == "hard":
+            probs = np.eye(len(topics.topics), dtype=np.float32)[topics.probs.argmax(axis=1)]
+        elif gate == "none":
+            probs = np.full_like(topics.probs, 1 / len(topics.topics))
+        else:
+            return topics
+        return TopicProbs(topics.topics, probs)
 
     @cached_property
     def topics(self) -> TopicModel:
@@ -81,17 +104,21 @@ class IndexReader:
     def tag_posts(self) -> Ids:
         """Number of posts by tag id, int64 (tags,); 0 for a hashtag that is not offered.
 
-        A hashtag that only one author uses is that author's brand: it is not offered to others,
-        unless the whole index is one author's. Hashtags on the block list never are.
+        A hashtag that one known author alone uses is that author's brand: it is not offered to
+        others, unless the whole index is one author's. Hashtags on the block list never are.
         """
-        fewest = 2 if self.manifest.counts["authors"] != 1 else 1
-        offered = self.store.arrays(
-            f"select tag_id, posts from hashtag_counts where authors >= {fewest}"  # noqa: S608
-        )
-        posts = np.zeros(self.store.next_id("hashtag"), dtype=np.int64)
-        posts[offered["tag_id"]] = offered["posts"]
+        posts, authors, known = self.counts.hashtags.astype(np.int64).T
+        brands = (authors == 1) & (known == 1)
+        if self.manifest.counts["authors"] == 1:
+            brands[:] = False
+        posts = np.where(brands, 0, posts)
         posts[list(self.tag_ids(sorted(blocked())).values())] = 0
         return posts
+
+    def posts_of(self, tag_ids: Ids) -> Ids:
+        """Posts of each hashtag, int64 (c,), 0 for one that is not offered or not of the index."""
+        known = tag_ids < self.tags
+        return np.where(known, self.tag_posts[np.where(known, tag_ids, 0)], 0)
 
     @cached_property
     def offered(self) -> NDArray[np.bool_]:
@@ -106,21 +133,36 @@ class IndexReader:
     def names(self, tag_ids: Sequence[int]) -> dict[int, tuple[str, str]]:
         """Key and display form of hashtags."""
         rows = self.store.rows(
-            "select tag_id, key, display from hashtag_counts where list_contains(?, tag_id)",
+            "select tag_id, key, display from hashtag_counts "
+            "where tag_id in (select unnest(?::bigint[]))",
             [list(map(int, tag_ids))],
         )
         return {tag: (key, display) for tag, key, display in rows}
 
     def tag_ids(self, keys: Sequence[str]) -> dict[str, int]:
         """Ids of those hashtags that the index knows."""
-        return (
-            dict(
-                self.store.rows(
-                    "select key, tag_id from hashtags where list_contains(?, key)", [list(keys)]
-                )
+        return self._tag_vocabulary.ids(keys)
+
+    def word_ids(self, words: Collection[str]) -> dict[str, int]:
+        """Ids of those words that captions of the index hold."""
+        return self._word_vocabulary.ids(words)
+
+    @cached_property
+    def _tag_vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.store, "hashtags", "key", "tag_id")
+
+    @cached_property
+    def _word_vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.store, "words", "word", "word_id")
+
+    def post_ids(self, post_keys: Sequence[int]) -> dict[int, str]:
+        """Ids of posts, as their readers gave them, by key."""
+        return dict(
+            self.store.rows(
+                "select post_key, post_id from posts "
+                "where post_key in (select unnest(?::bigint[]))",
+                [list(post_keys)],
             )
-            if keys
-            else {}
         )
 
     def holds(self, posts: Sequence[Post]) -> list[Post]:
@@ -144,6 +186,26 @@ class IndexReader:
         return [posts[place] for place in found["place"].tolist()]
 
     @cached_property
+    def topic_authors(self) -> Floats:
+        """Authors of all hashtags of each topic, float32 (topics,)."""
+        totals: Floats = self.counts.topics.sum(axis=0).astype(np.float32)
+        return totals
+
+    @cached_property
+    def tag_vectors(self) -> Floats:
+        """Hashtag vectors in the space of all topics by tag id, float32 (tags, d); else zeros."""
+        found, space = self.hashtags(ALL_TOPICS), self.space(ALL_TOPICS)
+        vectors = np.zeros((self.tags, space.dimensions if space else 0), np.float32)
+        if found is None:
+            return vectors
+        vectors[found.ids] = found.reconstruct(found.ids)
+        return vectors
+
+    @cached_property
+    def _ranking(self) -> RankingConfig:
+        return RankingConfig.from_json(self.manifest.config["ranking"])
+
+    @cached_property
     def _vector_config(self) -> VectorConfig:
         return VectorConfig.from_json(self.manifest.config["vectors"])
 
@@ -153,12 +215,12 @@ class IndexReader:
 
     def idf(self, tokens: Collection[str]) -> dict[str, float]:
         """Inverse document frequency of those words and `#hashtags` that posts hold."""
-        rows = self.store.rows(
-            """select word, posts from word_counts where list_contains(?, word) union all
-            select '#' || key, posts from hashtag_counts where list_contains(?, '#' || key)""",
-            [list(tokens), list(tokens)],
-        )
-        return idf_weights(dict(rows), self.manifest.counts["posts"])
+        words = self.word_ids(tokens)
+        tags = self.tag_ids([token[1:] for token in tokens if token.startswith("#")])
+        posts = {word: int(self.counts.words[i, 0]) for word, i in words.items()}
+        posts |= {f"#{key}": int(self.counts.hashtags[i, 0]) for key, i in tags.items()}
+        held = {token: count for token, count in posts.items() if count}
+        return idf_weights(held, self.manifest.counts["posts"])
 
     @property
     def unseen_idf(self) -> float:

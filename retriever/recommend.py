@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -11,31 +13,42 @@ import numpy as np
 
 from indexer.encoders import ImageEncoder, open_encoder
 from indexer.errors import HashlensError, IndexMismatchError, InputError
-from indexer.schema import (
-    Candidates,
-    Embeddings,
-    Evidence,
-    Floats,
-    Query,
-    Recommendation,
-    ScoredTag,
-)
+from indexer.schema import Embeddings, Query, Recommendation
+from retriever.answers import AnswerWriter
 from retriever.explain import explained
 from retriever.gather import gather
-from retriever.prepare import prepare
-from retriever.ranker import fuse
+from retriever.prepare import QueryBatch, prepare
+from retriever.ranker import RANKER, Ranker
 from retriever.reading import IndexReader
-from retriever.selection import Selection, tier
+from retriever.selection import Selection
 from retriever.shortlist import Shortlist
 
 BATCH = 256  # queries answered at a time: bounds memory, keeps SQL and FAISS busy
+THREADS = 2  # batches answered at once: NumPy, FAISS and LightGBM leave Python free meanwhile
 
 
 class Recommender:
     """Answers queries from one generation of an index."""
 
-    def __init__(self, index: IndexReader, weights: Path | None = None) -> None:
+    def __init__(
+        self,
+        index: IndexReader,
+        weights: Path | None = None,
+        *,
+        ranker: Ranker | None = None,
+        without: Collection[str] = (),
+    ) -> None:
+        """Take an open index.
+
+        Args:
+            index: what is asked.
+            weights: the encoder's weights file, where it is not in its usual place.
+            ranker: in place of the index's own, or of the one that ships.
+            without: channels that are not asked; the ranker should have learned without them.
+        """
         self.index = index
+        self._given = ranker
+        self._without = without
         self._shortlist = Shortlist(index)
         self._weights = weights
         self._opened: ImageEncoder | None = None
@@ -93,10 +106,14 @@ class Recommender:
     ) -> list[Recommendation | HashlensError]:
         """Answer queries in order, as `recommend` does; one that fails has its error instead."""
         selection = _selection(k, selection)
-        answers: list[Recommendation | HashlensError] = []
-        for start in range(0, len(queries), BATCH):
-            answers += self._answer(queries[start : start + BATCH], selection, explain)
-        return answers
+        batches = [queries[start : start + BATCH] for start in range(0, len(queries), BATCH)]
+        if len(batches) < 2:
+            return self._answer(queries, selection, explain) if queries else []
+        # What is read once is read before they share it.
+        self._answer(queries[:1], selection, explain)
+        with ThreadPoolExecutor(THREADS) as threads:
+            found = threads.map(lambda batch: self._answer(batch, selection, explain), batches)
+            return [answer for answers in found for answer in answers]
 
     def stream(
         self,
@@ -105,9 +122,9 @@ class Recommender:
         *,
         selection: Selection | None = None,
     ) -> Iterator[tuple[str, Recommendation | HashlensError]]:
-        """Answer rows of (id, query) in order, a batch at a time; errors pass through."""
+        """Answer rows of (id, query) in order, some batches at a time; errors pass through."""
         rows = iter(rows)
-        while chunk := list(islice(rows, BATCH)):
+        while chunk := list(islice(rows, THREADS * BATCH)):
             queries = [query for _, query in chunk if isinstance(query, Query)]
             answers = iter(self.answer(queries, k, selection=selection))
             for row_id, query in chunk:
@@ -120,19 +137,30 @@ class Recommender:
         """
         return self._shortlist.redundancy(tags)
 
+    def prepared(self, queries: Sequence[Query]) -> QueryBatch:
+        """Queries as the channels see them; a picture that cannot be read is left out."""
+        return prepare(self.index, queries, self._encode(queries)[0])
+
     def _answer(
         self, queries: Sequence[Query], selection: Selection, explain: bool
     ) -> list[Recommendation | HashlensError]:
         images, failures = self._encode(queries)
         batch = prepare(self.index, queries, images)
-        answers: list[Recommendation | HashlensError] = []
-        for number, candidates in enumerate(gather(self.index, batch)):
-            if number in failures:
-                answers.append(failures[number])
-                continue
-            topics = batch.topics.probs[number]
-            answers.append(self._select(queries[number], candidates, topics, selection))
+        candidates = gather(self.index, batch, without=self._without)
+        writer = AnswerWriter(self.index, self.ranker, self._shortlist, selection)
+        answers: list[Recommendation | HashlensError] = [
+            failures.get(number, answer)
+            for number, answer in enumerate(writer.write(batch, candidates, evidence=explain))
+        ]
         return explained(self.index, batch, answers) if explain else answers
+
+    @cached_property
+    def ranker(self) -> Ranker:
+        """The index's own ranker, or the one that ships where it had too few posts for one."""
+        if self._given is not None:
+            return self._given
+        folder = self.index.generation.folder / RANKER
+        return Ranker.open(folder) if folder.is_dir() else Ranker.shipped()
 
     def _encode(
         self, queries: Sequence[Query]
@@ -166,52 +194,6 @@ class Recommender:
             self._opened = found
         return self._opened
 
-    def _select(
-        self, query: Query, candidates: Candidates, topics: Floats, selection: Selection
-    ) -> Recommendation:
-        scores, shares = fuse(candidates)
-        chosen = self._shortlist.choose(candidates.tag_ids, scores, selection)
-        tag_ids = candidates.tag_ids[chosen].tolist()
-        names = self.index.names(tag_ids)
-        tags = [
-            ScoredTag(
-                *names[tag],
-                probability=float(scores[place]),
-                tier=self._tier(tag),
-                evidence=_evidence(candidates.channels, shares[place]),
-            )
-            for tag, place in zip(tag_ids, chosen, strict=True)
-        ]
-        return Recommendation(
-            tags=(*self._pinned(candidates, scores, selection), *tags),
-            topics=_ranked(self.index.manifest.topics, topics),
-            inputs=query.inputs,
-            notes=_unlikely(scores, selection) if not (tags or selection.pinned) else (),
-        )
-
-    def _pinned(
-        self, candidates: Candidates, scores: Floats, selection: Selection
-    ) -> Iterator[ScoredTag]:
-        """The pinned hashtags, with probability 0 where nothing spoke for one."""
-        if not selection.pinned:
-            return
-        known = self._shortlist.pinned(selection)
-        names = self.index.names(list(known.values()))
-        spoken = dict(zip(candidates.tag_ids.tolist(), scores.tolist(), strict=True))
-        for key in selection.pinned:
-            tag = known.get(key, -1)
-            yield ScoredTag(
-                *names.get(tag, (key, key)),
-                probability=spoken.get(tag, 0.0),
-                tier=self._tier(tag),
-                evidence=(Evidence("pinned", 1.0),),
-            )
-
-    def _tier(self, tag: int) -> str:
-        """The tier of a hashtag by id; -1 is one that the index does not know."""
-        posts = int(self.index.tag_posts[tag]) if tag >= 0 else 0
-        return tier(posts, self.index.tier_floors)
-
     def _notes(self, query: Query) -> tuple[str, ...]:
         """A line for each seed that the index does not know."""
         known = self.index.tag_ids(query.seeds)
@@ -228,25 +210,3 @@ def _selection(k: int | None, selection: Selection | None) -> Selection:
     """The selection, with another number of hashtags where one is named."""
     selection = selection or Selection()
     return selection if k is None else replace(selection, k=k)
-
-
-def _unlikely(scores: Floats, selection: Selection) -> tuple[str, ...]:
-    """Why nothing is shown."""
-    likeliest = float(scores.max(initial=0))
-    if likeliest >= selection.min_probability:
-        return ()
-    return (
-        f"no hashtag is as likely as asked for, {selection.min_probability:g}; "
-        f"the likeliest has {likeliest:.2g}",
-    )
-
-
-def _evidence(channels: tuple[str, ...], shares: Floats) -> tuple[Evidence, ...]:
-    """The channels that spoke for a hashtag, the largest share first."""
-    order = np.argsort(-shares, kind="stable")
-    return tuple(Evidence(channels[c], float(shares[c])) for c in order if shares[c] > 0)
-
-
-def _ranked(names: tuple[str, ...], probs: Floats) -> tuple[tuple[str, float], ...]:
-    order = np.argsort(-probs, kind="stable")
-    return tuple((names[topic], float(probs[topic])) for topic in order)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,9 +20,14 @@ from retriever.selection import Choices, Selection, choose, tier
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Rules:
-    """A selection in the terms of one index: `barred` bool (tags,), ids of pinned hashtags."""
+    """A selection in the terms of one index.
+
+    `bars` tells of a key whether it is barred, `barred` bool (tags,) of an id; None where none is.
+    `pinned` are the ids of pinned hashtags.
+    """
 
     selection: Selection
+    bars: Callable[[str], bool] | None
     barred: NDArray[np.bool_] | None
     pinned: dict[str, int]
 
@@ -35,13 +40,20 @@ class Shortlist:
         self._last: _Rules | None = None
         self._words: dict[int, frozenset[str]] = {}
 
-    def choose(self, tag_ids: Ids, probabilities: Floats, selection: Selection) -> Ids:
+    def choose(
+        self,
+        tag_ids: Ids,
+        probabilities: Floats,
+        selection: Selection,
+        coined: Sequence[str] = (),
+    ) -> Ids:
         """Places of the candidates shown beside the pinned ones, best first; see `selection`.
 
         Args:
             tag_ids: int64 (c,).
             probabilities: float32 (c,).
             selection: what is wanted.
+            coined: keys of hashtags that the index does not hold; their ids follow its own.
         """
         rules, index = self._rules(selection), self._index
         pinned = list(rules.pinned.values())
@@ -50,27 +62,44 @@ class Shortlist:
         choices = Choices(
             tag_ids,
             probabilities,
-            index.tag_posts[tag_ids],
-            barred=None if rules.barred is None else rules.barred[tag_ids],
-            generic=self._generic[tag_ids] if selection.generic else None,
+            index.posts_of(tag_ids),
+            barred=self._barred_of(rules, tag_ids, coined),
+            generic=self._taken(self._generic, tag_ids) if selection.generic else None,
             pinned=tuple(pinned),
             pinned_tiers=tuple(tier(number, index.tier_floors) for number in posts),
         )
-        return choose(choices, selection, index.tier_floors, self.likeness)
+        return choose(choices, selection, index.tier_floors, lambda ids: self.likeness(ids, coined))
+
+    def _barred_of(
+        self, rules: _Rules, tag_ids: Ids, coined: Sequence[str]
+    ) -> NDArray[np.bool_] | None:
+        if rules.barred is None or rules.bars is None:
+            return None
+        barred = self._taken(rules.barred, tag_ids)
+        fresh = np.flatnonzero(tag_ids >= self._index.tags)
+        barred[fresh] = [rules.bars(coined[tag_ids[n] - self._index.tags]) for n in fresh]
+        return barred
+
+    def _taken(self, mask: NDArray[np.bool_], tag_ids: Ids) -> NDArray[np.bool_]:
+        """Of each hashtag what a mask of the index's says; False for coined ones."""
+        known = tag_ids < self._index.tags
+        taken: NDArray[np.bool_] = known & mask[np.where(known, tag_ids, 0)]
+        return taken
 
     def pinned(self, selection: Selection) -> dict[str, int]:
         """Ids of those pinned hashtags that the index knows, by key."""
         return self._rules(selection).pinned
 
-    def likeness(self, tag_ids: Ids) -> Floats:
-        """Likeness of n hashtags in [0, 1], float32 (n, n)."""
+    def likeness(self, tag_ids: Ids, coined: Sequence[str] = ()) -> Floats:
+        """Likeness of n hashtags in [0, 1], float32 (n, n); `coined` as in `choose`."""
         ids, vectors = self._vectors
         found = np.zeros((len(tag_ids), vectors.shape[1]), np.float32)
         if len(ids):
             rows = np.minimum(np.searchsorted(ids, tag_ids), len(ids) - 1)
             known = ids[rows] == tag_ids
             found[known] = vectors[rows[known]]
-        return likeness(found, self._unrelated, [self._stems(tag) for tag in tag_ids.tolist()])
+        words = [self._stems(tag, coined) for tag in tag_ids.tolist()]
+        return likeness(found, self._unrelated, words)
 
     def redundancy(self, keys: Sequence[str]) -> float:
         """Mean likeness of the pairs of a list of hashtags; those the index lacks are left out."""
@@ -80,26 +109,18 @@ class Shortlist:
     def _rules(self, selection: Selection) -> _Rules:
         if self._last is None or self._last.selection != selection:
             pinned = self._index.tag_ids(selection.pinned)
-            self._last = _Rules(selection, self._barred(selection), pinned)
+            bars = _bars(selection)
+            self._last = _Rules(selection, bars, self._mask(bars) if bars else None, pinned)
         return self._last
-
-    def _barred(self, selection: Selection) -> NDArray[np.bool_] | None:
-        keys = {*selection.blocked, *selection.pinned}
-        if not keys and selection.platform is None:
-            return None
-        if selection.platform is not None:
-            offered = map(self._keys.__getitem__, np.flatnonzero(self._index.offered).tolist())
-            keys.update(filter(foreign_to(selection.platform), offered))
-        return self._mask(keys)
 
     @cached_property
     def _generic(self) -> NDArray[np.bool_]:
-        return self._mask(generic())
+        return self._mask(generic().__contains__)
 
-    def _mask(self, keys: set[str] | frozenset[str]) -> NDArray[np.bool_]:
-        """Which hashtags, by id, are among these keys."""
-        mask = np.zeros(len(self._index.tag_posts), np.bool_)
-        mask[[tag for tag, key in self._keys.items() if key in keys]] = True
+    def _mask(self, told: Callable[[str], bool]) -> NDArray[np.bool_]:
+        """Of which hashtags, by id, something is told."""
+        mask = np.zeros(self._index.tags, np.bool_)
+        mask[[tag for tag, key in self._keys.items() if told(key)]] = True
         return mask
 
     @cached_property
@@ -107,7 +128,9 @@ class Shortlist:
         """Keys of all hashtags by id."""
         return dict(self._index.store.rows("select tag_id, key from hashtags"))
 
-    def _stems(self, tag: int) -> frozenset[str]:
+    def _stems(self, tag: int, coined: Sequence[str]) -> frozenset[str]:
+        if tag >= self._index.tags:
+            return stems(self._index.words_inside([coined[tag - self._index.tags]]))
         if tag not in self._words:
             self._words[tag] = stems(self._index.words_inside([self._keys[tag]]))
         return self._words[tag]
@@ -124,3 +147,12 @@ class Shortlist:
     @cached_property
     def _unrelated(self) -> float:
         return unrelated_cosine(self._vectors[1])
+
+
+def _bars(selection: Selection) -> Callable[[str], bool] | None:
+    """Whether a selection bars a hashtag, by its key; None where it bars none."""
+    keys = selection.blocked | set(selection.pinned)
+    if selection.platform is None:
+        return keys.__contains__ if keys else None
+    foreign = foreign_to(selection.platform)
+    return lambda key: key in keys or foreign(key)

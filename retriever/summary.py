@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from retriever.ranker import RANKER, Ranker
 from retriever.reading import IndexReader
 
 TOP = 8  # hashtags shown for a topic
@@ -24,9 +25,17 @@ def summarize(index: Path) -> dict[str, Any]:
         "bytes": sum(entry["bytes"] for entry in manifest.files.values()),
         "counts": manifest.counts,
         "encoder": manifest.encoder["name"] if manifest.encoder else "none (no pictures)",
+        "ranker": _ranker(reader),
         "vectors": manifest.config["vectors"],
         "topics": _topics(reader),
     }
+
+
+def _ranker(reader: IndexReader) -> str:
+    folder = reader.generation.folder / RANKER
+    if not folder.is_dir():
+        return "the one that ships (too few posts for its own)"
+    return f"its own, from {Ranker.open(folder).facts['questions']:,} questions"
 
 
 def _topics(reader: IndexReader) -> list[dict[str, Any]]:

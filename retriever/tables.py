@@ -18,13 +18,17 @@ def answer_table(answer: Recommendation) -> Table:
         (
             str(place),
             f"#{tag.display}",
-            f"{'█' * round(tag.probability * 20):<20} {tag.probability:.2f}",
+            f"{'█' * round(tag.probability * 20):<20} {_percent(tag.probability):>4}",
             tag.tier,
             ", ".join(f"{part.channel} {part.share:.0%}" for part in tag.evidence[:2]),
         )
         for place, tag in enumerate(answer.tags, start=1)
     ]
-    return table(f"topics: {topics}", ("", "hashtag", "score", "tier", "because of"), rows)
+    return table(f"topics: {topics}", ("", "hashtag", "probability", "tier", "because of"), rows)
+
+
+def _percent(probability: float) -> str:
+    return "<1%" if 0 < probability < 0.01 else f"{probability:.0%}"
 
 
 def evidence_table(answer: Recommendation) -> Table:

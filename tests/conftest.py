@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from indexer import counts
 from indexer.build import build
 from indexer.config import BuildConfig, VectorConfig
 from indexer.sample import gather_sample
+from retriever.reading import IndexReader
+from tests import tiny
 
 # How fast a machine is decides no test.
 settings.register_profile(
@@ -42,3 +46,13 @@ def sample_index(sample_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
     config = BuildConfig(encoder="efficientnet-lite0", vectors=VectorConfig(min_count=1))
     build([sample_folder], index, config=config)
     return index
+
+
+@pytest.fixture(scope="session")
+def tiny_index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IndexReader]:
+    """The index of `tiny.ROWS` and `tiny.PICTURES`; two posts make a hashtag one of EASE's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(counts, "EASE_POSTS", 2)
+        index = tiny.reader(tiny.ROWS, tmp_path_factory.mktemp("tiny"), tiny.PICTURES)
+    yield index
+    index.store.close()

@@ -165,14 +165,16 @@ def test_differences_are_to_the_best_baseline(ran: Ran) -> None:
     _, report, _ = ran
     for part in report["tasks"][0]["combinations"]:
         sound = {row["method"]: row for row in part["methods"] if "error" not in row}
-        p5 = {name: row["metrics"]["P@5"] for name, row in sound.items()}
-        best = part["best_baseline"]
-        assert p5[best] == max(value for name, value in p5.items() if name != "hashlens")
-        assert sound[best]["difference"] is None
-        for name, row in sound.items():
-            if name != best:
-                assert row["difference"]["diff"] == pytest.approx(p5[name] - p5[best])
-                assert 0 < row["difference"]["p"] <= 1
+        for metric in ("P@5", "nDCG@10"):
+            means = {name: row["metrics"][metric] for name, row in sound.items()}
+            best = max((n for n in means if n != "hashlens"), key=means.__getitem__)
+            assert metric not in sound[best]["differences"]
+            for name in means.keys() - {best}:
+                found = sound[name]["differences"][metric]
+                assert means[found["against"]] == means[best]
+                assert found["diff"] == pytest.approx(means[name] - means[best])
+                assert 0 < found["p"] <= 1
+        assert part["best_baseline"] in sound.keys() - {"hashlens"}
 
 
 def test_topics_answers_and_calibration_are_judged(ran: Ran) -> None:

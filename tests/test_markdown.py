@@ -6,7 +6,11 @@ from evaluation.markdown import markdown
 
 
 def test_methods_stand_down_and_tasks_across() -> None:
-    difference = {"diff": 0.05, "low": 0.01, "high": 0.09, "p": 0.002, "against": "ease"}
+    spread = {"low": 0.01, "high": 0.09, "p": 0.002, "against": "ease"}
+    differences = {
+        "P@5": {"diff": 0.05, "ratio": 4 / 3} | spread,
+        "nDCG@10": {"diff": -0.05, "ratio": None} | spread,
+    }
     report = {
         "tasks": [
             {
@@ -19,7 +23,8 @@ def test_methods_stand_down_and_tasks_across() -> None:
                             {
                                 "method": "hashlens",
                                 "metrics": {"P@5": 0.2, "nDCG@10": 0.25},
-                                "difference": difference,
+                                "differences": differences,
+                                "calibration": {"error": 0.0123},
                             },
                         ],
                     },
@@ -38,7 +43,18 @@ def test_methods_stand_down_and_tasks_across() -> None:
         "| ease | .150 / .300 |  |",
         "| hashlens | **.200 / .250** | failed |",
         "",
-        "- posts: seeds:2: hashlens +0.050 P@5 [+0.010, +0.090], p 0.0020, "
-        "against the best other method, ease",
+        "- posts: seeds:2: P@5 +0.050 (1.33 times) [+0.010, +0.090] against ease; "
+        "nDCG@10 -0.050 [+0.010, +0.090] against ease; calibration error 0.012",
         "- pictures: topic of a picture, accuracy 0.900 [0.850, 0.950]",
     ]
+
+
+def test_what_a_channel_brings_stands_in_a_table_of_its_own() -> None:
+    gain = {"nDCG@10": {"diff": 0.0123, "low": 0.001, "high": 0.02}}
+    noise = {"nDCG@10": {"diff": -0.0004, "low": -0.002, "high": 0.001}}
+    channels = {"spelled": {"ms": 0.25, "gain": gain}, "linear": {"ms": 1.0, "gain": noise}}
+    task = {"task": "posts", "combinations": [], "ablation": {"caption": {"channels": channels}}}
+    lines = markdown({"tasks": [task]}).splitlines()
+    assert "| without | posts: caption |" in lines
+    assert "| spelled | **+0.0123**, 0.2 ms |" in lines
+    assert "| linear | -0.0004, 1.0 ms |" in lines

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 from evaluation.product import Product, asked, falling, write_posts
-from indexer.config import BuildConfig, VectorConfig
+from indexer.config import BuildConfig, RankingConfig, VectorConfig
 from indexer.errors import ConfigError
 from indexer.posts import read_posts
 from indexer.schema import Post, Query, Rejection
 from retriever.recommend import Recommender
 
 SMALL = BuildConfig(
-    encoder="efficientnet-lite0", vectors=VectorConfig("word2vec", min_count=1, epochs=1)
+    encoder="efficientnet-lite0",
+    vectors=VectorConfig("word2vec", min_count=1, epochs=1),
+    ranking=RankingConfig(enough=50, fewest=50),  # one part of the posts is enough
 )
 
 

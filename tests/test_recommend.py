@@ -19,6 +19,8 @@ from indexer.errors import (
 from indexer.posts import read_posts
 from indexer.schema import Query, Recommendation
 from retriever.recommend import Recommender
+from retriever.selection import Selection
+from tests import tiny
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,15 @@ def test_every_combination_of_inputs_is_answered(
     assert scores == sorted(scores, reverse=True)
     assert all(0 < score <= 1 for score in scores)
     assert sum(prob for _, prob in answer.topics) == pytest.approx(1, abs=1e-3)
-    assert all(sum(e.share for e in tag.evidence) == pytest.approx(1) for tag in answer.tags)
+    assert not any(tag.evidence for tag in answer.tags)
+    told = recommender.recommend(query, 5, explain=True).tags
+    assert [tag.tag for tag in told] == keys
+    assert [tag.probability for tag in told] == pytest.approx(scores, rel=1e-5)
+    assert any(tag.evidence for tag in told)
+    for tag in told:
+        shares = [evidence.share for evidence in tag.evidence]
+        assert shares == sorted(shares, reverse=True)
+        assert not shares or sum(shares) == pytest.approx(1)
 
 
 def test_the_topic_follows_the_input(recommender: Recommender, cat: Path) -> None:
@@ -152,3 +162,31 @@ def test_the_index_tells_which_posts_it_holds(sample_index: Path, sample_folder:
     assert index.holds([*some, replace(some[0], content_hash="another"), listed]) == [*some, listed]
     assert index.holds([replace(listed, post_id="another")]) == []
     assert index.holds([replace(some[1], post_id="another")]) != []
+
+
+def test_hashtags_that_nobody_used_yet_are_answered_as_any_other(recommender: Recommender) -> None:
+    query = Query(caption="Off to Petersburg with mycat", seeds=("unheardof",))
+    answer = recommender.recommend(query, 1000, explain=True)
+    fresh = {tag.tag: tag for tag in answer.tags if tag.tag in ("petersburg", "mycat")}
+    assert set(fresh) == {"petersburg", "mycat"}
+    assert {tag.display for tag in fresh.values()} == {"petersburg", "mycat"}
+    assert {tag.tier for tag in fresh.values()} == {"niche"}
+    assert all(0 < tag.probability < 1 for tag in fresh.values())
+    assert not any(part.posts for tag in fresh.values() for part in tag.evidence)
+    assert "unheardof" not in {tag.tag for tag in answer.tags}
+
+
+def test_coined_hashtags_keep_to_the_block_list_and_to_pins(recommender: Recommender) -> None:
+    query = Query(caption="Off to Petersburg with mycat")
+    wanted = Selection(k=1000, blocked=frozenset({"mycat"}), pinned=("petersburg",))
+    tags = [tag.tag for tag in recommender.recommend(query, selection=wanted).tags]
+    assert "mycat" not in tags
+    assert tags[0] == "petersburg"
+    assert tags.count("petersburg") == 1
+
+
+def test_an_index_without_hashtags_has_nothing_to_say(tmp_path: Path) -> None:
+    index = tiny.reader([("ann", "walk in town", []), ("bob", "walk", [])], tmp_path)
+    answer = Recommender(index).recommend(Query(caption="Off to Petersburg"), explain=True)
+    assert answer.tags == ()
+    assert answer.notes == ()

@@ -1,0 +1,71 @@
+"""Makes the ranker that ships: `python -m evaluation.shipped FOLDER... --out data/ranker`.
+
+It is for an index of too few posts to fit its own, so it learns from small indexes: a few hundred
+to a few thousand posts of each folder, whole authors together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from evaluation.product import write_posts
+from evaluation.suite import usable
+from indexer.build import build
+from indexer.config import BuildConfig, RankingConfig
+from indexer.corpus import Corpus
+from indexer.progress import Progress
+from indexer.schema import Post
+from retriever.fitting import fit, save
+from retriever.rehearsal import Assemble, Lessons, joined, rehearse
+
+SIZES = (300, 1_000, 4_000)  # posts of an index that is asked
+ASKED = 1_500  # questions for each
+
+
+def learn(folders: Sequence[Path], out: Path) -> None:
+    """Fit a ranker to small indexes of the folders' posts, and write it into a new folder.
+
+    Raises:
+        InputError: a folder has no posts.
+    """
+    config = BuildConfig(ranking=RankingConfig(enough=ASKED))
+    kept: list[Lessons] = []
+
+    def keep(
+        corpus: Corpus, assemble: Assemble, config: RankingConfig, _: Path, progress: Progress
+    ) -> tuple[str, ...]:
+        lessons = rehearse(corpus, assemble, config, progress)
+        kept.extend([lessons] if lessons else [])
+        return ()
+
+    for folder in folders:
+        posts = [post for post in usable([folder], config.hashtag_rule, []) if post.hashtags]
+        for size in SIZES:
+            with TemporaryDirectory(prefix="hashlens-") as place:
+                write_posts(_drawn(posts, size), Path(place) / "posts")
+                index = Path(place) / "index"
+                build([Path(place) / "posts"], index, config=config, fit_ranker=keep, workers=1)
+    shutil.rmtree(out, ignore_errors=True)
+    save(fit(joined(kept), config.ranking), out)
+
+
+def _drawn(posts: Sequence[Post], size: int) -> list[Post]:
+    """Posts of authors drawn by hash, until there are enough; a post without one is its own."""
+
+    def place(post: Post) -> bytes:
+        return hashlib.sha256(f"{size}\n{post.author or post.post_id}".encode()).digest()
+
+    return sorted(posts, key=place)[:size]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    learn(given.folders, given.out)

@@ -1,0 +1,245 @@
+"""The counts of an index as sparse rows, for answering: derived from the store, like its tables.
+
+What a row keeps is bounded: a word or hashtag that stands beside very many others keeps the
+commonest of them, so that the cost of a query does not grow with the index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.errors import IndexCorruptError
+from indexer.matrices import Matrix, opened
+from indexer.schema import Floats, Ids
+from indexer.store import Store
+
+BESIDE_WORD = 300  # hashtags kept beside a word, by authors
+BESIDE_TAG = 1_000  # hashtags kept beside a hashtag, by authors
+OF_TAG = 20_000  # posts kept of a hashtag or word: an even sample of those that hold it
+INSIDE = 100  # hashtags kept that hold a word inside them, by authors
+EASE_TAGS = 3_000  # the most used hashtags, whose linear model is solved: its cost is their cube
+EASE_POSTS = 5  # posts a hashtag needs to be among them
+EASE_PENALTY = 100.0  # Steck's lambda
+EASE_KEPT = 300  # weights kept of each
+
+Segment = Callable[[str], Sequence[str]]
+
+
+def write_counts(store: Store, segment: Segment, topics: Sequence[str], folder: Path) -> None:
+    """Write every matrix and column into a new folder.
+
+    Args:
+        store: with its derived tables.
+        segment: cuts a hashtag's key into words.
+        topics: names, in the order of the topic model.
+        folder: to be made; `Counts` says what is in it.
+    """
+    folder.mkdir()
+    tags, words, posts = (store.next_id(kind) for kind in ("hashtag", "word", "post"))
+    found = store.arrays("select tag_id as id, posts, authors, known_authors from hashtag_counts")
+    _save_columns(folder / "hashtags", found, ("posts", "authors", "known_authors"), tags)
+    found = store.arrays("select word_id as id, posts, authors from word_counts")
+    _save_columns(folder / "words", found, ("posts", "authors"), words)
+    _save_columns(folder / "posts", store.arrays(_POSTS), ("author", "words"), posts)
+    names = dict(store.rows("select tag_id, key from hashtags"))
+    shapes = [(len(names.get(tag, "")), names.get(tag, "").isascii()) for tag in range(tags)]
+    np.save(folder / "shapes.npy", np.array(shapes, np.int32).reshape(tags, 2))
+    tag_posts = store.arrays("select tag_id, post_key from post_hashtags order by post_key")
+    np.save(folder / "topics.npy", _by_topic(store, topics, tags))
+    post_tags = Matrix.of(tag_posts["post_key"], tag_posts["tag_id"], _none(tag_posts), posts)
+    post_tags.save(folder / "post_tags")
+    np.save(folder / "norms.npy", _norms(post_tags, tags))
+    _sampled(tag_posts["tag_id"], tag_posts["post_key"], tags).save(folder / "tag_posts")
+    said = store.arrays(
+        """select word_id, post_key from post_words semi join post_hashtags using (post_key)
+        order by post_key"""
+    )
+    _sampled(said["word_id"], said["post_key"], words).save(folder / "word_posts")
+    _beside(store, "cooccurrences", "tag_id", "other_id", BESIDE_TAG, tags).save(
+        folder / "tag_tags"
+    )
+    _beside(store, "word_hashtags", "word_id", "tag_id", BESIDE_WORD, words).save(
+        folder / "word_tags"
+    )
+    _inside(store, segment, words).save(folder / "word_inside")
+    _ease(post_tags, tags).save(folder / "ease")
+
+
+# Of each column file: a matrix with as many rows, the dtype, and what follows the rows.
+_COLUMNS: dict[str, tuple[str, type[np.generic], tuple[int, ...]]] = {
+    "hashtags": ("tag_posts", np.int32, (3,)),
+    "words": ("word_posts", np.int32, (2,)),
+    "shapes": ("tag_posts", np.int32, (2,)),
+    "posts": ("post_tags", np.int32, (2,)),
+    "norms": ("post_tags", np.float32, ()),
+    "topics": ("tag_posts", np.int32, ()),
+}
+MATRICES = ("post_tags", "tag_posts", "word_posts", "tag_tags", "word_tags", "word_inside", "ease")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counts:
+    """What `write_counts` wrote, mapped into memory. Rows are keys of the store; zeros elsewhere.
+
+    `hashtags` int32 (tags, 3): posts, authors, and those of them who are known; `words` int32
+    (words, 2): posts and authors. `shapes` int32 (tags, 2): characters of the key, and 1 where all
+    are ASCII. `posts` int32 (posts, 2): author's number, words of the caption. `norms` float32
+    (posts,): length by the hashtags' idf. `topics` int32 (tags, topics): authors. `post_tags`,
+    `tag_posts`, `word_posts` have no values; `tag_tags`, `word_tags`: authors and posts of the
+    pair; `word_inside`: 1 / the hashtag's number of different words; `ease`: weight.
+    """
+
+    hashtags: NDArray[np.int32]
+    words: NDArray[np.int32]
+    shapes: NDArray[np.int32]
+    posts: NDArray[np.int32]
+    norms: Floats
+    topics: NDArray[np.int32]
+    post_tags: Matrix
+    tag_posts: Matrix
+    word_posts: Matrix
+    tag_tags: Matrix
+    word_tags: Matrix
+    word_inside: Matrix
+    ease: Matrix
+    mean_words: float
+    authors: int
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """The counts in a folder.
+
+        Raises:
+            IndexCorruptError: a file is missing or not of its form.
+        """
+        matrices: dict[str, Any] = {name: Matrix.open(folder / name) for name in MATRICES}
+        arrays: dict[str, Any] = {}
+        for name, (rows, dtype, width) in _COLUMNS.items():
+            array = opened(folder / f"{name}.npy")
+            fits = array.shape[1:] == width or (name == "topics" and array.ndim == 2)
+            if array.dtype != dtype or array.shape[:1] != (len(matrices[rows]),) or not fits:
+                raise IndexCorruptError(
+                    f"{folder / name}.npy: found {array.dtype} {array.shape}, expected "
+                    f"{np.dtype(dtype)} ({len(matrices[rows])}, ...); build the index again"
+                )
+            arrays[name] = array
+        lengths = arrays["posts"][:, 1]
+        spoken = np.count_nonzero(lengths)
+        return cls(
+            **arrays,
+            **matrices,
+            mean_words=float(lengths.sum() / max(spoken, 1)),
+            authors=int(arrays["posts"][:, 0].max(initial=0)),
+        )
+
+
+_POSTS = """
+    select post_key as id, dense_rank() over (order by coalesce(author, '#' || post_key)) as author,
+           (select count(*) from post_words w where w.post_key = p.post_key) as words
+    from posts p"""
+
+
+def _norms(post_tags: Matrix, tags: int) -> Floats:
+    """Length of each post as a vector of its hashtags' idf weights, float32 (posts,)."""
+    uses = np.bincount(post_tags.columns, minlength=tags)
+    weights = np.log1p(len(post_tags) / np.maximum(uses, 1)) ** 2
+    posts = np.repeat(np.arange(len(post_tags)), np.diff(post_tags.starts))
+    squares = np.bincount(posts, weights[post_tags.columns], minlength=len(post_tags))
+    return np.sqrt(squares).astype(np.float32)
+
+
+def _by_topic(store: Store, topics: Sequence[str], tags: int) -> NDArray[np.int32]:
+    """Authors of each hashtag in each topic, int32 (tags, topics)."""
+    found = store.arrays("select topic, tag_id, authors from hashtag_topics")
+    places = {topic: place for place, topic in enumerate(topics)}
+    authors = np.zeros((tags, len(topics)), np.int32)
+    authors[found["tag_id"], [places[topic] for topic in found["topic"]]] = found["authors"]
+    return authors
+
+
+def _none(found: dict[str, Any]) -> Floats:
+    return np.zeros((len(next(iter(found.values()))), 0), np.float32)
+
+
+def _save_columns(path: Path, found: dict[str, Any], names: tuple[str, ...], size: int) -> None:
+    columns = np.zeros((size, len(names)), np.int32)
+    for place, name in enumerate(names):
+        columns[found["id"], place] = found[name]
+    np.save(path.with_suffix(".npy"), columns)
+
+
+def _sampled(rows: Ids, columns: Ids, size: int) -> Matrix:
+    """A row's columns, each step-th of them where there are more than `OF_TAG`."""
+    order = np.argsort(rows, kind="stable")
+    rows, columns = rows[order], columns[order]
+    lengths = np.bincount(rows, minlength=size)
+    places = np.arange(len(rows)) - (np.cumsum(lengths) - lengths)[rows]
+    kept = places % -(-np.maximum(lengths, 1) // OF_TAG)[rows] == 0
+    return Matrix.of(rows[kept], columns[kept], np.zeros((kept.sum(), 0), np.float32), size)
+
+
+def _beside(store: Store, table: str, row: str, column: str, kept: int, size: int) -> Matrix:
+    """Authors and posts of the pairs of a table, the most of each row."""
+    found = store.arrays(
+        f"""select {row} as row_id, {column} as column_id, authors, posts from {table}
+        qualify row_number() over (partition by row_id order by authors desc, posts desc, column_id)
+            <= {kept} order by row_id, column_id"""  # noqa: S608
+    )
+    values = np.stack([found["authors"], found["posts"]], axis=1).astype(np.float32)
+    return Matrix.of(found["row_id"], found["column_id"], values, size)
+
+
+def _inside(store: Store, segment: Segment, size: int) -> Matrix:
+    """Hashtags by the words inside them: value 1 / number of the hashtag's different words."""
+    keys = store.rows(
+        "select tag_id, key from hashtag_counts where authors > 1 order by authors desc, tag_id"
+    )
+    cut = [(tag, set(words)) for tag, key in keys if len(words := segment(key)) > 1]
+    pairs = {
+        "word": [word for _, words in cut for word in words],
+        "tag_id": [tag for tag, words in cut for _ in words],
+        "place": [place for place, (_, words) in enumerate(cut) for _ in words],
+        "share": [1 / len(words) for _, words in cut for _ in words],
+    }
+    if not pairs["word"]:
+        return Matrix.of(*(np.zeros(0, np.int64),) * 2, np.zeros((0, 1), np.float32), size)
+    found = store.arrays(
+        f"""select word_id, tag_id, share from pairs join words using (word)
+        qualify row_number() over (partition by word_id order by place) <= {INSIDE}
+        order by word_id, place""",  # noqa: S608
+        pairs=pairs,
+    )
+    values = found["share"].astype(np.float32)[:, None]
+    return Matrix.of(found["word_id"], found["tag_id"].astype(np.int64), values, size)
+
+
+def _ease(post_tags: Matrix, size: int) -> Matrix:
+    """A linear autoencoder's weights from hashtag to hashtag, the largest of each row.
+
+    Steck, "Embarrassingly shallow autoencoders for sparse data" (2019), in closed form.
+    """
+    from scipy import linalg, sparse
+
+    uses = np.bincount(post_tags.columns, minlength=size)
+    top = np.argsort(-uses, kind="stable")[:EASE_TAGS]
+    top = top[uses[top] >= EASE_POSTS]
+    if len(top) < 2:
+        return Matrix.of(*(np.zeros(0, np.int64),) * 2, np.zeros((0, 1), np.float32), size)
+    shape = (len(post_tags), size)
+    ones = np.ones(len(post_tags.columns), np.float32)
+    among = sparse.csr_matrix((ones, post_tags.columns, post_tags.starts), shape)[:, top]
+    gram = (among.T @ among).toarray().astype(np.float64)
+    gram[np.diag_indices_from(gram)] += EASE_PENALTY
+    inverse = linalg.inv(gram, overwrite_a=True, check_finite=False)
+    weights = -inverse / np.diag(inverse)
+    np.fill_diagonal(weights, -np.inf)  # never beside itself
+    kept = min(EASE_KEPT, len(top) - 1)
+    columns = np.sort(np.argpartition(-weights, kept, axis=1)[:, :kept], axis=1)
+    values = np.take_along_axis(weights, columns, axis=1).astype(np.float32)
+    return Matrix.of(np.repeat(top, kept), top[columns.ravel()], values.reshape(-1, 1), size)

@@ -1,0 +1,127 @@
+"""Ranked candidates into the answers that people get: chosen, named, and with their evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from indexer.schema import Candidates, Evidence, Floats, Ids, Recommendation, ScoredTag
+from retriever.gather import split
+from retriever.prepare import QueryBatch
+from retriever.ranker import Ranker
+from retriever.reading import IndexReader
+from retriever.selection import Selection, tier
+from retriever.shortlist import Shortlist
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerWriter:
+    """Writes the answers to a batch, as a selection wants them."""
+
+    index: IndexReader
+    ranker: Ranker
+    shortlist: Shortlist
+    selection: Selection
+
+    def write(
+        self, batch: QueryBatch, candidates: Candidates, *, evidence: bool
+    ) -> list[Recommendation]:
+        """Answers in order; `evidence` adds each channel's share, without its posts."""
+        chances = self.ranker.probabilities(candidates)
+        spans = split(candidates, len(batch))
+        rows = [
+            span.start
+            + self.shortlist.choose(
+                candidates.tag_ids[span], chances[span], self.selection, batch.spelt.coined
+            )
+            for span in spans
+        ]
+        tags = self._tags(batch, candidates, chances, np.concatenate(rows), evidence)
+        return [
+            self._answer(batch, number, candidates, chances, spans[number], tags, len(chosen))
+            for number, chosen in enumerate(rows)
+        ]
+
+    def _answer(
+        self,
+        batch: QueryBatch,
+        number: int,
+        candidates: Candidates,
+        chances: Floats,
+        span: slice,
+        tags: Iterator[ScoredTag],
+        count: int,
+    ) -> Recommendation:
+        spoken = dict(zip(candidates.tag_ids[span].tolist(), chances[span].tolist(), strict=True))
+        shown = (*self._pinned(spoken), *(next(tags) for _ in range(count)))
+        return Recommendation(
+            tags=shown,
+            topics=_ranked(self.index.manifest.topics, batch.topics.probs[number]),
+            inputs=batch.queries[number].inputs,
+            notes=() if shown else self._unlikely(chances[span]),
+        )
+
+    def _tags(
+        self, batch: QueryBatch, candidates: Candidates, chances: Floats, rows: Ids, evidence: bool
+    ) -> Iterator[ScoredTag]:
+        """The chosen rows' hashtags, one after the other."""
+        tag_ids = candidates.tag_ids[rows]
+        names = self.index.names(np.unique(tag_ids[tag_ids < self.index.tags]).tolist())
+        fresh = zip(batch.spelt.coined, batch.spelt.displays, strict=True)
+        names |= dict(enumerate(fresh, start=self.index.tags))
+        posts = self.index.posts_of(tag_ids).tolist()
+        told = self._evidence(candidates, rows) if evidence else [()] * len(rows)
+        for place, row in enumerate(rows):
+            yield ScoredTag(
+                *names[int(tag_ids[place])],
+                probability=float(chances[row]),
+                tier=tier(posts[place], self.index.tier_floors),
+                evidence=told[place],
+            )
+
+    def _evidence(self, candidates: Candidates, rows: Ids) -> list[tuple[Evidence, ...]]:
+        """Of each row the channels that spoke for it, the largest share first."""
+        chosen = Candidates(
+            candidates.queries[rows],
+            candidates.tag_ids[rows],
+            candidates.columns,
+            candidates.scores[rows],
+        )
+        channels, shares = self.ranker.shares(chosen)
+        orders = np.argsort(-shares, axis=1, kind="stable")
+        return [
+            tuple(Evidence(channels[c], float(row[c])) for c in order if row[c] > 0)
+            for row, order in zip(shares, orders, strict=True)
+        ]
+
+    def _pinned(self, spoken: dict[int, float]) -> Iterator[ScoredTag]:
+        """The pinned hashtags, with probability 0 where nothing spoke for one."""
+        if not self.selection.pinned:
+            return
+        known = self.shortlist.pinned(self.selection)
+        names = self.index.names(list(known.values()))
+        for key in self.selection.pinned:
+            tag = known.get(key, -1)
+            posts = int(self.index.tag_posts[tag]) if tag >= 0 else 0
+            yield ScoredTag(
+                *names.get(tag, (key, key)),
+                probability=spoken.get(tag, 0.0),
+                tier=tier(posts, self.index.tier_floors),
+                evidence=(Evidence("pinned", 1.0),),
+            )
+
+    def _unlikely(self, chances: Floats) -> tuple[str, ...]:
+        """Why nothing is shown."""
+        wanted, likeliest = self.selection.min_probability, float(chances.max(initial=0))
+        if likeliest >= wanted:
+            return ()
+        return (
+            f"no hashtag is as likely as asked for, {wanted:g}; the likeliest has {likeliest:.2g}",
+        )
+
+
+def _ranked(names: tuple[str, ...], probs: Floats) -> tuple[tuple[str, float], ...]:
+    order = np.argsort(-probs, kind="stable")
+    return tuple((names[topic], float(probs[topic])) for topic in order)

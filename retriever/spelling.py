@@ -1,0 +1,146 @@
+"""Hashtags that a caption's own words spell, alone or joined: known ones, and ones never used yet.
+
+A place or a name is often tagged by nobody else in the index: `Off to Petersburg` makes
+#petersburg. Which of them are worth offering is for the ranker to say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from unicodedata import normalize
+
+import numpy as np
+
+from indexer.errors import InputError
+from indexer.hashtags import is_spaced, tokens
+from indexer.hashtags import key as hashtag_key
+from indexer.schema import Ids
+from retriever.blocklist import blocked
+from retriever.entries import Entries
+from retriever.reading import IndexReader
+
+JOINED = 3  # words that may make one hashtag together
+READ = 100  # words of a caption that are looked at
+LONGEST = 30  # characters of a hashtag never used before
+RARE = 3.0  # idf that each word of a joined one needs, else `ofthe` would be one
+
+_WORD = re.compile(r"[^\W_]+(?:['’ʼ][^\W_]+)*")
+_SENTENCE_ENDS = ".!?\n:"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spelt:
+    """What the words of a batch spell.
+
+    `entries` are by query and tag id, with columns: the rarest word's idf, the commonest word's
+    idf, number of words, capitals (0 none, 1 all words at a sentence's beginning, 2 inside one),
+    place in the caption (0 to 1), times its first word occurs. `coined` are the keys of hashtags
+    that the index does not hold; their ids follow those of the index.
+    """
+
+    entries: Entries
+    coined: tuple[str, ...]
+    displays: tuple[str, ...]
+
+
+COLUMNS = ("rarest", "commonest", "words", "capitals", "place", "times")
+
+
+def spell(
+    index: IndexReader,
+    captions: Sequence[str],
+    words: Sequence[Sequence[str]],
+    idf: dict[str, float],
+) -> Spelt:
+    """What each query's words spell; nothing where the index has no hashtag to compare with."""
+    runs = [
+        (query, *run)
+        for query, (caption, text) in enumerate(zip(captions, words, strict=True))
+        if index.tags
+        for run in _runs(text[:READ], _capitals(caption), idf, index.unseen_idf)
+    ]
+    known = index.tag_ids(list({key for _, key, *_ in runs}))
+    shunned = blocked()
+    coined: dict[str, tuple[int, str]] = {}
+    ids, values = [], []
+    for query, key, parts, rarest, commonest, capitals, place, times in runs:
+        tag = known.get(key)
+        if tag is None or not index.offered[tag]:
+            if not _may_be_new(key, parts, commonest, capitals) or key in shunned:
+                continue
+            if tag is None:
+                fresh = (index.tags + len(coined), _display(parts))
+                tag = coined.setdefault(key, fresh)[0]
+        ids.append((query, tag))
+        values.append((rarest, commonest, len(parts), capitals, place, times))
+    entries = _entries(np.array(ids, np.int64).reshape(-1, 2), np.array(values, np.float32))
+    return Spelt(entries, tuple(coined), tuple(display for _, display in coined.values()))
+
+
+def _runs(
+    text: Sequence[str], capitals: dict[str, int], idf: dict[str, float], unseen: float
+) -> Iterator[tuple[str, Sequence[str], float, float, int, float, int]]:
+    """Every run of words once, at its first place: key, words, and the columns of `Spelt`."""
+    weights = [idf.get(word, unseen) for word in text]
+    shown = [capitals.get(word, 0) for word in text]
+    seen = set()
+    for size in range(1, JOINED + 1):
+        for start in range(len(text) - size + 1):
+            run = text[start : start + size]
+            key = "".join(run).replace("'", "")
+            if key in seen or not key:
+                continue
+            seen.add(key)
+            span = slice(start, start + size)
+            yield (
+                *(key, run, max(weights[span]), min(weights[span]), min(shown[span])),
+                *(start / len(text), text.count(run[0])),
+            )
+
+
+def _may_be_new(key: str, parts: Sequence[str], commonest: float, capitals: int) -> bool:
+    """Whether words may make a hashtag that nobody used."""
+    if not 2 <= len(key) <= LONGEST or not any(map(str.isalpha, key)):
+        return False
+    if len(parts) > 1 and (commonest < RARE or (len(parts) > 2 and not capitals)):
+        return False
+    # Pairs of characters of scripts without spaces overlap: joined, they would stutter.
+    return (len(parts) == 1 or all(map(is_spaced, parts))) and _is_hashtag(key)
+
+
+def _is_hashtag(key: str) -> bool:
+    """Whether a key is its own, as that of `#️⃣love` or of marks without a letter is not."""
+    try:
+        return key.isascii() or hashtag_key(key) == key
+    except InputError:
+        return False
+
+
+def _capitals(caption: str) -> dict[str, int]:
+    """Words written with a capital: 2 where one stands inside a sentence, else 1."""
+    found: dict[str, int] = {}
+    caption = normalize("NFKC", caption)  # an accent of its own would end a word
+    for match in _WORD.finditer(caption):
+        word = match[0]
+        if word[0].isupper():
+            before = caption[: match.start()].rstrip(" \"'“‘(")
+            inside = 1 + bool(before and before[-1] not in _SENTENCE_ENDS)
+            for key in tokens(word):
+                found[key] = max(found.get(key, 0), inside)
+    return found
+
+
+def _display(parts: Sequence[str]) -> str:
+    """One word as it is; of several each with a capital, so that they can be told apart."""
+    words = [part.replace("'", "") for part in parts]
+    return words[0] if len(words) == 1 else "".join(word[:1].upper() + word[1:] for word in words)
+
+
+def _entries(ids: Ids, values: np.ndarray) -> Entries:
+    if not len(ids):
+        return Entries(ids[:, 0], ids[:, 1], np.zeros((0, len(COLUMNS)), np.float32))
+    # Two runs may spell one hashtag: the first, of fewer words, stands for both.
+    _, first = np.unique(ids, axis=0, return_index=True)
+    return Entries(ids[first, 0].copy(), ids[first, 1].copy(), values[first])

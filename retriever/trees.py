@@ -1,0 +1,209 @@
+"""Boosted trees applied through LightGBM's C interface.
+
+Its Python package imports scikit-learn, which takes longer than a whole query; the library beside
+it does not need that. A model file may come from a stranger, and LightGBM follows whatever node
+numbers, sizes and offsets it reads: the trees are checked, and written anew for it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections.abc import Sequence
+from functools import cache
+from importlib.util import find_spec
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.errors import HashlensError, IndexCorruptError
+from indexer.schema import Floats
+
+_LARGEST = 64 << 20  # bytes of a model file
+_MOST_LEAVES = 1_024  # of a tree: LightGBM walks it by recursion
+_MOST_FEATURES = 10_000
+_RAW, _CONTRIBUTIONS = 1, 3  # kinds of prediction
+_FLOAT32 = 0
+_TREE = re.compile(r"^Tree=\d+$", re.MULTILINE)
+
+
+class Trees:
+    """A boosted forest: features in, one score out."""
+
+    def __init__(self, text: str) -> None:
+        """Take a model as LightGBM writes it.
+
+        Raises:
+            IndexCorruptError: it is not such a model, or its trees are not sound.
+        """
+        self.features, self.text = _checked(text)
+        library, iterations = _library(), ctypes.c_int()
+        self._handle = ctypes.c_void_p()
+        _call(
+            *("LGBM_BoosterLoadModelFromString", self.text.encode(), ctypes.byref(iterations)),
+            ctypes.byref(self._handle),
+        )
+        self._free = library.LGBM_BoosterFree
+
+    @classmethod
+    def open(cls, path: Path) -> Trees:
+        """The forest saved in a file.
+
+        Raises:
+            IndexCorruptError: it is missing, too large or not sound.
+        """
+        try:
+            if path.stat().st_size > _LARGEST:
+                raise IndexCorruptError(f"{path}: found more than {_LARGEST >> 20} MB of trees")
+            return cls(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise IndexCorruptError(f"{path}: cannot be read ({error})") from error
+
+    def __del__(self) -> None:
+        if getattr(self, "_free", None):
+            self._free(self._handle)
+
+    def scores(self, features: Floats) -> Floats:
+        """The sum of the trees for each row, float32 (c,), of features float32 (c, h)."""
+        return self._predict(features, _RAW, 1)[:, 0].astype(np.float32)
+
+    def contributions(self, features: Floats) -> Floats:
+        """What each feature adds to each row's sum, float32 (c, h), by TreeSHAP (Lundberg 2020)."""
+        found = self._predict(features, _CONTRIBUTIONS, features.shape[1] + 1)
+        return found[:, :-1].astype(np.float32)
+
+    def _predict(self, features: Floats, kind: int, width: int) -> NDArray[np.float64]:
+        rows, columns = features.shape
+        if columns != self.features:
+            raise IndexCorruptError(
+                f"ranker: found {self.features} features, expected {columns}; build the index again"
+            )
+        given = np.ascontiguousarray(features, np.float32)
+        found, length = np.zeros((rows, width)), ctypes.c_int64()
+        if rows:
+            _call(
+                *("LGBM_BoosterPredictForMat", self._handle, _address(given), _FLOAT32),
+                *(ctypes.c_int32(rows), ctypes.c_int32(columns), 1, kind, 0, -1, b""),
+                *(ctypes.byref(length), _address(found)),
+            )
+        return found
+
+
+def _address(array: NDArray[Any]) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    spec = find_spec("lightgbm")
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    names = ("lib/lib_lightgbm.so", "lib/lib_lightgbm.dylib", "bin/lib_lightgbm.dll")
+    for path in (Path(folder) / name for folder in folders for name in names):
+        if path.exists():
+            library = ctypes.CDLL(str(path))
+            library.LGBM_GetLastError.restype = ctypes.c_char_p
+            return library
+    raise HashlensError(f"found no LightGBM library in {folders}, expected one; install lightgbm")
+
+
+def _call(name: str, *arguments: Any) -> None:  # noqa: ANN401 (C values)
+    library = _library()
+    if getattr(library, name)(*arguments):
+        raise IndexCorruptError(f"ranker: LightGBM says {library.LGBM_GetLastError().decode()}")
+
+
+_HEAD = """tree
+version=v4
+num_class=1
+num_tree_per_iteration=1
+label_index=0
+max_feature_idx={last}
+feature_names={names}
+feature_infos={infos}
+
+"""
+
+
+def _checked(text: str) -> tuple[int, str]:
+    """Number of features, and the model written anew: LightGBM reads nothing that was not checked.
+
+    Its reader follows offsets, sizes and node numbers that a file names, wherever they lead.
+    """
+    try:
+        head, *blocks = _TREE.split(text.split("\nend of trees", 1)[0])
+        features = int(_fields(head)["max_feature_idx"]) + 1
+        trees = [_rewritten(_fields(block), features) for block in blocks]
+    except (KeyError, ValueError, OverflowError) as error:
+        raise IndexCorruptError(f"ranker: found no sound LightGBM model ({error!r})") from error
+    if not trees or not 0 < features <= _MOST_FEATURES:
+        raise IndexCorruptError(f"ranker: found {len(trees)} trees of {features} features")
+    names = " ".join(f"Column_{number}" for number in range(features))
+    written = _HEAD.format(last=features - 1, names=names, infos=" ".join(["none"] * features))
+    written += "".join(f"Tree={number}\n{tree}\n\n" for number, tree in enumerate(trees))
+    return features, written + "end of trees\n"
+
+
+def _fields(block: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+
+
+def _rewritten(tree: dict[str, str], features: int) -> str:
+    """A tree's lines.
+
+    Raises:
+        ValueError: its nodes do not fit together, or it splits by categories or has linear leaves.
+    """
+    leaves = int(tree["num_leaves"])
+    if not 1 <= leaves <= _MOST_LEAVES:
+        raise ValueError(f"{leaves} leaves")
+    if int(tree["num_cat"]) or int(tree.get("is_linear", "0")):
+        raise ValueError("categories or linear leaves")
+    lines = [
+        f"num_leaves={leaves}",
+        "num_cat=0",
+        _line("leaf_value", _real(tree, "leaf_value"), leaves),
+    ]
+    if leaves > 1:
+        if not all(0 <= feature < features for feature in _whole(tree, "split_feature")):
+            raise ValueError("a split by no feature")
+        if any(decision & 1 for decision in _whole(tree, "decision_type")):
+            raise ValueError("a split by categories")
+        _check_children(_whole(tree, "left_child"), _whole(tree, "right_child"), leaves)
+        whole = ("split_feature", "decision_type", "left_child", "right_child", "internal_count")
+        lines += [_line(name, _whole(tree, name), leaves - 1) for name in whole]
+        real = ("threshold", "internal_value")
+        lines += [_line(name, _real(tree, name), leaves - 1) for name in real]
+        lines += [_line("leaf_count", _whole(tree, "leaf_count"), leaves)]
+    return "\n".join([*lines, "is_linear=0", "shrinkage=1"])
+
+
+def _check_children(left: list[int], right: list[int], leaves: int) -> None:
+    """Each node and leaf hangs below one node, and that comes before it: leaves are negative."""
+    hanging = [*range(-leaves, 0), *range(1, leaves - 1)]
+    if len(left) != len(right) or sorted(left + right) != hanging:
+        raise ValueError("nodes that do not fit together")
+    if any(0 <= child <= node for side in (left, right) for node, child in enumerate(side)):
+        raise ValueError("a node above itself")
+
+
+def _real(tree: dict[str, str], name: str) -> list[float]:
+    found = list(map(float, tree[name].split()))
+    if any(map(isnan, found)):  # a threshold may be infinite: it parts what is known from NaN
+        raise ValueError(f"{name} is no number")
+    return found
+
+
+def _whole(tree: dict[str, str], name: str) -> list[int]:
+    found = list(map(int, tree[name].split()))
+    if any(abs(number) >= 1 << 31 for number in found):
+        raise ValueError(f"{name} is out of range")
+    return found
+
+
+def _line(name: str, found: Sequence[float], length: int) -> str:
+    if len(found) != length:
+        raise ValueError(f"{len(found)} numbers of {name}, expected {length}")
+    return f"{name}=" + " ".join(map(repr, found))

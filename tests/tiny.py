@@ -1,0 +1,76 @@
+"""A tiny index of known posts: small enough that every score can be worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from indexer.config import BuildConfig, VectorConfig
+from indexer.corpus import Corpus, assemble
+from indexer.generation import Generation, unsealed
+from indexer.hashtags import tokens
+from indexer.progress import Silent
+from indexer.schema import Embeddings, Post
+from indexer.topics import load_topics
+from retriever.entries import Entries
+from retriever.reading import IndexReader
+
+SMALL = BuildConfig(vectors=VectorConfig("word2vec", 8, min_count=1, epochs=1))
+Row = tuple[str | None, str, Sequence[str]]
+
+# Author, caption, hashtags; tag ids follow first appearance: dog 0, park 1, beach 2, ...
+ROWS: tuple[Row, ...] = (
+    ("ann", "walk in the park", ["dog", "park"]),
+    ("ann", "walk again", ["dog", "park"]),
+    ("bob", "long walk", ["dog", "beach"]),
+    ("cat", "sleepy kitten", ["kitten", "home"]),
+    ("dan", "my kitten", ["kitten", "home"]),
+    ("dan", "walk home", ["home", "mybrand"]),
+    ("eve", "sleepy kitten", ["sleepykitten", "kitten"]),
+    ("fay", "sleepy today", ["sleepykitten"]),
+)
+# Pictures of the first four posts.
+PICTURES = np.array([[1, 0, 0], [0.8, 0.6, 0], [0.6, 0.8, 0], [0, 0, 1]], np.float32)
+
+
+def corpus(rows: Sequence[Row], pictures: np.ndarray | None = None) -> Corpus:
+    """Posts of rows, the first of them with pictures' vectors (n, d)."""
+    shown = 0 if pictures is None else len(pictures)
+    posts = [
+        Post(
+            f"p{number}",
+            Path(f"{number}.png") if number < shown else None,
+            caption,
+            tuple(tags),
+            tuple(tags),
+            author,
+            content_hash=f"h{number}",
+        )
+        for number, (author, caption, tags) in enumerate(rows)
+    ]
+    images = None if pictures is None else Embeddings(np.arange(shown), pictures)
+    return Corpus(posts, [tokens(post.caption) for post in posts], images)
+
+
+def generation(part: Corpus, folder: Path, config: BuildConfig = SMALL) -> Generation:
+    """An index of posts, not sealed."""
+    table = load_topics()
+    counts, _ = assemble(folder, part, table, config, Silent(), workers=1)
+    return unsealed(folder, table.names, config.to_json(), counts)
+
+
+def reader(rows: Sequence[Row], folder: Path, pictures: np.ndarray | None = None) -> IndexReader:
+    """An open index of rows."""
+    return IndexReader(generation(corpus(rows, pictures), folder))
+
+
+def said(
+    index: IndexReader, found: Entries, query: int = 0, coined: Sequence[str] = ()
+) -> dict[str, list[float]]:
+    """What a channel says to one query: columns by hashtag."""
+    names = dict(index.store.rows("select tag_id, key from hashtags"))
+    names |= dict(enumerate(coined, start=index.tags))
+    rows = zip(found.queries.tolist(), found.tags.tolist(), found.values.tolist(), strict=True)
+    return {names[tag]: values for number, tag, values in rows if number == query}
