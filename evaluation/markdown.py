@@ -62,9 +62,22 @@ def _topics(report: dict[str, Any]) -> list[str]:
     return [
         f"- {task['task']}: topic of a picture, accuracy {task['topic']['accuracy']:.3f} "
         f"[{task['topic']['interval'][0]:.3f}, {task['topic']['interval'][1]:.3f}]"
+        f"{_left_out(task['topic'])}"
         for task in report["tasks"]
         if "topic" in task
     ]
+
+
+def _left_out(topic: dict[str, Any]) -> str:
+    """Errors where collections are left out in turn; nothing where none were."""
+    if "left_out" not in topic:
+        return ""
+    found = topic["left_out"]
+    each = ", ".join(f"{row['origin']} {row['accuracy']:.2f}" for row in found["origins"])
+    return (
+        f"; left-out collections: {found['errors']:,} errors, {found['head_errors']:,} by the "
+        f"plain logistic head ({each})"
+    )
 
 
 def _ablation(report: dict[str, Any]) -> list[str]:

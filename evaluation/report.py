@@ -165,9 +165,12 @@ def _task(task: dict[str, Any]) -> Iterator[str]:
         yield (
             f"<p>Accuracy {topic['accuracy']:.3f} {_span(topic['interval'])} over "
             f"{topic['queries']:,} pictures ({escape(topic['encoder'])}); calibration error "
-            f"{topic['calibration']['error']:.3f}.</p>"
+            f"{topic['calibration']['error']:.3f}; the plain logistic head alone has accuracy "
+            f"{topic['head_accuracy']:.3f}.</p>"
         )
         yield _images(topic_plots(topic))
+        if "left_out" in topic:
+            yield from _left_out(topic["left_out"])
     for part in task.get("combinations", ()):
         yield f"<h3>{escape(part['inputs'])}: {part['queries']:,} queries</h3>"
         yield _table(part)
@@ -175,6 +178,23 @@ def _task(task: dict[str, Any]) -> Iterator[str]:
     for inputs, found in task.get("ablation", {}).items():
         yield f"<h3>What each channel brings: {escape(inputs)}</h3>"
         yield _channels(found)
+
+
+def _left_out(found: dict[str, Any]) -> Iterator[str]:
+    """What each left-out collection's pictures were judged to be by the rest."""
+    yield (
+        "<h3>Collections left out in turn, judged by what was learned from all others</h3>"
+        f"<p>{found['errors']:,} errors; the plain logistic head alone makes "
+        f"{found['head_errors']:,}.</p>"
+    )
+    names = ("collection", "topic", "pictures", "accuracy", "plain head")
+    head = "".join(f"<th>{name}</th>" for name in names)
+    lines = []
+    for row in found["origins"]:
+        figures = (f"{row['queries']:,}", f"{row['accuracy']:.3f}", f"{row['head_accuracy']:.3f}")
+        cells = "".join(f"<td>{escape(cell)}</td>" for cell in (row["topic"], *figures))
+        lines.append(f"<tr><td>{escape(row['origin'])}</td>{cells}</tr>")
+    yield f"<div class=wide><table><tr>{head}</tr>{''.join(lines)}</table></div>"
 
 
 def _table(part: dict[str, Any]) -> str:

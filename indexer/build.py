@@ -17,7 +17,7 @@ from indexer.generation import Generation, unsealed, writer
 from indexer.hashtags import tokens
 from indexer.posts import count_rows, read_posts
 from indexer.progress import Progress, Silent
-from indexer.schema import Embeddings, Ids, Post, Rejection
+from indexer.schema import Embeddings, Floats, Ids, Post, Rejection
 from indexer.topics import load_topics
 
 # Corpus, what makes an index of a part of it, settings, folder to write, progress: gives notes.
@@ -137,13 +137,15 @@ def _encode(
 ) -> Corpus:
     """Encode pictures; a post that had only an unreadable one is dropped."""
     images: Embeddings | None = None
+    classes: Floats | None = None
     if encoder:
         pictured = [row for row, post in enumerate(posts) if post.image]
         paths = [image for post in posts if (image := post.image)]
         progress.stage("Encoding pictures", len(paths))
-        encoded = encoder.encode(paths, workers=workers, on_progress=progress.advance)
+        encoded = encoder.encode(paths, workers=workers, classes=True, on_progress=progress.advance)
+        classes = encoded.classes
         posts, images = _readable(posts, np.array(pictured, dtype=np.int64), encoded, rejections)
-    return Corpus(posts, [tokens(post.caption) for post in posts], images)
+    return Corpus(posts, [tokens(post.caption) for post in posts], images, classes)
 
 
 def _readable(

@@ -12,7 +12,7 @@ from indexer.config import ALL_TOPICS, BuildConfig
 from indexer.counts import write_counts
 from indexer.pretrained import load_pretrained
 from indexer.progress import Progress
-from indexer.schema import Embeddings, Ids, Post
+from indexer.schema import Embeddings, Floats, Ids, Post
 from indexer.segment import Segmenter, vocabulary_counts
 from indexer.store import Store
 from indexer.textvectors import idf_weights, text_vectors, unseen_idf
@@ -27,11 +27,16 @@ STORED_BATCH = 20_000  # posts a transaction: keeps memory flat and Arrow effici
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Posts with their caption words, and the vectors of those that have a readable picture."""
+    """Posts with their caption words, and the vectors of those that have a readable picture.
+
+    `classes` float32 (m, 1000): of each vector's picture, the probabilities of ImageNet's classes,
+    where the encoder has them.
+    """
 
     posts: list[Post]
     words: list[list[str]]
     images: Embeddings | None  # ids are positions in `posts`, ascending
+    classes: Floats | None = None
 
     def terms(self) -> list[list[str]]:
         """Caption words and `#hashtags` of each post: what topics and vectors are learned from."""
@@ -42,13 +47,16 @@ class Corpus:
 
     def part(self, rows: Ids) -> Corpus:
         """Only some posts, by ascending position int64 (p,)."""
-        images = None
+        images = classes = None
         if self.images is not None:
             kept = np.isin(self.images.ids, rows)
             ids = np.searchsorted(rows, self.images.ids[kept]).astype(np.int64)
             images = Embeddings(ids, self.images.vectors[kept])
+            classes = None if self.classes is None else self.classes[kept]
         posts, words = [self.posts[row] for row in rows], [self.words[row] for row in rows]
-        return Corpus(posts, words, images if images is not None and len(images.ids) else None)
+        if images is None or not len(images.ids):
+            return Corpus(posts, words, None)
+        return Corpus(posts, words, images, classes)
 
 
 def assemble(
@@ -113,6 +121,7 @@ def _learn_topics(
         images=corpus.images,
         config=config.topics,
         pretrained=pretrained,
+        classes=corpus.classes,
     )
     unknown = np.array([r for r, topic in enumerate(labels) if topic is None], dtype=np.int64)
     if not len(unknown):

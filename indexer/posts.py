@@ -17,7 +17,7 @@ from indexer.images import MAX_BYTES
 from indexer.schema import Post, Rejection
 from indexer.tables import Row, count_lines, find_tables, kind, read_rows
 
-COLUMNS = ("id", "image", "caption", "hashtags", "author", "taken_at", "topic")
+COLUMNS = ("id", "image", "caption", "hashtags", "author", "taken_at", "topic", "origin")
 MAX_CAPTION = 100_000  # characters
 
 _HASHTAG_BORDERS = re.compile(r"[\s,;#＃\[\]\"']+")
@@ -117,6 +117,7 @@ class _Reading:
             taken_at=taken_at,
             topic=topic,
             content_hash=content,
+            origin=self._text("origin"),
         )
 
     def _text(self, name: str) -> str | None:

@@ -46,7 +46,8 @@ class Post:
     """One post as read.
 
     `caption` has its hashtags taken out; `hashtags` are keys (`hashtags.key`), unique, in order,
-    and `forms` are the same hashtags as they were written.
+    and `forms` are the same hashtags as they were written. `origin` is the collection that a
+    picture is from: topics are judged by leaving one out, nothing is learned from it.
     """
 
     post_id: str
@@ -58,6 +59,7 @@ class Post:
     taken_at: datetime | None = None
     topic: str | None = None
     content_hash: str = ""
+    origin: str | None = None
 
     def __post_init__(self) -> None:
         if not (self.image or self.caption or self.hashtags):

@@ -1,33 +1,31 @@
-"""Training of the topic heads: last layers on frozen features, calibrated by temperature."""
+"""Training of what tells topics: the text head here, the image head beside it."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.classtopics import classes_by_words
 from indexer.config import TopicConfig
+from indexer.heads import Head
+from indexer.heldout import Fit, fitted_temperature, folds_of, held_out, over_all, taught_topics
+from indexer.imagehead import image_opinion
 from indexer.schema import Embeddings, Floats, Ids
-from indexer.topics import Head, TopicModel, TopicTable, bare, tfidf
+from indexer.topics import TopicModel, TopicTable, bare, tfidf
 from indexer.wordspace import WordSpace
 
 if TYPE_CHECKING:
     from scipy import sparse
 
-FEWEST = 5  # labelled posts that a topic needs in a head
-FOLDS = 3
-JUDGED = 30  # unseen posts that a temperature needs
 MASKED, PLAIN = 1, 2  # views of a text: without its defining hashtags, without any
 MIN_POSTS, MAX_WORDS = 2, 50_000  # a word's posts; words of the posts, and as many pretrained
 MEANING = 2.0  # how much the mean meaning of a text counts beside its words
 PER_TOPIC = 6_000  # labelled texts a topic: more add minutes, not accuracy
 TEXT_STRENGTH = 0.3  # inverse weight of the text head's L2 penalty
-
-Fit = Callable[[NDArray[np.int64]], tuple[Floats, Floats]]
-Logits = Callable[[tuple[Floats, Floats], NDArray[np.int64]], Floats]
 
 
 def fit_topics(
@@ -39,6 +37,7 @@ def fit_topics(
     images: Embeddings | None,
     config: TopicConfig,
     pretrained: WordSpace | None = None,
+    classes: Floats | None = None,
 ) -> TopicModel:
     """Train both heads on the posts whose topic is known.
 
@@ -55,37 +54,25 @@ def fit_topics(
         images: picture vectors; ids are positions in `tokens`.
         config: settings.
         pretrained: vectors of words, commonest first.
+        classes: probabilities of ImageNet's classes of each picture, float32 (m, 1000).
 
     Returns:
         The model; a head that had too few labelled posts is absent from it.
     """
     number = {name: place for place, name in enumerate(table.names)}
     topics = np.array([number.get(label, -1) if label else -1 for label in labels], dtype=np.int64)
-    folds = _folds(groups, config.seed)
+    folds = folds_of(groups, config.seed)
     text, vocabulary, idf, plain = _text_head(table, tokens, topics, folds, config, pretrained)
     image = None
     if images is not None:
-        rows = images.ids[topics[images.ids] >= 0]
-        place = {row: at for at, row in enumerate(images.ids.tolist())}
-        vectors = images.vectors[[place[row] for row in rows.tolist()]]
-        image = _image_head(vectors, topics[rows], folds[rows], len(number), config)
+        places = np.flatnonzero(topics[images.ids] >= 0)
+        rows = images.ids[places]
+        seen = None
+        if classes is not None:
+            seen = (classes[places], classes_by_words(table, pretrained))
+        known = (images.vectors[places], topics[rows], folds[rows], len(number))
+        image = image_opinion(*known, config, seen)
     return TopicModel(table, image, text, vocabulary, idf, plain)
-
-
-def _folds(groups: Sequence[str | None], seed: int) -> Ids:
-    """Fold of each post, int64 (n,): posts of one author together, the others at random."""
-    names = [group if group is not None else f"\0{row}" for row, group in enumerate(groups)]
-    _, numbers = np.unique(names, return_inverse=True)
-    order = np.random.default_rng(seed).permutation(int(numbers.max(initial=0)) + 1)
-    folds: Ids = (order % FOLDS)[numbers].astype(np.int64)
-    return folds
-
-
-def _taught(topics: Ids) -> list[int]:
-    """Topics with enough posts; a head needs two."""
-    counts = Counter(topics.tolist())
-    found = [topic for topic, count in sorted(counts.items()) if topic >= 0 and count >= FEWEST]
-    return found if len(found) > 1 else []
 
 
 def _text_head(
@@ -98,7 +85,7 @@ def _text_head(
 ) -> tuple[Head | None, dict[str, int], Floats, float]:
     known = [r for r in np.flatnonzero(topics >= 0).tolist() if len(tokens[r])]
     rows = _sampled(known, topics, config.seed)
-    taught = _taught(topics[rows])
+    taught = taught_topics(topics[rows])
     rows = rows[np.isin(topics[rows], taught)]
     if not taught:
         return None, {}, np.zeros(0, np.float32), 1.0
@@ -107,7 +94,7 @@ def _text_head(
     meanings = _meanings(vocabulary, pretrained)
     features = _sparse(texts, vocabulary, idf)
     fit = _text_fitter(features, meanings, topics[owners], len(table.names))
-    scores, held = _held_out(
+    scores, held = held_out(
         fit,
         lambda head, some: features[some] @ head[0].T + head[1],
         topics[owners],
@@ -115,7 +102,7 @@ def _text_head(
     )
     # Texts without their defining hashtags are what queries look like.
     masked, plain = (
-        _temperature(scores[kinds[held] == kind], topics[owners[held[kinds[held] == kind]]])
+        fitted_temperature(scores[kinds[held] == kind], topics[owners[held[kinds[held] == kind]]])
         for kind in (MASKED, PLAIN)
     )
     masked = masked or 1.0
@@ -198,102 +185,6 @@ def _text_fitter(features: sparse.csr_matrix, meanings: Floats, topics: Ids, wid
         model.fit(both[some], topics[some])
         words = features.shape[1]
         weights = model.coef_[:, :words] + model.coef_[:, words:] @ meanings.T
-        return _spread(weights, model.intercept_, model.classes_, width)
+        return over_all(weights, model.intercept_, model.classes_, width)
 
     return fit
-
-
-def _spread(
-    weights: NDArray[Any], bias: NDArray[Any], classes: NDArray[np.int64], width: int
-) -> tuple[Floats, Floats]:
-    """A head over all topics from one over some; scikit-learn gives two classes a single row."""
-    if len(classes) == 2 and len(weights) == 1:
-        weights, bias = np.concatenate([-weights, weights]) / 2, np.concatenate([-bias, bias]) / 2
-    all_weights = np.zeros((width, weights.shape[1]), np.float32)
-    all_bias = np.full(width, -np.inf, np.float32)
-    all_weights[classes], all_bias[classes] = weights, bias
-    return all_weights, all_bias
-
-
-def _image_head(
-    vectors: Floats, topics: Ids, folds: Ids, width: int, config: TopicConfig
-) -> Head | None:
-    taught = _taught(topics)
-    if not taught:
-        return None
-    some = np.isin(topics, taught)
-    vectors, topics, folds = vectors[some], topics[some], folds[some]
-    fit = _image_fitter(vectors, topics, width, config)
-    scores, held = _held_out(
-        fit, lambda head, rows: vectors[rows] @ head[0].T + head[1], topics, folds
-    )
-    temperature = _temperature(scores, topics[held]) or 1.0
-    weights, bias = fit(np.arange(len(topics)))
-    return Head(weights / temperature, bias / temperature)
-
-
-def _image_fitter(vectors: Floats, topics: Ids, width: int, config: TopicConfig) -> Fit:
-    """The encoder's last layer anew, by cross-entropy with weight decay, on standardised inputs."""
-    import torch
-    from torch.nn import functional
-
-    def fit(some: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        torch.manual_seed(config.seed)
-        mean, scale = vectors[some].mean(axis=0), vectors[some].std(axis=0) + 1e-6
-        inputs = torch.from_numpy((vectors[some] - mean) / scale)
-        classes, targets = np.unique(topics[some], return_inverse=True)
-        balance = torch.from_numpy(len(targets) / (len(classes) * np.bincount(targets))).float()
-        layer = torch.nn.Linear(inputs.shape[1], len(classes))
-        torch.nn.init.zeros_(layer.weight)
-        optimizer = torch.optim.LBFGS(
-            layer.parameters(), max_iter=config.image_epochs, line_search_fn="strong_wolfe"
-        )
-        wanted = torch.from_numpy(targets)
-
-        def loss() -> torch.Tensor:
-            optimizer.zero_grad()
-            fitted = functional.cross_entropy(layer(inputs), wanted, weight=balance)
-            value = fitted + config.weight_decay * (layer.weight**2).sum()
-            value.backward()  # type: ignore[no-untyped-call]
-            return value
-
-        optimizer.step(loss)  # type: ignore[no-untyped-call]
-        weights = layer.weight.detach().numpy() / scale
-        bias = layer.bias.detach().numpy() - weights @ mean
-        return _spread(weights, bias, classes, width)
-
-    return fit
-
-
-def _held_out(fit: Fit, logits: Logits, topics: Ids, folds: Ids) -> tuple[Floats, Ids]:
-    """Logits (m, t) by heads that had not seen the rows, and those rows int64 (m,)."""
-    parts, rows = [np.zeros((0, 1), np.float32)], [np.zeros(0, np.int64)]
-    for fold in np.unique(folds):
-        seen = np.flatnonzero(folds != fold)
-        unseen = np.flatnonzero((folds == fold) & np.isin(topics, np.unique(topics[seen])))
-        if len(np.unique(topics[seen])) > 1 and len(unseen):
-            parts.append(logits(fit(seen), unseen))
-            rows.append(unseen)
-    parts = parts[1:] or parts
-    return np.concatenate(parts), np.concatenate(rows)
-
-
-def _temperature(logits: Floats, truths: Ids) -> float | None:
-    """What logits are divided by so that their probabilities fit best, topics weighing evenly.
-
-    Temperature scaling (Guo et al. 2017); None where there are too few to tell.
-    """
-    from scipy.optimize import minimize_scalar
-    from scipy.special import logsumexp
-
-    if len(truths) < JUDGED:
-        return None
-    balance = 1 / np.bincount(truths)[truths]
-    of_truth = logits[np.arange(len(truths)), truths]
-
-    def loss(log_temperature: float) -> float:
-        scale = np.exp(-log_temperature)
-        surprise = logsumexp(logits * scale, axis=1) - of_truth * scale
-        return float(balance @ surprise)
-
-    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))

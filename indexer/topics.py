@@ -12,15 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from indexer.config import ALL_TOPICS, data_path
-from indexer.errors import ConfigError, IndexCorruptError, InputError, ShapeError
+from indexer.errors import ConfigError, IndexCorruptError, InputError
 from indexer.hashtags import key
+from indexer.heads import ClassOpinion, Head, ImageOpinion, Outside
 from indexer.schema import Floats, TopicProbs
 
-FLOOR = 0.01  # probability shared out among all topics, so that none is ruled out
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _HEADS, _TABLE = "heads.safetensors", "topics.json"
 
@@ -87,24 +88,6 @@ def _keys(topic: str, tags: object) -> tuple[str, ...]:
         raise ConfigError(f"topic {topic}: {error}") from error
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Head:
-    """A linear softmax head: `weights` float32 (t, d), `bias` float32 (t,).
-
-    Temperature is already in them; a topic never seen in training has bias -inf.
-    """
-
-    weights: Floats
-    bias: Floats
-
-    def probs(self, logits: Floats) -> Floats:
-        """Softmax of logits (q, t), a little of it shared among all topics."""
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        soft = shifted / shifted.sum(axis=1, keepdims=True)
-        mixed: Floats = ((1 - FLOOR) * soft + FLOOR / soft.shape[1]).astype(np.float32)
-        return mixed
-
-
 @dataclass(frozen=True, eq=False)
 class TopicModel:
     """Tells topics from picture vectors, and from tokens (caption words and `#hashtags`).
@@ -115,7 +98,7 @@ class TopicModel:
     """
 
     table: TopicTable
-    image: Head | None
+    image: ImageOpinion | None
     text: Head | None
     vocabulary: Mapping[str, int]
     idf: Floats
@@ -130,24 +113,20 @@ class TopicModel:
     def _even(self) -> float:
         return 1 / len(self.table.names)
 
-    def from_images(self, vectors: Floats) -> TopicProbs:
-        """Topics of pictures; even where no picture taught them.
+    def from_images(self, vectors: Floats, classes: Floats | None = None) -> TopicProbs:
+        """Topics of pictures; spread where a picture is of none, even where none taught them.
 
         Args:
             vectors: float32 (q, d), unit rows of the encoder that the head was trained on.
+            classes: its probabilities of ImageNet's classes, float32 (q, 1000), for a second
+                opinion; the head judges alone without them.
 
         Raises:
-            ShapeError: the vectors are of another width.
+            ShapeError: vectors or classes are of another width, or of another number.
         """
         if self.image is None:
             return self._unknown(len(vectors))
-        if vectors.ndim != 2 or vectors.shape[1] != self.image.weights.shape[1]:
-            raise ShapeError(
-                f"topics: found picture vectors {vectors.shape}, "
-                f"expected (any, {self.image.weights.shape[1]})"
-            )
-        logits = vectors @ self.image.weights.T + self.image.bias
-        return TopicProbs(self.table.names, self.image.probs(logits))
+        return TopicProbs(self.table.names, self.image.probs(vectors, classes))
 
     def from_tokens(self, tokens: Sequence[Sequence[str]]) -> TopicProbs:
         """Topics of texts; even where no token is known."""
@@ -178,20 +157,27 @@ class TopicModel:
 
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {"idf": self.idf}
-        for name, head in (("image", self.image), ("text", self.text)):
+        for name, head in (("image", self.image and self.image.head), ("text", self.text)):
             if head:
                 tensors |= {f"{name}.weights": head.weights, f"{name}.bias": head.bias}
+        if self.image and (second := self.image.classes):
+            tensors |= {"classes.topics": second.topics, "classes.new": second.new}
         save_file(
             {name: np.ascontiguousarray(array) for name, array in tensors.items()}, folder / _HEADS
         )
         table = dict(zip(self.table.names, self.table.hashtags, strict=True))
         words = sorted(self.vocabulary, key=self.vocabulary.__getitem__)
-        (folder / _TABLE).write_text(
-            json.dumps(
-                {"topics": table, "vocabulary": words, "plain": self.plain}, ensure_ascii=False
-            ),
-            encoding="utf-8",
-        )
+        saved = {"topics": table, "vocabulary": words, "plain": self.plain} | self._settings()
+        (folder / _TABLE).write_text(json.dumps(saved, ensure_ascii=False), encoding="utf-8")
+
+    def _settings(self) -> dict[str, float]:
+        """Numbers of the image's opinions, by their names in the table's file."""
+        found = {}
+        if self.image and (outside := self.image.outside):
+            found = {"outside": outside.middle, "outside_width": outside.width}
+        if self.image and self.image.classes:
+            found["classes"] = self.image.classes.temperature
+        return found
 
     @classmethod
     def open(cls, folder: Path) -> TopicModel:
@@ -209,12 +195,11 @@ class TopicModel:
             table = TopicTable(tuple(topics), tuple(map(tuple, topics.values())))
             numbers = {str(word): place for place, word in enumerate(saved["vocabulary"])}
             tensors = load_file(folder / _HEADS)
-            image = _head(tensors, "image", len(topics), None)
+            image = _image(tensors, saved, len(topics))
             text = _head(tensors, "text", len(topics), len(numbers))
             _check("idf", tensors["idf"], (len(saved["vocabulary"]),))
             _check("vocabulary", tensors["idf"], (len(numbers),))
-            if not 0 < plain < np.inf:
-                raise ValueError(f"plain: found {plain}, expected a temperature")
+            _positive("plain", plain)
         except (
             *(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError),
             *(SafetensorError, ConfigError),
@@ -235,6 +220,32 @@ def _head(tensors: dict[str, Floats], name: str, topics: int, width: int | None)
     if not taught.any():
         raise ValueError(f"{name}.bias: found no topic that was taught")
     return head
+
+
+def _image(
+    tensors: dict[str, Floats], saved: Mapping[str, Any], topics: int
+) -> ImageOpinion | None:
+    head = _head(tensors, "image", topics, None)
+    if head is None:
+        return None
+    outside = classes = None
+    if "outside" in saved:
+        width = _positive("outside_width", saved["outside_width"])
+        outside = Outside(float(saved["outside"]), width)
+        if not np.isfinite(outside.middle):
+            raise ValueError(f"outside: found {outside.middle}, expected an energy")
+    if "classes.topics" in tensors:
+        temperature = _positive("classes", saved["classes"])
+        classes = ClassOpinion(tensors["classes.topics"], tensors["classes.new"], temperature)
+        _check("classes.topics", classes.topics, (None, topics))
+        _check("classes.new", classes.new, (len(classes.topics),))
+    return ImageOpinion(head, outside, classes)
+
+
+def _positive(name: str, found: object) -> float:
+    if not isinstance(found, int | float) or not 0 < found < np.inf:
+        raise ValueError(f"{name}: found {found!r}, expected a number above 0")
+    return float(found)
 
 
 def _check(name: str, array: Floats, shape: tuple[int | None, ...]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from indexer.config import ALL_TOPICS
 from indexer.hashtags import tokens
-from indexer.schema import Embeddings, Ids, Query, TopicProbs
+from indexer.schema import Embeddings, Floats, Ids, Query, TopicProbs
 from indexer.textvectors import text_vectors
 from retriever.entries import Entries
 from retriever.reading import IndexReader
@@ -48,8 +48,21 @@ class QueryBatch:
         return len(self.words)
 
 
-def prepare(index: IndexReader, queries: Sequence[Query], images: Embeddings | None) -> QueryBatch:
-    """Make queries ready; `images` are their pictures' vectors, ids being query numbers."""
+def prepare(
+    index: IndexReader,
+    queries: Sequence[Query],
+    images: Embeddings | None,
+    classes: Floats | None = None,
+) -> QueryBatch:
+    """Make queries ready.
+
+    Args:
+        index: what is asked.
+        queries: q queries.
+        images: vectors of their pictures, ids being query numbers.
+        classes: of each vector's picture, its probabilities of ImageNet's classes, where the
+            encoder has them.
+    """
     known = index.tag_ids([seed for query in queries for seed in query.seeds])
     spoken = [tuple(tokens(query.caption)) for query in queries]
     words = tuple(
@@ -67,7 +80,7 @@ def prepare(index: IndexReader, queries: Sequence[Query], images: Embeddings | N
         images=images,
         texts=_vectors(index, words, idf),
         seed_texts=_vectors(index, seed_tokens, idf),
-        topics=index.gated(_topics(index, queries, words, images)),
+        topics=index.gated(_topics(index, queries, words, images, classes)),
         word_pairs=_word_pairs(index, words, idf),
         seed_pairs=_pairs([dict.fromkeys(tags, 1.0) for tags in seeds]),
         spelt=spell(index, [query.caption for query in queries], words, idf),
@@ -99,7 +112,11 @@ def _pairs(rows: Sequence[dict[int, float]]) -> Entries:
 
 
 def _topics(
-    index: IndexReader, queries: Sequence[Query], words: Texts, images: Embeddings | None
+    index: IndexReader,
+    queries: Sequence[Query],
+    words: Texts,
+    images: Embeddings | None,
+    classes: Floats | None,
 ) -> TopicProbs:
     """Topics of each query, from its picture, its text, or both."""
     terms = [
@@ -112,7 +129,8 @@ def _topics(
     told = TopicProbs(text.topics, text.probs[images.ids])
     probs = text.probs.copy()
     # Where there are no words the text is even, and the picture alone decides.
-    probs[images.ids] = index.topics.combine(index.topics.from_images(images.vectors), told).probs
+    seen = index.topics.from_images(images.vectors, classes)
+    probs[images.ids] = index.topics.combine(seen, told).probs
     return TopicProbs(text.topics, probs)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from indexer.encoders import ImageEncoder, open_encoder
 from indexer.errors import HashlensError, IndexMismatchError, InputError
-from indexer.schema import Embeddings, Query, Recommendation
+from indexer.schema import Embeddings, Floats, Query, Recommendation
 from retriever.answers import AnswerWriter
 from retriever.explain import explained
 from retriever.gather import gather
@@ -139,13 +139,13 @@ class Recommender:
 
     def prepared(self, queries: Sequence[Query]) -> QueryBatch:
         """Queries as the channels see them; a picture that cannot be read is left out."""
-        return prepare(self.index, queries, self._encode(queries)[0])
+        return prepare(self.index, queries, *self._encode(queries)[:2])
 
     def _answer(
         self, queries: Sequence[Query], selection: Selection, explain: bool
     ) -> list[Recommendation | HashlensError]:
-        images, failures = self._encode(queries)
-        batch = prepare(self.index, queries, images)
+        images, classes, failures = self._encode(queries)
+        batch = prepare(self.index, queries, images, classes)
         candidates = gather(self.index, batch, without=self._without)
         writer = AnswerWriter(self.index, self.ranker, self._shortlist, selection)
         answers: list[Recommendation | HashlensError] = [
@@ -164,17 +164,17 @@ class Recommender:
 
     def _encode(
         self, queries: Sequence[Query]
-    ) -> tuple[Embeddings | None, dict[int, HashlensError]]:
-        """Vectors of the queries' pictures, ids being query numbers, and what failed."""
+    ) -> tuple[Embeddings | None, Floats | None, dict[int, HashlensError]]:
+        """Vectors of the queries' pictures, ids being query numbers; classes; and what failed."""
         pictured = [(number, q.image) for number, q in enumerate(queries) if q.image]
         if not pictured:
-            return None, {}
-        encoded = self._encoder().encode([image for _, image in pictured])
+            return None, None, {}
+        encoded = self._encoder().encode([image for _, image in pictured], classes=True)
         numbers = np.array([number for number, _ in pictured], dtype=np.int64)
         failures: dict[int, HashlensError] = {
             int(numbers[row]): InputError(reason) for row, reason in encoded.failures
         }
-        return Embeddings(numbers[encoded.rows], encoded.vectors), failures
+        return Embeddings(numbers[encoded.rows], encoded.vectors), encoded.classes, failures
 
     def _encoder(self) -> ImageEncoder:
         if self._opened is None:

@@ -19,7 +19,7 @@ from indexer.config import RankingConfig
 from indexer.corpus import Corpus
 from indexer.generation import Generation
 from indexer.progress import Progress
-from indexer.schema import Candidates, Embeddings, Ids, Post, Query
+from indexer.schema import Candidates, Embeddings, Floats, Ids, Post, Query
 from retriever.entries import WIDTH
 from retriever.gather import gather
 from retriever.prepare import QueryBatch, prepare
@@ -140,7 +140,7 @@ def _asked(
     parts, rights = [], []
     for start in range(0, len(questions), BATCH):
         some = questions[start : start + BATCH]
-        batch = prepare(index, [question.query for question in some], _pictures(corpus, some))
+        batch = prepare(index, [question.query for question in some], *_pictures(corpus, some))
         candidates = gather(index, batch)
         rights.append(_right(index, batch, candidates, [question.answers for question in some]))
         parts.append((start, candidates))
@@ -159,13 +159,16 @@ def _asked(
     )
 
 
-def _pictures(corpus: Corpus, questions: Sequence[_Question]) -> Embeddings | None:
-    """Vectors of the pictures that are given, ids being places in the batch."""
+def _pictures(
+    corpus: Corpus, questions: Sequence[_Question]
+) -> tuple[Embeddings | None, Floats | None]:
+    """Vectors of the pictures that are given, ids being places in the batch; and their classes."""
     shown = [place for place, question in enumerate(questions) if question.query.image]
     if not shown or corpus.images is None:
-        return None
+        return None, None
     rows = np.searchsorted(corpus.images.ids, [questions[place].post for place in shown])
-    return Embeddings(np.array(shown, np.int64), corpus.images.vectors[rows])
+    classes = None if corpus.classes is None else corpus.classes[rows]
+    return Embeddings(np.array(shown, np.int64), corpus.images.vectors[rows]), classes
 
 
 def _right(

@@ -200,6 +200,29 @@ def test_the_page_has_plots_and_asks_for_nothing_outside(ran: Ran) -> None:
     assert "<script" not in text
 
 
+def test_the_page_tells_what_left_out_collections_were_taken_for() -> None:
+    cats = {"origin": "<cats>", "topic": "pets", "queries": 2_000}
+    cats |= {"accuracy": 0.75, "head_accuracy": 0.5, "said": [1_500, 500]}
+    topic = {
+        "queries": 10,
+        "accuracy": 0.9,
+        "interval": [0.8, 1.0],
+        "encoder": "efficientnet-lite0",
+        "head_accuracy": 0.8,
+        "topics": ["pets", "food"],
+        "confusion": [[5, 0], [1, 4]],
+        "calibration": {"error": 0.02, "predicted": [0.9], "observed": [0.9], "counts": [10]},
+        "left_out": {"errors": 500, "head_errors": 1_000, "origins": [cats]},
+    }
+    split = {"rule": "post", "train": 40, "test": 10}
+    task = {"task": "pictures", "split": split, "topic": topic}
+    text = page({"seed": 1, "queries_limit": None, "tasks": [task]})
+    assert "plain logistic head alone has accuracy 0.800" in text
+    assert "500 errors; the plain logistic head alone makes 1,000." in text
+    cells = "<td>&lt;cats&gt;</td><td>pets</td><td>2,000</td><td>0.750</td><td>0.500</td>"
+    assert f"<tr>{cells}</tr>" in text
+
+
 def test_terminal_rows(ran: Ran) -> None:
     _, report, _ = ran
     found = rows(report)

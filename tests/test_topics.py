@@ -13,9 +13,10 @@ from safetensors.numpy import save_file
 
 from indexer.config import TopicConfig
 from indexer.errors import ConfigError, IndexCorruptError, ShapeError
+from indexer.heads import Head
 from indexer.schema import Embeddings, TopicProbs
 from indexer.topicheads import fit_topics
-from indexer.topics import Head, TopicModel, TopicTable, load_topics, tfidf
+from indexer.topics import TopicModel, TopicTable, load_topics, tfidf
 from indexer.wordspace import WordSpace
 
 TABLE = TopicTable(("pets", "food", "art"), (("dog",), ("pizza",), ("paint",)))

@@ -1,0 +1,118 @@
+"""Training of what judges pictures: a last layer on frozen features, beside the encoder's classes.
+
+Letters in shapes: n pictures, m of them unseen by the head that judged them, d width, t topics,
+c classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.classtopics import class_opinion
+from indexer.config import TopicConfig
+from indexer.heads import ClassOpinion, Head, ImageOpinion, Outside
+from indexer.heldout import JUDGED, Fit, fitted_temperature, held_out, over_all, taught_topics
+from indexer.schema import Floats, Ids
+
+STRANGEST = 0.02  # of a topic's own pictures have less energy than the middle of `Outside`
+STEEP = 0.1  # its width, as a share of the way from there to the median
+
+
+def image_opinion(
+    vectors: Floats,
+    topics: Ids,
+    folds: Ids,
+    width: int,
+    config: TopicConfig,
+    classes: tuple[Floats, Floats] | None = None,
+) -> ImageOpinion | None:
+    """Learn to judge pictures; None where too few of them have a topic.
+
+    Temperatures and energies are those of pictures that the judge had not seen.
+
+    Args:
+        vectors: unit rows float32 (n, d).
+        topics: int64 (n,) numbers of topics, below `width`.
+        folds: int64 (n,).
+        width: how many topics there are.
+        config: settings.
+        classes: the pictures' probabilities of the encoder's classes float32 (n, c), and the
+            classes' topics by words float32 (c, t).
+    """
+    taught = taught_topics(topics)
+    if not taught:
+        return None
+    some = np.isin(topics, taught)
+    vectors, topics, folds = vectors[some], topics[some], folds[some]
+    fit = _fitter(vectors, topics, width, config)
+    scores, held = held_out(
+        fit, lambda head, rows: vectors[rows] @ head[0].T + head[1], topics, folds
+    )
+    temperature = fitted_temperature(scores, topics[held]) or 1.0
+    weights, bias = fit(np.arange(len(topics)))
+    head = Head(weights / temperature, bias / temperature)
+    if len(held) < JUDGED:
+        return ImageOpinion(head)
+    scores /= temperature
+    seen = None
+    if classes is not None:
+        known = (head.probs(scores), held, topics, folds)
+        seen = _classes(*known, classes[0][some], classes[1])
+    return ImageOpinion(head, _outside(scores), seen)
+
+
+def _classes(
+    probs: Floats, held: Ids, topics: Ids, folds: Ids, classes: Floats, words: Floats
+) -> ClassOpinion:
+    """The classes' opinion; joined to the head's of unseen pictures (m, t), it fits best."""
+    joined = np.zeros_like(probs)
+    for fold in np.unique(folds[held]):
+        mine, seen = folds[held] == fold, folds != fold
+        opinion = class_opinion(classes[seen], topics[seen], words)
+        joined[mine] = opinion.logits(probs[mine], classes[held[mine]])
+    temperature = fitted_temperature(joined, topics[held]) or 1.0
+    return replace(class_opinion(classes, topics, words), temperature=temperature)
+
+
+def _outside(scores: Floats) -> Outside:
+    """Where pictures of no topic begin, from logits (m, t) of unseen pictures that have one."""
+    most = scores.max(axis=1)
+    energies = most + np.log(np.exp(scores - most[:, None]).sum(axis=1))
+    middle, median = np.quantile(energies, [STRANGEST, 0.5]).tolist()
+    return Outside(middle, max(STEEP * (median - middle), 1e-3))
+
+
+def _fitter(vectors: Floats, topics: Ids, width: int, config: TopicConfig) -> Fit:
+    """The encoder's last layer anew, by cross-entropy with weight decay, on standardised inputs."""
+    import torch
+    from torch.nn import functional
+
+    def fit(some: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        torch.manual_seed(config.seed)
+        mean, scale = vectors[some].mean(axis=0), vectors[some].std(axis=0) + 1e-6
+        inputs = torch.from_numpy((vectors[some] - mean) / scale)
+        classes, targets = np.unique(topics[some], return_inverse=True)
+        balance = torch.from_numpy(len(targets) / (len(classes) * np.bincount(targets))).float()
+        layer = torch.nn.Linear(inputs.shape[1], len(classes))
+        torch.nn.init.zeros_(layer.weight)
+        optimizer = torch.optim.LBFGS(
+            layer.parameters(), max_iter=config.image_epochs, line_search_fn="strong_wolfe"
+        )
+        wanted = torch.from_numpy(targets)
+
+        def loss() -> torch.Tensor:
+            optimizer.zero_grad()
+            fitted = functional.cross_entropy(layer(inputs), wanted, weight=balance)
+            value = fitted + config.weight_decay * (layer.weight**2).sum()
+            value.backward()  # type: ignore[no-untyped-call]
+            return value
+
+        optimizer.step(loss)  # type: ignore[no-untyped-call]
+        weights = layer.weight.detach().numpy() / scale
+        bias = layer.bias.detach().numpy() - weights @ mean
+        return over_all(weights, bias, classes, width)
+
+    return fit
