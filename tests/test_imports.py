@@ -85,7 +85,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "retriever.rehearsal": READING | {"indexer.corpus", "indexer.progress", "retriever.*"},
     "retriever.fitting": BORDER
     | {"indexer.corpus", "indexer.progress", "retriever.rehearsal"}
-    | {"retriever.entries", "retriever.ranker", "retriever.trees"},
+    | {"retriever.describe", "retriever.entries", "retriever.ranker", "retriever.trees"},
     "retriever.platforms": BORDER,
     "retriever.blocklist": BORDER | {"indexer.hashtags"},
     "retriever.likeness": BORDER,
