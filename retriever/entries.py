@@ -60,7 +60,8 @@ class Entries:
 
 
 def _largest(scores: Floats, most: int) -> NDArray[np.bool_]:
-    """Which of n scores are the `most` largest, bool (n,); of equal ones the first."""
+    """Which of n scores are the `most` largest, bool (n,); of equal ones the first, NaN last."""
+    scores = np.where(np.isnan(scores), -np.inf, scores)
     edge = np.partition(scores, len(scores) - most)[len(scores) - most]
     kept: NDArray[np.bool_] = scores > edge
     kept[np.flatnonzero(scores == edge)[: most - np.count_nonzero(kept)]] = True

@@ -75,7 +75,7 @@ def test_what_is_published_is_opened(tmp_path: Path) -> None:
     assert opened == made
     assert opened.folder == index / "gen-000001"
     manifest = opened.manifest
-    assert (manifest.format, manifest.generation, manifest.topics) == (1, 1, ("pets", "food"))
+    assert (manifest.format, manifest.generation, manifest.topics) == (FORMAT, 1, ("pets", "food"))
     assert manifest.encoder == {"name": "resnet50", "width": 2048}
     assert (manifest.config, manifest.counts) == ({"seed": 1}, {"posts": 3})
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180, "abc"
@@ -308,8 +308,8 @@ def reseal(folder: Path, **changes: object) -> None:
 
 
 def test_another_format_is_refused_with_both_named(tmp_path: Path) -> None:
-    reseal(published(tmp_path).folder, format=2)
-    with pytest.raises(IndexMismatchError, match="format 2, expected 1"):
+    reseal(published(tmp_path).folder, format=FORMAT + 1)
+    with pytest.raises(IndexMismatchError, match=f"format {FORMAT + 1}, expected {FORMAT}"):
         open_current(tmp_path)
 
 
@@ -350,7 +350,9 @@ def test_a_link_to_elsewhere_is_refused(tmp_path: Path) -> None:
             new.publish(encoder=None, topics=(), config={}, counts={})
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", "{}", '{"format": 1, "seal": 0}', "[" * 9000])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "null", "{}", f'{{"format": {FORMAT}, "seal": 0}}', "[" * 9000]
+)
 def test_a_manifest_of_other_make(tmp_path: Path, text: str) -> None:
     (published(tmp_path).folder / "manifest.json").write_text(text)
     with pytest.raises(IndexCorruptError, match=r"manifest\.json"):
