@@ -34,6 +34,7 @@ from indexer.generation import (
     verify,
     writer,
 )
+from indexer.manifest import FORMAT
 from tests.crash_writer import content, publish
 
 ROOT = Path(__file__).parents[1]
