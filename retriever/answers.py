@@ -15,6 +15,8 @@ from retriever.reading import IndexReader
 from retriever.selection import Selection, tier
 from retriever.shortlist import Shortlist
 
+TOLD = 0.005  # smallest share that is told
+
 
 @dataclass(frozen=True, slots=True)
 class AnswerWriter:
@@ -92,7 +94,7 @@ class AnswerWriter:
         channels, shares = self.ranker.shares(chosen)
         orders = np.argsort(-shares, axis=1, kind="stable")
         return [
-            tuple(Evidence(channels[c], float(row[c])) for c in order if row[c] > 0)
+            tuple(Evidence(channels[c], float(row[c])) for c in order if row[c] >= TOLD)
             for row, order in zip(shares, orders, strict=True)
         ]
 

@@ -91,7 +91,7 @@ class Recommender:
             ConfigError: k is below 1.
         """
         selection = _selection(k, selection)
-        (answer,) = self.answer([query], selection=selection, explain=explain)
+        (answer,) = self._answer([query], selection, explain, evidence=True)
         if isinstance(answer, HashlensError):
             raise answer
         return replace(answer, notes=(*selection.notes, *answer.notes, *self._notes(query)))
@@ -142,15 +142,23 @@ class Recommender:
         return prepare(self.index, queries, *self._encode(queries)[:2])
 
     def _answer(
-        self, queries: Sequence[Query], selection: Selection, explain: bool
+        self,
+        queries: Sequence[Query],
+        selection: Selection,
+        explain: bool,
+        *,
+        evidence: bool = False,
     ) -> list[Recommendation | HashlensError]:
+        """One batch; evidence tells each channel's share, `explain` also the posts behind it."""
         images, classes, failures = self._encode(queries)
         batch = prepare(self.index, queries, images, classes)
         candidates = gather(self.index, batch, without=self._without)
         writer = AnswerWriter(self.index, self.ranker, self._shortlist, selection)
         answers: list[Recommendation | HashlensError] = [
             failures.get(number, answer)
-            for number, answer in enumerate(writer.write(batch, candidates, evidence=explain))
+            for number, answer in enumerate(
+                writer.write(batch, candidates, evidence=evidence or explain)
+            )
         ]
         return explained(self.index, batch, answers) if explain else answers
 

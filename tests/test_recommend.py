@@ -53,7 +53,8 @@ def test_every_combination_of_inputs_is_answered(
     assert scores == sorted(scores, reverse=True)
     assert all(0 < score <= 1 for score in scores)
     assert sum(prob for _, prob in answer.topics) == pytest.approx(1, abs=1e-3)
-    assert not any(tag.evidence for tag in answer.tags)
+    assert any(tag.evidence for tag in answer.tags)
+    assert not any(part.posts for tag in answer.tags for part in tag.evidence)
     told = recommender.recommend(query, 5, explain=True).tags
     assert [tag.tag for tag in told] == keys
     assert [tag.probability for tag in told] == pytest.approx(scores, rel=1e-5)
@@ -61,7 +62,8 @@ def test_every_combination_of_inputs_is_answered(
     for tag in told:
         shares = [evidence.share for evidence in tag.evidence]
         assert shares == sorted(shares, reverse=True)
-        assert not shares or sum(shares) == pytest.approx(1)
+        # What is below half a per cent is not told.
+        assert not shares or sum(shares) == pytest.approx(1, abs=0.1)
 
 
 def test_the_topic_follows_the_input(recommender: Recommender, cat: Path) -> None:
