@@ -202,9 +202,8 @@ def words_inside(index: IndexReader, batch: QueryBatch) -> Entries:
 
 def topic_top(index: IndexReader, batch: QueryBatch) -> Entries:
     """Each topic's own top hashtags, by share of its authors times the topic's probability."""
-    authors = np.asarray(index.counts.topics, np.float32)
-    top = np.unique(np.argsort(-authors, axis=0, kind="stable")[:AROUND])
-    shares = authors[top] / np.maximum(authors.sum(axis=0), 1)
+    top = index.topic_tops(AROUND)
+    shares = index.counts.topics[top] / np.maximum(index.topic_authors, 1)
     scores = batch.topics.probs @ shares.T
     queries = np.repeat(np.arange(len(batch)), len(top))
     said = Entries(queries, np.tile(top, len(batch)), scores.reshape(-1, 1).astype(np.float32))

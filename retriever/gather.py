@@ -79,7 +79,7 @@ class _Allowed:
 
 def _everywhere(index: IndexReader, batch: QueryBatch) -> Entries:
     """The most used hashtags, for every query."""
-    top = np.sort(np.argsort(-index.tag_posts, kind="stable")[:EVERYWHERE])
+    top = index.most_used(EVERYWHERE)
     queries = np.repeat(np.arange(len(batch)), len(top))
     return Entries(queries, np.tile(top, len(batch)), np.ones((len(queries), 1), np.float32))
 

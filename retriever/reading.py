@@ -32,6 +32,8 @@ class IndexReader:
         self.manifest = generation.manifest
         self._spaces: dict[str, WordSpace | None] = {}
         self._hashtags: dict[str, VectorIndex | None] = {}
+        self._tops: dict[int, Ids] = {}
+        self._used: dict[int, Ids] = {}
 
     @classmethod
     def open(cls, index: Path) -> IndexReader:
@@ -190,6 +192,19 @@ class IndexReader:
         """Authors of all hashtags of each topic, float32 (topics,)."""
         totals: Floats = self.counts.topics.sum(axis=0).astype(np.float32)
         return totals
+
+    def topic_tops(self, most: int) -> Ids:
+        """Hashtags that are among the `most` used of some topic, int64 (n,) ascending."""
+        if most not in self._tops:
+            order = np.argsort(-np.asarray(self.counts.topics), axis=0, kind="stable")
+            self._tops[most] = np.unique(order[:most])
+        return self._tops[most]
+
+    def most_used(self, most: int) -> Ids:
+        """The `most` used hashtags that are offered, int64 (n,) ascending."""
+        if most not in self._used:
+            self._used[most] = np.sort(np.argsort(-self.tag_posts, kind="stable")[:most])
+        return self._used[most]
 
     @cached_property
     def tag_vectors(self) -> Floats:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from indexer.errors import HashlensError, IndexCorruptError
 from indexer.schema import Floats
 
+FEW = 2_000  # rows that one thread scores by itself
 _LARGEST = 64 << 20  # bytes of a model file
 _MOST_LEAVES = 1_024  # of a tree: LightGBM walks it by recursion
 _MOST_FEATURES = 10_000
@@ -83,10 +84,12 @@ class Trees:
             )
         given = np.ascontiguousarray(features, np.float32)
         found, length = np.zeros((rows, width)), ctypes.c_int64()
+        # Threads that meet for a few rows wait for one another longer than they work.
+        threads = b"num_threads=1" if rows < FEW else b""
         if rows:
             _call(
                 *("LGBM_BoosterPredictForMat", self._handle, _address(given), _FLOAT32),
-                *(ctypes.c_int32(rows), ctypes.c_int32(columns), 1, kind, 0, -1, b""),
+                *(ctypes.c_int32(rows), ctypes.c_int32(columns), 1, kind, 0, -1, threads),
                 *(ctypes.byref(length), _address(found)),
             )
         return found
