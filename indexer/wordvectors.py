@@ -253,7 +253,8 @@ def _company(posts: list[Ids], meanings: Floats) -> Floats:
     rarity = np.log(len(posts) / np.maximum(beside.sum(axis=0), 1))
     known = np.linalg.norm(meanings, axis=1) > 0
     # What all words share would make every mean alike.
-    centred = np.where(known[:, None], meanings - meanings[known].mean(axis=0), 0)
+    centre = meanings[known].mean(axis=0) if known.any() else np.float32(0)
+    centred = np.where(known[:, None], meanings - centre, 0)
     directions = _unit(beside @ (centred * rarity[:, None]))
     return _unit(beside.T @ directions).astype(np.float32)
 
