@@ -50,6 +50,7 @@ class Recommender:
         self._given = ranker
         self._without = without
         self._shortlist = Shortlist(index)
+        self._warm = False
         self._weights = weights
         self._opened: ImageEncoder | None = None
 
@@ -109,8 +110,9 @@ class Recommender:
         batches = [queries[start : start + BATCH] for start in range(0, len(queries), BATCH)]
         if len(batches) < 2:
             return self._answer(queries, selection, explain) if queries else []
-        # What is read once is read before they share it.
-        self._answer(queries[:1], selection, explain)
+        if not self._warm:  # what is read once is read before threads share it
+            self._answer(queries[:1], selection, explain)
+            self._warm = True
         with ThreadPoolExecutor(THREADS) as threads:
             found = threads.map(lambda batch: self._answer(batch, selection, explain), batches)
             return [answer for answers in found for answer in answers]
