@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from evaluation.commands import benchmark, evaluate
 from indexer.errors import HashlensError, IndexUnusableError
 from retriever import options
-from retriever.forms import FORMAT, answer_json, row_json
-from retriever.selection import DIVERSITY, GENERIC
+from retriever.commands import batch, inspect, recommend
+from retriever.forms import FORMAT
+from retriever.options import DEFAULT_INDEX
+from retriever.printed import finish, print_json, print_table
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from indexer.schema import Rejection
-
-SOME_REJECTED = 3
 INTERRUPTED = 130
 
 
@@ -53,8 +48,6 @@ app = typer.Typer(
     - `hashlens recommend --caption "walking the dog at sunset" --index demo-index` asks
     """,
 )
-
-DEFAULT_INDEX = Path("index")
 
 
 @app.command()
@@ -106,201 +99,15 @@ def build(
             workers=workers,
         )
     if as_json:
-        _print_json({"format": FORMAT, "index": str(index)} | asdict(report))
+        print_json({"format": FORMAT, "index": str(index)} | asdict(report))
     else:
         typer.echo(f"{index}: {described(report)}")
         typer.echo("".join(f"hashlens: {note}\n" for note in report.notes), err=True, nl=False)
-    _finish(report.rejections)
+    finish(report.rejections)
 
 
-@app.command()
-def recommend(
-    image: Annotated[Path | None, typer.Option(help="A picture.")] = None,
-    caption: Annotated[str, typer.Option(help="A caption; hashtags in it count as seeds.")] = "",
-    seed: options.Seeds = None,
-    k: options.K = None,
-    min_probability: options.MinProbability = 0.0,
-    diversity: options.Diversity = DIVERSITY,
-    generic: options.Generic = GENERIC,
-    mix: options.Mix = "",
-    block: options.Block = None,
-    pin: options.Pin = None,
-    platform: options.Platform = None,
-    index: options.Index = DEFAULT_INDEX,
-    weights: options.Weights = None,
-    explain: options.Explain = False,
-    as_json: options.Json = False,
-    plain: Annotated[bool, typer.Option(help="Only the hashtags, on one line.")] = False,
-) -> None:
-    """Recommend hashtags for a picture, a caption, seed hashtags, or any mix of these."""
-    from indexer.queries import make_query
-    from retriever.recommend import Recommender
-    from retriever.tables import answer_table, evidence_table
-
-    selection = options.selection_from(
-        k, min_probability, diversity, generic, mix, block, pin, platform
-    )
-    query = make_query(image, caption, seed or [])
-    recommender = Recommender.open(index, weights)
-    answer = recommender.recommend(query, selection=selection, explain=explain or as_json)
-    for note in answer.notes:
-        typer.echo(f"hashlens: {note}", err=True)
-    if as_json:
-        _print_json({"format": FORMAT, "id": None} | answer_json(answer, evidence=True))
-    elif plain:
-        typer.echo(" ".join(f"#{tag.display}" for tag in answer.tags))
-    else:
-        _print(answer_table(answer))
-        if explain:
-            _print(evidence_table(answer))
-
-
-@app.command()
-def batch(
-    posts: Annotated[
-        Path, typer.Argument(help="Rows to answer (JSONL, CSV, Parquet), or a folder of pictures.")
-    ],
-    out: Annotated[Path, typer.Option(help="JSONL file to write, one answer a line, in order.")],
-    index: options.Index = DEFAULT_INDEX,
-    k: options.K = None,
-    min_probability: options.MinProbability = 0.0,
-    diversity: options.Diversity = DIVERSITY,
-    generic: options.Generic = GENERIC,
-    mix: options.Mix = "",
-    block: options.Block = None,
-    pin: options.Pin = None,
-    platform: options.Platform = None,
-    weights: options.Weights = None,
-) -> None:
-    """Answer many queries: rows with any of id, image, caption and seeds.
-
-    Hashtags that a row already has, in its caption or beside it, are not looked at. A row that
-    cannot be answered gets `error` instead of `tags`, and the others go on.
-    """
-    from indexer.queries import count_queries, read_queries, whole_file
-    from retriever.bar import progress_bar
-    from retriever.recommend import Recommender
-
-    selection = options.selection_from(
-        k, min_probability, diversity, generic, mix, block, pin, platform
-    )
-    for note in selection.notes:
-        typer.echo(f"hashlens: {note}", err=True)
-    recommender = Recommender.open(index, weights)
-    failed = answered = 0
-    with progress_bar() as progress, whole_file(out) as lines:
-        progress.stage("Answering", count_queries(posts))
-        for row_id, answer in recommender.stream(read_queries(posts), selection=selection):
-            failed += isinstance(answer, HashlensError)
-            answered += not isinstance(answer, HashlensError)
-            lines.write(json.dumps(row_json(row_id, answer), ensure_ascii=False) + "\n")
-            progress.advance()
-    typer.echo(f"{out}: {answered:,} answered, {failed:,} failed", err=True)
-    if failed:
-        raise typer.Exit(SOME_REJECTED)
-
-
-@app.command()
-def evaluate(
-    posts: Annotated[list[Path], typer.Argument(help="Posts that the index has not seen.")],
-    index: options.Index = DEFAULT_INDEX,
-    inputs: Annotated[
-        str,
-        typer.Option(help="What of each post is given: image, caption, seeds:N, joined by commas."),
-    ] = "caption",
-    seen: Annotated[
-        bool, typer.Option("--allow-seen", help="Judge on posts of the index, too.")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="Draws other seed hashtags.")] = 1,
-    as_json: options.Json = False,
-) -> None:
-    """Judge an index's own recommender on posts it has not seen.
-
-    Hashtags are taken out of captions first. Seeds are drawn from a post's hashtags by sha256 of
-    seed, post id and hashtag, the first N in that order, and are left out of what must be found.
-    """
-    from evaluation.judge import evaluate_index
-    from retriever.tables import table
-
-    result = evaluate_index(index, posts, inputs, seen_allowed=seen, seed=seed)
-    if as_json:
-        _print_json(result)
-        return
-    title = f"{index} on {result['queries']:,} queries of {result['inputs']}"
-    spans = result["intervals"]
-    rows = [
-        (name, f"{mean:.4f}", "[{:.4f}, {:.4f}]".format(*spans[name]))
-        for name, mean in result["metrics"].items()
-    ]
-    _print(table(title, ("metric", "mean", "95 % interval"), rows))
-
-
-@app.command()
-def benchmark(
-    posts: Annotated[list[Path], typer.Argument(help="Posts to split, learn from and judge on.")],
-    out: Annotated[Path, typer.Option(help="Folder for the report; a stopped run goes on there.")],
-    methods: Annotated[
-        str | None, typer.Option(help="Methods, joined by commas; all otherwise.")
-    ] = None,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="What is given, as in `evaluate`; may be repeated. Without it, POSTS is "
-            "a folder of the public collections, each with a task of its own."
-        ),
-    ] = None,
-    split: Annotated[
-        str, typer.Option(help="author, time, post, or auto (the first of these that is known).")
-    ] = "auto",
-    seed: Annotated[int, typer.Option(help="Of splits, seeds and intervals.")] = 1,
-    limit: Annotated[int, typer.Option(help="Most queries of a task and its inputs.")] = 2000,
-    ablation: Annotated[
-        bool, typer.Option("--ablation", help="Also judge hashlens without each of its parts.")
-    ] = False,
-    as_json: options.Json = False,
-) -> None:
-    """Split posts, let every method learn and answer, and write a report.
-
-    Near-duplicates stay on one side of the split, hashtags are taken out of captions, and the
-    product is judged beside the methods of the report it comes from and the strongest simple ones.
-    """
-    from evaluation.benchmark import benchmark as run
-    from evaluation.report import COLUMNS, rows
-    from evaluation.suite import tasks_named
-    from retriever.bar import progress_bar
-    from retriever.tables import table
-
-    with progress_bar() as progress:
-        report = run(
-            tasks_named(posts, inputs, rule=split),
-            out,
-            methods=methods.split(",") if methods else None,
-            seed=seed,
-            queries_limit=limit,
-            ablate=ablation,
-            progress=progress,
-            on_message=lambda message: typer.echo(message, err=True),
-        )
-    if as_json:
-        _print_json(report)
-    else:
-        _print(table(f"{out / 'report.html'}", COLUMNS, rows(report)))
-
-
-@app.command()
-def inspect(index: options.Index = DEFAULT_INDEX, as_json: options.Json = False) -> None:
-    """Show what an index holds: posts, topics, hashtags, encoder and settings."""
-    from retriever.summary import summarize
-    from retriever.tables import plain, table
-
-    summary = summarize(index)
-    if as_json:
-        _print_json({"format": FORMAT} | summary)
-        return
-    tops = summary.pop("topics")
-    _print(table(f"{index}", ("", ""), [(name, plain(v)) for name, v in summary.items()]))
-    rows = [(t["topic"], f"{t['posts']:,}", " ".join(f"#{h}" for h in t["hashtags"])) for t in tops]
-    _print(table("topics", ("topic", "posts", "most used hashtags"), rows))
+for command in (recommend, batch, evaluate, benchmark, inspect):
+    app.command()(command)
 
 
 @app.command()
@@ -310,7 +117,7 @@ def verify(index: options.Index = DEFAULT_INDEX, as_json: options.Json = False) 
 
     troubles = find_troubles(index)
     if as_json:
-        _print_json({"format": FORMAT, "sound": not troubles, "troubles": list(troubles)})
+        print_json({"format": FORMAT, "sound": not troubles, "troubles": list(troubles)})
     else:
         typer.echo("\n".join(troubles) or f"{index}: sound")
     if troubles:
@@ -327,10 +134,10 @@ def history(index: options.Index = DEFAULT_INDEX, as_json: options.Json = False)
     if as_json:
         names = ("generation", "created", "counts")
         entries = [dict(zip(names, row, strict=True)) for row in rows]
-        _print_json({"format": FORMAT, "generations": entries})
+        print_json({"format": FORMAT, "generations": entries})
         return
     shown = [(str(number), created, f"{counts['posts']:,}") for number, created, counts in rows]
-    _print(table(f"{index}", ("generation", "created", "posts"), shown))
+    print_table(table(f"{index}", ("generation", "created", "posts"), shown))
 
 
 @app.command()
@@ -359,9 +166,9 @@ def encoders(
 
     infos = encoder_infos(measure=measure)
     if as_json:
-        _print_json({"format": FORMAT, "encoders": [asdict(info) for info in infos]})
+        print_json({"format": FORMAT, "encoders": [asdict(info) for info in infos]})
     else:
-        _print(table("encoders", COLUMNS, [row(info) for info in infos]))
+        print_table(table("encoders", COLUMNS, [row(info) for info in infos]))
 
 
 @app.command()
@@ -372,27 +179,6 @@ def sample(
     from indexer.sample import gather_sample
 
     typer.echo(f"sample posts written to {gather_sample(folder)}")
-
-
-def _print(table: Table) -> None:
-    from rich.console import Console
-
-    # Piped, a table is as wide as it needs to be.
-    Console(width=None if sys.stdout.isatty() else 240).print(table)
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False))
-
-
-def _finish(rejections: tuple[Rejection, ...]) -> None:
-    """Report what could not be used, and exit with 3 where whole posts were rejected."""
-    from retriever.tables import unused
-
-    for line in unused(rejections):
-        typer.echo(line, err=True)
-    if not all(rejection.post_kept for rejection in rejections):
-        raise typer.Exit(SOME_REJECTED)
 
 
 def main() -> None:

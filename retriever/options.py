@@ -14,6 +14,8 @@ from retriever.blocklist import read_blocked
 from retriever.platforms import platform as platform_named
 from retriever.selection import DIVERSITY, GENERIC, Selection
 
+DEFAULT_INDEX = Path("index")
+
 Index = Annotated[
     Path, typer.Option("--index", help="Folder of the index.", show_default="./index")
 ]

@@ -25,7 +25,9 @@ from retriever.trees import Trees
 
 BETTER, ODDS, CHANCE, FACTS = "better.txt", "odds.txt", "chance.txt", "ranker.json"
 RANKER = "ranker"  # its folder, in a generation and in data/
-HEAD = 100  # candidates of a query that are put in order by both forests
+FIRST = 30  # trees that pick the candidates which the others are asked about
+LIKELY = 150  # candidates of a query that the whole log-odds are asked about
+HEAD = 60  # candidates of a query that are put in order by both forests
 BEHIND = 100.0  # more than any sum of trees
 BEST = 5  # best candidates whose mean tells how sure a query is
 # Trees give equal probabilities to neighbours in the ranking: this much keeps them in order.
@@ -77,8 +79,10 @@ class Ranker:
         features = self.features(candidates)
         scores = ordered(self.better, self.odds, candidates.queries, features)
         known = replace(candidates, columns=self.columns, scores=features)
-        stated = self.chance.scores(sureness(known, scores))
-        chance = np.interp(1 / (1 + np.exp(-stated)), *self.steps)
+        ahead = scores > -BEHIND / 2  # of those behind, hardly any is right: theirs is nearly 0
+        stated = self.chance.scores(sureness(known, scores)[ahead])
+        chance = np.zeros(len(scores))
+        chance[ahead] = np.interp(1 / (1 + np.exp(-stated)), *self.steps)
         nudged = chance * (1 - _NUDGE) + _NUDGE / (1 + np.exp(-np.maximum(scores, -50)))
         probabilities: Floats = nudged.astype(np.float32)
         return probabilities
@@ -109,14 +113,23 @@ class Ranker:
 def ordered(better: Trees, odds: Trees, queries: Ids, features: Floats) -> Floats:
     """Scores that order each query's candidates, float32 (c,).
 
-    The log-odds pick the `HEAD` candidates that the costlier question of the better one is put to;
-    the others stand behind them.
+    A cascade: the log-odds' first trees, which tell most, pick the candidates that the others are
+    asked about, and these pick the `HEAD` to which the question of the better one is put. Those
+    not picked stand behind.
     """
-    scores = odds.scores(features)
-    head = Entries(queries, np.arange(len(queries)), scores[:, None]).best(HEAD).tags
-    found = scores - BEHIND
+    scores = odds.scores(features, 0, FIRST)
+    likely = _best(queries, scores, np.arange(len(queries)), LIKELY)
+    scores[likely] += odds.scores(features[likely], FIRST)
+    head = _best(queries, scores, likely, HEAD)
+    found = scores - 2 * BEHIND
+    found[likely] += BEHIND
     found[head] = scores[head] + better.scores(features[head])
     return found
+
+
+def _best(queries: Ids, scores: Floats, rows: Ids, most: int) -> Ids:
+    """Of some rows, int64 ascending, the `most` of each query by score."""
+    return Entries(queries[rows], rows, scores[rows][:, None]).best(most).tags
 
 
 SURENESS = ("score", "behind", "best", "mean of best", "candidates")

@@ -67,16 +67,18 @@ class Trees:
         if getattr(self, "_free", None):
             self._free(self._handle)
 
-    def scores(self, features: Floats) -> Floats:
-        """The sum of the trees for each row, float32 (c,), of features float32 (c, h)."""
-        return self._predict(features, _RAW, 1)[:, 0].astype(np.float32)
+    def scores(self, features: Floats, first: int = 0, count: int = -1) -> Floats:
+        """The sum of `count` trees from `first` on, float32 (c,), of features float32 (c, h)."""
+        return self._predict(features, _RAW, 1, first, count)[:, 0].astype(np.float32)
 
     def contributions(self, features: Floats) -> Floats:
         """What each feature adds to each row's sum, float32 (c, h), by TreeSHAP (Lundberg 2020)."""
         found = self._predict(features, _CONTRIBUTIONS, features.shape[1] + 1)
         return found[:, :-1].astype(np.float32)
 
-    def _predict(self, features: Floats, kind: int, width: int) -> NDArray[np.float64]:
+    def _predict(
+        self, features: Floats, kind: int, width: int, first: int = 0, count: int = -1
+    ) -> NDArray[np.float64]:
         rows, columns = features.shape
         if columns != self.features:
             raise IndexCorruptError(
@@ -85,11 +87,11 @@ class Trees:
         given = np.ascontiguousarray(features, np.float32)
         found, length = np.zeros((rows, width)), ctypes.c_int64()
         # Threads that meet for a few rows wait for one another longer than they work.
-        threads = b"num_threads=1" if rows < FEW else b""
+        threads = b"num_threads=1" if rows < FEW and kind == _RAW else b""
         if rows:
             _call(
                 *("LGBM_BoosterPredictForMat", self._handle, _address(given), _FLOAT32),
-                *(ctypes.c_int32(rows), ctypes.c_int32(columns), 1, kind, 0, -1, threads),
+                *(ctypes.c_int32(rows), ctypes.c_int32(columns), 1, kind, first, count, threads),
                 *(ctypes.byref(length), _address(found)),
             )
         return found

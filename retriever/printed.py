@@ -1,0 +1,40 @@
+"""What commands print: tables for people, one JSON object for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from indexer.schema import Rejection
+
+SOME_REJECTED = 3  # exit status
+
+
+def print_table(table: Table) -> None:
+    """A table on stdout; piped, it is as wide as it needs to be."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 240).print(table)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One JSON object on stdout, on one line."""
+    typer.echo(json.dumps(value, ensure_ascii=False))
+
+
+def finish(rejections: Sequence[Rejection]) -> None:
+    """Report what could not be used, and exit with 3 where whole posts were rejected."""
+    from retriever.tables import unused
+
+    for line in unused(rejections):
+        typer.echo(line, err=True)
+    if not all(rejection.post_kept for rejection in rejections):
+        raise typer.Exit(SOME_REJECTED)
