@@ -11,19 +11,17 @@ from typing import Any
 import numpy as np
 
 from evaluation.intervals import paired_difference
+from evaluation.lessons import learned_from
 from evaluation.metrics import evaluate
-from evaluation.product import asked, write_posts
+from evaluation.product import asked
 from evaluation.tasks import Questions
-from indexer.build import build
-from indexer.config import BuildConfig, RankingConfig
-from indexer.corpus import Corpus
+from indexer.config import BuildConfig
 from indexer.progress import Progress, Silent
 from indexer.schema import Post, Query
 from retriever.channels import CHANNELS
 from retriever.fitting import fit, reordered, without
 from retriever.gather import COMPANIONS, gather
 from retriever.recommend import Recommender
-from retriever.rehearsal import Assemble, Lessons, rehearse
 
 METRICS = ("P@5", "nDCG@10")
 MEASURED_BY = 300  # queries that a channel is timed with
@@ -52,19 +50,8 @@ def ablation(
         95 % interval of the paired difference.
     """
     config, progress = config or BuildConfig(), progress or Silent()
-    kept: list[Lessons | None] = []
-
-    def keep(
-        corpus: Corpus, assemble: Assemble, config: RankingConfig, _: Path, progress: Progress
-    ) -> tuple[str, ...]:
-        kept.append(rehearse(corpus, assemble, config, progress))
-        return ()
-
     with TemporaryDirectory(prefix="hashlens-ablation-") as folder:
-        source, index = Path(folder) / "posts", Path(folder) / "index"
-        write_posts(posts, source)
-        build([source], index, config=config, fit_ranker=keep, workers=1)
-        (lessons,) = kept
+        index, lessons = learned_from(posts, Path(folder), config)
         if lessons is None or not lessons.right.any():
             return {}
         opened = Recommender.open(index)

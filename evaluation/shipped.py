@@ -13,15 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from evaluation.product import write_posts
+from evaluation.lessons import learned_from
 from evaluation.suite import usable
-from indexer.build import build
 from indexer.config import BuildConfig, RankingConfig
-from indexer.corpus import Corpus
-from indexer.progress import Progress
 from indexer.schema import Post
 from retriever.fitting import fit, save
-from retriever.rehearsal import Assemble, Lessons, joined, rehearse
+from retriever.rehearsal import Lessons, joined
 
 SIZES = (300, 1_000, 4_000)  # posts of an index that is asked
 ASKED = 1_500  # questions for each
@@ -36,20 +33,12 @@ def learn(folders: Sequence[Path], out: Path) -> None:
     config = BuildConfig(ranking=RankingConfig(enough=ASKED))
     kept: list[Lessons] = []
 
-    def keep(
-        corpus: Corpus, assemble: Assemble, config: RankingConfig, _: Path, progress: Progress
-    ) -> tuple[str, ...]:
-        lessons = rehearse(corpus, assemble, config, progress)
-        kept.extend([lessons] if lessons else [])
-        return ()
-
     for folder in folders:
         posts = [post for post in usable([folder], config.hashtag_rule, []) if post.hashtags]
         for size in SIZES:
             with TemporaryDirectory(prefix="hashlens-") as place:
-                write_posts(_drawn(posts, size), Path(place) / "posts")
-                index = Path(place) / "index"
-                build([Path(place) / "posts"], index, config=config, fit_ranker=keep, workers=1)
+                _, lessons = learned_from(_drawn(posts, size), Path(place), config)
+                kept += [lessons] if lessons else []
     shutil.rmtree(out, ignore_errors=True)
     save(fit(joined(kept), config.ranking), out)
 

@@ -37,14 +37,12 @@ Assemble = Callable[[Corpus, Path], Generation]
 class Lessons:
     """Candidates of many questions, numbered through, and which of them were right.
 
-    `right` bool (c,); `folds` int64 (n,) of each question: those of one fold share their authors;
-    `answers` int64 (n,): hashtags to be found.
+    `right` bool (c,); `folds` int64 (n,) of each question: those of one fold share their authors.
     """
 
     candidates: Candidates
     right: NDArray[np.bool_]
     folds: Ids
-    answers: Ids
 
 
 def rehearse(
@@ -155,7 +153,6 @@ def _asked(
         ),
         np.concatenate(rights),
         np.full(len(questions), fold, np.int64),
-        np.array([len(question.answers) for question in questions], np.int64),
     )
 
 
@@ -199,5 +196,4 @@ def joined(parts: Sequence[Lessons]) -> Lessons:
         ),
         np.concatenate([part.right for part in parts]),
         np.concatenate([part.folds for part in parts]),
-        np.concatenate([part.answers for part in parts]),
     )

@@ -98,7 +98,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation.product": BORDER
     | {"indexer.build", "evaluation.method", "retriever.fitting", "retriever.recommend"},
     # What weighs or ships the ranker looks inside, on purpose.
-    **dict.fromkeys(("evaluation.ablation", "evaluation.shipped"), ALL),
+    **dict.fromkeys(("evaluation.ablation", "evaluation.lessons", "evaluation.shipped"), ALL),
     "evaluation.*": BORDER
     | {"indexer.posts", "indexer.hashtags", "indexer.build", "retriever.recommend", "evaluation.*"}
     | {"indexer.wordvectors", "indexer.wordspace", "indexer.textvectors", "indexer.pretrained"}
@@ -311,7 +311,7 @@ def a_ranker() -> Ranker:
     found = Candidates(np.repeat(np.arange(400), 10), np.zeros(4000, np.int64), COLUMN, uses)
     right = draw.random(4000) < uses[:, 0]
     folds = np.arange(400) % 2
-    return fitting.fit(Lessons(found, right, folds, np.ones(400, np.int64)), RankingConfig())
+    return fitting.fit(Lessons(found, right, folds), RankingConfig())
 
 
 COLUMN = ("popularity: posts",)
