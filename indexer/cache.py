@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from indexer.errors import EncoderError
+from indexer.errors import EncoderError, InputError
 
 FOLDER = "HASHLENS_CACHE"  # environment variable that names another folder
 _DIGITS = 32  # of the hash, in names
@@ -52,6 +52,31 @@ def cached(kind: str, name: str, key: str, make: Callable[[Path], None]) -> Path
             f"{folder}: cannot be written ({error.strerror}), expected a folder to keep "
             f"{name} in: name another in the environment as {FOLDER}"
         ) from error
+
+
+def keep(kind: str, content: bytes, ending: str) -> Path:
+    """A file that has this content, under its whole hash; written where there is none yet.
+
+    Raises:
+        InputError: it cannot be written there.
+    """
+    folder = cache_folder() / kind
+    digest = hashlib.sha256(content).hexdigest()
+    file = folder / f"{digest}{ending}"
+    try:
+        if file.is_file() and file.read_bytes() == content:
+            return file.resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".making-", dir=folder) as place:
+            made = Path(place) / file.name
+            made.write_bytes(content)
+            os.replace(made, file)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be written ({error.strerror}), expected a folder to keep "
+            f"{kind} in: name another in the environment as {FOLDER}"
+        ) from error
+    return file.resolve()
 
 
 def whole_files(kind: str, name: str) -> list[Path]:

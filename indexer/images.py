@@ -32,6 +32,7 @@ MAX_PIXELS = 50_000_000
 MAX_SIDE = 16_384  # pixels
 MAX_ASPECT = 100
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # JPEG includes MPO, its first picture
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")  # of their files
 
 _LARGE = 12_000_000  # pixels to decode: such a picture takes up to 12 bytes for each
 _alone = Lock()  # held by a large picture, so that threads do not add up their memory
@@ -94,6 +95,17 @@ def open_image(path: Path, *, side: int | None = None) -> Picture:
         # Decoders meet damaged files with errors of almost every class.
         except Exception as error:
             raise ImageError(f"{path}: {picture.format} picture, {_damage(error)}") from error
+
+
+def format_of(head: bytes) -> str | None:
+    """The format, one of `FORMATS`, that a file has by its first bytes; None for any other."""
+    name = _mark_of(head)
+    return name if name in FORMATS else None
+
+
+def _mark_of(head: bytes) -> str | None:
+    names = (name for place, mark, name in _MARKS if head.startswith(mark, place))
+    return next(names, None)
 
 
 def cropped(
@@ -223,8 +235,7 @@ def _check_size(path: Path, width: int, height: int) -> None:
 
 def _misread(path: Path, head: bytes) -> str:
     """What to say of a file that no allowed format recognises."""
-    names = (name for place, mark, name in _MARKS if head[place:].startswith(mark))
-    name = next(names, None)
+    name = _mark_of(head)
     if name is None:
         return f"not a picture, expected {', '.join(FORMATS)}"
     if name in FORMATS:

@@ -1,4 +1,4 @@
-"""Readers of posts: JSONL, CSV and Parquet into a stream of `Post`, bad rows and parts reported."""
+"""Posts: rows of whatever reader into a stream of `Post`, bad rows and parts of them reported."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 from indexer.errors import InputError
 from indexer.hashtags import extract, key, strip
-from indexer.images import MAX_BYTES
+from indexer.pictures import find_picture
+from indexer.readers.files import Found, shown
+from indexer.readers.registry import AUTO, find_reader
+from indexer.readers.tabular import COLUMNS
 from indexer.schema import Post, Rejection
-from indexer.tables import Row, count_lines, find_tables, kind, read_rows
+from indexer.tables import Row, kind
 
-COLUMNS = ("id", "image", "caption", "hashtags", "author", "taken_at", "topic", "origin")
 MAX_CAPTION = 100_000  # characters
 
+_NOTHING = "found neither caption, hashtags nor picture"
 _HASHTAG_BORDERS = re.compile(r"[\s,;#＃\[\]\"']+")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _EPOCH = re.compile(r"-?\d{9,}(\.\d+)?")  # shorter numbers are dates such as 20160326
 
 
@@ -30,51 +32,77 @@ class _UnusablePostError(Exception):
 
 
 def read_posts(
-    sources: Sequence[Path], *, rule: str = "instagram", rejections: list[Rejection]
+    sources: Sequence[Path],
+    *,
+    rule: str = "instagram",
+    rejections: list[Rejection],
+    reader: str = AUTO,
+    columns: Mapping[str, str] | None = None,
 ) -> Iterator[Post]:
     """Stream the posts of files and folders, in order.
 
     A post's hashtags are those of its caption, then those of its `hashtags` field whose key is
-    new and that are no torn piece of one in the caption. Of posts with one id, in whatever
-    source, the first is taken. A post without an id is named after its content.
+    new and that are no torn piece of one in the caption; scrapes and exports have no such
+    field here. Of posts with one id, in whatever source, the first is taken. A post without an id
+    is named after its content.
 
     Args:
-        sources: JSONL, CSV or Parquet files, or folders of them (see `tables.find_tables`).
+        sources: files and folders that one of `READERS` is for.
         rule: hashtag grammar, one of `hashtags.RULES`.
         rejections: gets what could not be used, while reading goes on.
+        reader: name of the reader of them all; `auto` finds it from what each source holds.
+        columns: the tables' names of columns by ours, such as `{"caption": "text"}`.
 
     Raises:
-        InputError: a source is missing or of no known form, or there is no such rule.
+        InputError: a source is missing or of no known form, or there is no such reader, column or
+            rule.
     """
-    tables = [table for source in sources for table in find_tables(source)]
-    seen: dict[str, tuple[Path, int]] = {}
-    for table in tables:
-        folder = table.parent.resolve()
-        for row in read_rows(table, COLUMNS):
-            reading = _Reading(row, folder, rule)
+    columns = _checked(columns or {})
+    readers = [find_reader(source, reader, has_columns=bool(columns)) for source in sources]
+    seen: dict[str, str] = {}
+    for source, found_reader in zip(sources, readers, strict=True):
+        for found, place, root in _placed(found_reader.rows(source, columns)):
+            reading = _Reading(found.row, root, rule, list(found.problems))
             try:
                 post = reading.post()
                 if post.post_id in seen:
-                    first, line = seen[post.post_id]
-                    raise _UnusablePostError(
-                        f"found id {post.post_id!r} again, first at {first}:{line}"
-                    )
-                seen[post.post_id] = (table, row.line)
+                    first = seen[post.post_id]
+                    raise _UnusablePostError(f"found id {post.post_id!r} again, first at {first}")
             except _UnusablePostError as error:
-                rejections.append(Rejection(str(table), row.line, str(error)))
+                rejections.append(Rejection(place, found.row.line, str(error)))
                 continue
-            rejections += [Rejection(str(table), row.line, p, True) for p in reading.problems]
+            line = found.row.line
+            seen[post.post_id] = place if line is None else f"{place}:{line}"
+            rejections += [Rejection(place, line, p, True) for p in reading.problems]
             yield post
 
 
-def count_rows(sources: Sequence[Path]) -> int | None:
+def _placed(rows: Iterable[Found]) -> Iterator[tuple[Found, str, Path]]:
+    """Rows with the name of their file and their resolved root, made once for many of a file."""
+    file = root = None
+    for found in rows:
+        if found.file is not file:
+            file, place = found.file, shown(found.file)
+        if found.root is not root:
+            root, resolved = found.root, found.root.resolve()
+        yield found, place, resolved
+
+
+def count_rows(sources: Sequence[Path], *, reader: str = AUTO) -> int | None:
     """About how many rows sources have, at little cost; None where that cannot be told."""
     try:
-        counts = [count_lines(table) for source in sources for table in find_tables(source)]
+        counts = [find_reader(source, reader).count(source) for source in sources]
     except InputError:
         return None
     known = [count for count in counts if count is not None]
     return sum(known) if len(known) == len(counts) else None
+
+
+def _checked(columns: Mapping[str, str]) -> Mapping[str, str]:
+    for name in columns:
+        if name not in COLUMNS:
+            raise InputError(f"found a column for {name!r}, expected one of {', '.join(COLUMNS)}")
+    return columns
 
 
 @dataclass(slots=True)
@@ -82,7 +110,7 @@ class _Reading:
     """One row on its way to a post; `problems` are parts that the post goes without."""
 
     row: Row
-    folder: Path
+    root: Path
     rule: str
     problems: list[str] = field(default_factory=list)
 
@@ -103,8 +131,7 @@ class _Reading:
         image, picture_hash = self._picture()
         caption = strip(caption, self.rule)
         if not (caption or tags or image):
-            problems = "".join(f"{problem}; " for problem in self.problems)
-            raise _UnusablePostError(f"{problems}found neither caption, hashtags nor picture")
+            raise _UnusablePostError("; ".join([*self.problems, _NOTHING]))
         author, topic, taken_at = self._name("author"), self._text("topic"), self._taken_at()
         content = _hash(caption, list(tags), author, taken_at, topic, picture_hash)
         return Post(
@@ -173,15 +200,10 @@ class _Reading:
 
     def _picture(self) -> tuple[Path | None, str | None]:
         """Path and sha256 of the picture, where there is one that can be used."""
-        value = self.row.fields.get("image")
-        if value is None or value == "":
-            return None, None
         try:
-            path = _inside(self.folder, value)
-            return path, _file_hash(path)
-        except (InputError, OSError, ValueError, RuntimeError) as error:
-            reason = error if isinstance(error, InputError) else f"cannot be read: {error}"
-            self.problems.append(f"picture {str(value)[:200]!r}: {reason}")
+            return find_picture(self.row.fields.get("image"), self.root) or (None, None)
+        except InputError as error:
+            self.problems.append(str(error))
             return None, None
 
 
@@ -231,31 +253,6 @@ def _moment(value: object) -> datetime:
     if not math.isfinite(seconds):
         raise ValueError
     return datetime.fromtimestamp(seconds, UTC)
-
-
-def _inside(folder: Path, name: object) -> Path:
-    """The picture's file, which must lie in the folder of its posts, links followed.
-
-    Raises:
-        InputError: it does not, or is no file, or too large.
-    """
-    if not isinstance(name, str):
-        raise InputError(f"found {kind(name)}, expected a path")
-    if "\0" in name or _SCHEME.match(name) or Path(name).is_absolute() or ".." in Path(name).parts:
-        raise InputError("expected a path relative to the folder of its posts and inside it")
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder):
-        raise InputError("found a link out of the folder of its posts, expected a file inside it")
-    if not path.is_file():
-        raise InputError("found no such file")
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise InputError(f"found {size:,} bytes, expected {MAX_BYTES:,} at most")
-    return path
-
-
-def _file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _hash(

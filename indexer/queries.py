@@ -10,11 +10,11 @@ from typing import IO, Any
 
 from indexer.errors import HashlensError, InputError
 from indexer.hashtags import extract, key, strip
+from indexer.images import ENDINGS
 from indexer.schema import Query
 from indexer.tables import count_lines, find_tables, read_rows
 
 COLUMNS = ("id", "image", "caption", "seeds")
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
 def make_query(image: Path | None, caption: str, seeds: Sequence[str]) -> Query:
@@ -82,7 +82,7 @@ def _pictures(source: Path) -> list[Path]:
 
 def _listed_pictures(source: Path) -> list[Path]:
     inside = sorted(source.iterdir()) if source.is_dir() else []
-    return [path for path in inside if path.suffix.lower() in PICTURES]
+    return [path for path in inside if path.suffix.lower() in ENDINGS]
 
 
 def _query(row: dict[str, Any], root: Path) -> Query:

@@ -6,6 +6,7 @@ import codecs
 import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
@@ -25,12 +26,22 @@ _SAMPLED = 16 << 20  # bytes looked at to estimate a number of lines
 class Row:
     """One row: where it begins (`line`, from 1; in Parquet its number), and its fields.
 
-    `problem` says why the row could not be read; then it has no fields.
+    A row that is a whole file has no line. `problem` says why the row could not be read; then it
+    has no fields.
     """
 
-    line: int
+    line: int | None
     fields: dict[str, Any] = field(default_factory=dict)
     problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is asked of a file: see `read_rows`."""
+
+    columns: Sequence[str]
+    required: Sequence[str]
+    batch: int
 
 
 class _Reader(Protocol):
@@ -86,15 +97,23 @@ def _forms(name: str) -> str:
     return f"{', '.join(first)} or {last}"
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+def read_rows(
+    path: Path, columns: Sequence[str], *, required: Sequence[str] = (), batch: int = _BATCH
+) -> Iterator[Row]:
     """Rows of one file in order, their fields limited to `columns` where the form allows it.
+
+    Args:
+        path: a file named as one of the three forms is.
+        columns: names of the fields wanted.
+        required: those of them that CSV and Parquet must have.
+        batch: rows of Parquet read at a time.
 
     Raises:
         InputError: the file cannot be opened or is not of the form its name says, or it is CSV or
-            Parquet and none of its columns is in `columns`.
+            Parquet and none of its columns is in `columns`, or one of `required` is not there.
     """
     try:
-        yield from _READERS[path.suffix.lower()](path, columns)
+        yield from _READERS[path.suffix.lower()](path, _Wanted(columns, required, batch))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
 
@@ -133,7 +152,7 @@ def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
 _TOO_LONG = f"found a line longer than {MAX_LINE:,} bytes, expected one post a line"
 
 
-def _jsonl(path: Path, _columns: Sequence[str]) -> Iterator[Row]:
+def _jsonl(path: Path, _wanted: _Wanted) -> Iterator[Row]:
     with path.open("rb") as file:
         for number, line in _lines(file):
             if line is None:
@@ -161,13 +180,13 @@ def kind(value: object) -> str:
     return names.get(type(value), type(value).__name__)
 
 
-def _csv(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+def _csv(path: Path, wanted: _Wanted) -> Iterator[Row]:
     csv.field_size_limit(MAX_LINE)
     with path.open("rb") as file:
         too_long: list[int] = []
         reader = csv.reader(_text_lines(file, too_long), strict=True)
         header = _header(path, reader)
-        _check_columns(path, header, columns)
+        _check_columns(path, header, wanted)
         for number, record in _records(reader):
             for skipped in too_long:
                 yield Row(skipped, problem=_TOO_LONG)
@@ -225,28 +244,24 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _check_columns(path: Path, found: Sequence[str], expected: Sequence[str]) -> None:
-    if not set(found) & set(expected):
+def _check_columns(path: Path, found: Sequence[str], wanted: _Wanted) -> None:
+    missing = [name for name in wanted.required if name not in found]
+    if missing or not set(found) & set(wanted.columns):
+        expected = ", ".join(missing) if missing else f"some of {', '.join(wanted.columns)}"
         raise InputError(
-            f"{path}: found columns {', '.join(found[:8]) or '(none)'}, "
-            f"expected some of {', '.join(expected)}"
+            f"{path}: found columns {', '.join(found[:8]) or '(none)'}, expected {expected}"
         )
 
 
-def _parquet(path: Path, columns: Sequence[str]) -> Iterator[Row]:
-    from pyarrow import ArrowException
-
-    try:
-        with _opened_parquet(path) as file:
-            names = file.schema_arrow.names
-            _check_columns(path, names, columns)
-            wanted = [name for name in names if name in columns]
-            first = 1
-            for batch in file.iter_batches(batch_size=_BATCH, columns=wanted):
-                yield from _batch_rows(first, batch)
-                first += batch.num_rows
-    except ArrowException as error:
-        raise InputError(f"{path}: cannot be read as Parquet ({error})") from error
+def _parquet(path: Path, wanted: _Wanted) -> Iterator[Row]:
+    with _opened_parquet(path) as file:
+        names = file.schema_arrow.names
+        _check_columns(path, names, wanted)
+        here = [name for name in names if name in wanted.columns]
+        first = 1
+        for batch in file.iter_batches(batch_size=wanted.batch, columns=here):
+            yield from _batch_rows(first, batch)
+            first += batch.num_rows
 
 
 def _batch_rows(first: int, batch: RecordBatch) -> Iterator[Row]:
@@ -262,14 +277,36 @@ def _batch_rows(first: int, batch: RecordBatch) -> Iterator[Row]:
             yield from _batch_rows(first + row, batch.slice(row, 1))
 
 
-def _opened_parquet(path: Path) -> ParquetFile:
+@contextmanager
+def _opened_parquet(path: Path) -> Iterator[ParquetFile]:
+    """A Parquet file; what is wrong with it is an InputError, whenever it shows."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(path)
-    except pa.ArrowException as error:
-        raise InputError(f"{path}: cannot be read as Parquet ({error})") from error
+        with pq.ParquetFile(path) as file:
+            yield file
+    # Damaged names of columns are no text, whatever Arrow makes of the rest.
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read as Parquet ({reason})") from error
+
+
+def column_kinds(path: Path) -> dict[str, str]:
+    """Columns of a Parquet file: `struct`, `bytes` or `other`, by name.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    from pyarrow.types import is_binary, is_large_binary, is_struct
+
+    kinds = {}
+    with _opened_parquet(path) as file:
+        for column in file.schema_arrow:
+            is_bytes = is_binary(column.type) or is_large_binary(column.type)
+            kind = "struct" if is_struct(column.type) else "bytes" if is_bytes else "other"
+            kinds[column.name] = kind
+    return kinds
 
 
 def _parquet_length(path: Path) -> int:
@@ -277,7 +314,7 @@ def _parquet_length(path: Path) -> int:
         return int(file.metadata.num_rows)
 
 
-_READERS: dict[str, Callable[[Path, Sequence[str]], Iterator[Row]]] = {
+_READERS: dict[str, Callable[[Path, _Wanted], Iterator[Row]]] = {
     ".jsonl": _jsonl,
     ".csv": _csv,
     ".parquet": _parquet,

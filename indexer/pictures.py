@@ -1,0 +1,101 @@
+"""The picture of a post: which file it is, that it lies where it may, and its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from indexer.errors import InputError
+from indexer.images import MAX_BYTES, format_of
+from indexer.readers.files import shown
+from indexer.readers.keep import keep_picture
+from indexer.tables import kind
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_HEAD = 64  # bytes that tell a picture from a video or a web page
+
+
+def find_picture(value: object, root: Path) -> tuple[Path, str] | None:
+    """Path and sha256 of a post's picture; None where it has none.
+
+    Args:
+        value: a name or a path, or a list of them, of which the first that is a picture is
+            taken (see `readers.files.Found`).
+        root: resolved folder it must lie in, links followed.
+
+    Raises:
+        InputError: there is one, but it cannot be used.
+    """
+    if not isinstance(value, list):
+        return None if value is None or value == "" else _picture(value, root)
+    problem: InputError | None = None
+    for candidate in value:
+        try:
+            return _picture(candidate, root, checked=True)
+        except InputError as error:
+            problem = problem or error
+    if problem:
+        raise problem
+    return None
+
+
+def _picture(value: object, root: Path, *, checked: bool = False) -> tuple[Path, str]:
+    try:
+        path = _inside(root, value)
+        if checked:
+            _check_form(path)
+        path = _storable(path)
+        with path.open("rb") as file:
+            return path, hashlib.file_digest(file, "sha256").hexdigest()
+    except (InputError, OSError, ValueError, RuntimeError) as error:
+        reason = error if isinstance(error, InputError) else f"cannot be read: {error}"
+        raise InputError(f"picture {_named(value, root)!r}: {reason}") from error
+
+
+def _named(value: object, root: Path) -> str:
+    """What a picture is called in a message."""
+    if not isinstance(value, Path):
+        return str(value)[:200]
+    return shown(value.relative_to(root) if value.is_relative_to(root) else value.name)
+
+
+def _inside(root: Path, value: object) -> Path:
+    """The picture's file, which must lie in the folder of its posts.
+
+    Raises:
+        InputError: it does not, or is no file, or too large.
+    """
+    if not isinstance(value, str | Path):
+        raise InputError(f"found {kind(value)}, expected a path")
+    if isinstance(value, str) and _leads_out(value):
+        raise InputError("expected a path relative to the folder of its posts and inside it")
+    path = (value if isinstance(value, Path) else root / value).resolve()
+    if not path.is_relative_to(root):
+        raise InputError("found a link out of the folder of its posts, expected a file inside it")
+    if not path.is_file():
+        raise InputError("found no such file")
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise InputError(f"found {size:,} bytes, expected {MAX_BYTES:,} at most")
+    return path
+
+
+def _leads_out(name: str) -> bool:
+    """Whether a name is an address, or would be outside whatever folder it is put behind."""
+    outside = Path(name).is_absolute() or ".." in Path(name).parts
+    return "\0" in name or bool(_SCHEME.match(name)) or outside
+
+
+def _check_form(path: Path) -> None:
+    with path.open("rb") as file:
+        if format_of(file.read(_HEAD)) is None:
+            raise InputError("found a file of another form, expected a picture")
+
+
+def _storable(path: Path) -> Path:
+    """The same picture under a name that is text: names on Linux may be any bytes."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return keep_picture(path.read_bytes())
+    return path

@@ -1,0 +1,1 @@
+"""Readers of what people have: tables, scrapes and exports into rows; one file for each form."""

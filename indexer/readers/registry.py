@@ -1,0 +1,184 @@
+"""The readers by name, and which of them a source is for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+
+from indexer.errors import InputError
+from indexer.readers import account, captioned, gallerydl, huggingface, instaloader, tabular
+from indexer.readers.files import (
+    JSON_ENDINGS,
+    Folder,
+    Found,
+    UnreadableError,
+    read_json,
+    shown,
+    walk,
+)
+from indexer.tables import find_tables, read_rows
+
+AUTO = "auto"
+_LOOKED_INTO = 200  # JSON files: a scrape is known by one, but others may lie before it
+_IN_FOLDER = 10  # of them
+_LOOKED_AT = 2000  # folders
+_TELLING = ("image", "caption", "hashtags")  # fields of which a table of posts has one
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One way to read a source.
+
+    `rows` takes the source and, if `has_columns`, the source's names of columns by ours; `count`
+    says about how many rows there are, or None.
+    """
+
+    about: str
+    rows: Callable[[Path, Mapping[str, str]], Iterator[Found]]
+    count: Callable[[Path], int | None]
+    has_columns: bool = False
+
+
+def _of_files(rows: Callable[[Path], Iterator[Found]]) -> Callable[..., Iterator[Found]]:
+    """A reader of files whose form leaves no column to name."""
+    return lambda source, _columns: rows(source)
+
+
+READERS: dict[str, Reader] = {
+    "tables": Reader(
+        "JSONL, CSV or Parquet, a post a row", tabular.rows, tabular.count, has_columns=True
+    ),
+    "huggingface": Reader(
+        "Parquet with pictures in it, image and text",
+        huggingface.rows,
+        huggingface.count,
+        has_columns=True,
+    ),
+    "instaloader": Reader(
+        "folders that Instaloader wrote", _of_files(instaloader.rows), instaloader.count
+    ),
+    "gallery-dl": Reader(
+        "folders that gallery-dl filled with --write-metadata",
+        _of_files(gallerydl.rows),
+        gallerydl.count,
+    ),
+    "instagram-export": Reader(
+        "Instagram's own export of an account, as JSON", _of_files(account.rows), lambda _: None
+    ),
+    "captioned": Reader(
+        "pictures, each with its caption in a .txt file beside it",
+        _of_files(captioned.rows),
+        captioned.count,
+    ),
+}
+
+
+def find_reader(source: Path, name: str = AUTO, *, has_columns: bool = False) -> Reader:
+    """The reader of a source: the one named, or the one that what it holds is for.
+
+    A folder of tables is read as these, or as a data set if the first has pictures in it. One
+    whose first table is not of posts, or that has none, is known by what the first JSON file of a
+    scrape or export in it says, or else by the names of its files.
+
+    Raises:
+        InputError: there is no such source or reader, no reader is for it, or columns are named
+            to one that has none.
+    """
+    if name != AUTO and name not in READERS:
+        raise InputError(f"found reader {name!r}, expected one of {', '.join((AUTO, *READERS))}")
+    _check_there(source)
+    name = _recognised(source, has_columns=has_columns) if name == AUTO else name
+    reader = READERS[name]
+    if has_columns and not reader.has_columns:
+        those = " and ".join(n for n, reader in READERS.items() if reader.has_columns)
+        raise InputError(f"found columns named for reader {name}, which has none; {those} have")
+    return reader
+
+
+def _check_there(source: Path) -> None:
+    try:
+        mode = source.stat().st_mode
+    except FileNotFoundError as error:
+        raise InputError(
+            f"found nothing at {shown(source)}, expected a file or folder of posts"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{shown(source)}: cannot be read ({error})") from error
+    # A pipe or device would be waited for, perhaps forever.
+    if not (S_ISREG(mode) or S_ISDIR(mode)):
+        raise InputError(f"{shown(source)}: found a pipe or device, expected a file or folder")
+
+
+def _recognised(source: Path, *, has_columns: bool) -> str:
+    try:
+        table = find_tables(source)[0]
+    except InputError as error:
+        if found := _known_scrape(source):
+            return found
+        raise InputError(
+            f"{error}; or a scrape, an export or captioned pictures: if it is one, name its "
+            f"reader ({', '.join(READERS)})"
+        ) from error
+    if _is_data_set(table):
+        return "huggingface"
+    other = None if has_columns or _is_of_posts(table) else _known_scrape(source)
+    return other or "tables"
+
+
+def _is_of_posts(table: Path) -> bool:
+    """Whether a table begins with a post: scrapes may have other tables beside them."""
+    try:
+        row = next(read_rows(table, _TELLING, batch=1), None)
+    except InputError:
+        return False
+    return row is not None and not row.fields.keys().isdisjoint(_TELLING)
+
+
+def _is_data_set(table: Path) -> bool:
+    try:
+        return table.suffix.lower() == ".parquet" and huggingface.is_data_set(table)
+    except InputError:
+        return False  # whoever reads it says what is wrong
+
+
+def _known_scrape(source: Path) -> str | None:
+    folders = list(islice(walk(source), _LOOKED_AT))
+    files = islice(_json_files(folders), _LOOKED_INTO)
+    by_json = (found for path in files if (found := _by_json(path)))
+    by_name = (found for folder in folders if (found := _by_name(folder)))
+    return next(by_json, None) or next(by_name, None)
+
+
+def _json_files(folders: list[Folder]) -> Iterator[Path]:
+    """JSON files, a few of each folder; those first that would be an export's posts."""
+    for folder in folders:
+        yield from (folder.path / name for name in folder.names if account.is_named(name))
+    for folder in folders:
+        names = (name for name in folder.names if name.lower().endswith(JSON_ENDINGS))
+        yield from (folder.path / name for name in islice(names, _IN_FOLDER))
+
+
+def _by_json(path: Path) -> str | None:
+    """The reader that a JSON file is for, by what it says."""
+    try:
+        if account.is_named(path.name) and account.is_export(path):
+            return "instagram-export"
+        value = read_json(path)
+    except UnreadableError:
+        return None
+    if instaloader.is_post(value):
+        return "instaloader"
+    return "gallery-dl" if gallerydl.is_post(value) else None
+
+
+def _by_name(folder: Folder) -> str | None:
+    """The reader that a folder without JSON is for, by the names in it."""
+    if any(name.lower().endswith(".parquet") for name in folder.names):
+        return "huggingface"
+    if any(instaloader.is_dated(name) and name.endswith(".txt") for name in folder.names):
+        return "instaloader"
+    captions = (captioned.caption_name(folder, name) for name in captioned.pictures(folder))
+    return "captioned" if any(captions) else None
