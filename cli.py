@@ -11,12 +11,12 @@ from typer.core import TyperGroup
 from evaluation.commands import benchmark, evaluate
 from indexer.errors import HashlensError, IndexUnusableError
 from retriever import options
-from retriever.commands import batch, inspect, recommend
+from retriever.commands import batch, config, inspect, recommend
+from retriever.defaultindex import FIRST_STEPS, index_default
 from retriever.forms import FORMAT
 from retriever.options import DEFAULT_INDEX
-from retriever.printed import finish, print_json, print_table
-
-INTERRUPTED = 130
+from retriever.printed import INTERRUPTED, finish, print_json, print_table
+from retriever.userconfig import UserConfig
 
 
 class _Commands(TyperGroup):
@@ -35,19 +35,29 @@ class _Commands(TyperGroup):
 
 app = typer.Typer(
     cls=_Commands,
-    no_args_is_help=True,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
-    help="""Hashtags for a photo, a caption or some seed hashtags, learned from your own posts.
-
-    Start with these three:
-
-    - `hashlens sample demo-posts` writes a small folder of posts to try things on
-    - `hashlens build demo-posts --index demo-index` learns from them
-    - `hashlens recommend --caption "walking the dog at sunset" --index demo-index` asks
-    """,
+    help="Hashtags for a photo, a caption or some seed hashtags, learned from your own posts.\n\n"
+    "Start with these three:\n\n"
+    + "\n".join(f"- `{command}` {what}" for command, what in FIRST_STEPS),
 )
+
+
+@app.callback(invoke_without_command=True)
+def start(context: typer.Context) -> None:
+    """Say where to begin if nothing is asked; else read the defaults that the command can use."""
+    name = context.invoked_subcommand
+    if name is None:
+        typer.echo("Three commands to try:\n")
+        typer.echo("".join(f"  {step}\n      {what}\n" for step, what in FIRST_STEPS))
+        typer.echo("hashlens --help lists all commands, hashlens COMMAND --help their options.")
+    elif isinstance(context.command, TyperGroup):
+        command = context.command.get_command(context, name)
+        # A file that is wrong stops only those that would read it.
+        if command and any(parameter.name == "index" for parameter in command.params):
+            context.obj = UserConfig.find()
+            context.default_map = {name: context.obj.defaults}
 
 
 @app.command()
@@ -74,6 +84,8 @@ def build(
     POSTS are JSONL, CSV or Parquet files with any of the fields id, image, caption, hashtags,
     author, taken_at and topic, or folders that hold such files. An index that is already there
     keeps answering until the new one is whole.
+
+    Example: `hashlens build my-posts more-posts.jsonl --index my-index`
     """
     from dataclasses import asdict, replace
 
@@ -106,15 +118,19 @@ def build(
     finish(report.rejections)
 
 
-for command in (recommend, batch, evaluate, benchmark, inspect):
+for command in (recommend, batch, evaluate, benchmark, inspect, config):
     app.command()(command)
 
 
 @app.command()
-def verify(index: options.Index = DEFAULT_INDEX, as_json: options.Json = False) -> None:
-    """Check every file of an index against its recorded size and hash."""
+def verify(index: options.ReadIndex = None, as_json: options.Json = False) -> None:
+    """Check every file of an index against its recorded size and hash.
+
+    Example: `hashlens verify --index my-index`
+    """
     from indexer.generation import verify as find_troubles
 
+    index = index or index_default()
     troubles = find_troubles(index)
     if as_json:
         print_json({"format": FORMAT, "sound": not troubles, "troubles": list(troubles)})
@@ -125,11 +141,15 @@ def verify(index: options.Index = DEFAULT_INDEX, as_json: options.Json = False) 
 
 
 @app.command()
-def history(index: options.Index = DEFAULT_INDEX, as_json: options.Json = False) -> None:
-    """List the generations of an index that are still on disk."""
+def history(index: options.ReadIndex = None, as_json: options.Json = False) -> None:
+    """List the generations of an index that are still on disk.
+
+    Example: `hashlens history --index my-index`
+    """
     from indexer.generation import history as list_generations
     from retriever.tables import table
 
+    index = index or index_default()
     rows = [(g.number, g.manifest.created, g.manifest.counts) for g in list_generations(index)]
     if as_json:
         names = ("generation", "created", "counts")
@@ -145,7 +165,10 @@ def rollback(
     index: options.Index = DEFAULT_INDEX,
     to: Annotated[int | None, typer.Option(help="Generation; the one before otherwise.")] = None,
 ) -> None:
-    """Return to an older generation, after checking that it is whole."""
+    """Return to an older generation, after checking that it is whole.
+
+    Example: `hashlens rollback --index my-index --to 3`
+    """
     from indexer.generation import rollback as return_to
 
     typer.echo(f"{index}: back at generation {return_to(index, to).number}")
@@ -158,7 +181,10 @@ def encoders(
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """List the picture encoders, where their weights are or come from, and their speed here."""
+    """List the picture encoders, where their weights are or come from, and their speed here.
+
+    Example: `hashlens encoders --measure`
+    """
     from dataclasses import asdict
 
     from indexer.available import COLUMNS, encoder_infos, row
@@ -175,7 +201,10 @@ def encoders(
 def sample(
     folder: Annotated[Path, typer.Argument(help="Folder to write; made if it is missing.")],
 ) -> None:
-    """Write a small folder of sample posts with pictures, to try hashlens on."""
+    """Write a small folder of sample posts with pictures, to try hashlens on.
+
+    Example: `hashlens sample demo-posts`
+    """
     from indexer.sample import gather_sample
 
     typer.echo(f"sample posts written to {gather_sample(folder)}")
@@ -183,4 +212,4 @@ def sample(
 
 def main() -> None:
     """Entry point of the console command."""
-    app()
+    app(prog_name="hashlens")

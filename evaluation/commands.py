@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from retriever import options
-from retriever.options import DEFAULT_INDEX
+from retriever.defaultindex import index_default
 from retriever.printed import print_json, print_table
 
 
 def evaluate(
     posts: Annotated[list[Path], typer.Argument(help="Posts that the index has not seen.")],
-    index: options.Index = DEFAULT_INDEX,
+    index: options.ReadIndex = None,
     inputs: Annotated[
         str,
         typer.Option(help="What of each post is given: image, caption, seeds:N, joined by commas."),
@@ -29,10 +29,13 @@ def evaluate(
 
     Hashtags are taken out of captions first. Seeds are drawn from a post's hashtags by sha256 of
     seed, post id and hashtag, the first N in that order, and are left out of what must be found.
+
+    Example: `hashlens evaluate new-posts.jsonl --inputs caption,seeds:2`
     """
     from evaluation.judge import evaluate_index
     from retriever.tables import table
 
+    index = index or index_default()
     result = evaluate_index(index, posts, inputs, seen_allowed=seen, seed=seed)
     if as_json:
         print_json(result)
@@ -73,6 +76,8 @@ def benchmark(
 
     Near-duplicates stay on one side of the split, hashtags are taken out of captions, and the
     product is judged beside the methods of the report it comes from and the strongest simple ones.
+
+    Example: `hashlens benchmark my-posts --out report --inputs caption --inputs image,caption`
     """
     from evaluation.benchmark import benchmark as run
     from evaluation.report import COLUMNS, rows

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from indexer.errors import HashlensError, InputError
 from indexer.hashtags import extract, key, strip
@@ -104,21 +102,3 @@ def _inside(root: Path, name: Any) -> Path:  # noqa: ANN401 (whatever the row ho
     except (OSError, ValueError):
         pass
     raise InputError(f"image {name!r}: found no such picture in {root}")
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[IO[str]]:
-    """A text file that appears under its name only when it is whole.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            yield file
-        os.replace(partial, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -190,13 +190,17 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class ScoredTag:
-    """A recommended hashtag: key, display form (no #), score in [0, 1], tier, evidence."""
+    """A recommended hashtag: key, display form (no #), score in [0, 1], tier, evidence.
+
+    `reason` is why it is there, in one sentence; empty unless explained.
+    """
 
     tag: str
     display: str
     probability: float
     tier: str
     evidence: tuple[Evidence, ...] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from indexer.errors import HashlensError
 from retriever import options
-from retriever.forms import FORMAT, answer_json, row_json
-from retriever.options import DEFAULT_INDEX
-from retriever.printed import SOME_REJECTED, print_json, print_table
+from retriever.defaultindex import index_default
+from retriever.forms import FORMAT, answer_json
+from retriever.printed import INTERRUPTED, SOME_REJECTED, print_json, print_table
 from retriever.selection import DIVERSITY, GENERIC
+from retriever.userconfig import NAMED, UserConfig, places
 
 
 def recommend(
+    context: typer.Context,
     image: Annotated[Path | None, typer.Option(help="A picture.")] = None,
-    caption: Annotated[str, typer.Option(help="A caption; hashtags in it count as seeds.")] = "",
+    caption: Annotated[
+        str,
+        typer.Option(help="A caption; hashtags in it count as seeds. `-` reads it from stdin."),
+    ] = "",
     seed: options.Seeds = None,
     k: options.K = None,
     min_probability: options.MinProbability = 0.0,
@@ -27,42 +31,73 @@ def recommend(
     mix: options.Mix = "",
     block: options.Block = None,
     pin: options.Pin = None,
+    sets: options.Set = None,
     platform: options.Platform = None,
-    index: options.Index = DEFAULT_INDEX,
+    index: options.ReadIndex = None,
     weights: options.Weights = None,
     explain: options.Explain = False,
     as_json: options.Json = False,
-    plain: Annotated[bool, typer.Option(help="Only the hashtags, on one line.")] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Only the hashtags, on one line, for pasting.")
+    ] = False,
+    copy: Annotated[
+        bool, typer.Option("--copy", help="Also put the hashtags on the clipboard.")
+    ] = False,
 ) -> None:
-    """Recommend hashtags for a picture, a caption, seed hashtags, or any mix of these."""
-    from indexer.queries import make_query
-    from retriever.recommend import Recommender
-    from retriever.tables import answer_table, evidence_table
+    """Recommend hashtags for a picture, a caption, seed hashtags, or any mix of these.
 
+    Example: `hashlens recommend --image cat.jpg --caption "nap time" --platform instagram`
+    """
+    from indexer.queries import make_query
+    from retriever.copying import copy as copy_text
+    from retriever.recommend import Recommender
+    from retriever.tables import answer_table, reasons_table
+
+    if as_json and plain:
+        raise typer.BadParameter("found --json and --plain, expected one of the two")
     selection = options.selection_from(
-        k, min_probability, diversity, generic, mix, block, pin, platform
+        *(k, min_probability, diversity, generic, mix, block, pin, platform),
+        sets=sets,
+        config=options.config_of(context),
     )
-    query = make_query(image, caption, seed or [])
+    query = make_query(image, _read(caption), seed or [])
     recommender = Recommender.open(index, weights)
     answer = recommender.recommend(query, selection=selection, explain=explain or as_json)
     for note in answer.notes:
         typer.echo(f"hashlens: {note}", err=True)
+    line = " ".join(f"#{tag.display}" for tag in answer.tags)
     if as_json:
         print_json({"format": FORMAT, "id": None} | answer_json(answer, evidence=True))
     elif plain:
-        typer.echo(" ".join(f"#{tag.display}" for tag in answer.tags))
+        typer.echo(line)
     else:
         print_table(answer_table(answer))
-        if explain:
-            print_table(evidence_table(answer))
+    if explain and not as_json and not plain:
+        print_table(reasons_table(answer))
+    if copy:
+        copy_text(line)
+        typer.echo(f"hashlens: {len(answer.tags)} hashtags are on the clipboard", err=True)
+
+
+def _read(caption: str) -> str:
+    """A caption as it was given, or all of stdin for `-`."""
+    if caption != "-":
+        return caption
+    stdin = typer.get_text_stream("stdin", encoding="utf-8", errors="replace")
+    if stdin.isatty():
+        typer.echo("hashlens: write the caption, and end it with Ctrl-D", err=True)
+    return stdin.read()
 
 
 def batch(
+    context: typer.Context,
     posts: Annotated[
         Path, typer.Argument(help="Rows to answer (JSONL, CSV, Parquet), or a folder of pictures.")
     ],
-    out: Annotated[Path, typer.Option(help="JSONL file to write, one answer a line, in order.")],
-    index: options.Index = DEFAULT_INDEX,
+    out: Annotated[
+        Path, typer.Option(help="File to write, .jsonl or .csv: one answer a line, in order.")
+    ],
+    index: options.ReadIndex = None,
     k: options.K = None,
     min_probability: options.MinProbability = 0.0,
     diversity: options.Diversity = DIVERSITY,
@@ -70,42 +105,61 @@ def batch(
     mix: options.Mix = "",
     block: options.Block = None,
     pin: options.Pin = None,
+    sets: options.Set = None,
     platform: options.Platform = None,
     weights: options.Weights = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a run that was stopped had come to.")
+    ] = False,
 ) -> None:
     """Answer many queries: rows with any of id, image, caption and seeds.
 
     Hashtags that a row already has, in its caption or beside it, are not looked at. A row that
-    cannot be answered gets `error` instead of `tags`, and the others go on.
+    cannot be answered gets `error` instead of `tags`, and the others go on. Until all are
+    answered, answers wait in `OUT.partial`, from which `--resume` goes on.
+
+    Example: `hashlens batch photos --out hashtags.csv --platform instagram`
     """
-    from indexer.queries import count_queries, read_queries, whole_file
+    from indexer.queries import count_queries, read_queries
     from retriever.bar import progress_bar
+    from retriever.batchfile import About, answers_file
     from retriever.recommend import Recommender
 
     selection = options.selection_from(
-        k, min_probability, diversity, generic, mix, block, pin, platform
+        *(k, min_probability, diversity, generic, mix, block, pin, platform),
+        sets=sets,
+        config=options.config_of(context),
     )
     for note in selection.notes:
         typer.echo(f"hashlens: {note}", err=True)
     recommender = Recommender.open(index, weights)
-    failed = answered = 0
-    with progress_bar() as progress, whole_file(out) as lines:
-        progress.stage("Answering", count_queries(posts))
-        for row_id, answer in recommender.stream(read_queries(posts), selection=selection):
-            failed += isinstance(answer, HashlensError)
-            answered += not isinstance(answer, HashlensError)
-            lines.write(json.dumps(row_json(row_id, answer), ensure_ascii=False) + "\n")
-            progress.advance()
-    typer.echo(f"{out}: {answered:,} answered, {failed:,} failed", err=True)
-    if failed:
+    about = About.of(recommender.index.manifest, selection)
+    with progress_bar() as progress, answers_file(out, about, resume=resume) as answers:
+        if answers.kept:
+            typer.echo(f"{out}: {len(answers.kept):,} answers taken over", err=True)
+        progress.stage("Answering", count_queries(posts), done=len(answers.kept))
+        try:
+            rows = answers.left(read_queries(posts))
+            for row_id, answer in recommender.stream(rows, selection=selection):
+                answers.write(row_id, answer)
+                progress.advance()
+        except KeyboardInterrupt:
+            typer.echo("hashlens: interrupted; the same call with --resume goes on", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+    typer.echo(f"{out}: {answers.answered:,} answered, {answers.failed:,} failed", err=True)
+    if answers.failed:
         raise typer.Exit(SOME_REJECTED)
 
 
-def inspect(index: options.Index = DEFAULT_INDEX, as_json: options.Json = False) -> None:
-    """Show what an index holds: posts, topics, hashtags, encoder and settings."""
+def inspect(index: options.ReadIndex = None, as_json: options.Json = False) -> None:
+    """Show what an index holds: posts, topics, hashtags, encoder and settings.
+
+    Example: `hashlens inspect --index my-index`
+    """
     from retriever.summary import summarize
     from retriever.tables import plain, table
 
+    index = index or index_default()
     summary = summarize(index)
     if as_json:
         print_json({"format": FORMAT} | summary)
@@ -114,3 +168,36 @@ def inspect(index: options.Index = DEFAULT_INDEX, as_json: options.Json = False)
     print_table(table(f"{index}", ("", ""), [(name, plain(v)) for name, v in summary.items()]))
     rows = [(t["topic"], f"{t['posts']:,}", " ".join(f"#{h}" for h in t["hashtags"])) for t in tops]
     print_table(table("topics", ("topic", "posts", "most used hashtags"), rows))
+
+
+def config(as_json: options.Json = False) -> None:
+    """Show the file of your defaults, `hashlens.toml`, and what it says.
+
+    It is looked for in the present folder, then in your own configuration folder; HASHLENS_CONFIG
+    names another. What a command line says replaces what the file says; its `block` and `pin`
+    lists are added to. `[sets]` are hashtags of yours that `--set` puts first.
+
+    Example: `hashlens config`
+    """
+    from retriever.tables import plain, table
+
+    found = UserConfig.find()
+    values = {name: _jsonable(value) for name, value in asdict(found).items()}
+    if as_json:
+        print_json({"format": FORMAT} | values)
+        return
+    file, sets = values.pop("file"), values.pop("sets")
+    if file is None:
+        looked = ", ".join(str(path) for path in places())
+        typer.echo(f"no file: looked for {looked}; {NAMED} is not set")
+        return
+    values["pin"] = [f"#{tag}" for tag in found.pin]
+    rows = [(name, plain(value)) for name, value in values.items() if value not in (None, [])]
+    rows += [(f"set {name}", plain([f"#{tag}" for tag in tags])) for name, tags in sets.items()]
+    print_table(table(file, ("", ""), rows))
+
+
+def _jsonable(value: Any) -> Any:  # noqa: ANN401 (a field of the configuration)
+    if isinstance(value, dict):
+        return {name: list(tags) for name, tags in value.items()}
+    return str(value) if isinstance(value, Path) else list(value) if type(value) is tuple else value

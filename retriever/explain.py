@@ -1,4 +1,4 @@
-"""Which posts stand behind a recommended hashtag, for each channel that rests on posts."""
+"""What stands behind a recommended hashtag: posts for each channel, and a sentence why."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from dataclasses import replace
 import numpy as np
 
 from indexer.errors import HashlensError
-from indexer.schema import Recommendation, ScoredTag
+from indexer.schema import Evidence, Recommendation, ScoredTag
 from retriever.entries import WIDTH
 from retriever.neighbours import Near, near_captions, near_images, near_seeds, near_words
 from retriever.prepare import QueryBatch
 from retriever.reading import IndexReader
+from retriever.reasons import Case, Support
 
+PINNED = (Evidence("pinned", 1.0),)
 POSTS = 3  # posts named for each channel of a hashtag
 
-Supports = dict[tuple[int, str], tuple[str, ...]]  # posts by (query, hashtag key)
+Ask = Callable[[IndexReader, QueryBatch], Near]
+Supports = dict[int, dict[str, Support]]  # by query and the hashtag's key
 
 
 def _seeds(index: IndexReader, batch: QueryBatch) -> Near:
@@ -24,7 +27,7 @@ def _seeds(index: IndexReader, batch: QueryBatch) -> Near:
 
 
 # The posts that a channel asked; counts over all posts are shown by the nearest of them.
-_ASKED: dict[str, Callable[[IndexReader, QueryBatch], Near]] = {
+_ASKED: dict[str, Ask] = {
     "image neighbours": near_images,
     "caption neighbours": near_captions,
     "word neighbours": near_words,
@@ -37,47 +40,59 @@ _ASKED: dict[str, Callable[[IndexReader, QueryBatch], Near]] = {
 def explained(
     index: IndexReader, batch: QueryBatch, answers: Sequence[Recommendation | HashlensError]
 ) -> list[Recommendation | HashlensError]:
-    """The same answers, their evidence naming up to three posts a channel, nearest first."""
-    chosen = [
-        (query, tag.tag)
-        for query, answer in enumerate(answers)
-        if not isinstance(answer, HashlensError)
-        for tag in answer.tags
-    ]
-    found = {ask: _nearest(index, ask(index, batch), chosen) for ask in set(_ASKED.values())}
-    return [
-        answer
-        if isinstance(answer, HashlensError)
-        else replace(answer, tags=tuple(_supported(tag, query, found) for tag in answer.tags))
-        for query, answer in enumerate(answers)
-    ]
+    """The same answers with reasons, their evidence naming up to three posts a channel."""
+    shown = {q: a for q, a in enumerate(answers) if not isinstance(a, HashlensError)}
+    chosen = [(query, tag.tag) for query, answer in shown.items() for tag in answer.tags]
+    seeds = {seed for query in shown for seed in batch.queries[query].seeds}
+    ids = index.tag_ids(list({key for _, key in chosen} | seeds))
+    words = index.word_ids({word for query in shown for word in batch.words[query]})
+    found = {ask: _nearest(index, ask(index, batch), chosen, ids) for ask in set(_ASKED.values())}
+    told: list[Recommendation | HashlensError] = list(answers)
+    for query, answer in shown.items():
+        case = Case(
+            index,
+            batch,
+            query,
+            {k: ids[k] for k in _keys(answer, batch.queries[query].seeds) if k in ids},
+            [tag.tag for tag in answer.tags if tag.evidence != PINNED],
+            {words[word]: word for word in batch.words[query] if word in words},
+            {channel: found[ask].get(query, {}) for channel, ask in _ASKED.items()},
+        )
+        told[query] = replace(answer, tags=tuple(_told(tag, case) for tag in answer.tags))
+    return told
 
 
-def _supported(
-    tag: ScoredTag,
-    query: int,
-    found: dict[Callable[[IndexReader, QueryBatch], Near], Supports],
-) -> ScoredTag:
+def _keys(answer: Recommendation, seeds: Sequence[str]) -> list[str]:
+    return [*(tag.tag for tag in answer.tags), *seeds]
+
+
+def _told(tag: ScoredTag, case: Case) -> ScoredTag:
     evidence = tuple(
-        replace(part, posts=found[_ASKED[part.channel]].get((query, tag.tag), ()))
-        if part.channel in _ASKED
+        replace(part, posts=case.supports[part.channel][tag.tag].posts)
+        if tag.tag in case.supports.get(part.channel, {})
         else part
         for part in tag.evidence
     )
-    return replace(tag, evidence=evidence)
+    return replace(tag, evidence=evidence, reason=case.sentence(tag))
 
 
-def _nearest(index: IndexReader, near: Near, chosen: Sequence[tuple[int, str]]) -> Supports:
-    """The nearest posts that hold each chosen hashtag, by (query, key)."""
-    ids = index.tag_ids([key for _, key in chosen])
+def _nearest(
+    index: IndexReader, near: Near, chosen: Sequence[tuple[int, str]], ids: dict[str, int]
+) -> Supports:
+    """The posts near each query that hold its chosen hashtags: how many, and the nearest."""
     wanted = {query * WIDTH + ids[key]: (query, key) for query, key in chosen if key in ids}
+    asked = np.bincount(near.queries).tolist()
     places, tags, _ = index.counts.post_tags.rows(near.posts)
     pairs = near.queries[places] * WIDTH + tags
     rows = np.flatnonzero(np.isin(pairs, list(wanted)))
     rows = rows[np.argsort(-near.similarity[places[rows]], kind="stable")]
     posts: dict[int, list[int]] = {}
     for pair, post in zip(pairs[rows].tolist(), near.posts[places[rows]].tolist(), strict=True):
-        if len(posts.setdefault(pair, [])) < POSTS:
-            posts[pair].append(post)
-    names = index.post_ids([post for some in posts.values() for post in some])
-    return {wanted[pair]: tuple(names[post] for post in some) for pair, some in posts.items()}
+        posts.setdefault(pair, []).append(post)
+    names = index.post_ids([post for some in posts.values() for post in some[:POSTS]])
+    supports: Supports = {}
+    for pair, some in posts.items():
+        query, key = wanted[pair]
+        nearest = tuple(names[post] for post in some[:POSTS])
+        supports.setdefault(query, {})[key] = Support(nearest, len(some), asked[query])
+    return supports

@@ -35,4 +35,4 @@ def _evidence_json(tag: ScoredTag) -> dict[str, Any]:
         {"channel": part.channel, "share": round(part.share, 4), "posts": list(part.posts)}
         for part in tag.evidence
     ]
-    return {"tier": tag.tier, "evidence": parts}
+    return {"tier": tag.tier, "reason": tag.reason, "evidence": parts}

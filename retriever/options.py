@@ -8,16 +8,40 @@ from typing import Annotated
 
 import typer
 
-from indexer.errors import InputError
+from indexer.config import VECTOR_PRESETS
+from indexer.errors import HashlensError
 from indexer.hashtags import key
 from retriever.blocklist import read_blocked
+from retriever.defaultindex import HERE
 from retriever.platforms import platform as platform_named
-from retriever.selection import DIVERSITY, GENERIC, Selection
+from retriever.platforms import platforms
+from retriever.selection import DIVERSITY, GENERIC, Selection, mix_of
+from retriever.userconfig import UserConfig
 
-DEFAULT_INDEX = Path("index")
+DEFAULT_INDEX = HERE
+
+
+def _platforms(incomplete: str) -> list[str]:
+    return [name for name in platforms() if name.startswith(incomplete)]
+
+
+def _sets(incomplete: str) -> list[str]:
+    try:
+        return [name for name in UserConfig.find().sets if name.startswith(incomplete)]
+    except HashlensError:  # told when a command runs; a shell that completes is no place for it
+        return []
+
+
+def _vectors(incomplete: str) -> list[str]:
+    return [name for name in VECTOR_PRESETS if name.startswith(incomplete)]
+
 
 Index = Annotated[
     Path, typer.Option("--index", help="Folder of the index.", show_default="./index")
+]
+# Where an index is only read, what is not named is for `index_default` to find.
+ReadIndex = Annotated[
+    Path | None, typer.Option("--index", help="Folder of the index.", show_default="./index")
 ]
 Weights = Annotated[
     Path | None,
@@ -28,7 +52,8 @@ Vectors = Annotated[
     str,
     typer.Option(
         help="How hashtag vectors are learned: default, report-word2vec, "
-        "report-glove or report-pretrained."
+        "report-glove or report-pretrained.",
+        autocompletion=_vectors,
     ),
 ]
 Pretrained = Annotated[
@@ -36,7 +61,9 @@ Pretrained = Annotated[
     typer.Option(help="Pretrained word vectors, a GloVe or word2vec file, to start from."),
 ]
 Seeds = Annotated[list[str] | None, typer.Option(help="A hashtag to go on from; may be repeated.")]
-Explain = Annotated[bool, typer.Option(help="Show what spoke for each hashtag, and which posts.")]
+Explain = Annotated[
+    bool, typer.Option("--explain", help="Say why each hashtag is there, and by which posts.")
+]
 
 K = Annotated[
     int | None,
@@ -83,13 +110,28 @@ Block = Annotated[
 Pin = Annotated[
     list[str] | None, typer.Option(help="A hashtag to put first, known or not; may be repeated.")
 ]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="A set of hashtags saved in hashlens.toml, to put first, as pins are; may be "
+        "repeated.",
+        autocompletion=_sets,
+    ),
+]
 Platform = Annotated[
     str | None,
     typer.Option(
         help="Keep to a network's limit, and leave other networks' own hashtags out: instagram, "
-        "tiktok, youtube, x, linkedin, threads, pinterest or facebook."
+        "tiktok, youtube, x, linkedin, threads, pinterest or facebook.",
+        autocompletion=_platforms,
     ),
 ]
+
+
+def config_of(context: typer.Context) -> UserConfig:
+    """What the person's file says, as the program's entry has read it."""
+    return context.obj if isinstance(context.obj, UserConfig) else UserConfig()
 
 
 def selection_from(
@@ -101,30 +143,26 @@ def selection_from(
     block: Sequence[str] | None = None,
     pin: Sequence[str] | None = None,
     platform: str | None = None,
+    sets: Sequence[str] | None = None,
+    config: UserConfig | None = None,
 ) -> Selection:
-    """The selection that options ask for.
+    """The selection that options ask for, with the pins, blocks and sets of a person's file.
+
+    What is pinned now is not blocked by the file, and what is blocked now is not pinned by it.
 
     Raises:
         InputError: a hashtag, file or mix cannot be read.
         ConfigError: a number is out of range, or a name unknown.
     """
+    config, now = config or UserConfig(), read_blocked(block or ())
+    pinned = config.pinned([*map(key, pin or ())], sets or (), now)
     return Selection(
         k=k,
         min_probability=min_probability,
         diversity=diversity,
         generic=generic,
-        mix=_mix(mix),
-        blocked=read_blocked(block or ()),
-        pinned=tuple(dict.fromkeys(map(key, pin or ()))),
+        mix=mix_of(mix),
+        blocked=now | read_blocked(config.block).difference(pinned),
+        pinned=tuple(pinned),
         platform=None if platform is None else platform_named(platform),
     )
-
-
-def _mix(text: str) -> tuple[tuple[str, int], ...]:
-    parts = [part.partition(":") for part in text.split(",") if part.strip()]
-    try:
-        return tuple((name.strip().lower(), int(number)) for name, _, number in parts)
-    except ValueError as error:
-        raise InputError(
-            f"--mix: found {text!r}, expected a number for each tier, as broad:1,medium:2,niche:2"
-        ) from error

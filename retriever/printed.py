@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +16,23 @@ if TYPE_CHECKING:
 
     from indexer.schema import Rejection
 
-SOME_REJECTED = 3  # exit status
+SOME_REJECTED, INTERRUPTED = 3, 130  # exit status
+PIPED = 240  # columns where there is no terminal
 
 
 def print_table(table: Table) -> None:
     """A table on stdout; piped, it is as wide as it needs to be."""
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else 240).print(table)
+    console = Console(
+        width=None if sys.stdout.isatty() else PIPED,
+        color_system=None if os.environ.get("NO_COLOR") else "auto",  # not even bold
+    )
+    with console.capture() as drawn:
+        console.print(table)
+    # Rich fills lines to the table's width: what is pasted should not end in spaces.
+    lines = [line.rstrip() for line in drawn.get().strip("\n").splitlines()]
+    typer.echo("\n".join(lines), color=True)
 
 
 def print_json(value: dict[str, Any]) -> None:

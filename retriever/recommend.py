@@ -15,6 +15,7 @@ from indexer.encoders import ImageEncoder, open_encoder
 from indexer.errors import HashlensError, IndexMismatchError, InputError
 from indexer.schema import Embeddings, Floats, Query, Recommendation
 from retriever.answers import AnswerWriter
+from retriever.defaultindex import index_default
 from retriever.explain import explained
 from retriever.gather import gather
 from retriever.prepare import QueryBatch, prepare
@@ -55,42 +56,49 @@ class Recommender:
         self._opened: ImageEncoder | None = None
 
     @classmethod
-    def open(cls, index: Path, weights: Path | None = None) -> Recommender:
+    def open(cls, index: Path | str | None = None, weights: Path | None = None) -> Recommender:
         """The recommender of the index in a folder.
 
         Args:
-            index: folder of the index.
+            index: folder of the index; `./index`, or what `index_default` finds, where None.
             weights: the encoder's weights file, where it is not in its usual place.
 
         Raises:
             IndexMissingError, IndexMismatchError, IndexCorruptError: it cannot be answered from.
         """
-        return cls(IndexReader.open(index), weights)
+        return cls(IndexReader.open(Path(index) if index else index_default()), weights)
 
     def recommend(
         self,
-        query: Query,
+        query: Query | None = None,
         k: int | None = None,
         *,
+        image: Path | str | None = None,
+        caption: str = "",
+        seeds: Sequence[str] = (),
         selection: Selection | None = None,
         explain: bool = False,
     ) -> Recommendation:
-        """Answer one query.
+        """Answer one query, as in `recommend(caption="first snow #winter", k=3)`.
 
         Args:
-            query: what is given.
+            query: what is given; or, in its place, any of the following three.
             k: most hashtags; the selection's own number where None.
+            image: a picture's file.
+            caption: a text; hashtags in it count as seeds.
+            seeds: hashtags to go on from, with or without their sign.
             selection: what is wanted of the candidates; the five likeliest where None.
-            explain: whether evidence names the posts behind it.
+            explain: whether each hashtag has its reason, and evidence the posts behind it.
 
         Returns:
             The hashtags, with notes on a platform's limit and on seeds that are not known.
 
         Raises:
-            InputError: the query cannot be answered.
+            InputError: the query cannot be answered, or is given twice.
             IndexMismatchError: the picture would be encoded otherwise than the index was.
             ConfigError: k is below 1.
         """
+        query = _query(query, image, caption, seeds)
         selection = _selection(k, selection)
         (answer,) = self._answer([query], selection, explain, evidence=True)
         if isinstance(answer, HashlensError):
@@ -220,3 +228,16 @@ def _selection(k: int | None, selection: Selection | None) -> Selection:
     """The selection, with another number of hashtags where one is named."""
     selection = selection or Selection()
     return selection if k is None else replace(selection, k=k)
+
+
+def _query(
+    query: Query | None, image: Path | str | None, caption: str, seeds: Sequence[str]
+) -> Query:
+    """The query that is given, whole or in parts."""
+    from indexer.queries import make_query
+
+    if query is None:
+        return make_query(Path(image) if image else None, caption, seeds)
+    if image or caption or seeds:
+        raise InputError("found a query and its parts, expected one of the two")
+    return query

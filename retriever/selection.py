@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import ConfigError
+from indexer.errors import ConfigError, InputError
 from indexer.schema import Floats, Ids
 from retriever.platforms import Platform
 
@@ -104,6 +104,21 @@ class Selection:
             f"{self.platform.name} takes {self.places} a post{since}, not {self.k}: "
             "no more are shown",
         )
+
+
+def mix_of(text: str) -> tuple[tuple[str, int], ...]:
+    """A mix from its text, as `broad:1,medium:2,niche:2`.
+
+    Raises:
+        InputError: it has another form.
+    """
+    parts = [part.partition(":") for part in text.split(",") if part.strip()]
+    try:
+        return tuple((name.strip().lower(), int(number)) for name, _, number in parts)
+    except ValueError as error:
+        raise InputError(
+            f"--mix: found {text!r}, expected a number for each tier, as broad:1,medium:2,niche:2"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)

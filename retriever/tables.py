@@ -5,51 +5,86 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rich import box
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from indexer.schema import Recommendation, Rejection
+from retriever.reasons import phrases
+
+BAR = 10  # cells of a bar; each has eight steps
+TIER_STYLES = {"broad": "cyan", "medium": "green", "niche": "magenta"}
+KINDS = 2  # kinds of evidence named beside a hashtag
+SHARES = 0.05  # smallest share that is told to people
 
 
 def answer_table(answer: Recommendation) -> Table:
     """The ranked hashtags of one answer, with topics above and main evidence beside."""
     topics = ", ".join(f"{name} {prob:.0%}" for name, prob in answer.topics[:3])
-    rows = [
-        (
-            str(place),
-            f"#{tag.display}",
-            f"{'█' * round(tag.probability * 20):<20} {_percent(tag.probability):>4}",
-            tag.tier,
-            ", ".join(f"{part.channel} {part.share:.0%}" for part in tag.evidence[:2]),
+    shown = _framed(f"topics: {topics}")
+    shown.add_column("hashtag", overflow="fold", style="bold")
+    shown.add_column("probability", no_wrap=True)
+    shown.add_column("tier", no_wrap=True)
+    shown.add_column("because of", overflow="fold")
+    for tag in answer.tags:
+        style = TIER_STYLES.get(tag.tier, "")
+        shown.add_row(
+            Text(safe(f"#{tag.display}"), style),
+            Text.assemble((bar(tag.probability), style), f" {_percent(tag.probability):>4}"),
+            Text(tag.tier, style),
+            ", ".join(phrase for phrase, _ in phrases(tag.evidence)[:KINDS]),
         )
-        for place, tag in enumerate(answer.tags, start=1)
-    ]
-    return table(f"topics: {topics}", ("", "hashtag", "probability", "tier", "because of"), rows)
+    return shown
+
+
+def bar(probability: float, cells: int = BAR) -> str:
+    """A bar of block characters, as wide as its cells whatever the probability."""
+    eighths = round(min(max(probability, 0), 1) * cells * 8)
+    if probability > 0:
+        eighths = max(eighths, 1)
+    whole, rest = divmod(eighths, 8)
+    return f"{'█' * whole}{' ▏▎▍▌▋▊▉'[rest] if rest else ''}".ljust(cells)
 
 
 def _percent(probability: float) -> str:
     return "<1%" if 0 < probability < 0.01 else f"{probability:.0%}"
 
 
-def evidence_table(answer: Recommendation) -> Table:
-    """Every channel that spoke for each hashtag, its share, and the posts behind it."""
-    rows = [
-        (f"#{tag.display}", part.channel, f"{part.share:.0%}", ", ".join(part.posts))
-        for tag in answer.tags
-        for part in tag.evidence
-    ]
-    return table("evidence", ("hashtag", "channel", "share", "supporting posts"), rows)
+def reasons_table(answer: Recommendation) -> Table:
+    """Why each hashtag is there, in a sentence, and below it the shares of what spoke for it."""
+    shown = _framed("why", head=False)
+    shown.add_column(overflow="fold", style="bold")
+    shown.add_column(overflow="fold")
+    for tag in answer.tags:
+        shares = [f"{name} {share:.0%}" for name, share in phrases(tag.evidence) if share >= SHARES]
+        why = Text(safe(tag.reason))
+        if len(shares) > 1:
+            why.append(f"\n{', '.join(shares)}", "dim")
+        shown.add_row(Text(safe(f"#{tag.display}"), TIER_STYLES.get(tag.tier, "")), why)
+    return shown
 
 
 def table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
     """A table of plain texts; its head is left out where all columns are nameless."""
-    shown = Table(title=escape(title), title_justify="left", show_header=any(columns))
+    shown = _framed(title, head=any(columns))
     for column in columns:
-        shown.add_column(column)
+        shown.add_column(column, overflow="fold")
     for row in rows:
         # Captions and ids come from strangers: neither markup nor terminal codes pass.
         shown.add_row(*(escape(safe(cell)) for cell in row))
     return shown
+
+
+def _framed(title: str, *, head: bool = True) -> Table:
+    """An empty table, with a rule under its head and no more lines: 80 columns are few."""
+    return Table(
+        title=escape(safe(title)),
+        title_justify="left",
+        show_header=head,
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
 
 
 def unused(rejections: Sequence[Rejection], shown: int = 10) -> list[str]:
@@ -71,4 +106,6 @@ def plain(value: Any) -> str:  # noqa: ANN401 (any JSON value)
         return ", ".join(f"{name} {plain(part)}" for name, part in value.items())
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, list):
+        return " ".join(plain(part) for part in value)
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -21,6 +21,7 @@ settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("any machine")
+os.environ["HASHLENS_CONFIG"] = os.devnull  # a developer's own defaults decide no test
 
 REAL_POSTS = Path(os.environ.get("HASHLENS_POSTS", Path(__file__).parents[2] / "shared" / "data"))
 

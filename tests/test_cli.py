@@ -53,7 +53,10 @@ def test_recommend_prints_a_table_json_or_plain(sample_index: Path) -> None:
     code, out, _ = run(*asked, "--json")
     answer = json.loads(out)
     assert answer["format"] == 1
-    assert set(answer["tags"][0]) == {"tag", "display", "probability", "tier", "evidence"}
+    assert set(answer["tags"][0]) == {
+        *("tag", "display", "probability", "tier", "reason", "evidence")
+    }
+    assert answer["tags"][0]["reason"].startswith("because ")
     code, out, _ = run(*asked, "--plain")
     assert out.split() == [tag["display"] for tag in answer["tags"]]
 

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from cli import app
+from retriever.defaultindex import FIRST_STEPS
 
 ROOT = Path(__file__).parents[1]
 COMMANDS: dict[str, TyperCommand] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
@@ -54,6 +55,29 @@ def test_every_command_and_parameter_says_what_it_is_for(name: str) -> None:
 @commands
 def test_every_command_stands_in_the_readme(name: str) -> None:
     assert re.search(rf"\bhashlens {re.escape(name)}\b", text_of("README.md"))
+
+
+@commands
+def test_every_option_stands_in_the_readme(name: str) -> None:
+    named = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", text_of("README.md")))
+    options = {max(p.opts, key=len) for p in COMMANDS[name].params if p.opts[0].startswith("-")}
+    assert options - {"--help"} - named == set()
+
+
+@commands
+def test_every_command_teaches_with_a_call_that_it_takes(name: str) -> None:
+    examples = re.findall(rf"^Example: `hashlens ({name} ?.*)`$", COMMANDS[name].help or "", re.M)
+    assert examples
+    for words in map(shlex.split, examples):
+        COMMANDS[name].make_context(f"hashlens {name}", words[1:])
+
+
+def test_the_first_steps_are_calls_that_the_program_takes() -> None:
+    for call, what in FIRST_STEPS:
+        program, name, *words = shlex.split(call)
+        assert program == "hashlens"
+        assert what
+        COMMANDS[name].make_context(call, words)
 
 
 @documents

@@ -103,8 +103,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "retriever.blocklist": BORDER | {"indexer.hashtags"},
     "retriever.likeness": BORDER,
     "retriever.selection": BORDER | {"retriever.platforms"},
-    "retriever.options": BORDER
+    "retriever.defaultindex": BORDER,
+    "retriever.copying": BORDER,
+    "retriever.userconfig": BORDER
     | {"indexer.hashtags", "retriever.blocklist", "retriever.platforms", "retriever.selection"},
+    "retriever.options": BORDER
+    | {"indexer.hashtags", "retriever.blocklist", "retriever.platforms", "retriever.selection"}
+    | {"retriever.defaultindex", "retriever.userconfig"},
+    "retriever.batchfile": BORDER
+    | {"indexer.manifest", "retriever.forms", "retriever.selection", "retriever.platforms"},
+    "retriever.recommend": READING | {"indexer.queries", "retriever.*"},
     "retriever.*": READING | {"retriever.*"},
     "evaluation.product": BORDER
     | {"indexer.build", "evaluation.method", "retriever.fitting", "retriever.recommend"},
@@ -130,7 +138,8 @@ OWNERS: dict[str, set[str]] = {
     "onnxruntime": {"indexer.exports"},
     "open_clip": {"indexer.openclip"},
     "huggingface_hub": {"indexer.openclip"},
-    "platformdirs": {"indexer.cache"},
+    "platformdirs": {"indexer.cache", "retriever.userconfig"},
+    "pyperclip": {"retriever.copying"},
     "safetensors": {"indexer.weights", "indexer.topics"},
     "threadpoolctl": {"indexer.*", "evaluation.encoderspeed"},
     "sklearn": {"indexer.topicheads", "retriever.fitting", "evaluation.*"},
