@@ -7,18 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from indexer.config import BuildConfig, RankingConfig
 from indexer.corpus import Corpus, assemble
-from indexer.encoders import EncodedImages, ImageEncoder, open_encoder
+from indexer.encoders import ImageEncoder, open_encoder
 from indexer.errors import InputError
-from indexer.generation import Generation, unsealed, writer
-from indexer.hashtags import tokens
-from indexer.posts import count_rows, read_posts
+from indexer.gathering import encoded, gathered, without_reposts
+from indexer.generation import KEEP, Generation, unsealed, writer
 from indexer.progress import Progress, Silent
-from indexer.schema import Embeddings, Floats, Ids, Post, Rejection
-from indexer.topics import load_topics
+from indexer.schema import Rejection
+from indexer.topics import TopicTable, load_topics
 
 # Corpus, what makes an index of a part of it, settings, folder to write, progress: gives notes.
 FitRanker = Callable[
@@ -41,7 +38,7 @@ class BuildReport:
 
 def described(report: BuildReport) -> str:
     """One line on what a build made."""
-    counts = ", ".join(f"{number:,} {name}" for name, number in report.counts.items())
+    counts = ", ".join(f"{number:,} {name}" for name, number in report.counts.items() if number)
     pictures = f", pictures encoded by {report.encoder}" if report.encoder else ""
     return f"generation {report.generation} with {counts} in {report.seconds:.0f} s{pictures}"
 
@@ -56,6 +53,7 @@ def build(
     fit_ranker: FitRanker | None = None,
     progress: Progress | None = None,
     workers: int = 2,
+    keep: int = KEEP,
 ) -> BuildReport:
     """Make a generation of `index` from posts, and publish it.
 
@@ -69,6 +67,7 @@ def build(
             ships.
         progress: told of every stage.
         workers: threads for decoding pictures and training vectors.
+        keep: generations left, the new one among them.
 
     Raises:
         InputError: a source is missing, or no usable post is in them.
@@ -78,88 +77,65 @@ def build(
     config, progress = config or BuildConfig(), progress or Silent()
     table = load_topics(topics_file)
     rejections: list[Rejection] = []
-    posts = _read(sources, config, rejections, progress)
+    posts = gathered(sources, config.hashtag_rule, rejections, progress)
+    if not posts:
+        why = f"; the first of {len(rejections)} rejected: {rejections[0]}" if rejections else ""
+        raise InputError(f"found no usable post in {', '.join(map(str, sources))}{why}")
     encoder = open_encoder(config.encoder, weights) if any(p.image for p in posts) else None
-    corpus = _encode(posts, encoder, rejections, progress, workers)
+    corpus = encoded(without_reposts(posts), encoder, rejections, progress, workers)
     with writer(index) as new:
-        counts, topics = assemble(new.folder, corpus, table, config, progress, workers)
-        notes: tuple[str, ...] = ()
-        if fit_ranker:
-
-            def without(part: Corpus, folder: Path) -> Generation:
-                found, _ = assemble(folder, part, table, config, Silent(), workers)
-                return unsealed(folder, table.names, config.to_json(), found)
-
-            notes = fit_ranker(corpus, without, config.ranking, new.folder / "ranker", progress)
+        made = learned_anew(new.folder, corpus, table, config, fit_ranker, progress, workers)
         progress.stage("Publishing")
         published = new.publish(
-            encoder=_encoder_json(encoder),
+            encoder=encoder_json(encoder),
             topics=table.names,
             config=config.to_json(),
-            counts=counts,
+            counts=made.counts,
+            keep=keep,
         )
     return BuildReport(
         generation=published.number,
-        counts=counts,
-        topics=topics,
+        counts=made.counts,
+        topics=made.topics,
         encoder=encoder.name if encoder else None,
         rejections=tuple(rejections),
-        notes=notes,
+        notes=made.notes,
         seconds=time.monotonic() - began,
     )
 
 
-def _encoder_json(encoder: ImageEncoder | None) -> dict[str, str | int] | None:
-    names = ("name", "weights_sha256", "width", "preprocessing")
-    return {name: getattr(encoder, name) for name in names} if encoder else None
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What was learned anew: counts of the index, posts of each topic, notes of the ranker."""
+
+    counts: dict[str, int]
+    topics: dict[str, int]
+    notes: tuple[str, ...]
 
 
-def _read(
-    sources: Sequence[Path], config: BuildConfig, rejections: list[Rejection], progress: Progress
-) -> list[Post]:
-    progress.stage("Reading posts", count_rows(sources))
-    posts = []
-    for post in read_posts(sources, rule=config.hashtag_rule, rejections=rejections):
-        posts.append(post)
-        progress.advance()
-    if not posts:
-        why = f"; the first of {len(rejections)} rejected: {rejections[0]}" if rejections else ""
-        raise InputError(f"found no usable post in {', '.join(map(str, sources))}{why}")
-    return posts
-
-
-def _encode(
-    posts: list[Post],
-    encoder: ImageEncoder | None,
-    rejections: list[Rejection],
+def learned_anew(
+    folder: Path,
+    corpus: Corpus,
+    table: TopicTable,
+    config: BuildConfig,
+    fit_ranker: FitRanker | None,
     progress: Progress,
     workers: int,
-) -> Corpus:
-    """Encode pictures; a post that had only an unreadable one is dropped."""
-    images: Embeddings | None = None
-    classes: Floats | None = None
-    if encoder:
-        pictured = [row for row, post in enumerate(posts) if post.image]
-        paths = [image for post in posts if (image := post.image)]
-        progress.stage("Encoding pictures", len(paths))
-        encoded = encoder.encode(paths, workers=workers, classes=True, on_progress=progress.advance)
-        classes = encoded.classes
-        posts, images = _readable(posts, np.array(pictured, dtype=np.int64), encoded, rejections)
-    return Corpus(posts, [tokens(post.caption) for post in posts], images, classes)
+) -> Made:
+    """Learn everything from posts, the ranker too, and write it into a generation's folder."""
+    counts, topics = assemble(folder, corpus, table, config, progress, workers)
+    if fit_ranker is None:
+        return Made(counts, topics, ())
+
+    def without(part: Corpus, place: Path) -> Generation:
+        found, _ = assemble(place, part, table, config, Silent(), workers)
+        return unsealed(place, table.names, config.to_json(), found)
+
+    notes = fit_ranker(corpus, without, config.ranking, folder / "ranker", progress)
+    return Made(counts, topics, notes)
 
 
-def _readable(
-    posts: list[Post], pictured: Ids, encoded: EncodedImages, rejections: list[Rejection]
-) -> tuple[list[Post], Embeddings]:
-    kept = np.ones(len(posts), dtype=bool)
-    for row, reason in encoded.failures:
-        post = posts[pictured[row]]
-        kept[pictured[row]] = bool(post.caption or post.hashtags)
-        reason = reason.removeprefix(f"{post.image}: ")
-        rejections.append(
-            Rejection(str(post.image), None, reason, post_kept=bool(kept[pictured[row]]))
-        )
-    places = np.cumsum(kept) - 1
-    ids = places[pictured[encoded.rows]].astype(np.int64)
-    left = [post for post, keep in zip(posts, kept, strict=True) if keep]
-    return left, Embeddings(ids, encoded.vectors)
+def encoder_json(encoder: ImageEncoder | None) -> dict[str, str | int] | None:
+    """An encoder as manifests record it."""
+    names = ("name", "weights_sha256", "width", "preprocessing")
+    return {name: getattr(encoder, name) for name in names} if encoder else None

@@ -143,6 +143,22 @@ class RankingConfig(JsonConfig):
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateConfig(JsonConfig):
+    """When an update learns anew: where more than this share of the posts came since the last time.
+
+    Until then new hashtags have the mean vector of what they appear with, and new words none.
+    """
+
+    retrain_share: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not 0 < self.retrain_share <= 1:
+            raise ConfigError(
+                f"retrain_share: found {self.retrain_share}, expected above 0 and at most 1"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class BuildConfig(JsonConfig):
     """Everything that decides what a build learns."""
 
@@ -151,6 +167,7 @@ class BuildConfig(JsonConfig):
     vectors: VectorConfig = field(default_factory=VectorConfig)
     topics: TopicConfig = field(default_factory=TopicConfig)
     ranking: RankingConfig = field(default_factory=RankingConfig)
+    update: UpdateConfig = field(default_factory=UpdateConfig)
 
 
 def named(choices: Mapping[str, T], name: str, option: str) -> T:

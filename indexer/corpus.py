@@ -4,25 +4,31 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from indexer.config import ALL_TOPICS, BuildConfig
-from indexer.counts import write_counts
+from indexer.counts import Segment, write_counts
+from indexer.derived import derive
 from indexer.pretrained import load_pretrained
 from indexer.progress import Progress
 from indexer.schema import Embeddings, Floats, Ids, Post
 from indexer.segment import Segmenter, vocabulary_counts
+from indexer.segments import Segments, save_segment
 from indexer.store import Store
-from indexer.textvectors import idf_weights, text_vectors, unseen_idf
+from indexer.textvectors import text_vectors
 from indexer.topicheads import fit_topics
 from indexer.topics import TopicModel, TopicTable
+from indexer.trained import Trained
 from indexer.vectors import VectorIndex
 from indexer.wordspace import WordSpace
 from indexer.wordvectors import train
 
 STORED_BATCH = 20_000  # posts a transaction: keeps memory flat and Arrow efficient
+
+TopicOf = tuple[str | None, str | None]  # a post's topic, and where it comes from
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +36,14 @@ class Corpus:
     """Posts with their caption words, and the vectors of those that have a readable picture.
 
     `classes` float32 (m, 1000): of each vector's picture, the probabilities of ImageNet's classes,
-    where the encoder has them.
+    where the encoder has them. `copies` are reposts of the posts, or of posts in the same index.
     """
 
     posts: list[Post]
     words: list[list[str]]
     images: Embeddings | None  # ids are positions in `posts`, ascending
     classes: Floats | None = None
+    copies: tuple[Post, ...] = ()
 
     def terms(self) -> list[list[str]]:
         """Caption words and `#hashtags` of each post: what topics and vectors are learned from."""
@@ -46,7 +53,7 @@ class Corpus:
         ]
 
     def part(self, rows: Ids) -> Corpus:
-        """Only some posts, by ascending position int64 (p,)."""
+        """Only some posts, by ascending position int64 (p,), without reposts."""
         images = classes = None
         if self.images is not None:
             kept = np.isin(self.images.ids, rows)
@@ -59,6 +66,15 @@ class Corpus:
         return Corpus(posts, words, images, classes)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Learned:
+    """What was learned from posts: topics, the space of all topics, and counts of that time."""
+
+    model: TopicModel
+    space: WordSpace
+    trained: Trained
+
+
 def assemble(
     folder: Path,
     corpus: Corpus,
@@ -68,39 +84,93 @@ def assemble(
     workers: int,
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Learn everything and write its files; returns counts, and posts per topic."""
-    terms = corpus.terms()
     progress.stage("Learning topics")
     pretrained = load_pretrained(config.vectors.pretrained)
-    model, topics = _learn_topics(corpus, terms, table, config, pretrained)
+    model, topics = _learn_topics(corpus, corpus.terms(), table, config, pretrained)
     model.save(folder / "topics")
-    with Store.create(folder / "posts.duckdb") as store:
-        progress.stage("Storing posts", len(corpus.posts))
-        keys = _store_posts(store, corpus, topics, progress)
-        progress.stage("Counting")
-        store.derive()
-        tag_ids, word_posts = store.tag_ids(), store.word_posts()
-        counts = store.counts() | {"pictures": len(corpus.images.ids) if corpus.images else 0}
-        spaces = (terms, topics, table, tag_ids, config, pretrained)
-        space = _learn_spaces(folder, *spaces, progress, workers)
-        progress.stage("Counting what stands beside what")
-        ranked = [word for word in space.words if not word.startswith("#")]
-        segmenter = Segmenter(vocabulary_counts(word_posts, ranked))
-        write_counts(store, segmenter.segment, table.names, folder / "counts")
-    if corpus.images:
-        _save_vectors(folder, "images", keys[corpus.images.ids], corpus.images.vectors)
-    tagged = [r for r, post in enumerate(corpus.posts) if post.hashtags and corpus.words[r]]
-    idf, unseen = idf_weights(word_posts, len(corpus.posts)), unseen_idf(len(corpus.posts))
-    captions = text_vectors(space, [corpus.words[row] for row in tagged], idf, unseen)
-    rows = np.array(tagged, dtype=np.int64)[captions.ids]
-    _save_vectors(folder, "captions", keys[rows], captions.vectors)
+    spaces = _learn_spaces(corpus, topics, table, config, pretrained, progress, workers)
+    for name, space in spaces.items():
+        if len(space.words):
+            space.save(folder / "words" / name)
+    counts = write_first(folder, corpus, topics, model, spaces[ALL_TOPICS], progress)
+    with Store.open(folder / "posts.duckdb") as store:
+        tag_ids = store.tag_ids()
+    for name, space in spaces.items():
+        _save_hashtags(folder / "words" / name, space, tag_ids, config)
     return counts, dict(Counter(topic for topic, _ in topics if topic))
 
 
-def _save_vectors(folder: Path, kind: str, ids: Ids, vectors: np.ndarray) -> None:
-    if not len(ids):
-        return
-    (folder / kind).mkdir()
-    VectorIndex.build(Embeddings(ids, vectors)).save(folder / kind / "0001.faiss")
+def write_first(
+    folder: Path,
+    corpus: Corpus,
+    topics: list[TopicOf],
+    model: TopicModel,
+    space: WordSpace,
+    progress: Progress,
+    trained: Trained | None = None,
+) -> dict[str, int]:
+    """Write what is not learned from the posts into a folder without any; returns counts.
+
+    Args:
+        folder: of a generation.
+        corpus: all its posts.
+        topics: of each post (topic, where it comes from).
+        model: tells topics.
+        space: of all topics.
+        progress: told of the stages.
+        trained: counts that what is learned rests on; those of these posts where None.
+    """
+    with Store.create(folder / "posts.duckdb") as store:
+        progress.stage("Storing posts", len(corpus.posts))
+        keys = store_posts(store, corpus, topics, progress)
+        progress.stage("Counting")
+        derive(store)
+        learned = Learned(model, space, trained or Trained.of(store))
+        learned.trained.save(folder / "trained")
+        write_vectors(folder, store, corpus, keys, learned)
+        return write_counted(folder, store, learned, progress)
+
+
+def write_counted(
+    folder: Path, store: Store, learned: Learned, progress: Progress
+) -> dict[str, int]:
+    """Write what stands beside what, by a store with its derived tables; returns what it counts."""
+    progress.stage("Counting what stands beside what")
+    write_counts(store, _segment(learned), learned.model.table.names, folder / "counts")
+    images = Segments.open(folder / "images")
+    return store.counts() | {"pictures": len(images) if images else 0}
+
+
+def _segment(learned: Learned) -> Segment:
+    """Cuts hashtags by what was learned; made ready, which takes a second, at the first cut."""
+
+    @cache
+    def ready() -> Segmenter:
+        ranked = [word for word in learned.space.words if not word.startswith("#")]
+        return Segmenter(vocabulary_counts(learned.trained.word_posts, ranked))
+
+    return lambda key: ready().segment(key)
+
+
+def write_vectors(folder: Path, store: Store, corpus: Corpus, keys: Ids, learned: Learned) -> None:
+    """Write the vectors of posts' pictures and captions, as the next segments of a folder.
+
+    Args:
+        folder: of a generation.
+        store: with the posts.
+        corpus: the posts.
+        keys: of each post, int64 (n,) ascending.
+        learned: with the counts that weigh words.
+    """
+    if corpus.images:
+        images = Embeddings(keys[corpus.images.ids], corpus.images.vectors)
+        save_segment(folder / "images", images, corpus.classes)
+    tagged = [r for r, post in enumerate(corpus.posts) if post.hashtags and corpus.words[r]]
+    words = [corpus.words[row] for row in tagged]
+    idf = learned.trained.idf(store.word_ids({word for text in words for word in text}), {})
+    captions = text_vectors(learned.space, words, idf, learned.trained.unseen_idf)
+    rows = np.array(tagged, dtype=np.int64)[captions.ids]
+    save_segment(folder / "captions", Embeddings(keys[rows], captions.vectors), None)
 
 
 def _learn_topics(
@@ -109,7 +179,7 @@ def _learn_topics(
     table: TopicTable,
     config: BuildConfig,
     pretrained: WordSpace,
-) -> tuple[TopicModel, list[tuple[str | None, str | None]]]:
+) -> tuple[TopicModel, list[TopicOf]]:
     """The topic model, and of each post its (topic, where that comes from)."""
     known = [_known_topic(post, table) for post in corpus.posts]
     labels = [topic for topic, _ in known]
@@ -123,50 +193,60 @@ def _learn_topics(
         pretrained=pretrained,
         classes=corpus.classes,
     )
-    unknown = np.array([r for r, topic in enumerate(labels) if topic is None], dtype=np.int64)
+    return model, _guessed(terms, known, model, config)
+
+
+def topics_of(corpus: Corpus, model: TopicModel, config: BuildConfig) -> list[TopicOf]:
+    """Of each post its topic by a model that is there already, and where it comes from."""
+    known = [_known_topic(post, model.table) for post in corpus.posts]
+    return _guessed(corpus.terms(), known, model, config)
+
+
+def _guessed(
+    terms: list[list[str]], known: list[TopicOf], model: TopicModel, config: BuildConfig
+) -> list[TopicOf]:
+    """The topics, with that of the text head where none is known and it is sure enough."""
+    unknown = np.array([r for r, (topic, _) in enumerate(known) if topic is None], dtype=np.int64)
     if not len(unknown):
-        return model, known
+        return known
     probs = model.from_tokens([terms[row] for row in unknown]).probs
     best = probs.argmax(axis=1)
+    topics = list(known)
     for row, topic, prob in zip(unknown, best, probs.max(axis=1), strict=True):
         if prob >= config.topics.min_probability:
-            known[row] = (table.names[topic], "text")
-    return model, known
+            topics[row] = (model.table.names[topic], "text")
+    return topics
 
 
-def _known_topic(post: Post, table: TopicTable) -> tuple[str | None, str | None]:
+def _known_topic(post: Post, table: TopicTable) -> TopicOf:
     if post.topic in table.names:
         return post.topic, "given"
     topic = table.defining(post.hashtags)
     return topic, "hashtags" if topic else None
 
 
-def _store_posts(
-    store: Store,
-    corpus: Corpus,
-    topics: list[tuple[str | None, str | None]],
-    progress: Progress,
-) -> Ids:
-    keys = []
+def store_posts(store: Store, corpus: Corpus, topics: list[TopicOf], progress: Progress) -> Ids:
+    """Put posts and reposts into a store; returns the posts' keys int64 (n,), ascending."""
+    keys = [np.zeros(0, np.int64)]
     for start in range(0, len(corpus.posts), STORED_BATCH):
         batch = slice(start, start + STORED_BATCH)
         keys.append(store.add_posts(corpus.posts[batch], corpus.words[batch], topics[batch]))
         progress.advance(len(keys[-1]))
+    store.add_copies(corpus.copies)
     return np.concatenate(keys)
 
 
 def _learn_spaces(
-    folder: Path,
-    terms: list[list[str]],
-    topics: list[tuple[str | None, str | None]],
+    corpus: Corpus,
+    topics: list[TopicOf],
     table: TopicTable,
-    tag_ids: dict[str, int],
     config: BuildConfig,
     pretrained: WordSpace,
     progress: Progress,
     workers: int,
-) -> WordSpace:
-    """Train and save the space of each topic and of all posts; returns the last."""
+) -> dict[str, WordSpace]:
+    """Train the space of each topic and of all posts."""
+    terms = corpus.terms()
     groups = {ALL_TOPICS: terms} | {
         name: [t for t, (topic, _) in zip(terms, topics, strict=True) if topic == name]
         for name in table.names
@@ -175,21 +255,16 @@ def _learn_spaces(
     spaces = {}
     for name, sentences in groups.items():
         space = train(sentences, config.vectors, pretrained=pretrained, workers=workers)
-        if name != ALL_TOPICS:  # words that no post holds are kept once, in the space of all
-            space = space.trained()
-        _save_space(folder / "words" / name, space, tag_ids, config)
+        # Words that no post holds are kept once, in the space of all.
+        spaces[name] = space if name == ALL_TOPICS else space.trained()
         progress.advance(len(sentences))
-        spaces[name] = space
-    return spaces[ALL_TOPICS]
+    return spaces
 
 
-def _save_space(
+def _save_hashtags(
     folder: Path, space: WordSpace, tag_ids: dict[str, int], config: BuildConfig
 ) -> None:
-    """A space, and the FAISS index of its hashtags by tag id."""
-    if not len(space.words):
-        return
-    space.save(folder)
+    """The FAISS index of a space's hashtags by tag id."""
     positions, rows = space.found([config.vectors.token(key) for key in tag_ids])
     ids = np.fromiter(tag_ids.values(), np.int64, len(tag_ids))[positions]
     if len(ids):

@@ -50,11 +50,14 @@ def write_counts(store: Store, segment: Segment, topics: Sequence[str], folder: 
     names = dict(store.rows("select tag_id, key from hashtags"))
     shapes = [(len(names.get(tag, "")), names.get(tag, "").isascii()) for tag in range(tags)]
     np.save(folder / "shapes.npy", np.array(shapes, np.int32).reshape(tags, 2))
-    tag_posts = store.arrays("select tag_id, post_key from post_hashtags order by post_key")
+    tag_posts = store.arrays(
+        "select tag_id, post_key from post_hashtags order by post_key, position"
+    )
     np.save(folder / "topics.npy", _by_topic(store, topics, tags))
     post_tags = Matrix.of(tag_posts["post_key"], tag_posts["tag_id"], _none(tag_posts), posts)
     post_tags.save(folder / "post_tags")
-    np.save(folder / "norms.npy", _norms(post_tags, tags))
+    ((size,),) = store.rows("select count(*) from posts")
+    np.save(folder / "norms.npy", _norms(post_tags, tags, size))
     _sampled(tag_posts["tag_id"], tag_posts["post_key"], tags).save(folder / "tag_posts")
     said = store.arrays(
         """select word_id, post_key from post_words semi join post_hashtags using (post_key)
@@ -92,7 +95,8 @@ class Counts:
     are ASCII. `posts` int32 (posts, 2): author's number, words of the caption. `norms` float32
     (posts,): length by the hashtags' idf. `topics` int32 (tags, topics): authors. `post_tags`,
     `tag_posts`, `word_posts` have no values; `tag_tags`, `word_tags`: authors and posts of the
-    pair; `word_inside`: 1 / the hashtag's number of different words; `ease`: weight.
+    pair; `word_inside`: 1 / the hashtag's number of different words; `ease`: weight. `size` is the
+    number of posts: keys of posts that were removed have rows of zeros.
     """
 
     hashtags: NDArray[np.int32]
@@ -108,6 +112,7 @@ class Counts:
     word_tags: Matrix
     word_inside: Matrix
     ease: Matrix
+    size: int
     mean_words: float
     authors: int
 
@@ -134,6 +139,7 @@ class Counts:
         return cls(
             **arrays,
             **matrices,
+            size=int(np.count_nonzero(arrays["posts"][:, 0])),
             mean_words=float(lengths.sum() / max(spoken, 1)),
             authors=int(arrays["posts"][:, 0].max(initial=0)),
         )
@@ -145,10 +151,10 @@ _POSTS = """
     from posts p"""
 
 
-def _norms(post_tags: Matrix, tags: int) -> Floats:
-    """Length of each post as a vector of its hashtags' idf weights, float32 (posts,)."""
+def _norms(post_tags: Matrix, tags: int, size: int) -> Floats:
+    """Length of each of `size` posts as a vector of its hashtags' idf weights, float32 (keys,)."""
     uses = np.bincount(post_tags.columns, minlength=tags)
-    weights = np.log1p(len(post_tags) / np.maximum(uses, 1)) ** 2
+    weights = np.log1p(size / np.maximum(uses, 1)) ** 2
     posts = np.repeat(np.arange(len(post_tags)), np.diff(post_tags.starts))
     squares = np.bincount(posts, weights[post_tags.columns], minlength=len(post_tags))
     return np.sqrt(squares).astype(np.float32)
@@ -185,38 +191,52 @@ def _sampled(rows: Ids, columns: Ids, size: int) -> Matrix:
 
 
 def _beside(store: Store, table: str, row: str, column: str, kept: int, size: int) -> Matrix:
-    """Authors and posts of the pairs of a table, the most of each row."""
-    found = store.arrays(
-        f"""select {row} as row_id, {column} as column_id, authors, posts from {table}
-        qualify row_number() over (partition by row_id order by authors desc, posts desc, column_id)
-            <= {kept} order by row_id, column_id"""  # noqa: S608
-    )
-    values = np.stack([found["authors"], found["posts"]], axis=1).astype(np.float32)
-    return Matrix.of(found["row_id"], found["column_id"], values, size)
+    """Authors and posts of the pairs of a table, the most of each row; of equal ones the first."""
+    query = f"select {row} as row_id, {column} as column_id, authors, posts from {table}"  # noqa: S608
+    found = store.arrays(query)
+    rows, columns = found["row_id"].astype(np.int64), found["column_id"].astype(np.int64)
+    order = np.argsort(rows << 32 | columns, kind="stable")  # the table is nearly in order
+    rows, columns = rows[order], columns[order]
+    values = np.stack([found["authors"][order], found["posts"][order]], axis=1)
+    uses = values[:, 0] << 32 | values[:, 1]
+    chosen = np.ones(len(rows), np.bool_)
+    lengths = np.bincount(rows, minlength=size)
+    ends = np.cumsum(lengths)
+    for long in np.flatnonzero(lengths > kept).tolist():
+        span = slice(ends[long] - lengths[long], ends[long])
+        edge = np.partition(uses[span], -kept)[-kept]
+        chosen[span] = uses[span] > edge
+        equal = np.flatnonzero(uses[span] == edge) + span.start
+        chosen[equal[: kept - np.count_nonzero(chosen[span])]] = True
+    return Matrix.of(rows[chosen], columns[chosen], values[chosen].astype(np.float32), size)
 
 
 def _inside(store: Store, segment: Segment, size: int) -> Matrix:
-    """Hashtags by the words inside them: value 1 / number of the hashtag's different words."""
-    keys = store.rows(
-        "select tag_id, key from hashtag_counts where authors > 1 order by authors desc, tag_id"
+    """Hashtags by the words inside them: value 1 / number of the hashtag's different words.
+
+    A hashtag is cut once, and its words are kept in the store.
+    """
+    lacking = store.rows(
+        "select tag_id, key from hashtag_counts anti join hashtag_parts using (tag_id) "
+        "where authors > 1 order by tag_id"
     )
-    cut = [(tag, set(words)) for tag, key in keys if len(words := segment(key)) > 1]
-    pairs = {
-        "word": [word for _, words in cut for word in words],
-        "tag_id": [tag for tag, words in cut for _ in words],
-        "place": [place for place, (_, words) in enumerate(cut) for _ in words],
-        "share": [1 / len(words) for _, words in cut for _ in words],
-    }
-    if not pairs["word"]:
-        return Matrix.of(*(np.zeros(0, np.int64),) * 2, np.zeros((0, 1), np.float32), size)
+    store.add_parts({tag: segment(key) for tag, key in lacking})
     found = store.arrays(
-        f"""select word_id, tag_id, share from pairs join words using (word)
+        f"""with cut as (
+            select tag_id, list_distinct(words) as parts,
+                   row_number() over (order by authors desc, tag_id) as place
+            from hashtag_parts join hashtag_counts using (tag_id)
+            where authors > 1 and len(words) > 1),
+        pairs as (
+            select tag_id, place, unnest(parts) as word, 1 / len(parts) as share from cut)
+        select word_id, tag_id, share::float as share from pairs join words using (word)
         qualify row_number() over (partition by word_id order by place) <= {INSIDE}
-        order by word_id, place""",  # noqa: S608
-        pairs=pairs,
+        order by word_id, place"""  # noqa: S608
     )
     values = found["share"].astype(np.float32)[:, None]
-    return Matrix.of(found["word_id"], found["tag_id"].astype(np.int64), values, size)
+    return Matrix.of(
+        found["word_id"].astype(np.int64), found["tag_id"].astype(np.int64), values, size
+    )
 
 
 def _ease(post_tags: Matrix, size: int) -> Matrix:

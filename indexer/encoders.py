@@ -7,19 +7,19 @@ exported for the first time on a machine, or asked for.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import ConfigError, EncoderError, ImageError, ShapeError
+from indexer.errors import ConfigError, EncoderError, ImageError, IndexMismatchError, ShapeError
 from indexer.exports import exported, unit
 from indexer.images import cropped, open_image
 from indexer.networks import CLASSES, Network, TorchNetwork
@@ -255,6 +255,23 @@ def open_encoder(
     digest = sha256(file)
     network = TorchNetwork.open(recipe, file) if reference else exported(recipe, file, digest)
     return ImageEncoder(recipe, network, file, digest)
+
+
+def open_recorded(recorded: Mapping[str, Any], weights: Path | None = None) -> ImageEncoder:
+    """The encoder that an index's manifest records.
+
+    Raises:
+        EncoderError: as `open_encoder`.
+        IndexMismatchError: what is here encodes otherwise than the index was.
+    """
+    found = open_encoder(str(recorded["name"]), weights)
+    for part in ("weights_sha256", "preprocessing"):
+        if getattr(found, part) != recorded[part]:
+            raise IndexMismatchError(
+                f"encoder {found.name}: found {part} {getattr(found, part)}, the index was "
+                f"built with {recorded[part]}; name that file with --weights, or build again"
+            )
+    return found
 
 
 def _recipe(name: str, weights: Path | None) -> Recipe:

@@ -190,7 +190,9 @@ class GenerationWriter:
         Raises:
             IndexCorruptError, IndexMismatchError: it cannot be built upon.
         """
-        return open_current(self.index) if (self.index / "CURRENT").exists() else None
+        # Writers alone remove generations: whoever is one needs no lease.
+        there = (self.index / "CURRENT").exists()
+        return _open(self.index, _current(self.index)) if there else None
 
     def link(self, path: str) -> None:
         """Take over a file of the previous generation, unchanged and at no cost.
@@ -222,8 +224,16 @@ class GenerationWriter:
         topics: Sequence[str],
         config: dict[str, Any],
         counts: dict[str, int],
+        keep: int = KEEP,
     ) -> Generation:
         """Flush everything to disk, write the manifest, make this the live generation.
+
+        Args:
+            encoder: that of its pictures, None without any.
+            topics: their names, in order.
+            config: settings of the build.
+            counts: what the index holds.
+            keep: generations left, this one among them, beside those that readers hold.
 
         Raises:
             HashlensError: the folder holds something other than files and folders.
@@ -245,8 +255,9 @@ class GenerationWriter:
         write_durably(self.folder / MANIFEST, sealed(manifest))
         generation = _open(self.index, self.number, hold=True)
         flush(self.index)
+        parent = _live(self.index)
         _point(self.index, self.number)
-        _prune(self.index)
+        _prune(self.index, keep, parent)
         return generation
 
 
@@ -303,12 +314,12 @@ def _clear(index: Path) -> None:
     (index / "CURRENT.tmp").unlink(missing_ok=True)
 
 
-def _prune(index: Path) -> None:
-    """Remove generations older than the last few, unless readers hold them."""
-    for number in numbers_of(index)[:-KEEP]:
+def _prune(index: Path, keep: int, parent: int) -> None:
+    """Keep the live generation, its parent, then the newest; and those that readers hold."""
+    live = _live(index)
+    order = sorted(numbers_of(index), key=lambda n: (n != live, n != parent, -n))
+    for number in order[max(keep, 1) :]:
         folder = folder_of(index, number)
-        if number == _live(index):
-            continue
         with (folder / MANIFEST).open("rb") as file, suppress(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _remove(folder)

@@ -15,7 +15,7 @@ from typing import Any
 from indexer.durable import FileEntry, flushed
 from indexer.errors import HashlensError, IndexCorruptError, IndexMismatchError
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 NAME = re.compile(r"gen-(?!0+$)(\d{6}|[1-9]\d{6,11})", re.ASCII)
 LIBRARIES = ("duckdb", "faiss-cpu", "gensim", "numpy", "scikit-learn", "torch")

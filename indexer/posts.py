@@ -145,6 +145,7 @@ class _Reading:
             topic=topic,
             content_hash=content,
             origin=self._text("origin"),
+            picture=picture_hash,
         )
 
     def _text(self, name: str) -> str | None:

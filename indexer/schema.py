@@ -47,7 +47,8 @@ class Post:
 
     `caption` has its hashtags taken out; `hashtags` are keys (`hashtags.key`), unique, in order,
     and `forms` are the same hashtags as they were written. `origin` is the collection that a
-    picture is from: topics are judged by leaving one out, nothing is learned from it.
+    picture is from: topics are judged by leaving one out, nothing is learned from it. `picture` is
+    the sha256 of the picture's file.
     """
 
     post_id: str
@@ -60,6 +61,7 @@ class Post:
     topic: str | None = None
     content_hash: str = ""
     origin: str | None = None
+    picture: str | None = None
 
     def __post_init__(self) -> None:
         if not (self.image or self.caption or self.hashtags):
@@ -193,6 +195,7 @@ class ScoredTag:
     """A recommended hashtag: key, display form (no #), score in [0, 1], tier, evidence.
 
     `reason` is why it is there, in one sentence; empty unless explained.
+    A `young` one came after the index last learned: its vector is a mean of its company's.
     """
 
     tag: str
@@ -201,6 +204,7 @@ class ScoredTag:
     tier: str
     evidence: tuple[Evidence, ...] = ()
     reason: str = ""
+    young: bool = False
 
 
 @dataclass(frozen=True, slots=True)

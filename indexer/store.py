@@ -1,14 +1,14 @@
-"""The rows of an index in DuckDB: base tables, and the counts derived from them.
+"""The rows of an index in DuckDB: base tables, which hold what was read.
 
-Base tables hold what was read; every derived table is one SQL statement over them, so counts
-after an update are by construction those of a rebuild. Ids come from `next_ids` and are never
-reused. This is the only file that imports duckdb.
+`derived` counts them. Ids come from `next_ids` and are never reused: a post that changes gets a
+new one. Reposts are kept beside the posts, whole, so that one can take the place of its post. This
+is the only file that imports duckdb.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from indexer.errors import IndexCorruptError
+from indexer.postrows import (
+    COPIES,
+    STORED,
+    copy_columns,
+    part_columns,
+    post_columns,
+    posts_of,
+    tag_columns,
+    word_columns,
+)
 from indexer.schema import Ids, Post
 
 if TYPE_CHECKING:
@@ -38,42 +48,19 @@ MIGRATIONS: tuple[str, ...] = (
     create table next_ids (kind varchar primary key, next_id bigint not null);
     insert into next_ids values ('post', 0), ('hashtag', 0), ('word', 0);
     """,
+    """
+    alter table posts add column origin varchar;
+    alter table posts add column picture varchar;
+    alter table posts add column signature varchar;
+    create table copies (
+        number bigint not null, post_id varchar unique not null, author varchar,
+        taken_at timestamptz, topic varchar, caption varchar not null, image varchar,
+        content_hash varchar not null, origin varchar, picture varchar,
+        signature varchar not null, hashtags varchar[] not null, forms varchar[] not null);
+    insert into next_ids values ('copy', 0);
+    create table hashtag_parts (tag_id bigint primary key, words varchar[] not null);
+    """,
 )
-
-# A post without a known author counts as an author of its own.
-DERIVED: dict[str, str] = {
-    "tagged": """
-        select h.post_key, h.tag_id, h.form, p.topic, p.author as known_author,
-               coalesce(p.author, '#' || p.post_key) as author
-        from post_hashtags h join posts p using (post_key)""",
-    "hashtag_counts": """
-        with forms as (
-            select tag_id, form, count(*) as uses from tagged group by all),
-        best as (
-            select tag_id, arg_max(form, (uses, form)) as display from forms group by all)
-        select tag_id, key, display, count(*) as posts, count(distinct author) as authors,
-               count(distinct known_author) as known_authors
-        from tagged join hashtags using (tag_id) join best using (tag_id)
-        group by all order by tag_id""",
-    "hashtag_topics": """
-        select topic, tag_id, count(*) as posts, count(distinct author) as authors
-        from tagged where topic is not null group by all order by topic, tag_id""",
-    "cooccurrences": """
-        select a.tag_id, b.tag_id as other_id, count(*) as posts,
-               count(distinct a.author) as authors
-        from tagged a join tagged b using (post_key) where a.tag_id <> b.tag_id
-        group by all order by a.tag_id, other_id""",
-    "word_counts": """
-        select word_id, word, count(*) as posts, count(distinct author) as authors
-        from post_words join words using (word_id)
-        join (select post_key, coalesce(author, '#' || post_key) as author from posts)
-            using (post_key)
-        group by all order by word_id""",
-    "word_hashtags": """
-        select w.word_id, t.tag_id, count(*) as posts, count(distinct t.author) as authors
-        from post_words w join tagged t using (post_key)
-        group by all order by w.word_id, t.tag_id""",
-}
 
 
 class Store(AbstractContextManager["Store"]):
@@ -94,6 +81,20 @@ class Store(AbstractContextManager["Store"]):
         return store
 
     @classmethod
+    def change(cls, path: Path) -> Store:
+        """An existing store, open for writing: a file of one's own, never one that is shared.
+
+        Raises:
+            IndexCorruptError: DuckDB cannot read the file.
+        """
+        import duckdb
+
+        try:
+            return cls(duckdb.connect(str(path)), path)
+        except duckdb.Error as error:
+            raise _corrupt(path, error) from error
+
+    @classmethod
     def open(cls, path: Path) -> Store:
         """An existing store, read-only and shut off from files, networks and settings.
 
@@ -110,10 +111,7 @@ class Store(AbstractContextManager["Store"]):
         try:
             return cls(duckdb.connect(str(path), read_only=True, config=safe), path)
         except duckdb.Error as error:
-            raise IndexCorruptError(
-                f"{path}: DuckDB cannot read it ({str(error).splitlines()[0]}); "
-                "run `hashlens verify`, then `hashlens rollback` or build again"
-            ) from error
+            raise _corrupt(path, error) from error
 
     def __exit__(
         self,
@@ -151,7 +149,7 @@ class Store(AbstractContextManager["Store"]):
         self.connection.execute("commit")
 
     def next_id(self, kind: str) -> int:
-        """The id that the next `post`, `hashtag` or `word` gets."""
+        """The id that the next `post`, `hashtag`, `word` or `copy` gets."""
         query = "select next_id from next_ids where kind = ?"
         return int(self.rows(query, [kind])[0][0])
 
@@ -162,19 +160,22 @@ class Store(AbstractContextManager["Store"]):
 
     def arrays(self, query: str, /, **tables: dict[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
         """The columns of a query as NumPy arrays; `tables` are column dictionaries it may read."""
-        for name, columns in tables.items():
-            self._register(name, columns)
-        try:
+        with self.lent(**tables):
             result = self.connection.execute(query).fetchnumpy()
+        return {name: np.asarray(column) for name, column in result.items()}
+
+    @contextmanager
+    def lent(self, **tables: dict[str, Any]) -> Iterator[None]:
+        """Let statements inside read column dictionaries as tables of these names."""
+        import pyarrow as pa
+
+        for name, columns in tables.items():
+            self.connection.register(name, pa.table(columns))
+        try:
+            yield
         finally:
             for name in tables:
                 self.connection.unregister(name)
-        return {name: np.asarray(column) for name, column in result.items()}
-
-    def _register(self, name: str, columns: dict[str, Any]) -> None:
-        import pyarrow as pa
-
-        self.connection.register(name, pa.table(columns))
 
     def add_posts(
         self,
@@ -190,18 +191,51 @@ class Store(AbstractContextManager["Store"]):
         first = self.next_id("post")
         keys = np.arange(first, first + len(posts), dtype=np.int64)
         with self.transaction():
-            self._insert("posts", _post_columns(posts, topics, keys))
-            self._add_terms("hashtag", _tag_columns(posts, keys))
-            self._add_terms("word", _word_columns(words, keys))
-            self.connection.execute(
-                "update next_ids set next_id = ? where kind = 'post'", [first + len(posts)]
-            )
+            self._insert("posts", post_columns(posts, words, topics, keys))
+            self._add_terms("hashtag", tag_columns(posts, keys))
+            self._add_terms("word", word_columns(words, keys))
+            self._count_on("post", first + len(posts))
         return keys
 
+    def add_copies(self, posts: Sequence[Post]) -> None:
+        """Add reposts of posts."""
+        if not posts:
+            return
+        first = self.next_id("copy")
+        with self.transaction():
+            self._insert("copies", copy_columns(posts, first))
+            self._count_on("copy", first + len(posts))
+
     def _insert(self, table: str, columns: dict[str, Any]) -> None:
-        self._register("incoming", columns)
-        self.connection.execute(f"insert into {table} select * from incoming")  # noqa: S608
-        self.connection.unregister("incoming")
+        with self.lent(incoming=columns):
+            self.connection.execute(f"insert into {table} by name select * from incoming")  # noqa: S608
+
+    def _count_on(self, kind: str, following: int) -> None:
+        self.connection.execute("update next_ids set next_id = ? where kind = ?", [following, kind])
+
+    def remove(self, post_keys: Ids, copies: Sequence[str]) -> None:
+        """Remove posts by key int64 (r,), and reposts by post id, from the base tables."""
+        with self.lent(gone={"post_key": post_keys}), self.transaction():
+            for table in ("posts", "post_hashtags", "post_words"):
+                self.connection.execute(
+                    f"delete from {table} where post_key in (select post_key from gone)"  # noqa: S608
+                )
+            self.connection.execute(
+                "delete from copies where post_id in (select unnest(?::varchar[]))",
+                [list(copies)],
+            )
+
+    def forget_unused(self) -> None:
+        """Remove the hashtags and words that no post is left of; their ids stay theirs."""
+        with self.transaction():
+            for table, number in (("hashtags", "tag_id"), ("words", "word_id")):
+                self.connection.execute(
+                    f"delete from {table} where {number} not in "  # noqa: S608
+                    f"(select {number} from post_{table})"
+                )
+            self.connection.execute(
+                "delete from hashtag_parts where tag_id not in (select tag_id from hashtags)"
+            )
 
     def _add_terms(self, kind: str, columns: dict[str, Any]) -> None:
         """Give unseen terms their ids, by first appearance, and link posts to all of them."""
@@ -209,95 +243,74 @@ class Store(AbstractContextManager["Store"]):
             "hashtag": ("hashtags", "tag_id", "key", ", form, place"),
             "word": ("words", "word_id", "word", ""),
         }[kind]
-        self._register("incoming", columns)
-        self.connection.execute(
-            f"""insert into {table}
-            select row_number() over (order by min(position)) - 1 + ?, term from incoming
-            where term not in (select {term} from {table}) group by term""",  # noqa: S608
-            [self.next_id(kind)],
-        )
-        self.connection.execute(
-            f"""insert into post_{table}
-            select post_key, {id_name}{extra} from incoming join {table} on term = {term}
-            order by position""",  # noqa: S608
-        )
-        self.connection.execute(
+        run = self.connection.execute
+        with self.lent(incoming=columns):
+            run(
+                f"""insert into {table}
+                select row_number() over (order by min(position)) - 1 + ?, term from incoming
+                where term not in (select {term} from {table}) group by term""",  # noqa: S608
+                [self.next_id(kind)],
+            )
+            run(
+                f"""insert into post_{table}
+                select post_key, {id_name}{extra} from incoming join {table} on term = {term}
+                order by position""",  # noqa: S608
+            )
+        run(
             f"""update next_ids set next_id = greatest(next_id,
                 (select coalesce(max({id_name}) + 1, 0) from {table})) where kind = ?""",  # noqa: S608
             [kind],
         )
-        self.connection.unregister("incoming")
+
+    def add_parts(self, parts: Mapping[int, Sequence[str]]) -> None:
+        """Keep the words that hashtags are made of, by id."""
+        if parts:
+            self._insert("hashtag_parts", part_columns(parts))
+
+    def posts(self) -> list[Post]:
+        """All posts as they were read, by rising key."""
+        return posts_of(self.rows(STORED))
+
+    def copies(self, post_ids: Sequence[str] | None = None) -> list[Post]:
+        """The reposts as they were read, in order of arrival; those of some ids where named."""
+        chosen = "" if post_ids is None else " where post_id in (select unnest(?::varchar[]))"
+        given = [] if post_ids is None else [list(post_ids)]
+        return posts_of(self.rows(f"{COPIES}{chosen} order by number", given))
 
     def tag_ids(self) -> dict[str, int]:
         """Id of every hashtag key."""
         return dict(self.rows("select key, tag_id from hashtag_counts order by tag_id"))
 
-    def word_posts(self) -> dict[str, int]:
-        """Number of posts whose caption holds each word."""
-        return dict(self.rows("select word, posts from word_counts"))
+    def word_ids(self, words: Collection[str]) -> dict[str, int]:
+        """Ids of those words that captions hold."""
+        query = "select word, word_id from words where word in (select unnest(?::varchar[]))"
+        return dict(self.rows(query, [list(words)]))
 
     def counts(self) -> dict[str, int]:
-        """Numbers of posts, hashtags, caption words and known authors."""
-        names = ("posts", "hashtags", "words", "authors")
+        """Numbers of posts, hashtags, caption words and known authors, and of reposts."""
+        names = ("posts", "hashtags", "words", "authors", "copies")
         (values,) = self.rows(
             """select (select count(*) from posts), (select count(*) from hashtag_counts),
-                (select count(*) from word_counts), (select count(distinct author) from posts)"""
+                (select count(*) from word_counts), (select count(distinct author) from posts),
+                (select count(*) from copies)"""
         )
         return dict(zip(names, values, strict=True))
 
-    def derive(self) -> None:
-        """Make every derived table anew from the base tables."""
-        for name, query in DERIVED.items():
-            kind = "temp view" if name == "tagged" else "table"
-            self.connection.execute(f"create or replace {kind} {name} as {query}")
-        self.connection.execute("checkpoint")
+    @staticmethod
+    def compact(path: Path, target: Path) -> None:
+        """Write a store into a new file, without the room that removed rows took."""
+        import duckdb
+
+        with duckdb.connect() as connection:
+            for place, name, mode in ((path, "old", "read_only"), (target, "new", "read_write")):
+                quoted = str(place).replace("'", "''")
+                connection.execute(f"attach '{quoted}' as {name} ({mode})")
+            connection.execute("copy from database old to new")
+            connection.execute("checkpoint new")
 
 
-def _post_columns(
-    posts: Sequence[Post], topics: Sequence[tuple[str | None, str | None]], keys: Ids
-) -> dict[str, Any]:
-    import pyarrow as pa
-
-    def text(values: Iterable[str | None]) -> Any:  # noqa: ANN401 (pyarrow has no types)
-        return pa.array(list(values), pa.string())
-
-    return {
-        "post_key": keys,
-        "post_id": text(post.post_id for post in posts),
-        "author": text(post.author for post in posts),
-        "taken_at": pa.array([post.taken_at for post in posts], pa.timestamp("us", tz="UTC")),
-        "topic": text(topic for topic, _ in topics),
-        "topic_source": text(source for _, source in topics),
-        "caption": text(post.caption for post in posts),
-        "image": text(str(post.image) if post.image else None for post in posts),
-        "content_hash": text(post.content_hash for post in posts),
-    }
-
-
-def _tag_columns(posts: Sequence[Post], keys: Ids) -> dict[str, Any]:
-    lengths = np.array([len(post.hashtags) for post in posts], dtype=np.int64)
-    ends = np.cumsum(lengths)
-    position = np.arange(lengths.sum(), dtype=np.int64)
-    return {
-        "post_key": np.repeat(keys, lengths),
-        "term": _strings(tag for post in posts for tag in post.hashtags),
-        "form": _strings(form for post in posts for form in post.forms),
-        "place": position - np.repeat(ends - lengths, lengths),
-        "position": position,
-    }
-
-
-def _word_columns(words: Sequence[Sequence[str]], keys: Ids) -> dict[str, Any]:
-    unique = [list(dict.fromkeys(row)) for row in words]
-    lengths = np.array([len(row) for row in unique], dtype=np.int64)
-    return {
-        "post_key": np.repeat(keys, lengths),
-        "term": _strings(word for row in unique for word in row),
-        "position": np.arange(lengths.sum(), dtype=np.int64),
-    }
-
-
-def _strings(values: Iterable[str]) -> Any:  # noqa: ANN401 (pyarrow has no types)
-    import pyarrow as pa
-
-    return pa.array(list(values), pa.string())
+def _corrupt(path: Path, error: Exception) -> IndexCorruptError:
+    return IndexCorruptError(
+        f"{path}: DuckDB cannot read it ({str(error).splitlines()[0]}); "
+        "run `hashlens verify`, then `hashlens rollback` or build again"
+    )

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,19 @@ PROBED_SHARE = 16  # one cluster in so many is compared, in large ones
 TRAINED_PER_CLUSTER = 256  # vectors sampled for k-means
 SEED = 1
 SPARE = 16  # neighbours fetched beyond those asked for, to see where ties end
+
+
+@dataclass(frozen=True, slots=True)
+class _Among:
+    """The vectors that are compared: how many, FAISS's selector of them, None where all are.
+
+    `kept` is what the selector refers to; `exact` ones are compared in every cluster.
+    """
+
+    size: int
+    selector: Library | None
+    kept: Library | None = None
+    exact: bool = False
 
 
 class VectorIndex:
@@ -144,7 +158,9 @@ class VectorIndex:
             vectors = self._index.index.reconstruct_batch(order[np.searchsorted(known, ids)])
         return np.asarray(vectors, dtype=np.float32)
 
-    def search(self, vectors: Floats, m: int, *, subset: Ids | None = None) -> Neighbors:
+    def search(
+        self, vectors: Floats, m: int, *, subset: Ids | None = None, without: Ids | None = None
+    ) -> Neighbors:
         """The m nearest of each query, by falling cosine, equal ones by rising id.
 
         Args:
@@ -152,6 +168,7 @@ class VectorIndex:
             m: neighbours wanted; where there are fewer, `counts` says how many are real, and the
                 places beyond hold id 0 and score -inf.
             subset: if given, only these ids are compared, exactly, in either kind.
+            without: if given, these ids are passed over.
 
         Raises:
             ShapeError: the width differs, rows are not finite unit vectors, or m is not positive.
@@ -160,11 +177,11 @@ class VectorIndex:
         self._check_width(queries)
         if m < 1:
             raise ShapeError(f"found {m} neighbours asked for, expected 1 or more")
-        subset = None if subset is None else np.intersect1d(subset, self.ids)
+        among = self._among(subset, without)
         ids = np.zeros((len(queries), m), dtype=np.int64)
         scores = np.full(ids.shape, -np.inf, dtype=np.float32)
         counts = np.zeros(len(queries), dtype=np.int64)
-        for rows, found_ids, found_scores in self._settled(queries, m, subset):
+        for rows, found_ids, found_scores in self._settled(queries, m, among):
             real = found_ids >= 0
             counts[rows] = real.sum(axis=1)
             ids[rows, : real.shape[1]] = np.where(real, found_ids, 0)
@@ -179,28 +196,37 @@ class VectorIndex:
         """
         write_index(self._index, path)
 
+    def _among(self, subset: Ids | None, without: Ids | None) -> _Among:
+        """What is compared, of ids that the index holds."""
+        if subset is not None:
+            chosen = np.intersect1d(subset, self.ids)
+            chosen = chosen if without is None else np.setdiff1d(chosen, without)
+            return _Among(len(chosen), _faiss().IDSelectorBatch(chosen), exact=True)
+        barred = np.zeros(0, np.int64) if without is None else np.intersect1d(without, self.ids)
+        if not len(barred):
+            return _Among(len(self), None)
+        batch = _faiss().IDSelectorBatch(barred)
+        return _Among(len(self) - len(barred), _faiss().IDSelectorNot(batch), batch)
+
     def _settled(
-        self, queries: Floats, m: int, subset: Ids | None
+        self, queries: Floats, m: int, among: _Among
     ) -> Iterator[tuple[NDArray[np.intp], Ids, Floats]]:
         """Query rows with their m best, once no tie reaches beyond what was fetched."""
-        available = len(self) if subset is None else len(subset)
-        rows, reach = np.arange(len(queries)), min(m + SPARE, available)
+        rows, reach = np.arange(len(queries)), min(m + SPARE, among.size)
         while reach and len(rows):
-            ids, scores = self._nearest(queries[rows], reach, subset)
+            ids, scores = self._nearest(queries[rows], reach, among)
             tied = np.zeros(len(rows), dtype=bool)
-            if m < reach < available:
+            if m < reach < among.size:
                 tied = (scores[:, m - 1] == scores[:, -1]) & (ids[:, -1] >= 0)
             yield rows[~tied], ids[~tied, :m], scores[~tied, :m]
-            rows, reach = rows[tied], min(4 * reach, available)
+            rows, reach = rows[tied], min(4 * reach, among.size)
 
-    def _nearest(self, queries: Floats, reach: int, subset: Ids | None) -> tuple[Ids, Floats]:
+    def _nearest(self, queries: Floats, reach: int, among: _Among) -> tuple[Ids, Floats]:
         """Ids and scores (q, reach) by falling score, then id; id -1 where there is none."""
-        choice: dict[str, Any] = {}
-        if subset is not None:
-            choice["sel"] = _faiss().IDSelectorBatch(subset)
+        choice = {} if among.selector is None else {"sel": among.selector}
         if self.kind == "ivf":
             clusters = self._index.nlist
-            probes = clusters if choice else max(FEWEST_PROBES, clusters // PROBED_SHARE)
+            probes = clusters if among.exact else max(FEWEST_PROBES, clusters // PROBED_SHARE)
             params = _faiss().SearchParametersIVF(nprobe=min(probes, clusters), **choice)
         else:
             params = _faiss().SearchParameters(**choice)

@@ -81,6 +81,7 @@ class AnswerWriter:
                 probability=float(chances[row]),
                 tier=tier(posts[place], self.index.tier_floors),
                 evidence=told[place],
+                young=self.index.first_young <= int(tag_ids[place]) < self.index.tags,
             )
 
     def _evidence(self, candidates: Candidates, rows: Ids) -> list[tuple[Evidence, ...]]:
@@ -112,6 +113,7 @@ class AnswerWriter:
                 probability=spoken.get(tag, 0.0),
                 tier=tier(posts, self.index.tier_floors),
                 evidence=(Evidence("pinned", 1.0),),
+                young=tag >= self.index.first_young,
             )
 
     def _unlikely(self, chances: Floats) -> tuple[str, ...]:

@@ -13,7 +13,6 @@ import numpy as np
 
 from indexer.config import ALL_TOPICS
 from indexer.schema import Floats, Ids, TopicProbs
-from indexer.textvectors import text_vectors
 from retriever.entries import WIDTH, Entries, Groups, silent
 from retriever.neighbours import (
     near_captions,
@@ -86,11 +85,11 @@ def seed_vectors(index: IndexReader, batch: QueryBatch) -> Entries:
 def _around(index: IndexReader, batch: QueryBatch, texts: Texts) -> Entries:
     parts: list[tuple[Ids, Ids, Floats]] = []
     for topic, shares in _shares(batch.topics).items():
-        space, hashtags = index.space(topic), index.hashtags(topic)
+        hashtags = index.hashtags(topic)
         asked = np.flatnonzero(shares > 0)
-        if space is None or hashtags is None or not len(asked):
+        if hashtags is None or not len(asked):
             continue
-        found = text_vectors(space, [texts[int(q)] for q in asked], batch.idf, batch.unseen_idf)
+        found = index.text_vectors(topic, [texts[int(q)] for q in asked], batch.text_idf)
         if not len(found.ids):
             continue
         near = hashtags.search(found.vectors, AROUND)
@@ -126,7 +125,7 @@ def cooccurrence(index: IndexReader, batch: QueryBatch) -> Entries:
     by_posts = np.maximum(values[:, 1] - 0.5, 0) / (posts[places] + 2)
     uses = counts.hashtags[tags, 0].astype(np.float32)
     cosine = values[:, 1] / np.sqrt(np.maximum(posts[places] * uses, 1))
-    lift = np.log(np.maximum(by_posts * len(counts.posts) / np.maximum(uses, 1), 1e-3))
+    lift = np.log(np.maximum(by_posts * counts.size / np.maximum(uses, 1), 1e-3))
     pairs = Groups.of(seeds.queries[places] * WIDTH + tags)
     asked = np.bincount(seeds.queries, minlength=len(batch))[pairs.keys // WIDTH]
     return pairs.entries(

@@ -14,6 +14,7 @@ def answer_json(answer: Recommendation, *, evidence: bool) -> dict[str, Any]:
     """The documented form of one answer; `evidence` adds what spoke for each hashtag."""
     tags = [
         {"tag": tag.tag, "display": f"#{tag.display}", "probability": round(tag.probability, 6)}
+        | ({"young": True} if tag.young else {})
         | (_evidence_json(tag) if evidence else {})
         for tag in answer.tags
     ]

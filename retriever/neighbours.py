@@ -60,7 +60,7 @@ def near_words(index: IndexReader, batch: QueryBatch) -> Near:
     if not len(posts):
         return NOBODY
     held = counts.words[words.tags[read], 0]
-    rarity = np.log1p((len(counts.posts) - held + 0.5) / (held + 0.5))
+    rarity = np.log1p((counts.size - held + 0.5) / (held + 0.5))
     size = counts.posts[posts, 1] / max(counts.mean_words, 1)
     gain = rarity[places] * (SATURATION + 1) / (1 + SATURATION * (1 - LENGTH + LENGTH * size))
     found = Groups.of(words.queries[read][places] * WIDTH + posts)
@@ -77,7 +77,7 @@ def near_seeds(index: IndexReader, batch: QueryBatch) -> tuple[Near, Entries]:
     places, posts, _ = counts.tag_posts.rows(seeds.tags)
     if not len(posts):
         return NOBODY, silent(1)
-    weight = np.log1p(len(counts.posts) / np.maximum(counts.hashtags[seeds.tags, 0], 1)) ** 2
+    weight = np.log1p(counts.size / np.maximum(counts.hashtags[seeds.tags, 0], 1)) ** 2
     found = Groups.of(seeds.queries[places] * WIDTH + posts)
     norms = np.sqrt(np.bincount(seeds.queries, weight, minlength=len(batch)))
     rows = found.entries(found.sum(weight[places]), found.sizes)

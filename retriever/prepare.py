@@ -10,7 +10,6 @@ import numpy as np
 from indexer.config import ALL_TOPICS
 from indexer.hashtags import tokens
 from indexer.schema import Embeddings, Floats, Ids, Query, TopicProbs
-from indexer.textvectors import text_vectors
 from retriever.entries import Entries
 from retriever.reading import IndexReader
 from retriever.spelling import Spelt, spell
@@ -27,7 +26,8 @@ class QueryBatch:
     of known seeds, `seed_tokens` the seeds as the vector spaces write them; `images`, `texts` and
     `seed_texts` are vectors of pictures, words and seeds whose ids are query numbers; `word_pairs`
     and `seed_pairs` are the different known words (by id, with idf) and seeds of each query;
-    `spelt` are the hashtags that its words spell; `idf` weighs each token, `unseen_idf` others.
+    `spelt` are the hashtags that its words spell; `idf` weighs each token, `unseen_idf` others;
+    `text_idf` weighs tokens in vectors, as when the index learned.
     """
 
     queries: tuple[Query, ...]
@@ -42,6 +42,7 @@ class QueryBatch:
     seed_pairs: Entries
     spelt: Spelt
     idf: dict[str, float]
+    text_idf: dict[str, float]
     unseen_idf: float
 
     def __len__(self) -> int:
@@ -71,30 +72,23 @@ def prepare(
     )
     seed_tokens = tuple(tuple(index.token(seed) for seed in query.seeds) for query in queries)
     seeds = tuple(tuple(known[s] for s in query.seeds if s in known) for query in queries)
-    idf = index.idf({token for text in (*words, *seed_tokens) for token in text})
+    idf, text_idf = index.idf({token for text in (*words, *seed_tokens) for token in text})
     return QueryBatch(
         queries=tuple(queries),
         words=words,
         seeds=seeds,
         seed_tokens=seed_tokens,
         images=images,
-        texts=_vectors(index, words, idf),
-        seed_texts=_vectors(index, seed_tokens, idf),
+        texts=index.text_vectors(ALL_TOPICS, words, text_idf),
+        seed_texts=index.text_vectors(ALL_TOPICS, seed_tokens, text_idf),
         topics=index.gated(_topics(index, queries, words, images, classes)),
         word_pairs=_word_pairs(index, words, idf),
         seed_pairs=_pairs([dict.fromkeys(tags, 1.0) for tags in seeds]),
         spelt=spell(index, [query.caption for query in queries], words, idf),
         idf=idf,
+        text_idf=text_idf,
         unseen_idf=index.unseen_idf,
     )
-
-
-def _vectors(index: IndexReader, texts: Texts, idf: dict[str, float]) -> Embeddings:
-    """Vectors of the texts in the space of all topics."""
-    space = index.space(ALL_TOPICS)
-    if space is None:
-        return Embeddings(np.zeros(0, np.int64), np.zeros((0, 0), np.float32))
-    return text_vectors(space, texts, idf, index.unseen_idf)
 
 
 def _word_pairs(index: IndexReader, words: Texts, idf: dict[str, float]) -> Entries:

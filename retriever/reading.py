@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from indexer.config import ALL_TOPICS, RankingConfig, VectorConfig
 from indexer.counts import Counts
 from indexer.generation import Generation, open_current
-from indexer.schema import Floats, Ids, Post, TopicProbs
+from indexer.schema import Embeddings, Floats, Ids, Post, TopicProbs
 from indexer.segment import Segmenter, vocabulary_counts
+from indexer.segments import Segments
 from indexer.store import Store
-from indexer.textvectors import idf_weights, unseen_idf
+from indexer.textvectors import idf_weights, text_vectors, unseen_idf
 from indexer.topics import TopicModel
+from indexer.trained import YOUNG, Trained
 from indexer.vectors import VectorIndex
 from indexer.wordspace import WordSpace
 from retriever.blocklist import blocked
@@ -31,7 +33,7 @@ class IndexReader:
         self.generation = generation
         self.manifest = generation.manifest
         self._spaces: dict[str, WordSpace | None] = {}
-        self._hashtags: dict[str, VectorIndex | None] = {}
+        self._hashtags: dict[str, Segments | None] = {}
         self._tops: dict[int, Ids] = {}
         self._used: dict[int, Ids] = {}
 
@@ -76,14 +78,14 @@ class IndexReader:
         return TopicModel.open(self.generation.folder / "topics")
 
     @cached_property
-    def images(self) -> VectorIndex | None:
+    def images(self) -> Segments | None:
         """Picture vectors by post key; None where no post had a picture."""
-        return self._vectors("images/0001.faiss")
+        return Segments.open(self.generation.folder / "images")
 
     @cached_property
-    def captions(self) -> VectorIndex | None:
+    def captions(self) -> Segments | None:
         """Caption vectors by post key; None where no tagged post had a caption."""
-        return self._vectors("captions/0001.faiss")
+        return Segments.open(self.generation.folder / "captions")
 
     def space(self, topic: str) -> WordSpace | None:
         """Vectors of words and hashtags in one topic, or in `ALL_TOPICS`; None if not learned."""
@@ -92,15 +94,24 @@ class IndexReader:
             self._spaces[topic] = WordSpace.open(folder) if folder.is_dir() else None
         return self._spaces[topic]
 
-    def hashtags(self, topic: str) -> VectorIndex | None:
-        """Hashtag vectors by tag id, in one topic's space; None if not learned."""
+    def hashtags(self, topic: str) -> Segments | None:
+        """Hashtag vectors by tag id in one topic's space, learned and young; None without any."""
         if topic not in self._hashtags:
-            self._hashtags[topic] = self._vectors(f"words/{topic}/hashtags.faiss")
+            folder = self.generation.folder
+            paths = (folder / "words" / topic / "hashtags.faiss", folder / YOUNG / f"{topic}.faiss")
+            parts = [VectorIndex.open(path) for path in paths if path.exists()]
+            self._hashtags[topic] = Segments(parts) if parts else None
         return self._hashtags[topic]
 
-    def _vectors(self, name: str) -> VectorIndex | None:
-        path = self.generation.folder / name
-        return VectorIndex.open(path) if path.exists() else None
+    @cached_property
+    def trained(self) -> Trained:
+        """What was known when the index last learned."""
+        return Trained.open(self.generation.folder / "trained")
+
+    @property
+    def first_young(self) -> int:
+        """Hashtags from this id on came after the index last learned."""
+        return len(self.trained.tags)
 
     @cached_property
     def tag_posts(self) -> Ids:
@@ -176,8 +187,10 @@ class IndexReader:
         if not posts:
             return []
         found = self.store.arrays(
-            "select distinct place from posts join asked using (content_hash) "
-            "where asked.telling or posts.post_id = asked.post_id order by place",
+            """select distinct place from asked join (
+                select post_id, content_hash from posts union all
+                select post_id, content_hash from copies) as held using (content_hash)
+            where asked.telling or held.post_id = asked.post_id order by place""",
             asked={
                 "place": list(range(len(posts))),
                 "post_id": [post.post_id for post in posts],
@@ -228,14 +241,35 @@ class IndexReader:
         """A hashtag as the vector spaces write it."""
         return self._vector_config.token(hashtag)
 
-    def idf(self, tokens: Collection[str]) -> dict[str, float]:
-        """Inverse document frequency of those words and `#hashtags` that posts hold."""
+    def idf(self, tokens: Collection[str]) -> tuple[dict[str, float], dict[str, float]]:
+        """Inverse document frequency of those words and `#hashtags` that posts hold.
+
+        Returns:
+            By today's counts; and by those that weighed captions' vectors, when the index learned.
+        """
         words = self.word_ids(tokens)
-        tags = self.tag_ids([token[1:] for token in tokens if token.startswith("#")])
+        keys = self.tag_ids([token[1:] for token in tokens if token.startswith("#")])
+        tags = {f"#{key}": number for key, number in keys.items()}
         posts = {word: int(self.counts.words[i, 0]) for word, i in words.items()}
-        posts |= {f"#{key}": int(self.counts.hashtags[i, 0]) for key, i in tags.items()}
+        posts |= {token: int(self.counts.hashtags[i, 0]) for token, i in tags.items()}
         held = {token: count for token, count in posts.items() if count}
-        return idf_weights(held, self.manifest.counts["posts"])
+        today = idf_weights(held, self.manifest.counts["posts"])
+        return today, self.trained.idf(words, tags)
+
+    def text_vectors(
+        self, topic: str, texts: Sequence[Sequence[str]], idf: Mapping[str, float]
+    ) -> Embeddings:
+        """Vectors of tokens of texts in a topic's space; ids are positions in `texts`.
+
+        Args:
+            topic: or `ALL_TOPICS`.
+            texts: tokens of each.
+            idf: of the time when the index learned.
+        """
+        space = self.space(topic)
+        if space is None:
+            return Embeddings(np.zeros(0, np.int64), np.zeros((0, 0), np.float32))
+        return text_vectors(space, texts, idf, self.trained.unseen_idf)
 
     @property
     def unseen_idf(self) -> float:
@@ -250,7 +284,7 @@ class IndexReader:
     def _segmenter(self) -> Segmenter:
         space = self.space(ALL_TOPICS)
         ranked = [w for w in space.words if not w.startswith("#")] if space else []
-        return Segmenter(vocabulary_counts(self.store.word_posts(), ranked))
+        return Segmenter(vocabulary_counts(self.trained.word_posts, ranked))
 
     def near_keys(self, hashtag: str) -> tuple[str, ...]:
         """Offered hashtags written nearly alike, best first: for "did you mean"."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from indexer.encoders import ImageEncoder, open_encoder
+from indexer.encoders import ImageEncoder, open_recorded
 from indexer.errors import HashlensError, IndexMismatchError, InputError
 from indexer.schema import Embeddings, Floats, Query, Recommendation
 from retriever.answers import AnswerWriter
@@ -202,14 +202,7 @@ class Recommender:
                     "this index was built without pictures, so it cannot judge one: "
                     "leave the picture out, or build it from posts with pictures"
                 )
-            found = open_encoder(str(wanted["name"]), self._weights)
-            for part in ("weights_sha256", "preprocessing"):
-                if getattr(found, part) != wanted[part]:
-                    raise IndexMismatchError(
-                        f"encoder {found.name}: found {part} {getattr(found, part)}, the index was "
-                        f"built with {wanted[part]}; name that file with --weights, or build again"
-                    )
-            self._opened = found
+            self._opened = open_recorded(wanted, self._weights)
         return self._opened
 
     def _notes(self, query: Query) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ def answer_table(answer: Recommendation) -> Table:
         shown.add_row(
             Text(safe(f"#{tag.display}"), style),
             Text.assemble((bar(tag.probability), style), f" {_percent(tag.probability):>4}"),
-            Text(tag.tier, style),
+            Text(f"{tag.tier}, young" if tag.young else tag.tier, style),
             ", ".join(phrase for phrase, _ in phrases(tag.evidence)[:KINDS]),
         )
     return shown

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from indexer import counts
 from indexer.counts import MATRICES, Counts, write_counts
+from indexer.derived import derive
 from indexer.errors import IndexCorruptError
 from indexer.matrices import Matrix
 from indexer.schema import Post
@@ -50,7 +51,7 @@ def written(rows: Sequence[Row], folder: Path) -> Counts:
     with Store.create(folder / "posts.duckdb") as store:
         words = [caption.split() for _, caption, _, _ in rows]
         store.add_posts(posts, words, [(topic, "given") for *_, topic in rows])
-        store.derive()
+        derive(store)
         write_counts(store, cut, TOPICS, folder / "counts")
     return Counts.open(folder / "counts")
 

@@ -373,8 +373,8 @@ def test_rollback_returns_and_numbers_are_not_used_again(tmp_path: Path) -> None
     after = published(tmp_path)
     assert after.number == 4
     check_whole(after)
-    # The parent, generation 1, was held by its writer: it stays until the next publication.
-    with pytest.raises(HashlensError, match=r"no generation 9; there are 1, 2, 3, 4, live is 4"):
+    # The parent, generation 1, is what one would go back to: it stays before newer ones.
+    with pytest.raises(HashlensError, match=r"no generation 9; there are 1, 3, 4, live is 4"):
         rollback(tmp_path, 9)
 
 

@@ -31,6 +31,7 @@ WORDS = {"indexer.hashtags", "indexer.wordspace", "indexer.textvectors", "indexe
 READING = BORDER | WORDS
 READING |= {"indexer.images", "indexer.encoders", "indexer.topics", "indexer.vectors"}
 READING |= {"indexer.store", "indexer.generation", "indexer.matrices", "indexer.counts"}
+READING |= {"indexer.segments", "indexer.trained"}
 
 # What each module may import of ours, beside itself; a name may be a pattern.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -81,15 +82,33 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.wordvectors": BORDER | {"indexer.wordspace", "indexer.glove"},
     "indexer.faissfile": BORDER,
     "indexer.vectors": BORDER | {"indexer.faissfile"},
-    "indexer.store": BORDER,
+    "indexer.duplicates": BORDER,
+    "indexer.postrows": BORDER | {"indexer.duplicates", "indexer.hashtags"},
+    "indexer.store": BORDER | {"indexer.postrows"},
+    "indexer.derived": BORDER | {"indexer.postrows", "indexer.store"},
     "indexer.matrices": BORDER,
     "indexer.counts": BORDER | {"indexer.matrices", "indexer.store"},
+    "indexer.segments": BORDER | {"indexer.matrices", "indexer.vectors"},
+    "indexer.trained": BORDER | {"indexer.matrices", "indexer.store", "indexer.textvectors"},
+    "indexer.young": BORDER
+    | {"indexer.derived", "indexer.store", "indexer.trained", "indexer.vectors"}
+    | {"indexer.textvectors", "indexer.wordspace"},
+    "indexer.changes": BORDER | {"indexer.postrows", "indexer.store", "indexer.tables"},
     "indexer.durable": BORDER,
     "indexer.manifest": BORDER | {"indexer.durable"},
     "indexer.generation": BORDER | {"indexer.durable", "indexer.manifest"},
     "indexer.sample": BORDER,
     "indexer.corpus": {"indexer.*"},
+    "indexer.gathering": BORDER
+    | {"indexer.corpus", "indexer.duplicates", "indexer.encoders", "indexer.hashtags"}
+    | {"indexer.posts", "indexer.progress"},
+    "indexer.stored": BORDER
+    | {"indexer.corpus", "indexer.hashtags", "indexer.segments", "indexer.store"},
+    "indexer.compact": BORDER
+    | {"indexer.generation", "indexer.progress", "indexer.segments", "indexer.store"},
     "indexer.build": {"indexer.*"},
+    "indexer.update": {"indexer.*"},
+    "indexer.forget": {"indexer.*"},
     "retriever.entries": BORDER,
     "retriever.trees": BORDER,
     "retriever.ranker": BORDER | {"retriever.entries", "retriever.trees"},
@@ -118,6 +137,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"indexer.build", "evaluation.method", "retriever.fitting", "retriever.recommend"},
     # What weighs or ships the ranker looks inside, on purpose.
     **dict.fromkeys(("evaluation.ablation", "evaluation.lessons", "evaluation.shipped"), ALL),
+    "evaluation.updatespeed": {"indexer.*", "evaluation.*"},
+    "evaluation.updatequality": {"indexer.*", "retriever.*", "evaluation.*"},
     "evaluation.*": BORDER
     | {"indexer.posts", "indexer.hashtags", "indexer.build", "retriever.recommend", "evaluation.*"}
     | {"indexer.wordvectors", "indexer.wordspace", "indexer.textvectors", "indexer.pretrained"}
@@ -160,7 +181,7 @@ OWNERS: dict[str, set[str]] = {
         "indexer.counts",
     }
     | {"evaluation.*"},
-    "pyarrow": {"indexer.tables", "indexer.store", "indexer.pretrained"},
+    "pyarrow": {"indexer.tables", "indexer.store", "indexer.postrows", "indexer.pretrained"},
     "regex": {"indexer.hashtags", "indexer.segment"},
     "rich": {"retriever.printed", "retriever.tables", "retriever.bar"},
     "typer": {

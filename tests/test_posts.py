@@ -103,6 +103,7 @@ def test_the_three_forms_give_the_same_posts(folder: Path, form: str) -> None:
         topic="nature",
         content_hash=hashlib.sha256(content.encode()).hexdigest(),
         origin="lakes",
+        picture=hashlib.sha256(PICTURE).hexdigest(),
     )
     assert [(p.post_id, p.caption, p.hashtags, p.forms) for p in posts[1:]] == [
         ("p2", "just, words", (), ()),

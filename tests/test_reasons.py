@@ -229,7 +229,9 @@ def nearest(index: IndexReader, caption: str, tag: str) -> str:
     assert space is not None
     seeds = index.tag_ids(extract(caption))
     likes = {f"#{seed}": index.tag_vectors[i] for seed, i in seeds.items()}
-    words = [w for w, idf in index.idf(tokens(strip(caption))).items() if idf > TELLS and w != tag]
+    words = [
+        w for w, idf in index.idf(tokens(strip(caption)))[0].items() if idf > TELLS and w != tag
+    ]
     named = {f"'{word}'": space.vectors[space.words.index(word)] for word in words}
     for found in (likes, named):
         cosines = {name: float(v @ index.tag_vectors[number]) for name, v in found.items()}

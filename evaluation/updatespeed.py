@@ -1,0 +1,115 @@
+"""How long an update takes: `python -m evaluation.updatespeed FOLDER... [--new 1000]`.
+
+Builds an index of all posts of the folders but some, and one of half of them, adds the same new
+posts to both, and prints JSON: seconds of each stage, of the processor (steadier where the machine
+is shared), and of copying DuckDB's file, which grows with the index. The ranker is not fitted, so
+a real build takes longer than the one shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from evaluation.product import write_posts
+from evaluation.suite import usable
+from indexer.build import build
+from indexer.config import BuildConfig
+from indexer.generation import open_current
+from indexer.schema import Post
+from indexer.update import update
+
+ROUNDS = 3
+
+
+class _Watch:
+    """Progress that remembers when each stage began."""
+
+    def __init__(self) -> None:
+        self.began = [("start", time.perf_counter())]
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        self.began.append((name, time.perf_counter()))
+
+    def advance(self, steps: int = 1) -> None:
+        """Only stages count."""
+
+    def seconds(self) -> dict[str, float]:
+        ends = [*(moment for _, moment in self.began[1:]), time.perf_counter()]
+        found: dict[str, float] = {}
+        for (name, moment), end in zip(self.began, ends, strict=True):
+            found[name] = round(found.get(name, 0) + end - moment, 3)
+        return found
+
+
+def update_speed(folders: Sequence[Path], new: int, place: Path) -> dict[str, Any]:
+    """Times of an update of `new` posts into an index of the others, and into one of half.
+
+    Args:
+        folders: of posts.
+        new: posts that are added.
+        place: an empty folder for the indexes.
+    """
+    config = BuildConfig()
+    posts = sorted(usable(folders, config.hashtag_rule, []), key=_drawn)
+    write_posts(posts[:new], place / "new")
+    found: dict[str, Any] = {"posts": len(posts), "new": new}
+    for name, some in (("whole", posts[new:]), ("half", posts[new : (len(posts) + new) // 2])):
+        write_posts(some, place / name)
+        watch = _Watch()
+        report = build([place / name], place / f"{name}-index", config=config, progress=watch)
+        found[name] = {"counts": report.counts, "build": report.seconds, "stages": watch.seconds()}
+        found[name]["rounds"] = [_round(place, name) for _ in range(ROUNDS)]
+        best = min(found[name]["rounds"], key=lambda each: each["seconds"])
+        found[name] |= {"update": best["seconds"], "without_copy": best["seconds"] - best["copy"]}
+    found["ratio"] = found["whole"]["without_copy"] / found["half"]["without_copy"]
+    found["share_of_build"] = found["whole"]["update"] / found["whole"]["build"]
+    return found
+
+
+def _round(place: Path, name: str) -> dict[str, Any]:
+    """One update of a copy of an index."""
+    index = place / f"{name}-copy"
+    shutil.rmtree(index, ignore_errors=True)
+    shutil.copytree(place / f"{name}-index", index)
+    database = open_current(index).folder / "posts.duckdb"
+    copied = _timed(lambda: shutil.copyfile(database, place / "copied.duckdb"))
+    watch, began = _Watch(), time.process_time()
+    report = update([place / "new"], index, retrain=False, progress=watch)
+    return {
+        "seconds": report.seconds,
+        "processor": time.process_time() - began,
+        "copy": copied,
+        "added": report.added,
+        "copies": report.copies,
+        "stages": watch.seconds(),
+    }
+
+
+def _timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _drawn(post: Post) -> bytes:
+    return hashlib.sha256(post.post_id.encode()).digest()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--new", type=int, default=1000)
+    given = parser.parse_args()
+    with TemporaryDirectory(prefix="hashlens-") as temporary:
+        figures = update_speed(given.folders, given.new, Path(temporary))
+        json.dump(figures, sys.stdout, indent=1)
+        sys.stdout.write("\n")

@@ -1,0 +1,141 @@
+"""What incoming posts, and ids to be deleted, change in an index."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from indexer.errors import InputError
+from indexer.postrows import question_columns
+from indexer.schema import Ids, Post
+from indexer.store import Store
+from indexer.tables import read_rows
+
+_TABLES = (".jsonl", ".csv", ".parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is to be done, and what that means for a person.
+
+    `removed` int64 (r,) are keys of posts that leave the index, `copies` ids of reposts that do;
+    `arriving` are posts to be put in, in order: first the reposts that take the place of a post
+    that leaves, then what is added or changed. `held` are signatures of the posts that stay.
+    """
+
+    removed: Ids
+    copies: tuple[str, ...]
+    arriving: list[Post]
+    held: frozenset[str]
+    added: int
+    changed: int
+    unchanged: int
+    deleted: int
+    not_found: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(len(self.removed) or self.copies or self.arriving)
+
+
+def find_changes(store: Store, posts: Sequence[Post], deleted: Collection[str]) -> Changes:
+    """Compare posts with those of an index, by id and content hash.
+
+    Args:
+        store: of the index.
+        posts: incoming, each id once; those that are to be deleted as well stay out.
+        deleted: ids of posts, or of reposts.
+    """
+    posts = [post for post in posts if post.post_id not in deleted]
+    new, changed, there = _compared(store, posts)
+    gone_ids = [*deleted, *(posts[place].post_id for place in changed)]
+    removed, copies = _named(store, gone_ids)
+    arriving = sorted([*new, *changed])
+    heirs = _heirs(store, removed, copies)
+    found = {*_ids(store, removed), *copies}
+    return Changes(
+        removed=removed,
+        copies=(*copies, *(post.post_id for post in heirs)),
+        arriving=[*heirs, *(posts[place] for place in arriving)],
+        held=_held(store, removed),
+        added=len(new),
+        changed=len(changed),
+        unchanged=there - len(changed),
+        deleted=len(found & set(deleted)),
+        not_found=tuple(name for name in dict.fromkeys(deleted) if name not in found),
+    )
+
+
+def _compared(store: Store, posts: Sequence[Post]) -> tuple[list[int], list[int], int]:
+    """Places of new posts, of changed ones, and how many posts are in the index already."""
+    if not posts:
+        return [], [], 0
+    found = store.arrays(
+        """select place, held.content_hash is null as new,
+            coalesce(held.content_hash <> asked.content_hash, false) as changed
+        from asked left join (
+            select post_id, content_hash from posts union all
+            select post_id, content_hash from copies) as held using (post_id) order by place""",
+        asked=question_columns(posts),
+    )
+    new, changed = found["new"].astype(bool), found["changed"].astype(bool)
+    return np.flatnonzero(new).tolist(), np.flatnonzero(changed).tolist(), int((~new).sum())
+
+
+def _named(store: Store, ids: Sequence[str]) -> tuple[Ids, tuple[str, ...]]:
+    """Keys of those ids that are posts, and those ids that are reposts."""
+    query = "select post_key from posts where post_id in (select unnest(?::varchar[])) order by 1"
+    keys = [key for (key,) in store.rows(query, [list(ids)])]
+    query = "select post_id from copies where post_id in (select unnest(?::varchar[])) order by 1"
+    return np.array(keys, np.int64), tuple(name for (name,) in store.rows(query, [list(ids)]))
+
+
+def _ids(store: Store, keys: Ids) -> Iterator[str]:
+    query = "select post_id from posts where post_key in (select unnest(?::bigint[]))"
+    yield from (name for (name,) in store.rows(query, [keys.tolist()]))
+
+
+def _heirs(store: Store, removed: Ids, copies: Collection[str]) -> list[Post]:
+    """Of each removed post that has reposts the first that stays: it takes its place."""
+    query = """select arg_min(post_id, number) from copies
+        where signature in (select signature from posts
+                where post_key in (select unnest(?::bigint[])))
+            and post_id not in (select unnest(?::varchar[]))
+        group by signature"""
+    names = [name for (name,) in store.rows(query, [removed.tolist(), list(copies)])]
+    return store.copies(names) if names else []
+
+
+def _held(store: Store, removed: Ids) -> frozenset[str]:
+    query = """select signature from posts where signature is not null
+        and post_key not in (select unnest(?::bigint[]))"""
+    return frozenset(name for (name,) in store.rows(query, [removed.tolist()]))
+
+
+def read_ids(path: Path) -> list[str]:
+    """Post ids in a file, one a line, or in the column `id` of JSONL, CSV or Parquet.
+
+    Raises:
+        InputError: the file cannot be read, or a row has no id.
+    """
+    if path.suffix.lower() not in _TABLES:
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: cannot be read as post ids, one a line ({error})") from error
+        return [line.strip() for line in lines if line.strip()]
+    if not path.is_file():
+        raise InputError(f"found nothing at {path}, expected a file of post ids")
+    return [
+        _id(path, row.line, row.fields.get("id"), row.problem) for row in read_rows(path, ["id"])
+    ]
+
+
+def _id(path: Path, line: int | None, value: object, problem: str | None) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if problem or not isinstance(value, str) or not value.strip():
+        raise InputError(f"{path}:{line}: {problem or 'found no id, expected one in each row'}")
+    return value.strip()

@@ -1,0 +1,88 @@
+"""An index made small again: its segments merged, and the room of removed rows given back."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from indexer.generation import KEEP, Generation, GenerationWriter, open_current, writer
+from indexer.progress import Progress, Silent
+from indexer.segments import dead_of, living, paths_of, save_segment
+from indexer.store import Store
+
+KINDS = ("images", "captions")
+
+
+@dataclass(frozen=True, slots=True)
+class CompactReport:
+    """What compacting did: segments there were, dead vectors dropped, size before and after."""
+
+    generation: int
+    segments: int
+    dropped: int
+    bytes_before: int
+    bytes_after: int
+    seconds: float
+
+
+def described(report: CompactReport) -> str:
+    """One line on what compacting did."""
+    before, after = (size / 1e6 for size in (report.bytes_before, report.bytes_after))
+    return (
+        f"generation {report.generation}: {report.segments} segments merged, {report.dropped:,} "
+        f"dead vectors dropped, {before:,.1f} MB are {after:,.1f} MB, in {report.seconds:.0f} s"
+    )
+
+
+def compact(index: Path, *, keep: int = KEEP, progress: Progress | None = None) -> CompactReport:
+    """Publish the same index with one segment a kind and without removed rows; answers stay.
+
+    Args:
+        index: folder of the index.
+        keep: generations left, the new one among them.
+        progress: told of every stage.
+
+    Raises:
+        IndexMissingError, IndexCorruptError, IndexMismatchError: there is no sound index.
+        IndexLockedError: another process writes to this index.
+    """
+    began, progress = time.monotonic(), progress or Silent()
+    open_current(index)
+    with writer(index) as new:
+        previous = new.previous or open_current(index)
+        segments = sum(len(paths_of(previous.folder / kind)) for kind in KINDS)
+        dropped = sum(len(dead_of(previous.folder / kind)) for kind in KINDS)
+        progress.stage("Merging segments")
+        _merge(new, previous)
+        progress.stage("Publishing")
+        published = new.publish(
+            encoder=previous.manifest.encoder,
+            topics=previous.manifest.topics,
+            config=previous.manifest.config,
+            counts=previous.manifest.counts,
+            keep=keep,
+        )
+        return CompactReport(
+            published.number,
+            segments,
+            dropped,
+            _size(previous),
+            _size(published),
+            time.monotonic() - began,
+        )
+
+
+def _merge(new: GenerationWriter, previous: Generation) -> None:
+    for path in previous.manifest.files:
+        if path.split("/")[0] not in (*KINDS, "posts.duckdb"):
+            new.link(path)
+    Store.compact(previous.folder / "posts.duckdb", new.folder / "posts.duckdb")
+    for kind in KINDS:
+        found, classes = living(previous.folder / kind)
+        if found is not None:
+            save_segment(new.folder / kind, found, classes)
+
+
+def _size(generation: Generation) -> int:
+    return sum(entry["bytes"] for entry in generation.manifest.files.values())

@@ -1,0 +1,175 @@
+"""The tables that are counted from the base tables of a store, each one SQL statement over them.
+
+Whoever changes posts has them made anew, or, where a table is large, only what can have changed:
+numbers of posts and of authors add up over authors, and an author's change a pair only where the
+changed posts hold both its sides. So the same statement over the hashtags and words that changed
+posts hold, in all posts of their authors, before and after, gives the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from indexer.postrows import tag_columns, word_columns
+from indexer.schema import Ids, Post
+from indexer.store import Store
+
+# A post without a known author counts as an author of its own.
+AUTHOR = "coalesce(author, '#' || post_key)"
+# Every use of a hashtag or word; the tables are counted over these views.
+USES = {
+    "tagged": """
+        select h.post_key, h.tag_id, h.form, p.topic, p.author as known_author,
+               coalesce(p.author, '#' || p.post_key) as author
+        from post_hashtags h join posts p using (post_key)""",
+    "said": """
+        select w.post_key, w.word_id, coalesce(p.author, '#' || p.post_key) as author
+        from post_words w join posts p using (post_key)""",
+}
+DERIVED: dict[str, str] = {
+    "hashtag_counts": """
+        with forms as (
+            select tag_id, form, count(*) as uses from tagged group by all),
+        best as (
+            select tag_id, arg_max(form, (uses, form)) as display from forms group by all)
+        select tag_id, key, display, count(*) as posts, count(distinct author) as authors,
+               count(distinct known_author) as known_authors
+        from tagged join hashtags using (tag_id) join best using (tag_id)
+        group by all order by tag_id""",
+    "hashtag_topics": """
+        select topic, tag_id, count(*) as posts, count(distinct author) as authors
+        from tagged where topic is not null group by all order by topic, tag_id""",
+    "cooccurrences": """
+        select a.tag_id, b.tag_id as other_id, count(*) as posts,
+               count(distinct a.author) as authors
+        from tagged a join tagged b using (post_key) where a.tag_id <> b.tag_id
+        group by all order by a.tag_id, other_id""",
+    "word_counts": """
+        select word_id, word, count(*) as posts, count(distinct author) as authors
+        from said join words using (word_id) group by all order by word_id""",
+    "word_hashtags": """
+        select w.word_id, t.tag_id, count(*) as posts, count(distinct t.author) as authors
+        from said w join tagged t using (post_key)
+        group by all order by w.word_id, t.tag_id""",
+}
+# Of each view the id it counts, and the table and column of the terms.
+SIDES = {"tagged": ("tag_id", "hashtags", "key"), "said": ("word_id", "words", "word")}
+# The large ones, and the pair of ids that each row is of.
+PAIRS = {"cooccurrences": ("tag_id", "other_id"), "word_hashtags": ("word_id", "tag_id")}
+
+
+def derive(store: Store) -> None:
+    """Make every derived table anew from the base tables."""
+    _derive(store, DERIVED)
+    store.connection.execute("checkpoint")
+
+
+def _derive(store: Store, names: Iterable[str]) -> None:
+    run = store.connection.execute
+    for view, query in USES.items():
+        run(f"create or replace temp view {view} as {query}")
+    for name in names:
+        run(f"create or replace table {name} as {DERIVED[name]}")
+
+
+@contextmanager
+def rederived(
+    store: Store, posts: Sequence[Post], words: Sequence[Sequence[str]], removed: Ids
+) -> Iterator[None]:
+    """Bring derived tables up to date with what happens to the base tables inside.
+
+    Args:
+        store: open for writing, with its derived tables.
+        posts: that will be added, in order.
+        words: of their captions.
+        removed: keys int64 (r,) of posts that will be removed.
+    """
+    run, first = store.connection.execute, store.next_id("post")
+    for view, (number, *_) in SIDES.items():
+        run(f"create or replace temp table touched_{view} (author varchar, {number} bigint)")
+    for name, (left, right) in PAIRS.items():
+        run(
+            f"""create or replace temp table {name}_change (
+            {left} bigint, {right} bigint, posts bigint, authors bigint)"""
+        )
+    run(
+        "create or replace temp table leaving as select unnest(?::bigint[]) as post_key",
+        [removed.tolist()],
+    )
+    _touch(store, "post_key in (select post_key from leaving)")
+    if posts:
+        _touch_coming(store, posts, words, first)
+    _take(store, -1)
+    yield
+    _touch(store, f"post_key >= {first}")
+    _take(store, 1)
+    for name, pair in PAIRS.items():
+        _apply(store, name, *pair)
+    _derive(store, [name for name in DERIVED if name not in PAIRS])
+    run("checkpoint")
+
+
+def _touch(store: Store, condition: str) -> None:
+    """Note what some posts hold, by author."""
+    for view, (number, *_) in SIDES.items():
+        store.connection.execute(
+            f"""insert into touched_{view}
+            select distinct author, {number} from ({USES[view]}) where {condition}"""  # noqa: S608
+        )
+
+
+def _touch_coming(
+    store: Store, posts: Sequence[Post], words: Sequence[Sequence[str]], first: int
+) -> None:
+    """Note what coming posts will hold of the hashtags and words that are there already."""
+    keys = np.arange(first, first + len(posts), dtype=np.int64)
+    authors = [f"#{k}" if p.author is None else p.author for k, p in zip(keys, posts, strict=True)]
+    coming = {"tagged": tag_columns(posts, keys), "said": word_columns(words, keys)}
+    for view, (number, table, term) in SIDES.items():
+        with store.lent(owners={"post_key": keys, "author": authors}, coming=coming[view]):
+            store.connection.execute(
+                f"""insert into touched_{view} select distinct author, {number}
+                from coming join owners using (post_key) join {table} on {term} = term"""  # noqa: S608
+            )
+
+
+def _take(store: Store, sign: int) -> None:
+    """Add to the changes, or take off, what the posts say now that touches them."""
+    run = store.connection.execute
+    for view, (number, *_) in SIDES.items():
+        run(
+            f"""create or replace temp view {view} as select * from ({USES[view]})
+            semi join touched_{view} using (author, {number})"""  # noqa: S608
+        )
+    for name, (left, right) in PAIRS.items():
+        run(
+            f"""insert into {name}_change
+            select {left}, {right}, {sign} * posts, {sign} * authors from ({DERIVED[name]})"""  # noqa: S608
+        )
+
+
+def _apply(store: Store, name: str, left: str, right: str) -> None:
+    """Add a table's changes to it; a pair that no post is left of goes."""
+    run = store.connection.execute
+    run(
+        f"""create or replace temp table net as
+        select {left}, {right}, sum(posts)::bigint as posts, sum(authors)::bigint as authors
+        from {name}_change group by all having sum(posts) <> 0 or sum(authors) <> 0"""  # noqa: S608
+    )
+    run(
+        f"""create or replace temp table fresh as
+        select {left}, {right}, n.posts + coalesce(t.posts, 0) as posts,
+               n.authors + coalesce(t.authors, 0) as authors
+        from net n left join {name} t using ({left}, {right})"""  # noqa: S608
+    )
+    run(
+        f"""delete from {name} t using net n
+        where t.{left} = n.{left} and t.{right} = n.{right}"""  # noqa: S608
+    )
+    run(
+        f"""insert into {name}
+        select * from fresh where posts > 0 order by {left}, {right}"""  # noqa: S608
+    )

@@ -1,0 +1,138 @@
+"""Posts as columns of the store's tables, and read back from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from indexer.duplicates import signature
+from indexer.hashtags import tokens
+from indexer.schema import Ids, Post
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# A post is learned from anew by the topic that it was given, not by one that was guessed.
+STORED = """
+    with tagged_by as (
+        select post_key, list(key order by position) as keys, list(form order by position) as forms
+        from post_hashtags join hashtags using (tag_id) group by post_key)
+    select post_id, image, caption, coalesce(t.keys, []), coalesce(t.forms, []), author,
+        epoch_us(taken_at), if(topic_source = 'given', topic, null), content_hash, origin, picture
+    from posts left join tagged_by t using (post_key) order by post_key"""
+COPIES = """
+    select post_id, image, caption, hashtags, forms, author, epoch_us(taken_at), topic,
+        content_hash, origin, picture
+    from copies"""
+
+
+def posts_of(rows: Iterable[tuple[Any, ...]]) -> list[Post]:
+    """The posts that rows of `STORED` or `COPIES` hold."""
+    return [
+        Post(
+            post_id,
+            Path(image) if image else None,
+            caption,
+            tuple(hashtags),
+            tuple(forms),
+            author,
+            None if taken_at is None else _EPOCH + timedelta(microseconds=taken_at),
+            *rest,
+        )
+        for post_id, image, caption, hashtags, forms, author, taken_at, *rest in rows
+    ]
+
+
+def post_columns(
+    posts: Sequence[Post],
+    words: Sequence[Sequence[str]],
+    topics: Sequence[tuple[str | None, str | None]],
+    keys: Ids,
+) -> dict[str, Any]:
+    """Columns of the table `posts`: keys int64 (n,), and (topic, source of the topic) of each."""
+    return {
+        "post_key": keys,
+        "topic": _texts(topic for topic, _ in topics),
+        "topic_source": _texts(source for _, source in topics),
+        **_shared(posts, words),
+    }
+
+
+def copy_columns(posts: Sequence[Post], first: int) -> dict[str, Any]:
+    """Columns of the table `copies`, numbered from `first`."""
+    import pyarrow as pa
+
+    return {
+        "number": np.arange(first, first + len(posts), dtype=np.int64),
+        "topic": _texts(post.topic for post in posts),
+        "hashtags": pa.array([list(post.hashtags) for post in posts], pa.list_(pa.string())),
+        "forms": pa.array([list(post.forms) for post in posts], pa.list_(pa.string())),
+        **_shared(posts, [tokens(post.caption) for post in posts]),
+    }
+
+
+def _shared(posts: Sequence[Post], words: Sequence[Sequence[str]]) -> dict[str, Any]:
+    import pyarrow as pa
+
+    return {
+        "post_id": _texts(post.post_id for post in posts),
+        "author": _texts(post.author for post in posts),
+        "taken_at": pa.array([post.taken_at for post in posts], pa.timestamp("us", tz="UTC")),
+        "caption": _texts(post.caption for post in posts),
+        "image": _texts(str(post.image) if post.image else None for post in posts),
+        "content_hash": _texts(post.content_hash for post in posts),
+        "origin": _texts(post.origin for post in posts),
+        "picture": _texts(post.picture for post in posts),
+        "signature": _texts(map(signature, posts, words)),
+    }
+
+
+def tag_columns(posts: Sequence[Post], keys: Ids) -> dict[str, Any]:
+    """Each post's hashtags, one a row: key of the post, hashtag, form, its place, row number."""
+    lengths = np.array([len(post.hashtags) for post in posts], dtype=np.int64)
+    ends = np.cumsum(lengths)
+    position = np.arange(lengths.sum(), dtype=np.int64)
+    return {
+        "post_key": np.repeat(keys, lengths),
+        "term": _texts(tag for post in posts for tag in post.hashtags),
+        "form": _texts(form for post in posts for form in post.forms),
+        "place": position - np.repeat(ends - lengths, lengths),
+        "position": position,
+    }
+
+
+def word_columns(words: Sequence[Sequence[str]], keys: Ids) -> dict[str, Any]:
+    """Each post's different words, one a row: key of the post, word, row number."""
+    unique = [list(dict.fromkeys(row)) for row in words]
+    lengths = np.array([len(row) for row in unique], dtype=np.int64)
+    return {
+        "post_key": np.repeat(keys, lengths),
+        "term": _texts(word for row in unique for word in row),
+        "position": np.arange(lengths.sum(), dtype=np.int64),
+    }
+
+
+def part_columns(parts: Mapping[int, Sequence[str]]) -> dict[str, Any]:
+    """Columns of the table `hashtag_parts`: ids of hashtags, and their words."""
+    import pyarrow as pa
+
+    words = pa.array([list(some) for some in parts.values()], pa.list_(pa.string()))
+    return {"tag_id": np.fromiter(parts, np.int64, len(parts)), "words": words}
+
+
+def question_columns(posts: Sequence[Post]) -> dict[str, Any]:
+    """What tells whether an index holds posts: place in the list, id, content hash."""
+    return {
+        "place": np.arange(len(posts), dtype=np.int64),
+        "post_id": _texts(post.post_id for post in posts),
+        "content_hash": _texts(post.content_hash for post in posts),
+    }
+
+
+def _texts(values: Iterable[str | None]) -> Any:  # noqa: ANN401 (pyarrow has no types)
+    import pyarrow as pa
+
+    return pa.array(list(values), pa.string())

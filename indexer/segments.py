@@ -1,0 +1,167 @@
+"""Vector indexes that are searched as one: the segments of a kind, without what has died in them.
+
+images/0001.faiss  0002.faiss  ...  one a build or update, never changed, linked from then on
+images/0001.npy                     ImageNet's classes of its pictures, by rising id
+images/dead.npy                     ids in the segments whose posts were removed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.errors import IndexCorruptError, ShapeError
+from indexer.matrices import opened
+from indexer.schema import Embeddings, Floats, Ids, Neighbors
+from indexer.vectors import VectorIndex
+
+DEAD = "dead.npy"
+
+
+class Segments:
+    """Vector indexes of one width, no id in two of them, searched as one."""
+
+    def __init__(self, parts: Sequence[VectorIndex], dead: Ids | None = None) -> None:
+        """Take one index or more.
+
+        Args:
+            parts: the indexes.
+            dead: ids int64 (r,) that are passed over.
+
+        Raises:
+            ShapeError: there is none, or widths differ.
+        """
+        widths = {part.width for part in parts}
+        if len(widths) != 1:
+            raise ShapeError(f"found segments of widths {sorted(widths)}, expected one width")
+        (self.width,) = widths
+        self._parts = tuple(parts)
+        self._dead = np.zeros(0, np.int64) if dead is None else dead
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def ids(self) -> Ids:
+        """The living ids, int64 (n,), ascending."""
+        ids: Ids = np.sort(np.concatenate([part.ids for part in self._parts]))
+        return ids[~np.isin(ids, self._dead)] if len(self._dead) else ids
+
+    def reconstruct(self, ids: Ids) -> Floats:
+        """Vectors of living ids, float32 (n, d), in the order asked.
+
+        Raises:
+            ShapeError: an id is not among them.
+        """
+        vectors = np.zeros((len(ids), self.width), np.float32)
+        missing = np.ones(len(ids), np.bool_)
+        for part in self._parts:
+            here = missing & np.isin(ids, part.ids)
+            vectors[here] = part.reconstruct(ids[here])
+            missing &= ~here
+        missing |= np.isin(ids, self._dead)
+        if missing.any():
+            raise ShapeError(f"found id {ids[missing][0]}, expected one of the {len(self)}")
+        return vectors
+
+    def search(self, vectors: Floats, m: int) -> Neighbors:
+        """The m nearest living vectors of each query; see `VectorIndex.search`."""
+        dead = self._dead if len(self._dead) else None
+        found = [part.search(vectors, m, without=dead) for part in self._parts]
+        if len(found) == 1:
+            return found[0]
+        ids = np.concatenate([each.ids for each in found], axis=1)
+        scores = np.concatenate([each.scores for each in found], axis=1)
+        # What is not real scores -inf, and so comes last.
+        order = np.lexsort((ids, -scores))[:, :m]
+        counts = np.minimum(sum(each.counts for each in found), m)
+        return Neighbors(
+            np.take_along_axis(ids, order, axis=1),
+            np.take_along_axis(scores, order, axis=1),
+            counts.astype(np.int64),
+        )
+
+    @classmethod
+    def open(cls, folder: Path) -> Self | None:
+        """The segments in a folder; None where there are none.
+
+        Raises:
+            IndexCorruptError: a file cannot be read.
+        """
+        paths = paths_of(folder)
+        if not paths:
+            return None
+        return cls([VectorIndex.open(path) for path in paths], dead_of(folder))
+
+
+def paths_of(folder: Path) -> list[Path]:
+    """Files of the segments in a folder, oldest first."""
+    return sorted(path for path in folder.glob("*.faiss") if path.stem.isdecimal())
+
+
+def dead_of(folder: Path) -> Ids:
+    """Ids in a folder's segments that are dead, int64 (r,), ascending."""
+    path = folder / DEAD
+    if not path.exists():
+        return np.zeros(0, np.int64)
+    ids = np.asarray(opened(path))
+    if ids.dtype != np.int64 or ids.ndim != 1:
+        raise IndexCorruptError(
+            f"{path}: found {ids.dtype} {ids.shape}, expected int64 (any,); "
+            "run `hashlens verify`, then `hashlens rollback` or build again"
+        )
+    return ids
+
+
+def bury(folder: Path, removed: Ids) -> tuple[list[Path], Ids]:
+    """Segments of a folder that still have living ids, and the dead ids in these.
+
+    Args:
+        folder: of one kind; it stays as it is.
+        removed: ids int64 (r,), of this kind or not.
+    """
+    gone = np.union1d(dead_of(folder), removed)
+    held = {path: VectorIndex.open(path).ids for path in paths_of(folder)}
+    living = [path for path, ids in held.items() if not np.isin(ids, gone).all()]
+    ids = np.concatenate([np.zeros(0, np.int64), *(held[path] for path in living)])
+    return living, np.intersect1d(gone, ids)
+
+
+def save_segment(folder: Path, found: Embeddings, classes: NDArray[np.generic] | None) -> None:
+    """Write vectors, if there are any, as the next segment of a folder, made if it is missing.
+
+    Args:
+        folder: of one kind.
+        found: n vectors, of ascending ids that no other segment has.
+        classes: probabilities of ImageNet's classes (n, 1000), kept as float16.
+    """
+    if not len(found.ids):
+        return
+    folder.mkdir(exist_ok=True)
+    last = max((int(path.stem) for path in paths_of(folder)), default=0)
+    path = folder / f"{last + 1:04}.faiss"
+    VectorIndex.build(found).save(path)
+    if classes is not None:
+        np.save(path.with_suffix(".npy"), classes.astype(np.float16))
+
+
+def living(folder: Path) -> tuple[Embeddings | None, Floats | None]:
+    """All living vectors of a folder's segments, by rising id, and the classes of their pictures.
+
+    Classes are None where a segment has none.
+    """
+    segments = Segments.open(folder)
+    if segments is None or not len(segments):
+        return None, None
+    found = Embeddings(segments.ids, segments.reconstruct(segments.ids))
+    tables = [path.with_suffix(".npy") for path in paths_of(folder)]
+    if not all(table.exists() for table in tables):
+        return found, None
+    ids = np.concatenate([VectorIndex.open(path).ids for path in paths_of(folder)])
+    classes = np.concatenate([np.asarray(opened(table), np.float32) for table in tables])
+    order = np.argsort(ids)
+    return found, classes[order][np.isin(ids[order], found.ids)]

@@ -1,0 +1,58 @@
+"""What an index holds, read back as what it was made of: to learn from it anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from indexer.corpus import Corpus
+from indexer.hashtags import tokens
+from indexer.schema import Embeddings, Floats, Ids
+from indexer.segments import living
+from indexer.store import Store
+
+
+def stored_corpus(folder: Path, store: Store, removed: Ids) -> Corpus:
+    """The posts of a generation, by rising key, with their pictures' vectors; reposts left out.
+
+    Args:
+        folder: of the generation.
+        store: its rows.
+        removed: keys int64 (r,) of posts that are left out, too.
+    """
+    posts = store.posts()
+    keys = store.arrays("select post_key from posts order by post_key")["post_key"]
+    images, classes = living(folder / "images")
+    if images is not None:
+        places = np.searchsorted(keys, images.ids).astype(np.int64)
+        images = Embeddings(places, images.vectors)
+    whole = Corpus(posts, [tokens(post.caption) for post in posts], images, classes)
+    return whole.part(np.flatnonzero(~np.isin(keys, removed)))
+
+
+def joined(first: Corpus, second: Corpus) -> Corpus:
+    """The posts of both, in order."""
+    shift = len(first.posts)
+    parts = [
+        Embeddings(part.images.ids + number * shift, part.images.vectors)
+        for number, part in enumerate((first, second))
+        if part.images is not None
+    ]
+    images = None
+    if parts:
+        ids = np.concatenate([part.ids for part in parts])
+        images = Embeddings(ids, np.concatenate([part.vectors for part in parts]))
+    return Corpus(
+        first.posts + second.posts,
+        first.words + second.words,
+        images,
+        _classes([part for part in (first, second) if part.images is not None]),
+        first.copies + second.copies,
+    )
+
+
+def _classes(pictured: list[Corpus]) -> Floats | None:
+    """Classes of all pictures; None where those of some are not known."""
+    known = [part.classes for part in pictured if part.classes is not None]
+    return np.concatenate(known) if known and len(known) == len(pictured) else None

@@ -1,0 +1,319 @@
+"""Posts into the next generation of an index: what is there already is not read or learned again.
+
+Rows of removed posts leave the tables, and every count over them; vectors of removed posts stay in
+their segments, which are shared with older generations, and are passed over until `compact`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from indexer.build import FitRanker, encoder_json, learned_anew
+from indexer.changes import Changes, find_changes, read_ids
+from indexer.config import ALL_TOPICS, BuildConfig
+from indexer.corpus import Corpus, Learned, store_posts, topics_of, write_counted, write_vectors
+from indexer.derived import rederived
+from indexer.encoders import ImageEncoder, open_encoder, open_recorded
+from indexer.errors import InputError
+from indexer.gathering import encoded, gathered, without_reposts
+from indexer.generation import KEEP, Generation, GenerationWriter, open_current, writer
+from indexer.progress import Progress, Silent
+from indexer.schema import Ids, Post, Rejection
+from indexer.segments import DEAD, bury
+from indexer.store import Store
+from indexer.stored import joined, stored_corpus
+from indexer.topics import TopicModel
+from indexer.trained import Trained
+from indexer.wordspace import WordSpace
+from indexer.young import write_young
+
+LINKED = ("topics", "words", "ranker", "trained")  # folders that an update takes over whole
+KINDS = ("images", "captions")
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateReport:
+    """What an update did, and what it could not use.
+
+    `generation` is the live one: a new one where anything changed. `copies` are those of the added
+    and changed posts that repeat another post, which is kept once.
+    """
+
+    generation: int
+    added: int
+    changed: int
+    unchanged: int
+    deleted: int
+    not_found: tuple[str, ...]
+    copies: int
+    retrained: bool
+    counts: dict[str, int]
+    rejections: tuple[Rejection, ...]
+    notes: tuple[str, ...]
+    seconds: float
+
+
+def described(report: UpdateReport) -> str:
+    """One line on what an update did."""
+    done = {
+        "added": report.added,
+        "changed": report.changed,
+        "unchanged": report.unchanged,
+        "deleted": report.deleted,
+    }
+    numbers = ", ".join(f"{number:,} {name}" for name, number in done.items())
+    copies = f" ({report.copies:,} of them reposts)" if report.copies else ""
+    return f"generation {report.generation}: {numbers}{copies} in {report.seconds:.0f} s"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Incoming:
+    """What an update was given, and its settings."""
+
+    posts: list[Post]
+    deleted: Sequence[str]
+    retrain: bool | None
+    weights: Path | None
+    fit_ranker: FitRanker | None
+    progress: Progress
+    workers: int
+    rejections: list[Rejection]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    counts: dict[str, int]
+    copies: int = 0
+    retrained: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def update(
+    sources: Sequence[Path],
+    index: Path,
+    *,
+    delete: Path | Sequence[str] | None = None,
+    retrain: bool | None = None,
+    keep: int = KEEP,
+    weights: Path | None = None,
+    fit_ranker: FitRanker | None = None,
+    progress: Progress | None = None,
+    workers: int = 2,
+) -> UpdateReport:
+    """Add posts to an index, replace those that changed, remove those to be deleted; publish it.
+
+    Posts are told apart by id, and old versions from new ones by content hash. Vectors, topic heads
+    and ranker stay as they were learned; hashtags that came later get the mean vector of what
+    they appear with. What is learned is learned anew where that is asked for, or where more than
+    `UpdateConfig.retrain_share` of the posts came since.
+
+    Args:
+        sources: files or folders of posts; may be empty where posts are deleted or all is
+            learned anew.
+        index: folder of the index.
+        delete: a file of post ids (see `changes.read_ids`), or the ids. They win over `sources`.
+        retrain: whether to learn anew; by the share of new posts where None.
+        keep: generations left, the new one among them.
+        weights: file of the encoder's weights, where they are not in their usual place.
+        fit_ranker: as in `build`; needed where the index has its own ranker and learns anew, else
+            the one that ships takes its place.
+        progress: told of every stage.
+        workers: threads for decoding pictures and training vectors.
+
+    Raises:
+        InputError: a source is missing, or there is nothing to do: no usable post, none to delete.
+        IndexMissingError, IndexCorruptError, IndexMismatchError: there is no index to add to, or
+            its pictures were encoded otherwise than they would be here.
+        IndexLockedError: another process writes to this index.
+    """
+    began = time.monotonic()
+    progress, rejections = progress or Silent(), list[Rejection]()
+    config = _config(open_current(index))
+    posts = gathered(sources, config.hashtag_rule, rejections, progress) if sources else []
+    deleted = read_ids(delete) if isinstance(delete, Path) else list(delete or ())
+    if not (posts or deleted or retrain):
+        why = f"; the first of {len(rejections)} rejected: {rejections[0]}" if rejections else ""
+        raise InputError(
+            f"found no usable post in {', '.join(map(str, sources)) or 'nothing'}{why}"
+        )
+    given = _Incoming(posts, deleted, retrain, weights, fit_ranker, progress, workers, rejections)
+    with writer(index) as new:
+        previous = new.previous or open_current(index)
+        with Store.open(previous.folder / "posts.duckdb") as store:
+            changes = find_changes(store, posts, deleted)
+        notes = _told(changes, posts, deleted)
+        if not changes and not retrain:
+            outcome = _Outcome(previous.manifest.counts, notes=("nothing new: no generation made",))
+            number = previous.number
+        else:
+            outcome, encoder = _written(new, previous, changes, given)
+            progress.stage("Publishing")
+            number = new.publish(
+                encoder=previous.manifest.encoder or encoder_json(encoder),
+                topics=previous.manifest.topics,
+                config=previous.manifest.config,
+                counts=outcome.counts,
+                keep=keep,
+            ).number
+    return UpdateReport(
+        generation=number,
+        added=changes.added,
+        changed=changes.changed,
+        unchanged=changes.unchanged,
+        deleted=changes.deleted,
+        not_found=changes.not_found,
+        copies=outcome.copies,
+        retrained=outcome.retrained,
+        counts=outcome.counts,
+        rejections=tuple(rejections),
+        notes=(*notes, *outcome.notes),
+        seconds=time.monotonic() - began,
+    )
+
+
+def _config(generation: Generation) -> BuildConfig:
+    return BuildConfig.from_json(generation.manifest.config)
+
+
+def _told(changes: Changes, posts: Sequence[Post], deleted: Sequence[str]) -> tuple[str, ...]:
+    """What a person should know of ids that were to be deleted."""
+    notes = []
+    if changes.not_found:
+        first = ", ".join(map(repr, changes.not_found[:3]))
+        notes.append(f"{len(changes.not_found):,} ids to delete are not in the index: {first}")
+    both = {post.post_id for post in posts} & set(deleted)
+    if both:
+        notes.append(f"{len(both):,} posts were given and to be deleted: they are not in the index")
+    return tuple(notes)
+
+
+def _written(
+    new: GenerationWriter, previous: Generation, changes: Changes, given: _Incoming
+) -> tuple[_Outcome, ImageEncoder | None]:
+    """Write everything of the next generation."""
+    encoder = _encoder(previous, changes, given.weights)
+    corpus = without_reposts(changes.arriving, changes.held)
+    corpus = encoded(corpus, encoder, given.rejections, given.progress, given.workers)
+    coming = {post.post_id for post in given.posts}
+    copies = sum(post.post_id in coming for post in corpus.copies)
+    trained = Trained.open(previous.folder / "trained")
+    share = _new_share(previous, trained, changes, corpus)
+    limit = _config(previous).update.retrain_share
+    if given.retrain or (given.retrain is None and share > limit):
+        outcome = _retrained(new, previous, changes, corpus, given)
+        why = "as asked" if given.retrain else f"{share:.0%} of the posts are new, over {limit:.0%}"
+        notes = (f"learned anew: {why}", *outcome.notes)
+    else:
+        outcome, notes = _Outcome(_extended(new, previous, changes, corpus, given, trained)), ()
+    return replace(outcome, copies=copies, notes=notes), encoder
+
+
+def _encoder(previous: Generation, changes: Changes, weights: Path | None) -> ImageEncoder | None:
+    """The index's own encoder, where a picture has to be encoded."""
+    if not any(post.image for post in changes.arriving):
+        return None
+    if previous.manifest.encoder is None:
+        return open_encoder(_config(previous).encoder, weights)
+    return open_recorded(previous.manifest.encoder, weights)
+
+
+def _new_share(previous: Generation, trained: Trained, changes: Changes, corpus: Corpus) -> float:
+    """Share of the posts that came since the index last learned."""
+    with Store.open(previous.folder / "posts.duckdb") as store:
+        query = "select count(*), count(*) filter (post_key >= ?) from posts"
+        ((posts, later),) = store.rows(query, [trained.first_post])
+    later -= int((changes.removed >= trained.first_post).sum())
+    posts += len(corpus.posts) - len(changes.removed)
+    return float((later + len(corpus.posts)) / max(posts, 1))
+
+
+def _retrained(
+    new: GenerationWriter,
+    previous: Generation,
+    changes: Changes,
+    corpus: Corpus,
+    given: _Incoming,
+) -> _Outcome:
+    """Learn everything anew, from what the index holds and what arrives."""
+    with Store.open(previous.folder / "posts.duckdb") as store:
+        held = stored_corpus(previous.folder, store, changes.removed)
+        gone = set(changes.copies)
+        copies = tuple(post for post in store.copies() if post.post_id not in gone)
+    whole = joined(replace(held, copies=copies), corpus)
+    if not whole.posts:
+        raise InputError("found no post left to learn from; build the index anew from others")
+    made = learned_anew(
+        new.folder,
+        whole,
+        TopicModel.open(previous.folder / "topics").table,
+        _config(previous),
+        given.fit_ranker,
+        given.progress,
+        given.workers,
+    )
+    return _Outcome(made.counts, retrained=True, notes=made.notes)
+
+
+def _extended(
+    new: GenerationWriter,
+    previous: Generation,
+    changes: Changes,
+    corpus: Corpus,
+    given: _Incoming,
+    trained: Trained,
+) -> dict[str, int]:
+    """Take over what was learned and the segments, change the rows, count; returns counts."""
+    folder, config = new.folder, _config(previous)
+    _take_over(new, previous, changes.removed)
+    space = _space(folder / "words" / ALL_TOPICS)
+    learned = Learned(TopicModel.open(folder / "topics"), space, trained)
+    shutil.copyfile(previous.folder / "posts.duckdb", folder / "posts.duckdb")
+    given.progress.stage("Storing posts", len(corpus.posts))
+    with Store.change(folder / "posts.duckdb") as store:
+        with rederived(store, corpus.posts, corpus.words, changes.removed):
+            store.remove(changes.removed, changes.copies)
+            topics = topics_of(corpus, learned.model, config)
+            keys = store_posts(store, corpus, topics, given.progress)
+            store.forget_unused()
+        write_vectors(folder, store, corpus, keys, learned)
+        write_young(folder, store, trained, space, config.vectors)
+        counts = write_counted(folder, store, learned, given.progress)
+        return counts | _since(store, trained)
+
+
+def _space(folder: Path) -> WordSpace:
+    """The space in a folder; one of no words where too few were posted to learn any."""
+    if folder.is_dir():
+        return WordSpace.open(folder)
+    return WordSpace((), np.empty((0, 1), np.float32), np.empty(0, np.int64))
+
+
+def _take_over(new: GenerationWriter, previous: Generation, removed: Ids) -> None:
+    """Link what stays as it is, and say which vectors of the segments are dead now."""
+    for name in previous.manifest.files:
+        if name.split("/")[0] in LINKED:
+            new.link(name)
+    for kind in KINDS:
+        living, dead = bury(previous.folder / kind, removed)
+        for path in living:
+            new.link(f"{kind}/{path.name}")
+            if (table := path.with_suffix(".npy")).exists():
+                new.link(f"{kind}/{table.name}")
+        if len(dead):
+            np.save(new.folder / kind / DEAD, dead)
+
+
+def _since(store: Store, trained: Trained) -> dict[str, int]:
+    """Hashtags and posts that came since the index last learned."""
+    ((young,),) = store.rows(
+        "select count(*) from hashtag_counts where tag_id >= ?", [len(trained.tags)]
+    )
+    query = "select count(*) from posts where post_key >= ?"
+    ((posts,),) = store.rows(query, [trained.first_post])
+    return {"young": young, "since_training": posts}

@@ -1,0 +1,123 @@
+"""Vectors of hashtags that came after the last training: the mean of what they appear with.
+
+Each author's posts count as one voice, however many there are. The files are written anew at each
+update and searched together with the learned ones.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from indexer.config import ALL_TOPICS, VectorConfig
+from indexer.derived import AUTHOR
+from indexer.schema import Embeddings, Floats, Ids
+from indexer.store import Store
+from indexer.textvectors import text_vectors
+from indexer.trained import YOUNG, Trained
+from indexer.vectors import VectorIndex
+from indexer.wordspace import WordSpace
+
+
+def write_young(
+    folder: Path, store: Store, trained: Trained, everyone: WordSpace, config: VectorConfig
+) -> None:
+    """Write `young/TOPIC.faiss` for each space in `words/` that lacks hashtags used since training.
+
+    Args:
+        folder: of a generation; its `words` are there.
+        store: with its base tables.
+        trained: what the spaces were learned from.
+        everyone: the space of all topics.
+        config: how the spaces write hashtags.
+    """
+    used = store.arrays(
+        f"select distinct tag_id from post_hashtags where post_key >= {trained.first_post}"  # noqa: S608
+    )["tag_id"].astype(np.int64)
+    for words in sorted((folder / "words").glob("*/")):
+        lacking = np.setdiff1d(used, _learned(words))
+        if not len(lacking):
+            continue
+        space = everyone if words.name == ALL_TOPICS else WordSpace.open(words)
+        found = _young(store, words.name, lacking, space, trained, config)
+        if len(found.ids):
+            (folder / YOUNG).mkdir(exist_ok=True)
+            VectorIndex.build(found).save(folder / YOUNG / f"{words.name}.faiss")
+
+
+def _learned(words: Path) -> Ids:
+    path = words / "hashtags.faiss"
+    return VectorIndex.open(path).ids if path.exists() else np.zeros(0, np.int64)
+
+
+def _young(
+    store: Store, topic: str, tags: Ids, space: WordSpace, trained: Trained, config: VectorConfig
+) -> Embeddings:
+    """Vectors of hashtags by id, from all their posts of a topic."""
+    uses = store.arrays(
+        f"""select h.tag_id, h.post_key, dense_rank() over (order by {AUTHOR}) as author
+        from post_hashtags h semi join lacking using (tag_id) join posts p using (post_key)
+        {"" if topic == ALL_TOPICS else f"where topic = '{topic}'"}""",  # noqa: S608
+        lacking={"tag_id": tags},
+    )
+    keys, places = np.unique(uses["post_key"].astype(np.int64), return_inverse=True)
+    company = _companies(store, keys, space, trained, config)
+    row_of = np.full(len(keys), -1, np.int64)
+    row_of[company.ids] = np.arange(len(company.ids))
+    rows = row_of[places]
+    told = rows >= 0
+    pairs = np.stack([uses["tag_id"][told], uses["author"][told]], axis=1).astype(np.int64)
+    voices, spoken = _means(pairs, company.vectors[rows[told]])
+    ids, vectors = _means(voices[:, :1], spoken)
+    return Embeddings(ids[:, 0].copy(), vectors)
+
+
+def _companies(
+    store: Store, keys: Ids, space: WordSpace, trained: Trained, config: VectorConfig
+) -> Embeddings:
+    """Vectors of posts, by place in `keys`, from their words and the hashtags that were learned."""
+    asked: dict[str, dict[str, Any]] = {"asked": {"post_key": keys}}
+    said = _terms(store, "word", "word_id", "words", asked)
+    held = _terms(store, "key", "tag_id", "hashtags", asked)
+    texts = [
+        [
+            *(word for word, _ in said.get(post, ())),
+            *(config.token(k) for k, _ in held.get(post, ())),
+        ]
+        for post in keys.tolist()
+    ]
+    idf = trained.idf(
+        {word: number for some in said.values() for word, number in some},
+        {f"#{key}": number for some in held.values() for key, number in some},
+    )
+    return text_vectors(space, texts, idf, trained.unseen_idf)
+
+
+def _terms(
+    store: Store, term: str, number: str, table: str, asked: dict[str, dict[str, Any]]
+) -> dict[int, list[tuple[str, int]]]:
+    """The words, or hashtags, of each asked post with their ids, by rising id."""
+    with store.lent(**asked):
+        rows = store.rows(
+            f"""select post_key, {term}, {number} from post_{table} semi join asked using (post_key)
+            join {table} using ({number}) order by post_key, {number}"""  # noqa: S608
+        )
+    found: dict[int, list[tuple[str, int]]] = {}
+    for post, word, place in rows:
+        found.setdefault(post, []).append((word, place))
+    return found
+
+
+def _means(groups: Ids, vectors: Floats) -> tuple[Ids, Floats]:
+    """Mean directions, unit float32 (g, d), of the rows of each group (g, c), ascending."""
+    order = np.lexsort(groups.T[::-1])
+    groups, vectors = groups[order], vectors[order]
+    if not len(groups):
+        return groups, vectors
+    starts = np.flatnonzero(np.r_[True, (groups[1:] != groups[:-1]).any(axis=1)])
+    sums = np.add.reduceat(vectors, starts, axis=0)
+    norms = np.linalg.norm(sums, axis=1)
+    real = norms > 1e-6
+    return groups[starts][real], np.ascontiguousarray(sums[real] / norms[real, None])

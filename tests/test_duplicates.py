@@ -1,0 +1,95 @@
+"""Reposts: what counts as one, and that an index keeps the first and counts the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from indexer.duplicates import first_of_each, signature
+from indexer.generation import open_current
+from indexer.hashtags import tokens
+from indexer.schema import Post
+from indexer.store import Store
+from tests.growing import built, updated
+
+SAID = "The best day of my life!"
+
+
+def signed(caption: str, tags: str = "dog", picture: str | None = None) -> str | None:
+    keys = tuple(tags.split())
+    image = Path("x.png") if picture else None
+    post = Post("p", image, caption, keys, keys, picture=picture)
+    return signature(post, tokens(caption))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "the BEST day of my life",
+        "@ann The best day, of my life 2024",
+        "The best day of my life! https://x.com/a",
+        "  The best\nday of my  life… ",
+    ],
+)
+def test_case_marks_mentions_links_and_numbers_make_no_difference(other: str) -> None:
+    assert signed(other) == signed(SAID) is not None
+
+
+def test_other_words_order_or_hashtags_make_another_post() -> None:
+    found = {signed(SAID), signed("My life of the best day"), signed(f"{SAID} ever")}
+    found |= {signed(SAID, "dog cat"), signed(SAID, "cat")}
+    assert len(found) == 5
+    assert signed(SAID, "dog cat") == signed(SAID, "cat dog")
+
+
+def test_few_words_are_a_repost_only_with_the_same_picture() -> None:
+    assert signed("good morning") is None
+    assert signed("", "dog cat love food") is None
+    assert signed("good morning", picture="a") == signed("Good morning!", picture="a")
+    assert signed("good morning", picture="a") != signed("good morning", picture="b")
+    assert signed(SAID, picture="a") == signed(SAID, picture="b")
+
+
+def test_the_first_of_each_is_kept() -> None:
+    assert first_of_each(["a", None, "b", "a", None, "c"], held={"c"}) == ([0, 1, 2, 4], [3, 5])
+
+
+def row(name: str, author: str, caption: str = SAID) -> dict[str, object]:
+    return {"id": name, "author": author, "caption": caption, "hashtags": ["dog"]}
+
+
+def held(index: Path) -> tuple[list[str], list[str]]:
+    """Ids of posts and of reposts."""
+    with Store.open(open_current(index).folder / "posts.duckdb") as store:
+        return (
+            [name for (name,) in store.rows("select post_id from posts order by post_key")],
+            [post.post_id for post in store.copies()],
+        )
+
+
+def test_reposts_are_kept_once_and_counted_however_they_arrive(tmp_path: Path) -> None:
+    rows = [row("a", "ann"), row("b", "bob", f"{SAID} @ann"), row("c", "cat", "something else")]
+    index = built(rows, tmp_path)
+    assert held(index) == (["a", "c"], ["b"])
+    assert open_current(index).manifest.counts["copies"] == 1
+    report = updated([row("d", "dan", f"{SAID}!!"), *rows], index)
+    assert (report.added, report.unchanged, report.copies) == (1, 3, 1)
+    assert held(index) == (["a", "c"], ["b", "d"])
+    with Store.open(open_current(index).folder / "posts.duckdb") as store:
+        assert store.rows("select posts, authors from hashtag_counts") == [(2, 2)]
+
+
+def test_a_repost_takes_the_place_of_a_post_that_is_deleted_or_changed(tmp_path: Path) -> None:
+    rows = [row("a", "ann"), row("b", "bob", f"{SAID} @ann"), row("c", "cat", f"{SAID} @bob")]
+    index = built(rows, tmp_path)
+    updated([], index, ["a"])
+    assert held(index) == (["b"], ["c"])
+    with Store.open(open_current(index).folder / "posts.duckdb") as store:
+        assert store.rows("select author, caption from posts") == [("bob", f"{SAID} @ann")]
+    updated([row("b", "bob", "now it is something quite different")], index)
+    assert held(index) == (["c", "b"], [])
+    updated([row("b", "bob", f"{SAID} again @ann".replace(" again", ""))], index)
+    assert held(index) == (["c"], ["b"])
+    report = updated([], index, ["b"])
+    assert (report.deleted, held(index)) == (1, (["c"], []))
