@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint check clean
+.PHONY: help demo test lint check starter clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,9 @@ lint: $(INSTALLED)  ## check style, format and types
 	$(BIN)/mypy
 
 check: lint test  ## everything a change must pass
+
+starter: $(INSTALLED)  ## make the index that ships anew; SHARED names the folder of the collections
+	$(BIN)/python -m evaluation.starter $(dir $(wildcard $(SHARED)/*/posts.jsonl)) --out data/starter
 
 clean:  ## remove what was made here, except .venv
 	rm -rf demo-posts demo-index build dist *.egg-info .coverage

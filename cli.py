@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,13 +10,15 @@ import typer
 from typer.core import TyperGroup
 
 from evaluation.commands import benchmark, evaluate
-from indexer.errors import HashlensError, IndexUnusableError
+from indexer.errors import HashlensError
+from indexer.generation import KEEP
 from retriever import options
 from retriever.commands import batch, config, inspect, recommend
-from retriever.defaultindex import FIRST_STEPS, index_default
+from retriever.defaultindex import FIRST_STEPS
 from retriever.forms import FORMAT
 from retriever.options import DEFAULT_INDEX
-from retriever.printed import INTERRUPTED, finish, print_json, print_table
+from retriever.printed import INTERRUPTED, finish, print_json
+from retriever.upkeep import compact, encoders, history, rollback, verify
 from retriever.userconfig import UserConfig
 
 
@@ -76,14 +79,25 @@ def build(
     rule: Annotated[
         str, typer.Option(help="Which hashtags a caption holds: instagram, or x (stricter).")
     ] = "instagram",
-    workers: Annotated[int, typer.Option(min=1, help="Threads to use.")] = 2,
+    from_starter: Annotated[
+        bool,
+        typer.Option(
+            "--from-starter",
+            help="Begin from the index that ships: a few hundred posts of yours are then enough.",
+        ),
+    ] = False,
+    reader: options.Reader = "auto",
+    column: options.Columns = None,
+    keep: options.Keep = KEEP,
+    workers: options.Workers = 2,
     as_json: options.Json = False,
 ) -> None:
     """Learn from posts: read them, encode their pictures, and publish a new index.
 
     POSTS are JSONL, CSV or Parquet files with any of the fields id, image, caption, hashtags,
-    author, taken_at and topic, or folders that hold such files. An index that is already there
-    keeps answering until the new one is whole.
+    author, taken_at and topic, folders of such files, or what Instaloader, gallery-dl or
+    Instagram's account export left. An index that is already there keeps answering until the new
+    one is whole.
 
     Example: `hashlens build my-posts more-posts.jsonl --index my-index`
     """
@@ -95,6 +109,9 @@ def build(
     from retriever.bar import progress_bar
     from retriever.fitting import fit_ranker
 
+    if from_starter:
+        _begin(posts, index, reader, column, weights, workers, as_json=as_json)
+        return
     preset = named(VECTOR_PRESETS, vectors, "--vectors")
     if pretrained:
         preset = replace(preset, pretrained=str(pretrained))
@@ -106,95 +123,158 @@ def build(
             config=config,
             topics_file=topics,
             weights=weights,
+            reader=reader,
+            columns=options.columns_from(column),
+            keep=keep,
             fit_ranker=fit_ranker,
             progress=progress,
             workers=workers,
         )
-    if as_json:
-        print_json({"format": FORMAT, "index": str(index)} | asdict(report))
-    else:
-        typer.echo(f"{index}: {described(report)}")
-        typer.echo("".join(f"hashlens: {note}\n" for note in report.notes), err=True, nl=False)
+    _told(index, asdict(report), described(report), report.notes, as_json=as_json)
     finish(report.rejections)
 
 
-for command in (recommend, batch, evaluate, benchmark, inspect, config):
-    app.command()(command)
-
-
-@app.command()
-def verify(index: options.ReadIndex = None, as_json: options.Json = False) -> None:
-    """Check every file of an index against its recorded size and hash.
-
-    Example: `hashlens verify --index my-index`
-    """
-    from indexer.generation import verify as find_troubles
-
-    index = index or index_default()
-    troubles = find_troubles(index)
-    if as_json:
-        print_json({"format": FORMAT, "sound": not troubles, "troubles": list(troubles)})
-    else:
-        typer.echo("\n".join(troubles) or f"{index}: sound")
-    if troubles:
-        raise typer.Exit(IndexUnusableError.exit_code)
-
-
-@app.command()
-def history(index: options.ReadIndex = None, as_json: options.Json = False) -> None:
-    """List the generations of an index that are still on disk.
-
-    Example: `hashlens history --index my-index`
-    """
-    from indexer.generation import history as list_generations
-    from retriever.tables import table
-
-    index = index or index_default()
-    rows = [(g.number, g.manifest.created, g.manifest.counts) for g in list_generations(index)]
-    if as_json:
-        names = ("generation", "created", "counts")
-        entries = [dict(zip(names, row, strict=True)) for row in rows]
-        print_json({"format": FORMAT, "generations": entries})
-        return
-    shown = [(str(number), created, f"{counts['posts']:,}") for number, created, counts in rows]
-    print_table(table(f"{index}", ("generation", "created", "posts"), shown))
-
-
-@app.command()
-def rollback(
-    index: options.Index = DEFAULT_INDEX,
-    to: Annotated[int | None, typer.Option(help="Generation; the one before otherwise.")] = None,
+def _begin(
+    posts: list[Path],
+    index: Path,
+    reader: str,
+    column: list[str] | None,
+    weights: Path | None,
+    workers: int,
+    *,
+    as_json: bool,
 ) -> None:
-    """Return to an older generation, after checking that it is whole.
+    """Begin an index from the one that ships, and add posts to it."""
+    from dataclasses import asdict
 
-    Example: `hashlens rollback --index my-index --to 3`
-    """
-    from indexer.generation import rollback as return_to
+    from indexer.begin import begun
+    from indexer.config import data_path
+    from indexer.update import described
+    from indexer.update import update as update_index
+    from retriever.bar import progress_bar
 
-    typer.echo(f"{index}: back at generation {return_to(index, to).number}")
+    with progress_bar() as progress, begun(index, data_path("starter")):
+        report = update_index(
+            posts,
+            index,
+            retrain=False,
+            reader=reader,
+            columns=options.columns_from(column),
+            weights=weights,
+            progress=progress,
+            workers=workers,
+        )
+    _told(index, asdict(report), described(report), report.notes, as_json=as_json)
+    finish(report.rejections)
 
 
 @app.command()
-def encoders(
-    measure: Annotated[
-        bool, typer.Option("--measure", help="Measure those at hand, seconds each.")
-    ] = False,
+def update(
+    posts: Annotated[
+        list[Path] | None, typer.Argument(help="Files or folders of posts, new and old ones.")
+    ] = None,
+    index: options.Index = DEFAULT_INDEX,
+    delete: Annotated[
+        Path | None,
+        typer.Option(help="Ids of posts to remove: one a line, or a table with a column id."),
+    ] = None,
+    retrain: Annotated[
+        bool | None,
+        typer.Option(
+            "--retrain/--no-retrain",
+            help="Learn vectors, topics and ranking anew, or not.",
+            show_default="where over a fifth of the posts are new since",
+        ),
+    ] = None,
+    reader: options.Reader = "auto",
+    column: options.Columns = None,
+    keep: options.Keep = KEEP,
+    weights: options.Weights = None,
+    workers: options.Workers = 2,
     as_json: options.Json = False,
 ) -> None:
-    """List the picture encoders, where their weights are or come from, and their speed here.
+    """Add a new scrape to an index: new posts, changed ones, and, with --delete, gone ones.
 
-    Example: `hashlens encoders --measure`
+    Posts that are there already, unchanged, are told by id and content and left alone, so the
+    whole scrape may be given each time. Whoever asks meanwhile is answered from the old state
+    until the new one is whole.
+
+    Example: `hashlens update my-scrape --index my-index`
     """
     from dataclasses import asdict
 
-    from indexer.available import COLUMNS, encoder_infos, row
-    from retriever.tables import table
+    from indexer.update import described
+    from indexer.update import update as update_index
+    from retriever.bar import progress_bar
+    from retriever.fitting import fit_ranker
 
-    infos = encoder_infos(measure=measure)
+    with progress_bar() as progress:
+        report = update_index(
+            posts or [],
+            index,
+            delete=delete,
+            retrain=retrain,
+            reader=reader,
+            columns=options.columns_from(column),
+            keep=keep,
+            weights=weights,
+            fit_ranker=fit_ranker,
+            progress=progress,
+            workers=workers,
+        )
+    _told(index, asdict(report), described(report), report.notes, as_json=as_json)
+    finish(report.rejections)
+
+
+@app.command()
+def forget(
+    index: options.Index = DEFAULT_INDEX,
+    author: Annotated[str | None, typer.Option(help="Remove all posts of this author.")] = None,
+    post: Annotated[str | None, typer.Option(help="Remove the post of this id.")] = None,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Also learn anew, without them.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Remove a person's posts from an index and from every older state of it on disk.
+
+    Example: `hashlens forget --author jane_doe --index my-index`
+    """
+    from dataclasses import asdict
+
+    from indexer.forget import described
+    from indexer.forget import forget as forget_posts
+    from retriever.bar import progress_bar
+    from retriever.fitting import fit_ranker
+
+    with progress_bar() as progress:
+        report = forget_posts(
+            index,
+            author=author,
+            post=post,
+            retrain=retrain,
+            fit_ranker=fit_ranker,
+            progress=progress,
+        )
+    _told(index, asdict(report), described(report), report.notes, as_json=as_json)
+
+
+def _told(
+    index: Path, values: dict[str, Any], line: str, notes: Sequence[str], *, as_json: bool
+) -> None:
+    """Say what was done to an index: one JSON object, or a line and its notes."""
     if as_json:
-        print_json({"format": FORMAT, "encoders": [asdict(info) for info in infos]})
-    else:
-        print_table(table("encoders", COLUMNS, [row(info) for info in infos]))
+        print_json({"format": FORMAT, "index": str(index)} | values)
+        return
+    typer.echo(f"{index}: {line}")
+    for note in notes:
+        typer.echo(f"hashlens: {note}", err=True)
+
+
+answering = (recommend, batch, inspect, config)
+judging = (evaluate, benchmark)
+for command in (*answering, *judging, verify, history, rollback, compact, encoders):
+    app.command()(command)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,10 @@ from indexer.config import BuildConfig, RankingConfig
 from indexer.corpus import Corpus, assemble
 from indexer.encoders import ImageEncoder, open_encoder
 from indexer.errors import InputError
-from indexer.gathering import encoded, gathered, without_reposts
+from indexer.gathering import Sources, encoded, gathered, without_reposts
 from indexer.generation import KEEP, Generation, unsealed, writer
 from indexer.progress import Progress, Silent
+from indexer.readers.registry import AUTO
 from indexer.schema import Rejection
 from indexer.topics import TopicTable, load_topics
 
@@ -50,6 +51,8 @@ def build(
     config: BuildConfig | None = None,
     topics_file: Path | None = None,
     weights: Path | None = None,
+    reader: str = AUTO,
+    columns: Mapping[str, str] | None = None,
     fit_ranker: FitRanker | None = None,
     progress: Progress | None = None,
     workers: int = 2,
@@ -63,6 +66,8 @@ def build(
         config: settings; the defaults where None.
         topics_file: topics and their defining hashtags; the ten that ship where None.
         weights: file of the encoder's weights, where they are not in their usual place.
+        reader: name of the sources' reader, or `auto`.
+        columns: the sources' names of columns, by ours.
         fit_ranker: writes the ranker's folder; without one the index is ranked by the ranker that
             ships.
         progress: told of every stage.
@@ -77,10 +82,11 @@ def build(
     config, progress = config or BuildConfig(), progress or Silent()
     table = load_topics(topics_file)
     rejections: list[Rejection] = []
-    posts = gathered(sources, config.hashtag_rule, rejections, progress)
+    given = Sources(sources, config.hashtag_rule, reader, columns)
+    posts = gathered(given, rejections, progress)
     if not posts:
         why = f"; the first of {len(rejections)} rejected: {rejections[0]}" if rejections else ""
-        raise InputError(f"found no usable post in {', '.join(map(str, sources))}{why}")
+        raise InputError(f"found no usable post in {given}{why}")
     encoder = open_encoder(config.encoder, weights) if any(p.image for p in posts) else None
     corpus = encoded(without_reposts(posts), encoder, rejections, progress, workers)
     with writer(index) as new:

@@ -89,14 +89,9 @@ def assemble(
     model, topics = _learn_topics(corpus, corpus.terms(), table, config, pretrained)
     model.save(folder / "topics")
     spaces = _learn_spaces(corpus, topics, table, config, pretrained, progress, workers)
-    for name, space in spaces.items():
-        if len(space.words):
-            space.save(folder / "words" / name)
     counts = write_first(folder, corpus, topics, model, spaces[ALL_TOPICS], progress)
     with Store.open(folder / "posts.duckdb") as store:
-        tag_ids = store.tag_ids()
-    for name, space in spaces.items():
-        _save_hashtags(folder / "words" / name, space, tag_ids, config)
+        save_spaces(folder, spaces, store.tag_ids(), config)
     return counts, dict(Counter(topic for topic, _ in topics if topic))
 
 
@@ -259,6 +254,17 @@ def _learn_spaces(
         spaces[name] = space if name == ALL_TOPICS else space.trained()
         progress.advance(len(sentences))
     return spaces
+
+
+def save_spaces(
+    folder: Path, spaces: dict[str, WordSpace], tag_ids: dict[str, int], config: BuildConfig
+) -> None:
+    """Write spaces by topic, each with the FAISS index of its hashtags by tag id."""
+    for name, space in spaces.items():
+        if len(space.words):
+            place = folder / "words" / name
+            space.save(place)
+            _save_hashtags(place, space, tag_ids, config)
 
 
 def _save_hashtags(

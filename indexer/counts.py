@@ -42,13 +42,14 @@ def write_counts(store: Store, segment: Segment, topics: Sequence[str], folder: 
     """
     folder.mkdir()
     tags, words, posts = (store.next_id(kind) for kind in ("hashtag", "word", "post"))
-    found = store.arrays("select tag_id as id, posts, authors, known_authors from hashtag_counts")
-    _save_columns(folder / "hashtags", found, ("posts", "authors", "known_authors"), tags)
+    uses = store.arrays("select tag_id as id, posts, authors, known_authors from hashtag_counts")
+    _save_columns(folder / "hashtags", uses, ("posts", "authors", "known_authors"), tags)
     found = store.arrays("select word_id as id, posts, authors from word_counts")
     _save_columns(folder / "words", found, ("posts", "authors"), words)
     _save_columns(folder / "posts", store.arrays(_POSTS), ("author", "words"), posts)
     names = dict(store.rows("select tag_id, key from hashtags"))
     shapes = [(len(names.get(tag, "")), names.get(tag, "").isascii()) for tag in range(tags)]
+    np.save(folder / "totals.npy", np.array(store.totals(), np.int64))
     np.save(folder / "shapes.npy", np.array(shapes, np.int32).reshape(tags, 2))
     tag_posts = store.arrays(
         "select tag_id, post_key from post_hashtags order by post_key, position"
@@ -56,8 +57,7 @@ def write_counts(store: Store, segment: Segment, topics: Sequence[str], folder: 
     np.save(folder / "topics.npy", _by_topic(store, topics, tags))
     post_tags = Matrix.of(tag_posts["post_key"], tag_posts["tag_id"], _none(tag_posts), posts)
     post_tags.save(folder / "post_tags")
-    ((size,),) = store.rows("select count(*) from posts")
-    np.save(folder / "norms.npy", _norms(post_tags, tags, size))
+    np.save(folder / "norms.npy", _norms(post_tags, uses, tags, store.totals()[0]))
     _sampled(tag_posts["tag_id"], tag_posts["post_key"], tags).save(folder / "tag_posts")
     said = store.arrays(
         """select word_id, post_key from post_words semi join post_hashtags using (post_key)
@@ -71,7 +71,7 @@ def write_counts(store: Store, segment: Segment, topics: Sequence[str], folder: 
         folder / "word_tags"
     )
     _inside(store, segment, words).save(folder / "word_inside")
-    _ease(post_tags, tags).save(folder / "ease")
+    _ease(store, tags).save(folder / "ease")
 
 
 # Of each column file: a matrix with as many rows, the dtype, and what follows the rows.
@@ -95,8 +95,9 @@ class Counts:
     are ASCII. `posts` int32 (posts, 2): author's number, words of the caption. `norms` float32
     (posts,): length by the hashtags' idf. `topics` int32 (tags, topics): authors. `post_tags`,
     `tag_posts`, `word_posts` have no values; `tag_tags`, `word_tags`: authors and posts of the
-    pair; `word_inside`: 1 / the hashtag's number of different words; `ease`: weight. `size` is the
-    number of posts: keys of posts that were removed have rows of zeros.
+    pair; `word_inside`: 1 / the hashtag's number of different words; `ease`: weight. `size` and
+    `authors` are the numbers of posts and of authors that were counted; keys of posts that were
+    removed, and of posts that another index counted, have rows of zeros or none.
     """
 
     hashtags: NDArray[np.int32]
@@ -136,12 +137,18 @@ class Counts:
             arrays[name] = array
         lengths = arrays["posts"][:, 1]
         spoken = np.count_nonzero(lengths)
+        totals = opened(folder / "totals.npy")
+        if totals.dtype != np.int64 or totals.shape != (2,):
+            raise IndexCorruptError(
+                f"{folder / 'totals.npy'}: found {totals.dtype} {totals.shape}, expected int64 "
+                "(2,); build the index again"
+            )
         return cls(
             **arrays,
             **matrices,
-            size=int(np.count_nonzero(arrays["posts"][:, 0])),
+            size=int(totals[0]),
             mean_words=float(lengths.sum() / max(spoken, 1)),
-            authors=int(arrays["posts"][:, 0].max(initial=0)),
+            authors=int(totals[1]),
         )
 
 
@@ -151,10 +158,10 @@ _POSTS = """
     from posts p"""
 
 
-def _norms(post_tags: Matrix, tags: int, size: int) -> Floats:
+def _norms(post_tags: Matrix, uses: dict[str, Any], tags: int, size: int) -> Floats:
     """Length of each of `size` posts as a vector of its hashtags' idf weights, float32 (keys,)."""
-    uses = np.bincount(post_tags.columns, minlength=tags)
-    weights = np.log1p(size / np.maximum(uses, 1)) ** 2
+    weights = np.zeros(tags)
+    weights[uses["id"]] = np.log1p(size / uses["posts"]) ** 2
     posts = np.repeat(np.arange(len(post_tags)), np.diff(post_tags.starts))
     squares = np.bincount(posts, weights[post_tags.columns], minlength=len(post_tags))
     return np.sqrt(squares).astype(np.float32)
@@ -239,22 +246,28 @@ def _inside(store: Store, segment: Segment, size: int) -> Matrix:
     )
 
 
-def _ease(post_tags: Matrix, size: int) -> Matrix:
+def _ease(store: Store, size: int) -> Matrix:
     """A linear autoencoder's weights from hashtag to hashtag, the largest of each row.
 
-    Steck, "Embarrassingly shallow autoencoders for sparse data" (2019), in closed form.
+    Steck, "Embarrassingly shallow autoencoders for sparse data" (2019), in closed form. What it
+    needs of the posts is how many hold each pair: those counts are the Gram matrix.
     """
-    from scipy import linalg, sparse
+    from scipy import linalg
 
-    uses = np.bincount(post_tags.columns, minlength=size)
-    top = np.argsort(-uses, kind="stable")[:EASE_TAGS]
-    top = top[uses[top] >= EASE_POSTS]
+    most = store.arrays(
+        f"""select tag_id, posts from hashtag_counts where posts >= {EASE_POSTS}
+        order by posts desc, tag_id limit {EASE_TAGS}"""  # noqa: S608
+    )
+    top = most["tag_id"].astype(np.int64)
     if len(top) < 2:
         return Matrix.of(*(np.zeros(0, np.int64),) * 2, np.zeros((0, 1), np.float32), size)
-    shape = (len(post_tags), size)
-    ones = np.ones(len(post_tags.columns), np.float32)
-    among = sparse.csr_matrix((ones, post_tags.columns, post_tags.starts), shape)[:, top]
-    gram = (among.T @ among).toarray().astype(np.float64)
+    among = store.arrays(
+        """select a.place as row_place, b.place as column_place, c.posts from cooccurrences c
+        join top a on c.tag_id = a.tag_id join top b on c.other_id = b.tag_id""",
+        top={"tag_id": top, "place": np.arange(len(top))},
+    )
+    gram = np.diag(most["posts"].astype(np.float64))
+    gram[among["row_place"], among["column_place"]] = among["posts"]
     gram[np.diag_indices_from(gram)] += EASE_PENALTY
     inverse = linalg.inv(gram, overwrite_a=True, check_finite=False)
     weights = -inverse / np.diag(inverse)

@@ -15,7 +15,7 @@ import numpy as np
 
 from indexer.postrows import tag_columns, word_columns
 from indexer.schema import Ids, Post
-from indexer.store import Store
+from indexer.store import PRIOR, Store
 
 # A post without a known author counts as an author of its own.
 AUTHOR = "coalesce(author, '#' || post_key)"
@@ -55,6 +55,24 @@ DERIVED: dict[str, str] = {
         from said w join tagged t using (post_key)
         group by all order by w.word_id, t.tag_id""",
 }
+# Of an index begun from another's counts: how those are added to what its own posts say.
+SUMS = {
+    "hashtag_counts": "tag_id, key, arg_max(display, posts) as display, sum(posts)::bigint as "
+    "posts, sum(authors)::bigint as authors, sum(known_authors)::bigint as known_authors",
+    "hashtag_topics": "topic, tag_id, sum(posts)::bigint as posts, sum(authors)::bigint as authors",
+    "cooccurrences": "tag_id, other_id, sum(posts)::bigint as posts, "
+    "sum(authors)::bigint as authors",
+    "word_counts": "word_id, word, sum(posts)::bigint as posts, sum(authors)::bigint as authors",
+    "word_hashtags": "word_id, tag_id, sum(posts)::bigint as posts, "
+    "sum(authors)::bigint as authors",
+}
+KEYS = {
+    "hashtag_counts": ("tag_id", "key"),
+    "hashtag_topics": ("topic", "tag_id"),
+    "cooccurrences": ("tag_id", "other_id"),
+    "word_counts": ("word_id", "word"),
+    "word_hashtags": ("word_id", "tag_id"),
+}
 # Of each view the id it counts, and the table and column of the terms.
 SIDES = {"tagged": ("tag_id", "hashtags", "key"), "said": ("word_id", "words", "word")}
 # The large ones, and the pair of ids that each row is of.
@@ -71,8 +89,18 @@ def _derive(store: Store, names: Iterable[str]) -> None:
     run = store.connection.execute
     for view, query in USES.items():
         run(f"create or replace temp view {view} as {query}")
+    prior = store.has_prior
     for name in names:
-        run(f"create or replace table {name} as {DERIVED[name]}")
+        query = _with_prior(name) if prior else DERIVED[name]
+        run(f"create or replace table {name} as {query}")
+
+
+def _with_prior(name: str) -> str:
+    keys = ", ".join(KEYS[name])
+    return (
+        f"select {SUMS[name]} from (({DERIVED[name]}) union all by name "  # noqa: S608
+        f"select * from {PRIOR}.{name}) group by {keys} order by {keys}"
+    )
 
 
 @contextmanager

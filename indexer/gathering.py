@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,20 +14,38 @@ from indexer.encoders import EncodedImages, ImageEncoder
 from indexer.hashtags import tokens
 from indexer.posts import count_rows, read_posts
 from indexer.progress import Progress
+from indexer.readers.registry import AUTO
 from indexer.schema import Embeddings, Ids, Post, Rejection
 
 
-def gathered(
-    sources: Sequence[Path], rule: str, rejections: list[Rejection], progress: Progress
-) -> list[Post]:
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where posts are, and how they are read: see `read_posts`."""
+
+    paths: Sequence[Path]
+    rule: str
+    reader: str = AUTO
+    columns: Mapping[str, str] | None = None
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.paths)) or "nothing"
+
+
+def gathered(sources: Sources, rejections: list[Rejection], progress: Progress) -> list[Post]:
     """The posts of files and folders; `rejections` gets what could not be used.
 
     Raises:
         InputError: a source is missing or of no known form.
     """
-    progress.stage("Reading posts", count_rows(sources))
+    progress.stage("Reading posts", count_rows(sources.paths, reader=sources.reader))
     posts = []
-    for post in read_posts(sources, rule=rule, rejections=rejections):
+    for post in read_posts(
+        sources.paths,
+        rule=sources.rule,
+        rejections=rejections,
+        reader=sources.reader,
+        columns=sources.columns,
+    ):
         posts.append(post)
         progress.advance()
     return posts

@@ -63,6 +63,12 @@ MIGRATIONS: tuple[str, ...] = (
 )
 
 
+# An index begun from another's holds that one's counts besides, of posts it never sees: tables
+# named as the derived ones, and `totals`, in a schema of this name.
+PRIOR = "prior"
+BORROWED = "borrowed"  # name of the number of those posts, among the counts of an index
+
+
 class Store(AbstractContextManager["Store"]):
     """One DuckDB file of an index, open for writing or for reading."""
 
@@ -148,6 +154,21 @@ class Store(AbstractContextManager["Store"]):
             raise
         self.connection.execute("commit")
 
+    @property
+    def has_prior(self) -> bool:
+        """Whether counts of another index's posts are added to those of its own."""
+        query = "select count(*) from duckdb_schemas() where schema_name = ? and not internal"
+        return bool(self.rows(query, [PRIOR])[0][0])
+
+    def totals(self) -> tuple[int, int]:
+        """Numbers of posts and of authors that the counts are of."""
+        query = """select count(*), count(distinct coalesce(author, '#' || post_key)) from posts"""
+        ((posts, authors),) = self.rows(query)
+        if self.has_prior:
+            ((more, others),) = self.rows(f"select posts, authors from {PRIOR}.totals")  # noqa: S608
+            posts, authors = posts + more, authors + others
+        return posts, authors
+
     def next_id(self, kind: str) -> int:
         """The id that the next `post`, `hashtag`, `word` or `copy` gets."""
         query = "select next_id from next_ids where kind = ?"
@@ -227,12 +248,14 @@ class Store(AbstractContextManager["Store"]):
 
     def forget_unused(self) -> None:
         """Remove the hashtags and words that no post is left of; their ids stay theirs."""
+        counted = {"hashtags": "hashtag_counts", "words": "word_counts"}
+        kept = self.has_prior
         with self.transaction():
             for table, number in (("hashtags", "tag_id"), ("words", "word_id")):
-                self.connection.execute(
-                    f"delete from {table} where {number} not in "  # noqa: S608
-                    f"(select {number} from post_{table})"
-                )
+                used = f"select {number} from post_{table}"  # noqa: S608
+                if kept:
+                    used += f" union all select {number} from {PRIOR}.{counted[table]}"  # noqa: S608
+                self.connection.execute(f"delete from {table} where {number} not in ({used})")  # noqa: S608
             self.connection.execute(
                 "delete from hashtag_parts where tag_id not in (select tag_id from hashtags)"
             )
@@ -287,14 +310,17 @@ class Store(AbstractContextManager["Store"]):
         return dict(self.rows(query, [list(words)]))
 
     def counts(self) -> dict[str, int]:
-        """Numbers of posts, hashtags, caption words and known authors, and of reposts."""
+        """Numbers of posts, hashtags, words, known authors, reposts, and of posts borrowed."""
         names = ("posts", "hashtags", "words", "authors", "copies")
         (values,) = self.rows(
             """select (select count(*) from posts), (select count(*) from hashtag_counts),
                 (select count(*) from word_counts), (select count(distinct author) from posts),
                 (select count(*) from copies)"""
         )
-        return dict(zip(names, values, strict=True))
+        found = dict(zip(names, values, strict=True))
+        if self.has_prior:
+            found[BORROWED] = self.totals()[0] - found["posts"]
+        return found
 
     @staticmethod
     def compact(path: Path, target: Path) -> None:

@@ -42,13 +42,12 @@ class Trained:
     @classmethod
     def of(cls, store: Store) -> Self:
         """What a store with its derived tables knows now."""
-        ((posts,),) = store.rows("select count(*) from posts")
         words = dict(store.rows("select word_id, word from word_counts"))
         spelt = tuple(words.get(number, "") for number in range(store.next_id("word")))
         return cls(
             _column(store, "word", "select word_id as id, posts from word_counts"),
             _column(store, "hashtag", "select tag_id as id, posts from hashtag_counts"),
-            np.array([posts, store.next_id("post")], np.int64),
+            np.array([store.totals()[0], store.next_id("post")], np.int64),
             lambda: spelt,
         )
 

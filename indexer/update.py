@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,12 +21,13 @@ from indexer.corpus import Corpus, Learned, store_posts, topics_of, write_counte
 from indexer.derived import rederived
 from indexer.encoders import ImageEncoder, open_encoder, open_recorded
 from indexer.errors import InputError
-from indexer.gathering import encoded, gathered, without_reposts
+from indexer.gathering import Sources, encoded, gathered, without_reposts
 from indexer.generation import KEEP, Generation, GenerationWriter, open_current, writer
 from indexer.progress import Progress, Silent
+from indexer.readers.registry import AUTO
 from indexer.schema import Ids, Post, Rejection
 from indexer.segments import DEAD, bury
-from indexer.store import Store
+from indexer.store import BORROWED, Store
 from indexer.stored import joined, stored_corpus
 from indexer.topics import TopicModel
 from indexer.trained import Trained
@@ -102,6 +103,8 @@ def update(
     retrain: bool | None = None,
     keep: int = KEEP,
     weights: Path | None = None,
+    reader: str = AUTO,
+    columns: Mapping[str, str] | None = None,
     fit_ranker: FitRanker | None = None,
     progress: Progress | None = None,
     workers: int = 2,
@@ -121,6 +124,8 @@ def update(
         retrain: whether to learn anew; by the share of new posts where None.
         keep: generations left, the new one among them.
         weights: file of the encoder's weights, where they are not in their usual place.
+        reader: name of the sources' reader, or `auto`.
+        columns: the sources' names of columns, by ours.
         fit_ranker: as in `build`; needed where the index has its own ranker and learns anew, else
             the one that ships takes its place.
         progress: told of every stage.
@@ -135,13 +140,12 @@ def update(
     began = time.monotonic()
     progress, rejections = progress or Silent(), list[Rejection]()
     config = _config(open_current(index))
-    posts = gathered(sources, config.hashtag_rule, rejections, progress) if sources else []
+    source = Sources(sources, config.hashtag_rule, reader, columns)
+    posts = gathered(source, rejections, progress) if sources else []
     deleted = read_ids(delete) if isinstance(delete, Path) else list(delete or ())
     if not (posts or deleted or retrain):
         why = f"; the first of {len(rejections)} rejected: {rejections[0]}" if rejections else ""
-        raise InputError(
-            f"found no usable post in {', '.join(map(str, sources)) or 'nothing'}{why}"
-        )
+        raise InputError(f"found no usable post in {source}{why}")
     given = _Incoming(posts, deleted, retrain, weights, fit_ranker, progress, workers, rejections)
     with writer(index) as new:
         previous = new.previous or open_current(index)
@@ -205,7 +209,13 @@ def _written(
     trained = Trained.open(previous.folder / "trained")
     share = _new_share(previous, trained, changes, corpus)
     limit = _config(previous).update.retrain_share
-    if given.retrain or (given.retrain is None and share > limit):
+    begun = previous.manifest.counts.get(BORROWED, 0)
+    if begun and given.retrain:
+        raise InputError(
+            "this index was begun from another, whose posts are not in it, so it cannot learn "
+            "anew: build one from your posts alone, or update without --retrain"
+        )
+    if given.retrain or (given.retrain is None and share > limit and not begun):
         outcome = _retrained(new, previous, changes, corpus, given)
         why = "as asked" if given.retrain else f"{share:.0%} of the posts are new, over {limit:.0%}"
         notes = (f"learned anew: {why}", *outcome.notes)

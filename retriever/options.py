@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from indexer.config import VECTOR_PRESETS
-from indexer.errors import HashlensError
+from indexer.errors import HashlensError, InputError
 from indexer.hashtags import key
 from retriever.blocklist import read_blocked
 from retriever.defaultindex import HERE
@@ -48,6 +48,24 @@ Weights = Annotated[
     typer.Option(help="Weights file of the encoder, where it is not in its usual place."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
+Reader = Annotated[
+    str,
+    typer.Option(
+        help="What the posts are from: tables, huggingface, instaloader, gallery-dl, "
+        "instagram-export or captioned; auto tells it by what they hold."
+    ),
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        help="A column of yours under another name, as caption=text; may be repeated.",
+    ),
+]
+Keep = Annotated[
+    int, typer.Option(min=1, help="How many states of the index stay on disk, to return to.")
+]
+Workers = Annotated[int, typer.Option(min=1, help="Threads to use.")]
 Vectors = Annotated[
     str,
     typer.Option(
@@ -166,3 +184,18 @@ def selection_from(
         pinned=tuple(pinned),
         platform=None if platform is None else platform_named(platform),
     )
+
+
+def columns_from(pairs: Sequence[str] | None) -> dict[str, str]:
+    """Names of columns by ours.
+
+    Raises:
+        InputError: one is not written as caption=text.
+    """
+    found = {}
+    for pair in pairs or ():
+        ours, is_pair, theirs = pair.partition("=")
+        if not (is_pair and ours.strip() and theirs.strip()):
+            raise InputError(f"--column: found {pair!r}, expected our name and yours: caption=text")
+        found[ours.strip()] = theirs.strip()
+    return found

@@ -253,7 +253,7 @@ class IndexReader:
         posts = {word: int(self.counts.words[i, 0]) for word, i in words.items()}
         posts |= {token: int(self.counts.hashtags[i, 0]) for token, i in tags.items()}
         held = {token: count for token, count in posts.items() if count}
-        today = idf_weights(held, self.manifest.counts["posts"])
+        today = idf_weights(held, self.counts.size)
         return today, self.trained.idf(words, tags)
 
     def text_vectors(
@@ -274,7 +274,7 @@ class IndexReader:
     @property
     def unseen_idf(self) -> float:
         """Weight of a token that no post holds."""
-        return unseen_idf(self.manifest.counts["posts"])
+        return unseen_idf(self.counts.size)
 
     def words_inside(self, hashtags: Sequence[str]) -> tuple[str, ...]:
         """The words that hashtags are made of, such as `golden`, `retriever`."""

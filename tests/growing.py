@@ -12,7 +12,7 @@ from typing import Any
 from indexer.build import build
 from indexer.config import ALL_TOPICS, BuildConfig, VectorConfig
 from indexer.corpus import topics_of, write_first
-from indexer.gathering import gathered, without_reposts
+from indexer.gathering import Sources, gathered, without_reposts
 from indexer.generation import Generation, open_current
 from indexer.progress import Silent
 from indexer.store import Store
@@ -85,7 +85,7 @@ class Life:
 def rebuilt(rows: Rows, like: Path, place: Path) -> Generation:
     """The same posts made into an index at once, with what the other one has learned."""
     other = open_current(like)
-    found = gathered([written(rows, place / "posts")], "instagram", [], Silent())
+    found = gathered(Sources([written(rows, place / "posts")], "instagram"), [], Silent())
     corpus = without_reposts(found)
     model = TopicModel.open(other.folder / "topics")
     space = WordSpace.open(other.folder / "words" / ALL_TOPICS)

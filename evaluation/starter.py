@@ -1,0 +1,99 @@
+"""Makes the index that ships: `python -m evaluation.starter FOLDER... --out data/starter`.
+
+It holds aggregates only (see `indexer.starter`). Its ranker learned both from indexes with posts
+and from such without, so that it serves the index as it ships and as its user's posts join it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from evaluation.method import Features
+from evaluation.product import Product, write_posts
+from indexer.build import build
+from indexer.config import BuildConfig, RankingConfig
+from indexer.corpus import Corpus
+from indexer.generation import Generation, open_current, unsealed, writer
+from indexer.progress import Progress, Silent
+from indexer.schema import Post
+from indexer.starter import strip
+from retriever.bar import progress_bar
+from retriever.fitting import fit, save
+from retriever.recommend import Recommender
+from retriever.rehearsal import Assemble, joined, rehearse
+
+
+def make(sources: Sequence[Path], out: Path, progress: Progress | None = None) -> None:
+    """Build an index of all posts and write its aggregates as an index into `out`.
+
+    Raises:
+        InputError: a source is missing or has no posts.
+    """
+    with TemporaryDirectory(prefix="hashlens-starter-") as place:
+        index = Path(place) / "index"
+        build(
+            sources,
+            index,
+            config=BuildConfig(),
+            fit_ranker=_fit_both,
+            progress=progress,
+            workers=1,
+        )
+        full = open_current(index)
+        shutil.rmtree(out, ignore_errors=True)
+        with writer(out) as new:
+            counts = strip(full, new.folder)
+            shutil.copytree(full.folder / "ranker", new.folder / "ranker")
+            new.publish(
+                encoder=full.manifest.encoder,
+                topics=full.manifest.topics,
+                config=full.manifest.config,
+                counts=counts,
+            )
+
+
+def _fit_both(
+    corpus: Corpus, assemble: Assemble, config: RankingConfig, folder: Path, progress: Progress
+) -> tuple[str, ...]:
+    """Fit a ranker to what indexes say with their posts, and without."""
+
+    def bare(part: Corpus, place: Path) -> Generation:
+        (place / "full").mkdir()
+        whole = assemble(part, place / "full")
+        counts = strip(whole, place / "bare")
+        return unsealed(place / "bare", whole.manifest.topics, whole.manifest.config, counts)
+
+    lessons = [rehearse(corpus, how, config, progress) for how in (assemble, bare)]
+    progress.stage("Learning to rank")
+    save(fit(joined([found for found in lessons if found]), config), folder)
+    return ()
+
+
+class Starter(Product):
+    """The index that would ship, made of the training posts alone."""
+
+    name = "starter"
+
+    def fit(self, posts: Sequence[Post], *, features: Features | None = None) -> None:
+        """As `Product.fit`; then the posts are left out."""
+        folder = Path(tempfile.mkdtemp(prefix="hashlens-benchmark-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        write_posts(posts, folder / "posts")
+        make([folder / "posts"], folder / "index", Silent())
+        self._recommender = Recommender.open(folder / "index")
+        self.failed = 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    with progress_bar() as bar:
+        make(given.folders, given.out, bar)

@@ -1,0 +1,51 @@
+"""An index begun from another one: that one's generation copied, ready for posts to be added."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from indexer.errors import InputError
+from indexer.generation import open_current, writer
+
+
+@contextmanager
+def begun(index: Path, source: Path) -> Iterator[None]:
+    """Copy the live generation of `source` into a new index; it goes again if what follows fails.
+
+    Args:
+        index: folder of the new index; must hold none.
+        source: folder of the index to begin from.
+
+    Raises:
+        InputError: there is an index already.
+        IndexMissingError, IndexCorruptError, IndexMismatchError: `source` cannot be used.
+    """
+    if (index / "CURRENT").exists():
+        raise InputError(
+            f"found an index at {index}: add posts to it with `hashlens update`, or name another "
+            "folder with --index"
+        )
+    found = open_current(source, deep=True)
+    there = index.exists()
+    with writer(index) as new:
+        for name in found.manifest.files:
+            target = new.folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(found.folder / name, target)
+        new.publish(
+            encoder=found.manifest.encoder,
+            topics=found.manifest.topics,
+            config=found.manifest.config,
+            counts=found.manifest.counts,
+        )
+    try:
+        yield
+    except BaseException:
+        for path in [*index.glob("gen-*"), index / "CURRENT", index / "writer.lock"]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        if not there:
+            index.rmdir()
+        raise

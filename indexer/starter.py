@@ -1,0 +1,151 @@
+"""An index without posts: what it learned and counted, of hashtags and words that many used.
+
+It answers as the index it is made from would without neighbouring posts, and other posts can be
+added to it: their counts are added to its own. No post, caption, picture or author is in it, nor a
+vector of one.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from indexer.config import ALL_TOPICS, BuildConfig
+from indexer.corpus import Learned, save_spaces, write_counted
+from indexer.derived import derive
+from indexer.generation import Generation
+from indexer.progress import Silent
+from indexer.schema import Ids
+from indexer.store import PRIOR, Store
+from indexer.topics import TopicModel
+from indexer.trained import Trained
+from indexer.wordspace import WordSpace
+
+
+@dataclass(frozen=True, slots=True)
+class Enough:
+    """How much a count must rest on to be kept, and how many of each are."""
+
+    posts: int = 5
+    authors: int = 3
+    pairs: int = 2  # authors of a pair
+    beside_tag: int = 150  # hashtags kept beside a hashtag
+    beside_word: int = 100
+    words: int = 60_000  # words whose vectors are kept, the commonest first
+
+
+def strip(full: Generation, folder: Path, enough: Enough | None = None) -> dict[str, int]:
+    """Write an index's aggregates into a new folder, as a generation without posts.
+
+    Args:
+        full: what they are of.
+        folder: to be made; `ranker` is left to the caller.
+        enough: what is kept.
+
+    Returns:
+        Counts for the manifest.
+    """
+    enough = enough or Enough()
+    config = BuildConfig.from_json(full.manifest.config)
+    folder.mkdir(parents=True, exist_ok=True)
+    with Store.create(folder / "posts.duckdb") as store:
+        tags, words = _take_counts(store, full.folder / "posts.duckdb", enough)
+        _take_totals(store, full)
+        derive(store)
+        trained = Trained.of(store)
+        trained.save(folder / "trained")
+        shutil.copytree(full.folder / "topics", folder / "topics")
+        spaces = {
+            path.name: _subset(WordSpace.open(path), tags, words, config, enough)
+            for path in sorted((full.folder / "words").iterdir())
+        }
+        save_spaces(folder, spaces, store.tag_ids(), config)
+        learned = Learned(TopicModel.open(folder / "topics"), spaces[ALL_TOPICS], trained)
+        return write_counted(folder, store, learned, Silent())
+
+
+def _take_totals(store: Store, full: Generation) -> None:
+    with Store.open(full.folder / "posts.duckdb") as source:
+        posts, authors = source.totals()
+    store.connection.execute(
+        f"create table {PRIOR}.totals as select {posts}::bigint as posts, "
+        f"{authors}::bigint as authors"
+    )
+
+
+def _take_counts(store: Store, source: Path, enough: Enough) -> tuple[set[str], set[str]]:
+    """Copy the counts that rest on enough; returns the hashtags and words that stay."""
+    run = store.connection.execute
+    quoted = str(source).replace("'", "''")
+    run(f"attach '{quoted}' as source (read_only)")
+    for table, count, number, term in (
+        ("hashtags", "hashtag_counts", "tag_id", "key"),
+        ("words", "word_counts", "word_id", "word"),
+    ):
+        run(
+            f"""create temp table kept_{table} as
+            select {number} as old, row_number() over (order by authors desc, {number}) - 1 as new
+            from source.{count} where posts >= {enough.posts} and authors >= {enough.authors}"""  # noqa: S608
+        )
+        run(
+            f"""insert into {table} select new, {term} from source.{table}
+            join kept_{table} on {number} = old order by new"""  # noqa: S608
+        )
+    run("update next_ids set next_id = (select count(*) from hashtags) where kind = 'hashtag'")
+    run("update next_ids set next_id = (select count(*) from words) where kind = 'word'")
+    run(f"create schema {PRIOR}")
+    for name, columns, joins in _TAKEN:
+        run(f"create table {PRIOR}.{name} as select {columns} from source.{name} {joins}")  # noqa: S608
+    for name, row, column, most in (
+        ("cooccurrences", "tag_id", "other_id", enough.beside_tag),
+        ("word_hashtags", "word_id", "tag_id", enough.beside_word),
+    ):
+        table = "hashtags" if row == "tag_id" else "words"
+        run(
+            f"""create table {PRIOR}.{name} as
+            select a.new as {row}, b.new as {column}, posts, authors from source.{name}
+            join kept_{table} a on {row} = a.old join kept_hashtags b on {column} = b.old
+            where authors >= {enough.pairs}
+            qualify row_number() over (partition by a.new order by authors desc, posts desc, b.new)
+                <= {most} order by a.new, b.new"""  # noqa: S608
+        )
+    run("detach source")
+    return (
+        {key for (key,) in store.rows("select key from hashtags")},
+        {word for (word,) in store.rows("select word from words")},
+    )
+
+
+_OF_HASHTAGS = "join kept_hashtags k on tag_id = old order by new"
+_TAKEN = (
+    (
+        "hashtag_counts",
+        "k.new as tag_id, key, display, posts, authors, known_authors",
+        _OF_HASHTAGS,
+    ),
+    ("hashtag_topics", "topic, k.new as tag_id, posts, authors", _OF_HASHTAGS),
+    (
+        "word_counts",
+        "k.new as word_id, word, posts, authors",
+        "join kept_words k on word_id = old order by new",
+    ),
+)
+
+
+def _subset(
+    space: WordSpace, tags: set[str], words: set[str], config: BuildConfig, enough: Enough
+) -> WordSpace:
+    """The space of the hashtags and words that stay, and of the commonest pretrained ones."""
+    kept = words | {config.vectors.token(key) for key in tags}
+    rows = [
+        row
+        for row, (word, count) in enumerate(zip(space.words, space.counts, strict=True))
+        if word in kept or (count == 0 and row < enough.words)
+    ]
+    chosen: Ids = np.array(rows, np.int64)
+    return WordSpace(
+        tuple(space.words[row] for row in rows), space.vectors[chosen], space.counts[chosen]
+    )

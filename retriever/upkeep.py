@@ -1,0 +1,111 @@
+"""Commands that look after an index: each parses, calls one plain function and prints."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from indexer.errors import IndexUnusableError
+from indexer.generation import KEEP
+from retriever import options
+from retriever.defaultindex import index_default
+from retriever.forms import FORMAT
+from retriever.options import DEFAULT_INDEX
+from retriever.printed import print_json, print_table
+
+
+def verify(index: options.ReadIndex = None, as_json: options.Json = False) -> None:
+    """Check every file of an index against its recorded size and hash.
+
+    Example: `hashlens verify --index my-index`
+    """
+    from indexer.generation import verify as find_troubles
+
+    index = index or index_default()
+    troubles = find_troubles(index)
+    if as_json:
+        print_json({"format": FORMAT, "sound": not troubles, "troubles": list(troubles)})
+    else:
+        typer.echo("\n".join(troubles) or f"{index}: sound")
+    if troubles:
+        raise typer.Exit(IndexUnusableError.exit_code)
+
+
+def history(index: options.ReadIndex = None, as_json: options.Json = False) -> None:
+    """List the generations of an index that are still on disk.
+
+    Example: `hashlens history --index my-index`
+    """
+    from indexer.generation import history as list_generations
+    from retriever.tables import table
+
+    index = index or index_default()
+    rows = [(g.number, g.manifest.created, g.manifest.counts) for g in list_generations(index)]
+    if as_json:
+        names = ("generation", "created", "counts")
+        entries = [dict(zip(names, row, strict=True)) for row in rows]
+        print_json({"format": FORMAT, "generations": entries})
+        return
+    shown = [(str(number), created, f"{counts['posts']:,}") for number, created, counts in rows]
+    print_table(table(f"{index}", ("generation", "created", "posts"), shown))
+
+
+def rollback(
+    index: options.Index = DEFAULT_INDEX,
+    to: Annotated[int | None, typer.Option(help="Generation; the one before otherwise.")] = None,
+) -> None:
+    """Return to an older generation, after checking that it is whole.
+
+    Example: `hashlens rollback --index my-index --to 3`
+    """
+    from indexer.generation import rollback as return_to
+
+    typer.echo(f"{index}: back at generation {return_to(index, to).number}")
+
+
+def encoders(
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure those at hand, seconds each.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """List the picture encoders, where their weights are or come from, and their speed here.
+
+    Example: `hashlens encoders --measure`
+    """
+    from dataclasses import asdict
+
+    from indexer.available import COLUMNS, encoder_infos, row
+    from retriever.tables import table
+
+    infos = encoder_infos(measure=measure)
+    if as_json:
+        print_json({"format": FORMAT, "encoders": [asdict(info) for info in infos]})
+    else:
+        print_table(table("encoders", COLUMNS, [row(info) for info in infos]))
+
+
+def compact(
+    index: options.Index = DEFAULT_INDEX,
+    keep: options.Keep = KEEP,
+    as_json: options.Json = False,
+) -> None:
+    """Make an index small again: merge what updates added, give removed rows' room back.
+
+    Answers stay the same. Older generations still hold what was removed until they go.
+
+    Example: `hashlens compact --index my-index`
+    """
+    from dataclasses import asdict
+
+    from indexer.compact import compact as compact_index
+    from indexer.compact import described
+    from retriever.bar import progress_bar
+
+    with progress_bar() as progress:
+        report = compact_index(index, keep=keep, progress=progress)
+    if as_json:
+        print_json({"format": FORMAT, "index": str(index)} | asdict(report))
+    else:
+        typer.echo(f"{index}: {described(report)}")
