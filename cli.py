@@ -14,7 +14,7 @@ from indexer.errors import HashlensError
 from indexer.generation import KEEP
 from retriever import options
 from retriever.commands import batch, config, inspect, recommend
-from retriever.defaultindex import FIRST_STEPS
+from retriever.defaultindex import FIRST_STEPS, starter
 from retriever.forms import FORMAT
 from retriever.options import DEFAULT_INDEX
 from retriever.printed import INTERRUPTED, finish, print_json
@@ -148,12 +148,11 @@ def _begin(
     from dataclasses import asdict
 
     from indexer.begin import begun
-    from indexer.config import data_path
     from indexer.update import described
     from indexer.update import update as update_index
     from retriever.bar import progress_bar
 
-    with progress_bar() as progress, begun(index, data_path("starter")):
+    with progress_bar() as progress, begun(index, starter()):
         report = update_index(
             posts,
             index,

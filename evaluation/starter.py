@@ -24,6 +24,7 @@ from indexer.progress import Progress, Silent
 from indexer.schema import Post
 from indexer.starter import strip
 from retriever.bar import progress_bar
+from retriever.blocklist import blocked
 from retriever.fitting import fit, save
 from retriever.recommend import Recommender
 from retriever.rehearsal import Assemble, joined, rehearse
@@ -48,7 +49,7 @@ def make(sources: Sequence[Path], out: Path, progress: Progress | None = None) -
         full = open_current(index)
         shutil.rmtree(out, ignore_errors=True)
         with writer(out) as new:
-            counts = strip(full, new.folder)
+            counts = strip(full, new.folder, without=blocked())
             shutil.copytree(full.folder / "ranker", new.folder / "ranker")
             new.publish(
                 encoder=full.manifest.encoder,
@@ -66,7 +67,7 @@ def _fit_both(
     def bare(part: Corpus, place: Path) -> Generation:
         (place / "full").mkdir()
         whole = assemble(part, place / "full")
-        counts = strip(whole, place / "bare")
+        counts = strip(whole, place / "bare", without=blocked())
         return unsealed(place / "bare", whole.manifest.topics, whole.manifest.config, counts)
 
     lessons = [rehearse(corpus, how, config, progress) for how in (assemble, bare)]

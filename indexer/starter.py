@@ -8,6 +8,7 @@ vector of one.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,13 +38,19 @@ class Enough:
     words: int = 60_000  # words whose vectors are kept, the commonest first
 
 
-def strip(full: Generation, folder: Path, enough: Enough | None = None) -> dict[str, int]:
+def strip(
+    full: Generation,
+    folder: Path,
+    enough: Enough | None = None,
+    without: Collection[str] = (),
+) -> dict[str, int]:
     """Write an index's aggregates into a new folder, as a generation without posts.
 
     Args:
         full: what they are of.
         folder: to be made; `ranker` is left to the caller.
         enough: what is kept.
+        without: hashtags that are left out, however much they are used.
 
     Returns:
         Counts for the manifest.
@@ -52,7 +59,7 @@ def strip(full: Generation, folder: Path, enough: Enough | None = None) -> dict[
     config = BuildConfig.from_json(full.manifest.config)
     folder.mkdir(parents=True, exist_ok=True)
     with Store.create(folder / "posts.duckdb") as store:
-        tags, words = _take_counts(store, full.folder / "posts.duckdb", enough)
+        tags, words = _take_counts(store, full.folder / "posts.duckdb", enough, without)
         _take_totals(store, full)
         derive(store)
         trained = Trained.of(store)
@@ -76,7 +83,9 @@ def _take_totals(store: Store, full: Generation) -> None:
     )
 
 
-def _take_counts(store: Store, source: Path, enough: Enough) -> tuple[set[str], set[str]]:
+def _take_counts(
+    store: Store, source: Path, enough: Enough, without: Collection[str]
+) -> tuple[set[str], set[str]]:
     """Copy the counts that rest on enough; returns the hashtags and words that stay."""
     run = store.connection.execute
     quoted = str(source).replace("'", "''")
@@ -88,7 +97,9 @@ def _take_counts(store: Store, source: Path, enough: Enough) -> tuple[set[str], 
         run(
             f"""create temp table kept_{table} as
             select {number} as old, row_number() over (order by authors desc, {number}) - 1 as new
-            from source.{count} where posts >= {enough.posts} and authors >= {enough.authors}"""  # noqa: S608
+            from source.{count} where posts >= {enough.posts} and authors >= {enough.authors}
+            and {term} not in (select unnest(?::varchar[]))""",  # noqa: S608
+            [list(without) if table == "hashtags" else []],
         )
         run(
             f"""insert into {table} select new, {term} from source.{table}
