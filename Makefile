@@ -12,10 +12,19 @@ INSTALLED := .venv/.installed
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
 
-demo: demo-index/CURRENT  ## build an index from the sample posts and ask it for hashtags
-	$(BIN)/hashlens recommend --image demo-posts/pictures/cat.png \
-		--caption "Sunday morning, and she finally looked at the camera" \
-		--seed catsofinstagram --index demo-index
+ASK := $(BIN)/hashlens recommend --image demo-posts/pictures/cat.png \
+	--caption "Sunday morning, and she finally looked at the camera" --seed catsofinstagram
+
+demo: demo-posts/posts.jsonl  ## ask the index that ships, build one of sample posts, update it
+	@echo "1. The index that ships, asked for a photo, a caption and a hashtag:"
+	@$(ASK) --index data/starter
+	@echo "2. An index of the sample posts, asked the same:"
+	@rm -rf demo-index
+	@$(BIN)/hashlens build demo-posts/posts.jsonl --index demo-index
+	@$(ASK) --index demo-index
+	@echo "3. Eight later posts join it, and bring a hashtag that it did not know:"
+	@$(BIN)/hashlens update demo-posts/later.jsonl --index demo-index
+	@$(ASK) --index demo-index
 
 test: $(INSTALLED)  ## run the tests
 	$(BIN)/pytest
@@ -43,10 +52,6 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,demo]"
 	touch $@
 
-demo-posts/posts.jsonl: data/sample/posts.jsonl data/sample/pictures.toml | $(INSTALLED)
+demo-posts/posts.jsonl: $(wildcard data/sample/*) | $(INSTALLED)
 	rm -rf demo-posts
 	$(BIN)/hashlens sample demo-posts
-
-demo-index/CURRENT: demo-posts/posts.jsonl $(wildcard indexer/*.py)
-	rm -rf demo-index
-	$(BIN)/hashlens build demo-posts --index demo-index

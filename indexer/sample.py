@@ -12,6 +12,7 @@ from pathlib import Path
 from indexer.config import data_path
 from indexer.errors import InputError
 
+LATER = "later.jsonl"  # posts that came later: a scrape to update an index with
 PICTURES = "pictures"  # folder beside the posts, as their `image` fields name it
 
 
@@ -33,7 +34,7 @@ def gather_sample(folder: Path) -> Path:
     """
     copies = {folder / PICTURES / name: source for name, source in sample_pictures().items()}
     # Posts come last: a folder that has them has their pictures too.
-    copies[folder / "posts.jsonl"] = data_path("sample", "posts.jsonl")
+    copies |= {folder / name: data_path("sample", name) for name in (LATER, "posts.jsonl")}
     try:
         missing = [target for target, source in copies.items() if not _same(source, target)]
         (folder / PICTURES).mkdir(parents=True, exist_ok=True)

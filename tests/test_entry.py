@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli import app
+from retriever import defaultindex
 from tests.test_cli import RUNNER, run
 
 
@@ -50,7 +51,7 @@ def test_the_program_alone_says_where_to_begin() -> None:
     code, out, _ = run()
     assert code == 0
     steps = [line.strip() for line in out.splitlines() if line.startswith("  hashlens")]
-    assert [step.split()[1] for step in steps] == ["sample", "build", "recommend"]
+    assert [step.split()[1] for step in steps] == ["recommend", "build", "recommend"]
     assert "--help" in out
     code, out, _ = run("--help")
     assert code == 0
@@ -76,11 +77,12 @@ def test_without_an_index_the_three_commands_to_try_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(defaultindex, "starter", lambda: tmp_path / "none")
     for words in (["recommend", "--caption", "x"], ["inspect"], ["verify"], ["history"]):
         code, _, err = run(*words)
         assert code == 4
         assert len(err.strip().splitlines()) == 1
-        assert all(f"hashlens {name}" in err for name in ("sample", "build", "recommend"))
+        assert all(f"hashlens {name}" in err for name in ("build", "recommend"))
 
 
 def test_shells_complete_commands_platforms_and_sets(
