@@ -17,6 +17,7 @@ from indexer.encoders import ImageEncoder, open_encoder
 from indexer.errors import InputError
 from indexer.pretrained import load_pretrained
 from indexer.progress import Progress, Silent
+from indexer.prompts import TextReader, topic_texts
 from indexer.schema import Embeddings, Floats, Ids, Post
 from indexer.topicheads import fit_topics
 from indexer.topics import TopicModel, TopicTable, load_topics
@@ -40,7 +41,12 @@ class Pictures:
 
 
 def judge_topics(
-    train: Sequence[Post], test: Sequence[Post], *, seed: int, progress: Progress | None = None
+    train: Sequence[Post],
+    test: Sequence[Post],
+    *,
+    seed: int,
+    encoder: ImageEncoder | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """How well topics learned from the training pictures are told of the test pictures.
 
@@ -49,34 +55,50 @@ def judge_topics(
     more, each collection is also left out in turn: its pictures in either part are judged by what
     was learned from all others. That is nearer to photos of users, which are from elsewhere.
 
+    Args:
+        train: posts to learn from.
+        test: posts to judge.
+        seed: of the heads and of the bootstrap.
+        encoder: what encodes pictures; the usual one where None.
+        progress: told of every stage.
+
     Returns:
         JSON values: `queries`, `accuracy`, its `interval`, `topics` (t names), `confusion`: a row
         for each true topic, a column for each that was said; `calibration` of the probability of
-        the topic said, `encoder`, `head_accuracy`: of the plain logistic head alone; and
-        `left_out`, where there is any: see `leave_out`.
+        the topic said, `encoder`, `head_accuracy`: of the plain logistic head alone; `zero_shot`
+        accuracy: of the topics' texts alone, where the encoder reads text; and `left_out`, where
+        there is any: see `leave_out`.
 
     Raises:
         InputError: a part has no such post, or training too few of a topic.
     """
     table, progress = load_topics(), progress or Silent()
-    encoder, words = open_encoder(), load_pretrained()
+    encoder, words = encoder or open_encoder(), load_pretrained()
+    texts = None
+    if encoder.reads_text:
+        texts = topic_texts(table, words, TextReader(encoder.encode_texts))
     taught, unseen = (
         _encoded(name, posts, table, encoder, progress)
         for name, posts in (("training", train), ("test", test))
     )
-    learn = partial(learned, table=table, words=words, seed=seed)
+    learn = partial(learned, table=table, words=words, seed=seed, texts=texts)
     model = learn(taught)
     if not model.sees:
         raise InputError(
             f"found {len(taught.posts)} pictures with topics, too few to learn topics from"
         )
     probs = model.from_images(unseen.vectors, unseen.classes).probs
-    alone = model.from_images(unseen.vectors).probs
+    alone = model.without_classes.from_images(unseen.vectors).probs
+    told = {}
+    if model.image and model.image.zero_shot:
+        said = model.image.zero_shot.classes(unseen.vectors)
+        told["zero_shot"] = float((said.argmax(axis=1) == unseen.topics).mean())
     left_out = leave_out(_together(taught, unseen), table.names, learn, progress)
     return (
         _topic_row(table.names, unseen.topics, probs, seed)
         | {"encoder": encoder.name}
         | {"head_accuracy": float((alone.argmax(axis=1) == unseen.topics).mean())}
+        | told
         | ({"left_out": left_out} if left_out["origins"] else {})
     )
 
@@ -110,8 +132,15 @@ def _together(one: Pictures, other: Pictures) -> Pictures:
     )
 
 
-def learned(pictures: Pictures, *, table: TopicTable, words: WordSpace, seed: int) -> TopicModel:
-    """A topic model of pictures alone."""
+def learned(
+    pictures: Pictures,
+    *,
+    table: TopicTable,
+    words: WordSpace,
+    seed: int,
+    texts: Floats | None = None,
+) -> TopicModel:
+    """A topic model of pictures alone, and of the topics' texts (t, d) where there are any."""
     return fit_topics(
         table,
         tokens=[[] for _ in pictures.posts],
@@ -121,6 +150,7 @@ def learned(pictures: Pictures, *, table: TopicTable, words: WordSpace, seed: in
         config=TopicConfig(seed=seed),
         pretrained=words,
         classes=pictures.classes,
+        texts=texts,
     )
 
 
@@ -163,7 +193,7 @@ def _told(
 ) -> dict[str, Any]:
     """What pictures of one topic are said to be."""
     said = model.from_images(unseen.vectors, unseen.classes).probs.argmax(axis=1)
-    alone = model.from_images(unseen.vectors).probs.argmax(axis=1)
+    alone = model.without_classes.from_images(unseen.vectors).probs.argmax(axis=1)
     return {
         "queries": len(said),
         "accuracy": float((said == topic).mean()),

@@ -14,6 +14,7 @@ from indexer.errors import InputError
 from indexer.gathering import Sources, encoded, gathered, without_reposts
 from indexer.generation import KEEP, Generation, unsealed, writer
 from indexer.progress import Progress, Silent
+from indexer.prompts import TextReader
 from indexer.readers.registry import AUTO
 from indexer.schema import Rejection
 from indexer.topics import TopicTable, load_topics
@@ -89,8 +90,9 @@ def build(
         raise InputError(f"found no usable post in {given}{why}")
     encoder = open_encoder(config.encoder, weights) if any(p.image for p in posts) else None
     corpus = encoded(without_reposts(posts), encoder, rejections, progress, workers)
+    texts = text_reader(encoder)
     with writer(index) as new:
-        made = learned_anew(new.folder, corpus, table, config, fit_ranker, progress, workers)
+        made = learned_anew(new.folder, corpus, table, config, fit_ranker, progress, workers, texts)
         progress.stage("Publishing")
         published = new.publish(
             encoder=encoder_json(encoder),
@@ -127,18 +129,24 @@ def learned_anew(
     fit_ranker: FitRanker | None,
     progress: Progress,
     workers: int,
+    reader: TextReader | None,
 ) -> Made:
     """Learn everything from posts, the ranker too, and write it into a generation's folder."""
-    counts, topics = assemble(folder, corpus, table, config, progress, workers)
+    counts, topics = assemble(folder, corpus, table, config, progress, workers, reader)
     if fit_ranker is None:
         return Made(counts, topics, ())
 
     def without(part: Corpus, place: Path) -> Generation:
-        found, _ = assemble(place, part, table, config, Silent(), workers)
+        found, _ = assemble(place, part, table, config, Silent(), workers, reader)
         return unsealed(place, table.names, config.to_json(), found)
 
     notes = fit_ranker(corpus, without, config.ranking, folder / "ranker", progress)
     return Made(counts, topics, notes)
+
+
+def text_reader(encoder: ImageEncoder | None) -> TextReader | None:
+    """What reads topics and hashtags in the space of pictures, where the encoder reads text."""
+    return TextReader(encoder.encode_texts) if encoder and encoder.reads_text else None
 
 
 def encoder_json(encoder: ImageEncoder | None) -> dict[str, str | int] | None:

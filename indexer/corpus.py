@@ -14,6 +14,7 @@ from indexer.counts import Segment, write_counts
 from indexer.derived import derive
 from indexer.pretrained import load_pretrained
 from indexer.progress import Progress
+from indexer.prompts import READ, TextReader, hashtag_texts, topic_texts
 from indexer.schema import Embeddings, Floats, Ids, Post
 from indexer.segment import Segmenter, vocabulary_counts
 from indexer.segments import Segments, save_segment
@@ -82,16 +83,24 @@ def assemble(
     config: BuildConfig,
     progress: Progress,
     workers: int,
+    reader: TextReader | None = None,
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Learn everything and write its files; returns counts, and posts per topic."""
+    """Learn everything and write its files; returns counts, and posts per topic.
+
+    `reader` is what encodes texts, where the pictures' encoder reads text.
+    """
     progress.stage("Learning topics")
     pretrained = load_pretrained(config.vectors.pretrained)
-    model, topics = _learn_topics(corpus, corpus.terms(), table, config, pretrained)
+    texts = topic_texts(table, pretrained, reader) if reader else None
+    model, topics = _learn_topics(corpus, corpus.terms(), table, config, pretrained, texts)
     model.save(folder / "topics")
     spaces = _learn_spaces(corpus, topics, table, config, pretrained, progress, workers)
     counts = write_first(folder, corpus, topics, model, spaces[ALL_TOPICS], progress)
     with Store.open(folder / "posts.duckdb") as store:
         save_spaces(folder, spaces, store.tag_ids(), config)
+        if reader:
+            learned = Learned(model, spaces[ALL_TOPICS], Trained.open(folder / "trained"))
+            _save_texts(folder, store, counts["authors"], _segment(learned), reader, progress)
     return counts, dict(Counter(topic for topic, _ in topics if topic))
 
 
@@ -168,12 +177,34 @@ def write_vectors(folder: Path, store: Store, corpus: Corpus, keys: Ids, learned
     save_segment(folder / "captions", Embeddings(keys[rows], captions.vectors), None)
 
 
+def _save_texts(
+    folder: Path,
+    store: Store,
+    authors: int,
+    segment: Segment,
+    reader: TextReader,
+    progress: Progress,
+) -> None:
+    """The words of the most used hashtags as vectors, by tag id; brands are not offered."""
+    found = store.rows(
+        "select key, tag_id from hashtag_counts where authors > 1 or known_authors = 0 or ? = 1 "
+        "order by posts desc, tag_id limit ?",
+        [authors, READ],
+    )
+    progress.stage("Reading hashtags", len(found))
+    if found:
+        (folder / "texts").mkdir()
+        vectors = hashtag_texts(dict(found), segment, reader, progress)
+        VectorIndex.build(vectors).save(folder / "texts" / "hashtags.faiss")
+
+
 def _learn_topics(
     corpus: Corpus,
     terms: list[list[str]],
     table: TopicTable,
     config: BuildConfig,
     pretrained: WordSpace,
+    texts: Floats | None,
 ) -> tuple[TopicModel, list[TopicOf]]:
     """The topic model, and of each post its (topic, where that comes from)."""
     known = [_known_topic(post, table) for post in corpus.posts]
@@ -187,6 +218,7 @@ def _learn_topics(
         config=config.topics,
         pretrained=pretrained,
         classes=corpus.classes,
+        texts=texts,
     )
     return model, _guessed(terms, known, model, config)
 

@@ -97,7 +97,10 @@ class ImageEncoder:
 
     @property
     def reads_text(self) -> bool:
-        """Whether `encode_texts` works: text lies in the space of the pictures."""
+        """Whether `encode_texts` works: text lies in the space of the pictures.
+
+        A build then reads topics and hashtags by it (`prompts`), so that no query needs to.
+        """
         return self.name.startswith(PREFIX)
 
     def encode(

@@ -16,6 +16,7 @@ from indexer.schema import Floats
 
 FLOOR = 0.01  # probability shared out among all topics, so that none is ruled out
 CLASSES_WEIGH = 4.0  # the classes' opinion beside the head's, each as far as it is competent
+SCALE = 100.0  # cosines of pictures with texts are multiplied by: the bound of CLIP's training
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,11 +57,11 @@ class Outside:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassOpinion:
-    """The encoder's own classes as a second opinion on topics.
+    """Classes of the encoder as a second opinion on topics.
 
-    `topics` float32 (c, t): the topics of each class, a row sums to 1; `new` float32 (c,) in
-    [0, 1]: how little the pictures that taught it showed the class. `temperature` is what the
-    joined logits are divided by.
+    They are its own, or those of `ZeroShot`. `topics` float32 (c, t): the topics of each class, a
+    row sums to 1; `new` float32 (c,) in [0, 1]: how little the pictures that taught the head tell
+    of the class. `temperature` is what the joined logits are divided by.
     """
 
     topics: Floats
@@ -95,15 +96,34 @@ class ClassOpinion:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ZeroShot:
+    """The topics as classes that no picture taught: each is its text, where an encoder reads text.
+
+    `texts` float32 (t, d): unit rows in the space of the pictures; `scale` is what cosines with
+    them are multiplied by (Radford et al., Learning transferable visual models from natural
+    language supervision, 2021).
+    """
+
+    texts: Floats
+    scale: float = SCALE
+
+    def classes(self, vectors: Floats) -> Floats:
+        """Probabilities of the topics, float32 (q, t), from unit vectors (q, d) of pictures."""
+        return _softmax(np.float32(self.scale) * (vectors @ self.texts.T))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ImageOpinion:
     """All that judges a picture: the head, the encoder's classes, and whether it is outside.
 
-    `classes` is None where the encoder has no classes, `outside` where too few pictures taught it.
+    `classes` is None where the encoder has no classes, `outside` where too few pictures taught it;
+    with `zero_shot` the classes are those that texts tell.
     """
 
     head: Head
     outside: Outside | None = None
     classes: ClassOpinion | None = None
+    zero_shot: ZeroShot | None = None
 
     def probs(self, vectors: Floats, classes: Floats | None) -> Floats:
         """Topics float32 (q, t) of pictures: see `TopicModel.from_images`.
@@ -114,6 +134,8 @@ class ImageOpinion:
         _check("picture vectors", vectors, (None, self.head.weights.shape[1]))
         logits = vectors @ self.head.weights.T + self.head.bias
         probs = self.head.probs(logits)
+        if self.zero_shot:
+            classes = self.zero_shot.classes(vectors)
         outside = self.outside.shares(logits) if self.outside else np.float32(0)
         if self.classes and classes is not None:
             _check("classes", classes, (len(vectors), len(self.classes.new)))

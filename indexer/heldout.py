@@ -60,6 +60,13 @@ def over_all(
     return all_weights, all_bias
 
 
+def log_loss(probs: Floats, truths: Ids) -> float:
+    """Mean surprise at the true topics (m,) under probabilities (m, t), topics weighing evenly."""
+    balance = 1 / np.bincount(truths)[truths]
+    of_truth = np.maximum(probs[np.arange(len(truths)), truths], 1e-9)
+    return float(balance @ -np.log(of_truth) / balance.sum())
+
+
 def fitted_temperature(logits: Floats, truths: Ids) -> float | None:
     """What logits are divided by so that their probabilities fit best, topics weighing evenly.
 

@@ -1,4 +1,6 @@
-"""Training of what judges pictures: a last layer on frozen features, beside the encoder's classes.
+"""Training of what judges pictures: a last layer on frozen features, beside a second opinion.
+
+That is of the encoder's own classes, or of the topics' texts where it reads text.
 
 Letters in shapes: n pictures, m of them unseen by the head that judged them, d width, t topics,
 c classes.
@@ -13,12 +15,24 @@ from numpy.typing import NDArray
 
 from indexer.classtopics import class_opinion
 from indexer.config import TopicConfig
-from indexer.heads import ClassOpinion, Head, ImageOpinion, Outside
-from indexer.heldout import JUDGED, Fit, fitted_temperature, held_out, over_all, taught_topics
+from indexer.heads import CLASSES_WEIGH, SCALE, ClassOpinion, Head, ImageOpinion, Outside, ZeroShot
+from indexer.heldout import (
+    JUDGED,
+    Fit,
+    fitted_temperature,
+    held_out,
+    log_loss,
+    over_all,
+    taught_topics,
+)
 from indexer.schema import Floats, Ids
 
 STRANGEST = 0.02  # of a topic's own pictures have less energy than the middle of `Outside`
 STEEP = 0.1  # its width, as a share of the way from there to the median
+# How new the topics' texts may be to the head: they weigh 0, 1/4, 1, 4 and 22 times as much as it
+# does, or alone.
+NEW = (0.0, 0.2, 1 / 3, 0.5, 0.7, 1.0)
+UNJUDGED = 0.5  # where too few pictures can say
 
 
 def image_opinion(
@@ -28,8 +42,9 @@ def image_opinion(
     width: int,
     config: TopicConfig,
     classes: tuple[Floats, Floats] | None = None,
+    texts: Floats | None = None,
 ) -> ImageOpinion | None:
-    """Learn to judge pictures; None where too few of them have a topic.
+    """Learn to judge pictures; None where too few of them have a topic, and there are no texts.
 
     Temperatures and energies are those of pictures that the judge had not seen.
 
@@ -41,10 +56,11 @@ def image_opinion(
         config: settings.
         classes: the pictures' probabilities of the encoder's classes float32 (n, c), and the
             classes' topics by words float32 (c, t).
+        texts: `topic_texts` float32 (t, d), where the encoder reads text: it has no classes then.
     """
     taught = taught_topics(topics)
     if not taught:
-        return None
+        return None if texts is None else texts_alone(texts)
     some = np.isin(topics, taught)
     vectors, topics, folds = vectors[some], topics[some], folds[some]
     fit = _fitter(vectors, topics, width, config)
@@ -54,14 +70,50 @@ def image_opinion(
     temperature = fitted_temperature(scores, topics[held]) or 1.0
     weights, bias = fit(np.arange(len(topics)))
     head = Head(weights / temperature, bias / temperature)
+    zero_shot = None if texts is None else _scaled(texts, vectors, topics)
     if len(held) < JUDGED:
-        return ImageOpinion(head)
+        unjudged = _told(width, UNJUDGED) if zero_shot else None
+        return ImageOpinion(head, None, unjudged, zero_shot)
     scores /= temperature
     seen = None
-    if classes is not None:
+    if zero_shot:
+        said = zero_shot.classes(vectors[held])
+        seen = _best_told(head.probs(scores), said, topics[held], bias > -np.inf)
+    elif classes is not None:
         known = (head.probs(scores), held, topics, folds)
         seen = _classes(*known, classes[0][some], classes[1])
-    return ImageOpinion(head, _outside(scores), seen)
+    return ImageOpinion(head, _outside(scores), seen, zero_shot)
+
+
+def texts_alone(texts: Floats) -> ImageOpinion:
+    """What judges pictures where none had a topic: texts (t, d), beside a head that is even."""
+    even = Head(np.zeros_like(texts), np.zeros(len(texts), np.float32))
+    return ImageOpinion(even, None, _told(len(texts), 1.0), ZeroShot(texts))
+
+
+def _scaled(texts: Floats, vectors: Floats, topics: Ids) -> ZeroShot:
+    """Texts (t, d) whose scale fits pictures (n, d), none of which taught them anything."""
+    said = SCALE * (vectors @ texts.T)
+    return ZeroShot(texts, SCALE / (fitted_temperature(said, topics) or 1.0))
+
+
+def _told(width: int, new: float) -> ClassOpinion:
+    """Topics as their own classes, all as new; the weights of both opinions sum to 1."""
+    total = (1 - new) ** 2 + CLASSES_WEIGH * new**2
+    return ClassOpinion(np.eye(width, dtype=np.float32), np.full(width, new, np.float32), total)
+
+
+def _best_told(probs: Floats, said: Floats, truths: Ids, taught: NDArray[np.bool_]) -> ClassOpinion:
+    """Joined as suits best the head's probabilities of unseen pictures (m, t) and the texts'."""
+
+    def joined(new: float) -> ClassOpinion:
+        opinion = _told(len(taught), new)
+        temperature = fitted_temperature(opinion.logits(probs, said), truths)
+        return replace(opinion, temperature=temperature or opinion.temperature)
+
+    return min(
+        map(joined, NEW), key=lambda opinion: log_loss(opinion.probs(probs, said, taught), truths)
+    )
 
 
 def _classes(

@@ -27,7 +27,7 @@ from indexer.recipes import Recipe
 from indexer.schema import Floats
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from indexer.recipes import State
 
@@ -47,7 +47,7 @@ _EXAMPLE_CARD: dict[str, Any] = {
 _VERSION = 1  # of the cards
 _UNREAD = frozenset({"logit_scale", "logit_bias"})  # for training; vectors do not use them
 _HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-_TEXTS_AT_ONCE = 32
+_TEXTS_AT_ONCE = 128
 
 
 def open_clip_recipe(name: str, weights: Path | None = None) -> Recipe:
@@ -115,8 +115,30 @@ def text_vectors(recipe: Recipe, file: Path, digest: str, texts: Sequence[str]) 
     with torch.inference_mode():
         for start in range(0, len(texts), _TEXTS_AT_ONCE):
             tokens = tokenize(list(texts[start : start + _TEXTS_AT_ONCE]))
-            vectors.append(network.encode_text(tokens, normalize=True).numpy())
+            vectors.append(_encoded(network, tokens).numpy())
     return np.concatenate(vectors)
+
+
+def _encoded(model: nn.Module, tokens: Tensor) -> Tensor:
+    """Unit vectors (n, width) of tokens (n, length).
+
+    Where a token is told nothing by those after it, and the last one of each text speaks for it,
+    the padding after the longest text is cut: hashtags are read several times faster.
+    """
+    from torch.func import functional_call
+
+    network: Any = model
+    found: Tensor
+    if getattr(network, "text_pool_type", "") != "argmax" or network.attn_mask is None:
+        found = network.encode_text(tokens, normalize=True)
+        return found
+    length = int(tokens.argmax(dim=1).max()) + 1
+    cut = {
+        "positional_embedding": network.positional_embedding[:length],
+        "attn_mask": network.attn_mask[:length, :length],
+    }
+    _, found, *_ = functional_call(network, cut, (None, tokens[:, :length]))
+    return found
 
 
 @lru_cache(maxsize=1)

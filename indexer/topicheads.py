@@ -13,7 +13,7 @@ from indexer.classtopics import classes_by_words
 from indexer.config import TopicConfig
 from indexer.heads import Head
 from indexer.heldout import Fit, fitted_temperature, folds_of, held_out, over_all, taught_topics
-from indexer.imagehead import image_opinion
+from indexer.imagehead import image_opinion, texts_alone
 from indexer.schema import Embeddings, Floats, Ids
 from indexer.topics import TopicModel, TopicTable, bare, tfidf
 from indexer.wordspace import WordSpace
@@ -38,6 +38,7 @@ def fit_topics(
     config: TopicConfig,
     pretrained: WordSpace | None = None,
     classes: Floats | None = None,
+    texts: Floats | None = None,
 ) -> TopicModel:
     """Train both heads on the posts whose topic is known.
 
@@ -55,15 +56,17 @@ def fit_topics(
         config: settings.
         pretrained: vectors of words, commonest first.
         classes: probabilities of ImageNet's classes of each picture, float32 (m, 1000).
+        texts: a unit vector of each topic's prompts, float32 (t, d), where the encoder reads text.
 
     Returns:
-        The model; a head that had too few labelled posts is absent from it.
+        The model; a head that had too few labelled posts is absent from it, but for pictures that
+        texts can judge.
     """
     number = {name: place for place, name in enumerate(table.names)}
     topics = np.array([number.get(label, -1) if label else -1 for label in labels], dtype=np.int64)
     folds = folds_of(groups, config.seed)
     text, vocabulary, idf, plain = _text_head(table, tokens, topics, folds, config, pretrained)
-    image = None
+    image = None if texts is None else texts_alone(texts)
     if images is not None:
         places = np.flatnonzero(topics[images.ids] >= 0)
         rows = images.ids[places]
@@ -71,7 +74,7 @@ def fit_topics(
         if classes is not None:
             seen = (classes[places], classes_by_words(table, pretrained))
         known = (images.vectors[places], topics[rows], folds[rows], len(number))
-        image = image_opinion(*known, config, seen)
+        image = image_opinion(*known, config, seen, texts)
     return TopicModel(table, image, text, vocabulary, idf, plain)
 
 

@@ -9,7 +9,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 from indexer.config import ALL_TOPICS, data_path
 from indexer.errors import ConfigError, IndexCorruptError, InputError
 from indexer.hashtags import key
-from indexer.heads import ClassOpinion, Head, ImageOpinion, Outside
+from indexer.heads import ClassOpinion, Head, ImageOpinion, Outside, ZeroShot
 from indexer.schema import Floats, TopicProbs
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
@@ -109,6 +109,12 @@ class TopicModel:
         """Whether pictures can be judged."""
         return self.image is not None
 
+    @property
+    def without_classes(self) -> TopicModel:
+        """The same with the image head alone: without a second opinion on pictures."""
+        head = self.image and ImageOpinion(self.image.head, self.image.outside)
+        return replace(self, image=head)
+
     @cached_property
     def _even(self) -> float:
         return 1 / len(self.table.names)
@@ -119,7 +125,8 @@ class TopicModel:
         Args:
             vectors: float32 (q, d), unit rows of the encoder that the head was trained on.
             classes: its probabilities of ImageNet's classes, float32 (q, 1000), for a second
-                opinion; the head judges alone without them.
+                opinion; without them the head judges alone, or with the topics' texts where the
+                encoder reads text.
 
         Raises:
             ShapeError: vectors or classes are of another width, or of another number.
@@ -162,6 +169,8 @@ class TopicModel:
                 tensors |= {f"{name}.weights": head.weights, f"{name}.bias": head.bias}
         if self.image and (second := self.image.classes):
             tensors |= {"classes.topics": second.topics, "classes.new": second.new}
+        if self.image and self.image.zero_shot:
+            tensors["texts"] = self.image.zero_shot.texts
         save_file(
             {name: np.ascontiguousarray(array) for name, array in tensors.items()}, folder / _HEADS
         )
@@ -177,6 +186,8 @@ class TopicModel:
             found = {"outside": outside.middle, "outside_width": outside.width}
         if self.image and self.image.classes:
             found["classes"] = self.image.classes.temperature
+        if self.image and self.image.zero_shot:
+            found["texts"] = self.image.zero_shot.scale
         return found
 
     @classmethod
@@ -228,7 +239,7 @@ def _image(
     head = _head(tensors, "image", topics, None)
     if head is None:
         return None
-    outside = classes = None
+    outside = classes = zero_shot = None
     if "outside" in saved:
         width = _positive("outside_width", saved["outside_width"])
         outside = Outside(float(saved["outside"]), width)
@@ -239,7 +250,11 @@ def _image(
         classes = ClassOpinion(tensors["classes.topics"], tensors["classes.new"], temperature)
         _check("classes.topics", classes.topics, (None, topics))
         _check("classes.new", classes.new, (len(classes.topics),))
-    return ImageOpinion(head, outside, classes)
+    if "texts" in tensors:
+        zero_shot = ZeroShot(tensors["texts"], _positive("texts", saved["texts"]))
+        _check("texts", zero_shot.texts, head.weights.shape)
+        _check("classes.new", tensors["classes.new"], (topics,))
+    return ImageOpinion(head, outside, classes, zero_shot)
 
 
 def _positive(name: str, found: object) -> float:

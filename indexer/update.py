@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from indexer.build import FitRanker, encoder_json, learned_anew
+from indexer.build import FitRanker, encoder_json, learned_anew, text_reader
 from indexer.changes import Changes, find_changes, read_ids
 from indexer.config import ALL_TOPICS, BuildConfig
 from indexer.corpus import Corpus, Learned, store_posts, topics_of, write_counted, write_vectors
@@ -34,7 +34,8 @@ from indexer.trained import Trained
 from indexer.wordspace import WordSpace
 from indexer.young import write_young
 
-LINKED = ("topics", "words", "ranker", "trained")  # folders that an update takes over whole
+# Folders that an update takes over whole.
+LINKED = ("topics", "texts", "words", "ranker", "trained")
 KINDS = ("images", "captions")
 
 
@@ -216,7 +217,10 @@ def _written(
             "anew: build one from your posts alone, or update without --retrain"
         )
     if given.retrain or (given.retrain is None and share > limit and not begun):
-        outcome = _retrained(new, previous, changes, corpus, given)
+        recorded = previous.manifest.encoder
+        if encoder is None and recorded is not None:  # it may read topics and hashtags, too
+            encoder = open_recorded(recorded, given.weights)
+        outcome = _retrained(new, previous, changes, corpus, given, encoder)
         why = "as asked" if given.retrain else f"{share:.0%} of the posts are new, over {limit:.0%}"
         notes = (f"learned anew: {why}", *outcome.notes)
     else:
@@ -249,6 +253,7 @@ def _retrained(
     changes: Changes,
     corpus: Corpus,
     given: _Incoming,
+    encoder: ImageEncoder | None,
 ) -> _Outcome:
     """Learn everything anew, from what the index holds and what arrives."""
     with Store.open(previous.folder / "posts.duckdb") as store:
@@ -266,6 +271,7 @@ def _retrained(
         given.fit_ranker,
         given.progress,
         given.workers,
+        text_reader(encoder),
     )
     return _Outcome(made.counts, retrained=True, notes=made.notes)
 

@@ -25,11 +25,12 @@ from retriever.prepare import QueryBatch, Texts
 from retriever.reading import IndexReader
 from retriever.spelling import COLUMNS as SPELT_COLUMNS
 
-AROUND = 150  # hashtags taken around a text vector in each space
+AROUND = 150  # hashtags taken around a text vector in each space, and around a picture
 PRIOR = 0.1  # weight of a hashtag's log post count beside a cosine: rare ones crowd every corner
 DISCOUNT = 0.7  # authors taken off each count of a word beside a hashtag (Ney et al. 1994)
 LIKELY = 0.15  # topics at least this probable have their space searched
 MOST_TOPICS = 3
+SHARP = 100.0  # a picture's cosines with texts are multiplied by: the bound of CLIP's training
 COMMON = 0.03  # share of the authors from which on a word tells of the language, not of the post
 TELLING = 0.1  # share of the authors up to which one word alone may speak for a hashtag
 
@@ -209,6 +210,23 @@ def topic_top(index: IndexReader, batch: QueryBatch) -> Entries:
     return said.where(scores.ravel() > 0)
 
 
+def picture_words(index: IndexReader, batch: QueryBatch) -> Entries:
+    """Hashtags whose words are nearest to the picture, where its encoder reads text.
+
+    Columns: the cosine, and its share among those found, by softmax (Radford et al. 2021).
+    """
+    images, hashtags = batch.images, index.hashtag_texts
+    if images is None or hashtags is None or not len(images.ids):
+        return silent(2)
+    near = hashtags.search(images.vectors, AROUND)
+    real = np.arange(near.ids.shape[1]) < near.counts[:, None]
+    raised = np.exp(SHARP * (near.scores - near.scores[:, :1]))
+    shares = raised / raised.sum(axis=1, keepdims=True)
+    queries = np.broadcast_to(images.ids[:, None], real.shape)[real]
+    pairs = Groups.of(queries * WIDTH + near.ids[real])
+    return pairs.entries(pairs.sum(near.scores[real]), pairs.sum(shares[real]))
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A channel: its function, and the names of the columns it gives."""
@@ -233,4 +251,5 @@ CHANNELS: dict[str, Kind] = {
     "spelled": Kind(spelled, SPELT_COLUMNS),
     "words inside": Kind(words_inside, ("score", "share")),
     "topic": Kind(topic_top),
+    "picture words": Kind(picture_words, ("cosine", "share")),
 }

@@ -104,6 +104,12 @@ class IndexReader:
         return self._hashtags[topic]
 
     @cached_property
+    def hashtag_texts(self) -> VectorIndex | None:
+        """The words of hashtags, by tag id, in the space of pictures; None if not read."""
+        path = self.generation.folder / "texts" / "hashtags.faiss"
+        return VectorIndex.open(path) if path.exists() else None
+
+    @cached_property
     def trained(self) -> Trained:
         """What was known when the index last learned."""
         return Trained.open(self.generation.folder / "trained")

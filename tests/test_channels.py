@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 
 from indexer.counts import EASE_PENALTY
 from indexer.hashtags import tokens
+from indexer.prompts import TextReader
 from indexer.schema import Candidates, Embeddings, Query
 from retriever import channels
 from retriever.channels import CHANNELS
 from retriever.gather import COMPANIONS, EVERYWHERE, GUESSING, gather, split
 from retriever.prepare import QueryBatch, prepare
+from retriever.ranker import Ranker
 from retriever.reading import IndexReader
 from tests import tiny
 
@@ -269,6 +271,48 @@ def test_topics_bring_their_own_hashtags(tiny_index: IndexReader) -> None:
     assert expected
     found = says(tiny_index, "topic", Query(caption="my kitten"))
     assert {tag: score for tag, (score,) in found.items()} == pytest.approx(expected, rel=1e-4)
+
+
+def as_pictures(texts: Sequence[str]) -> np.ndarray:
+    """Texts of `dog` along the first axis, of `kitten` near it, all others along the last."""
+    axes = {"dog": [1, 0, 0], "kitten": [0.96, 0.28, 0]}
+    rows = [next((axes[w] for w in axes if w in text.split(".")[0]), [0, 0, 1]) for text in texts]
+    return np.array(rows, np.float32)
+
+
+def test_pictures_find_hashtags_by_their_words(
+    tiny_index: IndexReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = tiny.corpus(tiny.ROWS, tiny.PICTURES)
+    index = IndexReader(tiny.generation(corpus, tmp_path, reader=TextReader(as_pictures)))
+    monkeypatch.setattr(channels, "AROUND", 3)
+    # Cosines 0.8 of dog and 0.96 * 0.8 + 0.28 * 0.6 of the two of kitten: the third is 0.
+    seen = np.array([[0.8, 0.6, 0]], np.float32)
+    found = says(index, "picture words", Query(Path("x.png")), seen=seen)
+    dog = math.exp(100 * (0.8 - 0.936))
+    kitten = pytest.approx([0.936, 1 / (2 + dog)], rel=1e-4)
+    assert found == {
+        "dog": pytest.approx([0.8, dog / (2 + dog)], rel=1e-4),
+        "kitten": kitten,
+        "sleepykitten": kitten,
+    }
+    assert says(index, "picture words", Query(caption="dog")) == {}
+    # Unpictured queries before it change nothing.
+    batch = prepare(
+        index,
+        [Query(caption="walk"), Query(Path("x.png"))],
+        Embeddings(np.array([1]), seen),
+    )
+    assert tiny.said(index, channels.picture_words(index, batch), 1) == found
+    # An encoder of pictures alone says nothing, and its candidates are as they were.
+    assert says(tiny_index, "picture words", Query(Path("x.png")), seen=seen) == {}
+    batch = asked(tiny_index, Query(Path("x.png")), seen=seen)
+    whole, without = gather(tiny_index, batch), gather(tiny_index, batch, without=["picture words"])
+    assert np.array_equal(whole.tag_ids, without.tag_ids)
+    mine = [column.startswith("picture words") for column in whole.columns]
+    assert np.isnan(whole.scores[:, mine]).all()
+    ranker = Ranker.shipped()
+    assert np.array_equal(ranker.probabilities(whole), ranker.probabilities(without))
 
 
 def test_companions_go_with_the_best_guesses(tiny_index: IndexReader) -> None:

@@ -17,7 +17,9 @@ from evaluation.topicjudge import Pictures, learned, leave_out
 from indexer.classtopics import class_opinion, classes_by_words
 from indexer.config import TopicConfig
 from indexer.errors import IndexCorruptError, ShapeError
-from indexer.heads import ClassOpinion, Head, ImageOpinion, Outside
+from indexer.heads import FLOOR, ClassOpinion, Head, ImageOpinion, Outside, ZeroShot
+from indexer.heldout import log_loss
+from indexer.imagehead import NEW, UNJUDGED
 from indexer.schema import Embeddings, Post
 from indexer.topicheads import fit_topics
 from indexer.topics import TopicModel, TopicTable
@@ -53,6 +55,7 @@ def fitted(
     classes: np.ndarray | None,
     table: TopicTable = TABLE,
     space: WordSpace | None = SPACE,
+    texts: np.ndarray | None = None,
 ) -> TopicModel:
     return fit_topics(
         table,
@@ -63,6 +66,7 @@ def fitted(
         config=TopicConfig(),
         pretrained=space,
         classes=classes,
+        texts=texts,
     )
 
 
@@ -174,6 +178,82 @@ def test_opinions_join_by_how_new_the_classes_are() -> None:
     assert known == pytest.approx(np.log(own[0]), rel=1e-5)
 
 
+def test_texts_alone_tell_topics_where_no_picture_taught_any() -> None:
+    texts = np.eye(3, 8, dtype=np.float32)
+    model = fitted(np.zeros(0, np.int64), np.zeros((0, 8), np.float32), None, texts=texts)
+    assert model.sees
+    seen = pictures(np.arange(9) % 3, 0.3, seed=21)
+    seen[:, :3] *= 0.05  # so that none is sure
+    seen /= np.linalg.norm(seen, axis=1, keepdims=True)
+    raised = np.exp(100 * (seen @ texts.T).astype(np.float64))
+    expected = (1 - FLOOR) * raised / raised.sum(axis=1, keepdims=True) + FLOOR / 3
+    assert np.abs(model.from_images(seen).probs - expected).max() < 1e-4
+    assert expected.max(axis=1).min() < 0.999
+    even = model.without_classes.from_images(seen).probs
+    assert even == pytest.approx(1 / 3)
+
+
+def test_texts_know_a_topic_that_no_picture_taught() -> None:
+    topics = np.arange(200) % 2
+    texts = np.eye(3, 8, dtype=np.float32)
+    model = fitted(topics, pictures(topics, 0.2, seed=22), None, texts=texts)
+    truths = np.arange(90) % 3
+    seen = pictures(truths, 0.2, seed=23)
+    assert (model.from_images(seen).probs.argmax(axis=1) == truths).mean() > 0.95
+    assert not (model.without_classes.from_images(seen).probs.argmax(axis=1) == 2).any()
+
+
+def opinion_of(model: TopicModel) -> ClassOpinion:
+    assert model.image
+    assert model.image.zero_shot
+    assert model.image.classes
+    return model.image.classes
+
+
+def test_pictures_decide_what_texts_weigh() -> None:
+    topics = np.arange(300) % 3
+    good, bad = np.eye(3, 8, dtype=np.float32), np.eye(8, dtype=np.float32)[[5, 6, 7]]
+    vectors = pictures(topics, 0.4, seed=24)
+    # Texts that point nowhere get no say, those that are right do.
+    weights = [
+        opinion_of(fitted(labels, vectors, None, texts=texts)).new
+        for labels, texts in ((topics, bad), (topics, good))
+    ]
+    assert all((new == new[0]).all() and np.isclose(NEW, new[0]).any() for new in weights)
+    assert weights[0][0] == 0 < weights[1][0]
+    truths = np.random.default_rng(26).integers(0, 3, 3000)
+    unseen = pictures(truths, 0.4, seed=27)
+    joined, alone = (
+        log_loss(fitted(topics, vectors, None, texts=texts).from_images(unseen).probs, truths)
+        for texts in (good, None)
+    )
+    assert joined < alone
+    few = fitted(topics[:20], vectors[:20], None, texts=good)
+    assert (opinion_of(few).new == UNJUDGED).all()
+    assert opinion_of(few).temperature == pytest.approx((1 - UNJUDGED) ** 2 + 4 * UNJUDGED**2)
+
+
+def test_the_scale_of_texts_fits_pictures() -> None:
+    """A softmax of known scale drew the topics: it is found again."""
+    texts = np.eye(3, 8, dtype=np.float32)
+    vectors = pictures(np.zeros(4000, np.int64) + 7, 0.5, seed=28)
+    raised = np.exp(12 * (vectors @ texts.T).astype(np.float64))
+    raised /= raised.sum(axis=1, keepdims=True)
+    draws = np.random.default_rng(29).random((4000, 1))
+    topics = (draws > raised.cumsum(axis=1)[:, :2]).sum(axis=1)
+    model = fitted(topics, vectors, None, texts=texts)
+    assert model.image
+    assert model.image.zero_shot
+    assert model.image.zero_shot.scale == pytest.approx(12, rel=0.1)
+
+
+def test_log_loss_weighs_topics_evenly() -> None:
+    probs = np.array([[0.5, 0.5], [0.25, 0.75], [1, 0]], np.float32)
+    found = log_loss(probs, np.array([0, 0, 1]))
+    expected = ((math.log(2) + math.log(4)) / 2 + math.log(1e9)) / 2
+    assert found == pytest.approx(expected)
+
+
 def test_a_picture_is_outside_by_the_energy_of_its_logits() -> None:
     outside = Outside(middle=math.log(2), width=0.5)
     logits = np.array([[0, 0], [1, 1], [-np.inf, 99]], np.float32)
@@ -207,10 +287,23 @@ def test_pictures_and_classes_of_another_shape_are_refused(model: TopicModel) ->
         model.from_images(vectors, np.zeros((2, 1000), np.float32))
 
 
+def test_texts_that_are_saved_answer_the_same(tmp_path: Path) -> None:
+    topics = np.arange(300) % 3
+    model = fitted(topics, pictures(topics, 0.5, seed=30), None, texts=np.eye(3, 8, dtype="f4"))
+    model.save(tmp_path)
+    seen = pictures(topics, 0.5, seed=31)
+    again = TopicModel.open(tmp_path)
+    assert np.array_equal(again.from_images(seen).probs, model.from_images(seen).probs)
+    assert opinion_of(again).new[0] > 0
+
+
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [
-        ("classes.new", np.zeros(3, np.float32)),
+        ("texts", np.zeros((4, 2), np.float32)),
+        ("texts", np.zeros((3, 3), np.float32)),
+        ("texts", -1),
+        ("classes.new", np.zeros(4, np.float32)),
         ("classes.topics", np.zeros((4, 2), np.float32)),
         ("classes", 0),
         ("classes", "x"),
@@ -220,8 +313,9 @@ def test_pictures_and_classes_of_another_shape_are_refused(model: TopicModel) ->
 )
 def test_unfit_opinions_are_refused(name: str, wrong: object, tmp_path: Path) -> None:
     head = Head(np.eye(3, 2, dtype=np.float32), np.zeros(3, np.float32))
-    classes = ClassOpinion(np.full((4, 3), 1 / 3, np.float32), np.ones(4, np.float32))
-    judge = ImageOpinion(head, Outside(0, 1), classes)
+    classes = ClassOpinion(np.full((3, 3), 1 / 3, np.float32), np.ones(3, np.float32))
+    texts = ZeroShot(np.eye(3, 2, dtype=np.float32))
+    judge = ImageOpinion(head, Outside(0, 1), classes, texts)
     TopicModel(TABLE, judge, None, {}, np.zeros(0, np.float32)).save(tmp_path)
     assert TopicModel.open(tmp_path).sees
     if isinstance(wrong, np.ndarray):

@@ -75,6 +75,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.topicheads": BORDER
     | {"indexer.heads", "indexer.heldout", "indexer.imagehead", "indexer.classtopics"}
     | {"indexer.topics", "indexer.wordspace"},
+    "indexer.prompts": BORDER
+    | {"indexer.progress", "indexer.segment", "indexer.topics", "indexer.wordspace"},
     "indexer.wordspace": BORDER,
     "indexer.textvectors": BORDER | {"indexer.wordspace"},
     "indexer.glove": BORDER,
@@ -147,7 +149,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation.*": BORDER
     | {"indexer.posts", "indexer.hashtags", "indexer.build", "retriever.recommend", "evaluation.*"}
     | {"indexer.wordvectors", "indexer.wordspace", "indexer.textvectors", "indexer.pretrained"}
-    | {"indexer.topics", "indexer.topicheads", "indexer.encoders", "indexer.progress"},
+    | {"indexer.topics", "indexer.topicheads", "indexer.encoders", "indexer.progress"}
+    | {"indexer.prompts"},
     "cli": ALL,
 }
 

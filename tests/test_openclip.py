@@ -15,17 +15,11 @@ from PIL import Image
 from indexer.available import encoder_infos
 from indexer.encoders import open_encoder
 from indexer.images import cropped
-from indexer.networks import one_core
 from indexer.openclip import EXAMPLE, _card, open_clip_recipe
-from tests.drawn import PHOTOS, drawn_resnet50, refusal
+from tests.drawn import PHOTOS, TINY_CLIP, clip_vectors, drawn_clip, drawn_resnet50, refusal
 from tests.test_exports import ENCODE, run
 
-TINY = {
-    "embed_dim": 32,
-    "vision_cfg": {"image_size": 64, "layers": 2, "width": 64, "patch_size": 16, "head_width": 32},
-    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
-}
-NAME = "open-clip:hashlens-tiny/mine"
+NAME = TINY_CLIP
 PNGS = [PHOTOS["chelsea"], PHOTOS["coffee"], PHOTOS["astronaut"]]  # decoded whole
 TEXTS = ["a cat", "a cup of coffee", "a person in an orange suit"]
 
@@ -40,12 +34,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def network(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = tmp_path_factory.mktemp("configs")
-    (folder / "hashlens-tiny.json").write_text(json.dumps(TINY))
-    open_clip.add_model_config(folder)
-    with torch.random.fork_rng():
-        torch.manual_seed(7)
-        return open_clip.create_model("hashlens-tiny").eval()
+    return drawn_clip(tmp_path_factory.mktemp("configs"))
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +45,7 @@ def weights(network: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_pictures_and_texts_are_open_clips(network: Any, weights: Path):
-    transform = image_transform_v2(PreprocessCfg(size=64), is_train=False)
-    tokens = open_clip.get_tokenizer("hashlens-tiny")(TEXTS)
-    with one_core(), torch.inference_mode():
-        pixels = torch.stack([transform(Image.open(path)) for path in PNGS])
-        images = network.encode_image(pixels, normalize=True).numpy()
-        texts = network.encode_text(tokens, normalize=True).numpy()
+    images, texts = clip_vectors(network, PNGS, TEXTS)
     for reference in (True, False):
         encoder = open_encoder(NAME, weights, reference=reference)
         found = encoder.encode(PNGS, classes=True)

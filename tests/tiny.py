@@ -12,6 +12,7 @@ from indexer.corpus import Corpus, assemble
 from indexer.generation import Generation, unsealed
 from indexer.hashtags import tokens
 from indexer.progress import Silent
+from indexer.prompts import TextReader
 from indexer.schema import Embeddings, Post
 from indexer.topics import load_topics
 from retriever.entries import Entries
@@ -54,10 +55,12 @@ def corpus(rows: Sequence[Row], pictures: np.ndarray | None = None) -> Corpus:
     return Corpus(posts, [tokens(post.caption) for post in posts], images)
 
 
-def generation(part: Corpus, folder: Path, config: BuildConfig = SMALL) -> Generation:
+def generation(
+    part: Corpus, folder: Path, config: BuildConfig = SMALL, reader: TextReader | None = None
+) -> Generation:
     """An index of posts, not sealed."""
     table = load_topics()
-    counts, _ = assemble(folder, part, table, config, Silent(), workers=1)
+    counts, _ = assemble(folder, part, table, config, Silent(), 1, reader)
     return unsealed(folder, table.names, config.to_json(), counts)
 
 
