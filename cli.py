@@ -13,7 +13,7 @@ from evaluation.commands import benchmark, evaluate
 from indexer.errors import HashlensError
 from indexer.generation import KEEP
 from retriever import options
-from retriever.commands import batch, config, inspect, recommend
+from retriever.commands import batch, config, inspect, recommend, serve
 from retriever.defaultindex import FIRST_STEPS, starter
 from retriever.forms import FORMAT
 from retriever.options import DEFAULT_INDEX
@@ -270,7 +270,7 @@ def _told(
         typer.echo(f"hashlens: {note}", err=True)
 
 
-answering = (recommend, batch, inspect, config)
+answering = (recommend, batch, serve, inspect, config)
 judging = (evaluate, benchmark)
 for command in (*answering, *judging, verify, history, rollback, compact, encoders):
     app.command()(command)

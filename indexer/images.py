@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
+from io import BytesIO
 from pathlib import Path
 from threading import Lock
 from typing import IO, TYPE_CHECKING
@@ -151,6 +152,18 @@ def _box(
     """A picture's (left, top, right, bottom), from `start` to `end` along one axis."""
     width, height = picture.size
     return (0, start, width, end) if axis else (start, 0, end, height)
+
+
+def thumbnail(path: Path, side: int) -> bytes:
+    """A picture file as a small JPEG, no side above `side` pixels, without what EXIF tells.
+
+    Raises:
+        ImageError: as `open_image` does.
+    """
+    picture, small = open_image(path, side=side), BytesIO()
+    picture.thumbnail((side, side))
+    picture.save(small, "JPEG", quality=80)
+    return small.getvalue()
 
 
 def save_jpeg(pixels: NDArray[np.uint8], path: Path) -> None:

@@ -75,13 +75,27 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a person gives: any of a picture, a caption and seed hashtags (keys)."""
+    """What a person gives: any of a picture, a caption and seed hashtags (keys).
+
+    `topics` are probabilities that the person sets by hand: the others share what is left.
+    """
 
     image: Path | None = None
     caption: str = ""
     seeds: tuple[str, ...] = ()
+    topics: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
+        shares = [share for _, share in self.topics]
+        if (
+            len(dict(self.topics)) < len(shares)
+            or min(shares, default=0) < 0
+            or sum(shares) > 1.001
+        ):
+            raise InputError(
+                f"topics: found {dict(self.topics)}, expected each once, with probabilities from 0 "
+                "that come to 1 at most"
+            )
         if not (self.image or self.caption.strip() or self.seeds):
             raise InputError(
                 "nothing to go by: give a picture (--image), a caption (--caption) "

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from indexer.errors import HashlensError
 from retriever import options
 from retriever.defaultindex import index_default
 from retriever.forms import FORMAT, answer_json
@@ -149,6 +150,47 @@ def batch(
     typer.echo(f"{out}: {answers.answered:,} answered, {answers.failed:,} failed", err=True)
     if answers.failed:
         raise typer.Exit(SOME_REJECTED)
+
+
+def serve(
+    index: options.ReadIndex = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; others reach this machine at 0.0.0.0.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8765,
+    api_key: Annotated[
+        str,
+        typer.Option(
+            envvar="HASHLENS_API_KEY",
+            help="Key that requests must carry, as Authorization: Bearer KEY; none otherwise. "
+            "Other users of the machine see options, but not the environment.",
+            show_default=False,
+        ),
+    ] = "",
+    weights: options.Weights = None,
+) -> None:
+    """Answer in the browser and over HTTP: a page at /, a JSON API documented at /docs.
+
+    A new generation of the index is picked up while it runs. Pictures that are sent are not stored.
+
+    Example: `hashlens serve --index my-index`
+    """
+    index = index or index_default()
+    try:
+        from retriever.guards import Rules, is_loopback
+        from retriever.server import create_app
+        from retriever.server import serve as serve_app
+    except ModuleNotFoundError as error:
+        raise HashlensError(
+            f'found no {error.name}, which the page needs: pip install "hashlens[web]"'
+        ) from error
+
+    app = create_app(index, weights, Rules(host, api_key))
+    if not (api_key or is_loopback(host)):
+        typer.echo(
+            "hashlens: whoever reaches this address can ask; --api-key names a key", err=True
+        )
+    serve_app(app, host, port, lambda address: typer.echo(f"{index}: {address}"))
 
 
 def inspect(index: options.ReadIndex = None, as_json: options.Json = False) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from indexer.config import ALL_TOPICS
+from indexer.errors import InputError
 from indexer.hashtags import tokens
 from indexer.schema import Embeddings, Floats, Ids, Query, TopicProbs
 from retriever.entries import Entries
@@ -81,7 +82,7 @@ def prepare(
         images=images,
         texts=index.text_vectors(ALL_TOPICS, words, text_idf),
         seed_texts=index.text_vectors(ALL_TOPICS, seed_tokens, text_idf),
-        topics=index.gated(_topics(index, queries, words, images, classes)),
+        topics=index.gated(_corrected(queries, _topics(index, queries, words, images, classes))),
         word_pairs=_word_pairs(index, words, idf),
         seed_pairs=_pairs([dict.fromkeys(tags, 1.0) for tags in seeds]),
         spelt=spell(index, [query.caption for query in queries], words, idf),
@@ -126,6 +127,28 @@ def _topics(
     seen = index.topics.from_images(images.vectors, classes)
     probs[images.ids] = index.topics.combine(seen, told).probs
     return TopicProbs(text.topics, probs)
+
+
+def _corrected(queries: Sequence[Query], found: TopicProbs) -> TopicProbs:
+    """Topics as people set them by hand; those not named share what is left as they did before."""
+    probs = found.probs.copy()
+    for row, query in zip(probs, queries, strict=True):
+        if not query.topics:
+            continue
+        unknown = [name for name, _ in query.topics if name not in found.topics]
+        if unknown:
+            raise InputError(
+                f"topics: found {unknown[0]!r}, expected some of {', '.join(found.topics)}"
+            )
+        named = [found.topics.index(name) for name, _ in query.topics]
+        shares = np.array([share for _, share in query.topics], np.float32)
+        row[named] = 0
+        row *= max(0, 1 - float(shares.sum())) / max(float(row.sum()), 1e-9)
+        row[named] = shares
+        row /= row.sum() or 1
+        if not row.any():
+            raise InputError("topics: found all of them 0, expected one at least above it")
+    return TopicProbs(found.topics, probs)
 
 
 def _defined(index: IndexReader, queries: Sequence[Query], said: TopicProbs) -> TopicProbs:

@@ -99,11 +99,30 @@ class Recommender:
             ConfigError: k is below 1.
         """
         query = _query(query, image, caption, seeds)
-        selection = _selection(k, selection)
-        (answer,) = self._answer([query], selection, explain, evidence=True)
+        (answer,) = self.recommend_all([query], _selection(k, selection), explain=explain)
         if isinstance(answer, HashlensError):
             raise answer
-        return replace(answer, notes=(*selection.notes, *answer.notes, *self._notes(query)))
+        return answer
+
+    def recommend_all(
+        self,
+        queries: Sequence[Query],
+        selection: Selection,
+        *,
+        evidence: bool = True,
+        explain: bool = False,
+    ) -> list[Recommendation | HashlensError]:
+        """Answer a few queries together, each as `recommend` does; a failed one has its error.
+
+        Without `evidence`, which costs more than all the rest, no channel's share is told.
+        """
+        answers = self._answer(queries, selection, explain, evidence=evidence)
+        return [
+            answer
+            if isinstance(answer, HashlensError)
+            else replace(answer, notes=(*selection.notes, *answer.notes, *self._notes(query)))
+            for query, answer in zip(queries, answers, strict=True)
+        ]
 
     def answer(
         self,

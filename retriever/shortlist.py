@@ -107,11 +107,13 @@ class Shortlist:
         return redundancy(self.likeness(np.array(list(ids.values()), dtype=np.int64)))
 
     def _rules(self, selection: Selection) -> _Rules:
-        if self._last is None or self._last.selection != selection:
+        last = self._last  # another thread may ask for other ones meanwhile
+        if last is None or last.selection != selection:
             pinned = self._index.tag_ids(selection.pinned)
             bars = _bars(selection)
-            self._last = _Rules(selection, bars, self._mask(bars) if bars else None, pinned)
-        return self._last
+            last = _Rules(selection, bars, self._mask(bars) if bars else None, pinned)
+            self._last = last
+        return last
 
     @cached_property
     def _generic(self) -> NDArray[np.bool_]:

@@ -17,7 +17,11 @@ def summarize(index: Path) -> dict[str, Any]:
     Raises:
         IndexMissingError, IndexMismatchError, IndexCorruptError: it cannot be opened.
     """
-    reader = IndexReader.open(index)
+    return summary_of(IndexReader.open(index))
+
+
+def summary_of(reader: IndexReader) -> dict[str, Any]:
+    """The same of an index that is open."""
     manifest = reader.manifest
     return {
         "generation": manifest.generation,

@@ -136,9 +136,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "retriever.batchfile": BORDER
     | {"indexer.manifest", "retriever.forms", "retriever.selection", "retriever.platforms"},
     "retriever.recommend": READING | {"indexer.queries", "retriever.*"},
+    "retriever.asked": BORDER
+    | {"indexer.hashtags", "retriever.memory", "retriever.platforms", "retriever.selection"},
+    "retriever.memory": set(),
+    "retriever.meters": set(),
+    "retriever.pages": set(),
+    "retriever.guards": BORDER | {"indexer.images", "retriever.forms"},
     "retriever.*": READING | {"retriever.*"},
     "evaluation.product": BORDER
     | {"indexer.build", "evaluation.method", "retriever.fitting", "retriever.recommend"},
+    "evaluation.serverspeed": BORDER | {"indexer.images"},  # it asks over HTTP alone
     # What weighs or ships the ranker looks inside, on purpose.
     **dict.fromkeys(
         ("evaluation.ablation", "evaluation.lessons", "evaluation.shipped", "evaluation.starter"),
@@ -197,12 +204,20 @@ OWNERS: dict[str, set[str]] = {
         *("retriever.printed", "evaluation.commands"),
     },
     "numpy": {"indexer.*", "retriever.*", "evaluation.*"},
+    "uvicorn": {"retriever.server"},
+    "fastapi": {"retriever.server", "retriever.refusals", "retriever.pages"},
+    "starlette": {"retriever.server", "retriever.refusals", "retriever.pages"}
+    | {"retriever.guards", "retriever.meters"},
+    "pydantic": {"retriever.server", "retriever.refusals", "retriever.asked"},
+    "prometheus_client": {"retriever.meters"},
 }
+# FastAPI reads what a module has imported: these load it at once, and are themselves loaded late.
+WEB = {"uvicorn", "fastapi", "starlette", "pydantic", "prometheus_client"}
 # Import in a moment; every other library waits inside the function that needs it.
 LIGHT = {"numpy", "regex", "typer", "rich"}
 SLOW = (
     *("torch", "torchvision", "gensim", "sklearn", "scipy", "open_clip", "pyarrow.dataset"),
-    *("lightgbm", "PIL"),
+    *("lightgbm", "PIL", "fastapi", "uvicorn", "pydantic", "prometheus_client"),
 )
 PICKLING = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
@@ -297,6 +312,7 @@ def test_a_library_is_imported_by_its_owners_only(module: str) -> None:
 @modules
 def test_heavy_libraries_are_imported_where_they_are_used(module: str) -> None:
     loaded = {source.split(".")[0] for source, _ in imports_on_loading(SOURCES[module])}
+    loaded -= {library for library in WEB if in_patterns(module, OWNERS[library])}
     assert loaded - set(sys.stdlib_module_names) - set(OURS) - LIGHT == set()
 
 

@@ -1,0 +1,165 @@
+"""What the API takes and gives, as forms that are checked and documented."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from indexer.errors import InputError
+from indexer.hashtags import extract, key, strip
+from indexer.schema import Query
+from retriever.memory import Upload
+from retriever.platforms import platform as platform_named
+from retriever.selection import DIVERSITY, GENERIC, Selection
+
+MOST_SEEDS = 30
+MOST_ROWS = 256
+
+Caption = Annotated[
+    str, Field(max_length=10_000, description="A caption; hashtags in it are seeds.")
+]
+Tag = Annotated[str, Field(max_length=300)]
+Seeds = Annotated[list[Tag], Field(max_length=MOST_SEEDS, description="Hashtags to go on from.")]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+K = Annotated[int | None, Field(ge=1, le=50, description="How many hashtags at most.")]
+Blocked = Annotated[list[Tag], Field(max_length=1_000, description="Hashtags to leave out.")]
+Pinned = Annotated[list[Tag], Field(max_length=50, description="Hashtags to put first.")]
+Mix = Annotated[
+    dict[str, Annotated[int, Field(ge=0, le=50)]],
+    Field(max_length=3, description="Places for each tier: broad, medium, niche."),
+]
+Topics = Annotated[
+    dict[str, Share],
+    Field(max_length=100, description="Topics set by hand; the others share what is left."),
+]
+
+
+class Options(BaseModel):
+    """What is wanted of an answer; as the options of `hashlens recommend`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    k: K = None
+    platform: Annotated[str | None, Field(max_length=40)] = None
+    min_probability: Share = 0.0
+    diversity: Share = DIVERSITY
+    generic: Share = GENERIC
+    mix: Mix = {}
+    block: Blocked = []
+    pin: Pinned = []
+
+    def selection(self) -> Selection:
+        """The selection that is asked for.
+
+        Raises:
+            InputError, ConfigError: a hashtag, platform or mix cannot be.
+        """
+        return Selection(
+            k=self.k,
+            min_probability=self.min_probability,
+            diversity=self.diversity,
+            generic=self.generic,
+            mix=tuple(self.mix.items()),
+            blocked=frozenset(map(key, self.block)),
+            pinned=tuple(dict.fromkeys(map(key, self.pin))),
+            platform=platform_named(self.platform) if self.platform else None,
+        )
+
+
+class Row(BaseModel):
+    """One of many queries."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: Annotated[str | None, Field(max_length=300)] = None
+    caption: Caption = ""
+    seeds: Seeds = []
+    topics: Topics = {}
+
+    def query(self) -> Query:
+        """The query; hashtags in the caption count as seeds.
+
+        Raises:
+            InputError: nothing is given, or a seed is no hashtag.
+        """
+        return query_of(None, self.caption, self.seeds, self.topics)
+
+
+class Rows(BaseModel):
+    """Many queries, answered in order."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    rows: Annotated[list[Row], Field(max_length=MOST_ROWS)]
+    options: Options = Options()
+
+
+def query_of(
+    picture: Upload | None, caption: str, seeds: Sequence[str], topics: dict[str, float]
+) -> Query:
+    """A query as people ask it; hashtags in the caption count as seeds.
+
+    Raises:
+        InputError: nothing is given, a seed is no hashtag, or the topics cannot be.
+    """
+    tags = tuple(dict.fromkeys(map(key, [*seeds, *extract(caption)])))
+    if len(tags) > MOST_SEEDS:
+        raise InputError(
+            f"found {len(tags)} seeds and hashtags in the caption, at most {MOST_SEEDS}"
+        )
+    path = picture.path if picture else None
+    return Query(path, strip(caption), tags, tuple(topics.items()))
+
+
+class EvidenceForm(BaseModel):
+    """What one channel said for a hashtag."""
+
+    channel: str
+    share: float
+    posts: list[str]
+
+
+class TagForm(BaseModel):
+    """A recommended hashtag."""
+
+    tag: str
+    display: str
+    probability: float
+    young: bool = False
+    tier: str
+    reason: str
+    evidence: list[EvidenceForm]
+
+
+class TopicForm(BaseModel):
+    """A topic and its probability."""
+
+    topic: str
+    probability: float
+
+
+class AnswerForm(BaseModel):
+    """The JSON of `hashlens recommend --json`."""
+
+    format: int
+    id: str | None
+    tags: list[TagForm]
+    topics: list[TopicForm]
+    inputs: list[str]
+    notes: list[str]
+
+
+class BatchForm(BaseModel):
+    """The lines of `hashlens batch`, in order; a row that failed has `error` and no tags."""
+
+    format: int
+    answers: list[dict[str, Any]]
+
+
+class ErrorForm(BaseModel):
+    """Why there is no answer."""
+
+    format: int
+    error: str

@@ -1,0 +1,288 @@
+"""The JSON API and the web page over a live index: `hashlens serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import uvicorn
+from fastapi import Depends, FastAPI, File, Form, Query, Request, UploadFile
+from pydantic import BaseModel, Json
+from starlette.concurrency import run_in_threadpool
+from starlette.formparsers import MultiPartParser
+from starlette.responses import Response
+
+from indexer.errors import HashlensError
+from indexer.schema import Recommendation
+from retriever.asked import (
+    AnswerForm,
+    BatchForm,
+    Caption,
+    K,
+    Options,
+    Row,
+    Rows,
+    Seeds,
+    Topics,
+    query_of,
+)
+from retriever.forms import FORMAT, answer_json, row_json
+from retriever.guards import MOST_BODY, Guard, PlainJson, Rules
+from retriever.lookup import completions, hashtag_facts, post_facts, post_thumbnail
+from retriever.memory import Upload
+from retriever.meters import Meters
+from retriever.pages import add_pages
+from retriever.platforms import platforms
+from retriever.refusals import JSON_REFUSALS, REFUSALS, add_refusals, without_path
+from retriever.selection import Selection
+from retriever.serving import TOGETHER, BusyError, Desk, Live, Question
+from retriever.summary import summary_of
+
+WITHIN = 10.0  # seconds within which a question is answered, waiting included
+THUMBNAILS = 2  # pictures of posts that are decoded at the same time
+TOLD = ("generation", "created", "bytes", "counts", "encoder", "ranker", "topics")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the routes share."""
+
+    live: Live
+    desk: Desk
+    meters: Meters
+    thumbnails: asyncio.Semaphore
+
+    async def answer(self, question: Question, picture: Upload | None = None) -> Recommendation:
+        """The answer to one question, in time; its picture goes once nobody looks at it.
+
+        Raises:
+            BusyError: too many wait, or it took too long.
+            HashlensError: it cannot be answered.
+        """
+        answer = self.desk.ask(question)
+        if picture:
+            answer.add_done_callback(lambda _: picture.close())
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(answer), WITHIN)
+        except TimeoutError:
+            raise BusyError(f"found no time within {WITHIN:g} s: ask again in a moment") from None
+
+
+def _service(request: Request) -> Service:
+    found: Service = request.app.state.service
+    return found
+
+
+class Jpeg(Response):
+    """A picture."""
+
+    media_type = "image/jpeg"
+
+
+class Text(Response):
+    """Prometheus' text format."""
+
+    media_type = "text/plain"
+
+
+Shared = Annotated[Service, Depends(_service)]
+
+
+async def recommend(
+    service: Shared,
+    image: Annotated[UploadFile | None, File(description="A picture; it is not stored.")] = None,
+    caption: Annotated[Caption, Form()] = "",
+    seeds: Annotated[Seeds, Form()] = [],  # noqa: B006 (read only)
+    k: Annotated[K, Form()] = None,
+    platform: Annotated[str | None, Form(max_length=40)] = None,
+    topics: Annotated[Json[Topics] | None, Form(description="JSON: topics set by hand.")] = None,
+    options: Annotated[Json[Options] | None, Form(description="JSON: all else.")] = None,
+    explain: Annotated[bool, Form(description="Whether to tell why.")] = True,
+) -> Response:
+    """Recommend hashtags for a picture, a caption, seeds, or any mix of these."""
+    wanted = options or Options()
+    wanted = wanted.model_copy(update={"k": k or wanted.k, "platform": platform or wanted.platform})
+    selection = wanted.selection()
+    picture = Upload(await image.read()) if image else None
+    try:
+        query = query_of(picture, caption, seeds, topics or {})
+        answer = await service.answer(Question(query, selection, explain), picture)
+    except HashlensError as error:
+        raise without_path(error, picture) from error
+    return PlainJson({"format": FORMAT, "id": None} | answer_json(answer, evidence=True))
+
+
+async def batch(service: Shared, asked: Rows) -> Response:
+    """Answer many captions and seeds, in order, as `hashlens batch` does."""
+    selection = asked.options.selection()
+    answers: list[dict[str, Any]] = []
+    # Few at a time, so that others need not wait for all of them.
+    for start in range(0, len(asked.rows), TOGETHER):
+        rows = asked.rows[start : start + TOGETHER]
+        found = await asyncio.gather(*(_row(service, row, selection) for row in rows))
+        answers += [
+            row_json(str(start + n) if row.id is None else row.id, answer)
+            for n, (row, answer) in enumerate(zip(rows, found, strict=True), start=1)
+        ]
+    return PlainJson({"format": FORMAT, "answers": answers})
+
+
+def hashtag(service: Shared, tag: str) -> Response:
+    """Counts, tier, neighbours by topic and what goes with a hashtag."""
+    facts = hashtag_facts(service.live.recommender.index, tag)
+    return PlainJson({"format": FORMAT} | facts)
+
+
+def search(service: Shared, q: Annotated[str, Query(min_length=1, max_length=150)]) -> Response:
+    """Hashtags that begin so, the most used first."""
+    found = completions(service.live.recommender.index, q)
+    return PlainJson({"format": FORMAT, "tags": found})
+
+
+def index(service: Shared) -> Response:
+    """What the index holds, and what each platform takes."""
+    summary = summary_of(service.live.recommender.index)
+    taken = [
+        {"name": p.name, "limit": p.limit, "since": p.since, "recommended": p.recommended}
+        for p in platforms().values()
+    ]
+    told = {name: summary[name] for name in TOLD}
+    return PlainJson({"format": FORMAT} | told | {"platforms": taken})
+
+
+def post(service: Shared, post_id: str) -> Response:
+    """A post of the index that stands behind a hashtag."""
+    facts = post_facts(service.live.recommender.index, post_id)
+    return PlainJson({"format": FORMAT} | facts)
+
+
+async def post_picture(service: Shared, post_id: str) -> Response:
+    """A small JPEG of a post's picture, where that is still there."""
+    async with service.thumbnails:
+        small = await run_in_threadpool(post_thumbnail, service.live.recommender.index, post_id)
+    return Jpeg(small, headers={"Cache-Control": "private, max-age=600"})
+
+
+def health(service: Shared) -> Response:
+    """That it answers, and from which generation."""
+    generation = service.live.recommender.index.generation.number
+    return PlainJson({"status": "ok", "generation": generation})
+
+
+def metrics(service: Shared) -> Response:
+    """Counters in Prometheus' text format."""
+    return Text(service.meters.text())
+
+
+# Method, path, function, class of the answer and, of a JSON one, its form.
+ROUTES: tuple[tuple[str, str, Callable[..., Any], type[Response], type[BaseModel] | None], ...] = (
+    ("POST", "/v1/recommend", recommend, PlainJson, AnswerForm),
+    ("POST", "/v1/recommend/batch", batch, PlainJson, BatchForm),
+    ("GET", "/v1/hashtags/{tag}", hashtag, PlainJson, None),
+    ("GET", "/v1/search", search, PlainJson, None),
+    ("GET", "/v1/index", index, PlainJson, None),
+    ("GET", "/v1/posts/{post_id:path}/thumbnail", post_picture, Jpeg, None),
+    ("GET", "/v1/posts/{post_id:path}", post, PlainJson, None),
+    ("GET", "/healthz", health, PlainJson, None),
+    ("GET", "/metrics", metrics, Text, None),
+)
+
+
+def create_app(
+    index_folder: Path, weights: Path | None = None, rules: Rules | None = None
+) -> FastAPI:
+    """The application over the index in a folder.
+
+    Args:
+        index_folder: folder of the index.
+        weights: the encoder's weights file, where it is not in its usual place.
+        rules: who may ask.
+
+    Raises:
+        HashlensError: the index cannot be answered from.
+    """
+    live = Live(index_folder, weights)
+    desk = Desk(lambda: live.recommender)
+    meters = Meters(desk.__len__, lambda: live.recommender.index.generation.number)
+
+    @asynccontextmanager
+    async def running(app: FastAPI) -> AsyncIterator[None]:
+        app.state.service = Service(live, desk, meters, asyncio.Semaphore(THUMBNAILS))
+        live.follow()
+        yield
+        await run_in_threadpool(live.close)
+        await run_in_threadpool(desk.close)
+
+    # Larger pictures would be spooled to a file on disk.
+    MultiPartParser.spool_max_size = MOST_BODY
+    app = FastAPI(
+        title="hashlens",
+        version=str(FORMAT),
+        description="Hashtags for a picture, a caption or some seed hashtags.",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=running,
+    )
+    for method, path, answered, kind, form in ROUTES:
+        responses = dict(REFUSALS if kind is PlainJson else JSON_REFUSALS)
+        responses |= {200: {"model": form}} if form else {}
+        app.add_api_route(
+            path, answered, methods=[method], responses=responses, response_class=kind
+        )
+    add_pages(app)
+    add_refusals(app)
+    app.add_middleware(Guard, rules=rules or Rules(), told=meters.told)
+    return app
+
+
+def serve(app: FastAPI, host: str, port: int, ready: Callable[[str], None]) -> None:
+    """Serve until interrupted.
+
+    Args:
+        app: what `create_app` made.
+        host: address to listen at.
+        port: port to listen at; 0 takes a free one.
+        ready: told the address when it can be asked.
+
+    Raises:
+        HashlensError: the address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family, backlog=128)
+    except (OSError, OverflowError) as error:
+        raise HashlensError(
+            f"{host}, port {port}: cannot listen there ({error}); name another with --port"
+        ) from error
+    with listening:
+        # Inherited by each connection: asyncio sets it on sockets of its own making alone, and
+        # without it answers wait 40 ms for the other side's acknowledgement.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        shown = f"[{host}]" if ":" in host else host
+        ready(f"http://{shown}:{listening.getsockname()[1]}")
+        config = uvicorn.Config(
+            app,
+            http="h11",
+            ws="none",
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            timeout_keep_alive=15,
+            timeout_graceful_shutdown=5,
+        )
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+async def _row(service: Service, row: Row, selection: Selection) -> Recommendation | HashlensError:
+    try:
+        return await service.answer(Question(row.query(), selection, explain=False))
+    except BusyError:  # then the whole batch shall come again
+        raise
+    except HashlensError as error:
+        return error

@@ -1,0 +1,207 @@
+"""The JSON API over the index of the sample posts: its answers are those of the recommender."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+from typer.testing import CliRunner
+
+from cli import app
+from indexer.schema import Query
+from retriever.recommend import Recommender
+from tests.web import CAPTION, fields, opened
+
+
+@pytest.fixture(scope="module")
+def client(sample_index: Path) -> Iterator[TestClient]:
+    with opened(sample_index) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def cat(sample_folder: Path) -> Path:
+    return next(sample_folder.rglob("cat.png"))
+
+
+def asked(client: TestClient, **values: Any) -> dict[str, Any]:
+    answer = client.post("/v1/recommend", **fields(**values))
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def keys(answer: dict[str, Any]) -> list[str]:
+    return [tag["tag"] for tag in answer["tags"]]
+
+
+def close(found: Any, wanted: Any) -> bool:
+    """Whether two JSON values are the same, numbers nearly."""
+    if isinstance(wanted, dict):
+        return found.keys() == wanted.keys() and all(close(found[k], wanted[k]) for k in wanted)
+    if isinstance(wanted, list):
+        return len(found) == len(wanted) and all(map(close, found, wanted))
+    if isinstance(wanted, float):
+        return bool(found == pytest.approx(wanted, rel=1e-3, abs=1e-4))
+    return bool(found == wanted)
+
+
+def test_the_answer_is_that_of_recommend_json(
+    client: TestClient, sample_index: Path, cat: Path
+) -> None:
+    words = ["--image", str(cat), "--caption", CAPTION, "--seed", "catsofinstagram", "-k", "7"]
+    words += ["--platform", "youtube", "--block", "love", "--pin", "ours", "--diversity", "0.3"]
+    result = CliRunner().invoke(app, ["recommend", *words, "--index", str(sample_index), "--json"])
+    found = asked(
+        client,
+        image=cat.read_bytes(),
+        caption=CAPTION,
+        seeds=["catsofinstagram"],
+        k=7,
+        platform="youtube",
+        options={"block": ["#Love"], "pin": ["ours"], "diversity": 0.3},
+    )
+    assert close(found, json.loads(result.stdout))
+
+
+def test_hashtags_in_the_caption_are_seeds(client: TestClient) -> None:
+    assert asked(client, caption="mm #coffee")["inputs"] == ["caption", "seeds"]
+
+
+def test_telling_why_is_left_out_where_it_is_not_wanted(client: TestClient) -> None:
+    told, short = asked(client, caption=CAPTION), asked(client, caption=CAPTION, explain="false")
+    assert keys(told) == keys(short)
+    assert any(part["posts"] for tag in told["tags"] for part in tag["evidence"])
+    assert not any(tag["evidence"] for tag in short["tags"])
+
+
+def test_topics_set_by_hand_are_taken_and_the_rest_is_shared(client: TestClient) -> None:
+    before = asked(client, caption=CAPTION, k=20)
+    after = asked(client, caption=CAPTION, k=20, topics={"pets": 0.7, "food": 0.1})
+    was = {one["topic"]: one["probability"] for one in before["topics"]}
+    now = {one["topic"]: one["probability"] for one in after["topics"]}
+    assert (now["pets"], now["food"]) == pytest.approx((0.7, 0.1), abs=1e-3)
+    others = set(was) - {"pets", "food"}
+    share = 0.2 / sum(was[topic] for topic in others)
+    for topic in others:
+        assert now[topic] == pytest.approx(was[topic] * share, abs=1e-3)
+    assert keys(before) != keys(after)
+
+
+@pytest.mark.parametrize(
+    ("topics", "said"),
+    [({"gardens": 0.5}, "gardens"), ({"pets": 0.7, "food": 0.7}, "come to 1"), ({"pets": 7}, "1")],
+)
+def test_topics_that_cannot_be_are_refused(
+    client: TestClient, topics: dict[str, float], said: str
+) -> None:
+    answer = client.post("/v1/recommend", **fields(caption=CAPTION, topics=topics))
+    assert answer.status_code in (400, 422)
+    assert said in answer.json()["error"]
+
+
+def test_topics_all_set_to_nothing_are_refused(client: TestClient) -> None:
+    names = [one["topic"] for one in client.get("/v1/index").json()["topics"]]
+    wanted = fields(caption=CAPTION, topics=dict.fromkeys(names, 0))
+    answer = client.post("/v1/recommend", **wanted)
+    assert answer.status_code == 400
+    assert "all of them 0" in answer.json()["error"]
+
+
+def test_a_batch_answers_in_order_and_goes_on_after_a_failure(
+    client: TestClient, sample_index: Path
+) -> None:
+    rows = [{"id": "a", "caption": CAPTION}, {"seeds": ["not a tag"]}, {"seeds": ["travel"]}]
+    many = [*rows, *({"id": f"n{n}", "caption": f"walk {n}"} for n in range(20))]
+    asked_for = {"rows": many, "options": {"k": 3}}
+    answers = client.post("/v1/recommend/batch", json=asked_for).json()["answers"]
+    assert [row["id"] for row in answers[:4]] == ["a", "2", "3", "n0"]
+    assert len(answers) == 23
+    assert "not a tag" in answers[1]["error"]
+    alone = Recommender.open(sample_index).recommend(Query(caption=CAPTION), 3)
+    assert keys(answers[0]) == [tag.tag for tag in alone.tags]
+    assert set(answers[0]) == {"id", "tags", "topics"}
+
+
+def test_a_hashtag_tells_its_counts_and_what_goes_with_it(
+    client: TestClient, sample_index: Path
+) -> None:
+    found = client.get("/v1/hashtags/Coffee").json()
+    store = Recommender.open(sample_index).index.store
+    ((posts, authors),) = store.rows(
+        "select posts, authors from hashtag_counts where key = 'coffee'"
+    )
+    assert (found["tag"], found["posts"], found["authors"]) == ("coffee", posts, authors)
+    best, *_ = found["goes_with"]
+    ((together,),) = store.rows(
+        """select posts from cooccurrences c join hashtags a using (tag_id)
+        join hashtags b on b.tag_id = other_id where a.key = 'coffee' and b.key = ?""",
+        [best["tag"]],
+    )
+    assert best["posts"] == together
+    assert found["neighbours"][0]["topic"] == "all"
+    for near in found["neighbours"]:
+        assert "coffee" not in [tag["tag"] for tag in near["tags"]]
+    assert client.get("/v1/hashtags/nobodysaidthis").status_code == 404
+    assert client.get("/v1/hashtags/not%20one").status_code == 400
+
+
+def test_search_completes_by_use(client: TestClient, sample_index: Path) -> None:
+    found = client.get("/v1/search", params={"q": "#Co"}).json()["tags"]
+    assert found
+    assert all(tag["tag"].startswith("co") for tag in found)
+    assert [tag["posts"] for tag in found] == sorted((t["posts"] for t in found), reverse=True)
+    assert client.get("/v1/search", params={"q": "100"}).status_code == 200
+    assert client.get("/v1/search", params={"q": "%"}).json()["tags"] == []
+    assert client.get("/v1/search").status_code == 422
+
+
+def test_the_index_and_the_platforms_are_told(client: TestClient) -> None:
+    found = client.get("/v1/index").json()
+    assert found["encoder"] == "efficientnet-lite0"
+    assert len(found["topics"]) == 10
+    (instagram,) = [one for one in found["platforms"] if one["name"] == "instagram"]
+    assert instagram["limit"] == 5
+
+
+def test_posts_behind_a_hashtag_are_shown_with_their_pictures(
+    client: TestClient, sample_index: Path, sample_folder: Path
+) -> None:
+    store = Recommender.open(sample_index).index.store
+    ((post,),) = store.rows("select post_id from posts where image like '%cat.png'")
+    found = client.get(f"/v1/posts/{post}").json()
+    assert found["picture"]
+    assert found["hashtags"][0].startswith("#")
+    small = client.get(f"/v1/posts/{post}/thumbnail")
+    assert small.headers["content-type"] == "image/jpeg"
+    assert max(Image.open(BytesIO(small.content)).size) == 160
+    ((bare,),) = store.rows("select post_id from posts where image is null limit 1")
+    for missing in (bare, "nobody", "../../etc/passwd", "/etc/passwd"):
+        assert client.get(f"/v1/posts/{missing}/thumbnail").status_code == 404
+
+
+def test_health_metrics_and_documents_need_nothing_from_outside(client: TestClient) -> None:
+    assert client.get("/healthz").json() == {"status": "ok", "generation": 1}
+    told = client.get("/metrics").text
+    assert 'hashlens_requests_total{route="/healthz",status="200"}' in told
+    assert CAPTION not in told
+    for page in ("/", "/docs"):
+        text = client.get(page).text
+        assert "http://" not in text.replace("http://www.w3.org", "")
+        assert "https://" not in text
+    assert set(client.get("/openapi.json").json()["paths"]) >= {"/v1/recommend", "/v1/search"}
+
+
+def test_files_of_the_page_are_served_by_name_alone(client: TestClient) -> None:
+    found = client.get("/page/page.js")
+    assert found.headers["content-type"].startswith("text/javascript")
+    again = client.get("/page/page.js", headers={"If-None-Match": found.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    for name in ("none.js", "..%2Fserver.py", "%2e%2e/server.py"):
+        assert client.get(f"/page/{name}").status_code == 404
