@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from indexer.derived import derive
 from indexer.errors import InputError
 from indexer.generation import open_current, writer
+from indexer.store import Store
 
 
 @contextmanager
@@ -35,6 +37,8 @@ def begun(index: Path, source: Path) -> Iterator[None]:
             target = new.folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(found.folder / name, target)
+        with Store.change(new.folder / "posts.duckdb") as store:
+            derive(store)
         new.publish(
             encoder=found.manifest.encoder,
             topics=found.manifest.topics,

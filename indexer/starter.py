@@ -7,17 +7,19 @@ vector of one.
 
 from __future__ import annotations
 
-import shutil
+import os
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from indexer.config import ALL_TOPICS, BuildConfig
 from indexer.corpus import Learned, save_spaces, write_counted
-from indexer.derived import derive
+from indexer.derived import derive, lend_pairs
 from indexer.generation import Generation
+from indexer.matrices import Matrix
+from indexer.pretrained import load_pretrained
 from indexer.progress import Silent
 from indexer.schema import Ids
 from indexer.store import PRIOR, Store
@@ -33,9 +35,10 @@ class Enough:
     posts: int = 5
     authors: int = 3
     pairs: int = 2  # authors of a pair
-    beside_tag: int = 150  # hashtags kept beside a hashtag
+    beside_tag: int = 100  # hashtags kept beside a hashtag
     beside_word: int = 100
-    words: int = 60_000  # words whose vectors are kept, the commonest first
+    linear: int = 100  # weights kept of a hashtag's row in the linear model
+    words: int = 25_000  # pretrained words whose vectors are kept besides, the commonest first
 
 
 def strip(
@@ -57,6 +60,7 @@ def strip(
     """
     enough = enough or Enough()
     config = BuildConfig.from_json(full.manifest.config)
+    common = set(load_pretrained(config.vectors.pretrained).words[: enough.words])
     folder.mkdir(parents=True, exist_ok=True)
     with Store.create(folder / "posts.duckdb") as store:
         tags, words = _take_counts(store, full.folder / "posts.duckdb", enough, without)
@@ -64,14 +68,50 @@ def strip(
         derive(store)
         trained = Trained.of(store)
         trained.save(folder / "trained")
-        shutil.copytree(full.folder / "topics", folder / "topics")
+        model = _known(TopicModel.open(full.folder / "topics"), tags | words | common)
+        model.save(folder / "topics")
+        kept = words | {config.vectors.token(key) for key in tags}
         spaces = {
-            path.name: _subset(WordSpace.open(path), tags, words, config, enough)
+            path.name: _subset(
+                WordSpace.open(path), kept | common if path.name == ALL_TOPICS else kept
+            )
             for path in sorted((full.folder / "words").iterdir())
         }
         save_spaces(folder, spaces, store.tag_ids(), config)
-        learned = Learned(TopicModel.open(folder / "topics"), spaces[ALL_TOPICS], trained)
-        return write_counted(folder, store, learned, Silent())
+        learned = Learned(model, spaces[ALL_TOPICS], trained)
+        counts = write_counted(folder, store, learned, Silent())
+        _cut(folder / "counts" / "ease", enough.linear)
+        lend_pairs(store)
+    _shrink(folder / "posts.duckdb")
+    return counts
+
+
+def _known(model: TopicModel, words: set[str]) -> TopicModel:
+    """The model without the words of its text head that few used."""
+    if model.text is None:
+        return model
+    kept = {word: row for word, row in model.vocabulary.items() if word in words}
+    rows = np.array(list(kept.values()), np.int64)
+    text = replace(model.text, weights=np.ascontiguousarray(model.text.weights[:, rows]))
+    vocabulary = {word: place for place, word in enumerate(kept)}
+    return replace(model, text=text, vocabulary=vocabulary, idf=model.idf[rows])
+
+
+def _cut(path: Path, most: int) -> None:
+    """Keep the largest entries of each row of a matrix by its first value."""
+    whole = Matrix.open(path)
+    rows = np.repeat(np.arange(len(whole)), np.diff(whole.starts))
+    order = np.lexsort((-np.asarray(whole.values[:, 0]), rows))
+    places = np.arange(len(rows)) - np.repeat(whole.starts[:-1], np.diff(whole.starts))
+    kept = np.sort(order[places < most])
+    columns = np.asarray(whole.columns[kept]).astype(np.int64)
+    Matrix.of(rows[kept], columns, np.asarray(whole.values[kept]), len(whole)).save(path)
+
+
+def _shrink(path: Path) -> None:
+    small = path.with_suffix(".small")
+    Store.compact(path, small)
+    os.replace(small, path)
 
 
 def _take_totals(store: Store, full: Generation) -> None:
@@ -146,17 +186,8 @@ _TAKEN = (
 )
 
 
-def _subset(
-    space: WordSpace, tags: set[str], words: set[str], config: BuildConfig, enough: Enough
-) -> WordSpace:
-    """The space of the hashtags and words that stay, and of the commonest pretrained ones."""
-    kept = words | {config.vectors.token(key) for key in tags}
-    rows = [
-        row
-        for row, (word, count) in enumerate(zip(space.words, space.counts, strict=True))
-        if word in kept or (count == 0 and row < enough.words)
-    ]
-    chosen: Ids = np.array(rows, np.int64)
-    return WordSpace(
-        tuple(space.words[row] for row in rows), space.vectors[chosen], space.counts[chosen]
-    )
+def _subset(space: WordSpace, kept: set[str]) -> WordSpace:
+    """The space of some of its words."""
+    rows: Ids = np.array([r for r, word in enumerate(space.words) if word in kept], np.int64)
+    words = tuple(space.words[row] for row in rows)
+    return WordSpace(words, space.vectors[rows], space.counts[rows])

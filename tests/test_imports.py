@@ -110,7 +110,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"indexer.generation", "indexer.progress", "indexer.segments", "indexer.store"},
     "indexer.build": {"indexer.*"},
     "indexer.update": {"indexer.*"},
-    "indexer.begin": BORDER | {"indexer.generation"},
+    "indexer.begin": BORDER | {"indexer.derived", "indexer.generation", "indexer.store"},
     "indexer.starter": {"indexer.*"},
     "indexer.forget": {"indexer.*"},
     "retriever.entries": BORDER,
