@@ -83,6 +83,7 @@ _COLUMNS: dict[str, tuple[str, type[np.generic], tuple[int, ...]]] = {
     "norms": ("post_tags", np.float32, ()),
     "topics": ("tag_posts", np.int32, ()),
 }
+_OF = {"tag_posts": "posts", "word_posts": "posts"}  # columns are hashtags elsewhere
 MATRICES = ("post_tags", "tag_posts", "word_posts", "tag_tags", "word_tags", "word_inside", "ease")
 
 
@@ -124,7 +125,10 @@ class Counts:
         Raises:
             IndexCorruptError: a file is missing or not of its form.
         """
-        matrices: dict[str, Any] = {name: Matrix.open(folder / name) for name in MATRICES}
+        widths = {of: len(opened(folder / f"{of}.npy")) for of in ("hashtags", "posts")}
+        matrices: dict[str, Any] = {
+            name: Matrix.open(folder / name, widths[_OF.get(name, "hashtags")]) for name in MATRICES
+        }
         arrays: dict[str, Any] = {}
         for name, (rows, dtype, width) in _COLUMNS.items():
             array = opened(folder / f"{name}.npy")

@@ -94,8 +94,7 @@ def _derive(store: Store, names: Iterable[str]) -> None:
         run(f"create or replace temp view {view} as {query}")
     prior = store.has_prior
     for name in names:
-        query = _with_prior(name) if prior else DERIVED[name]
-        run(f"create or replace table {name} as {query}")
+        run(f"create or replace table {name} as {statement(name, prior=prior)}")
 
 
 def lend_pairs(store: Store) -> None:
@@ -108,7 +107,10 @@ def lend_pairs(store: Store) -> None:
         store.connection.execute(f"create view {name} as select * from {PRIOR}.{name}")  # noqa: S608
 
 
-def _with_prior(name: str) -> str:
+def statement(name: str, *, prior: bool) -> str:
+    """The query that gives a derived table from the views `USES`, and prior counts where held."""
+    if not prior:
+        return DERIVED[name]
     keys = ", ".join(KEYS[name])
     return (
         f"select {SUMS[name]} from (({DERIVED[name]}) union all by name "  # noqa: S608

@@ -24,7 +24,8 @@ class FileEntry(TypedDict):
 def write_durably(path: Path, content: bytes) -> None:
     """Put a small file in place, whole or not at all, to outlast a crash."""
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
+    temporary.unlink(missing_ok=True)  # it may be a link to somebody's file
+    with temporary.open("xb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -45,6 +46,12 @@ def flushed(path: Path) -> FileEntry:
     """Size and hash of a file whose content is on disk."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
+    return read_entry(path)
+
+
+def read_entry(path: Path) -> FileEntry:
+    """Size and hash of a file."""
+    with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return {"bytes": file.tell(), "sha256": digest}
 
@@ -64,7 +71,8 @@ def writable(index: Path) -> Iterator[None]:
 def locked(index: Path) -> Iterator[None]:
     """Hold the writer's lock; the kernel lets it go when the process dies."""
     with writable(index):
-        file = (index / "writer.lock").open("a+")
+        # A link is refused: the file is emptied below, and must not be somebody's.
+        file = open(index / "writer.lock", "a+", opener=no_link)  # noqa: SIM115
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -80,6 +88,11 @@ def locked(index: Path) -> Iterator[None]:
         yield
 
 
+def no_link(path: str, flags: int) -> int:
+    """Opens a file, never a link to one, and never waits for a pipe."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+
+
 class Lease:
     """A shared lock on a file: kept from being deleted while this object, or its process, lives.
 
@@ -88,7 +101,7 @@ class Lease:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDONLY)
+        self._file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError as error:

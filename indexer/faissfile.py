@@ -34,6 +34,10 @@ def read_index(path: Path, *, mmap: bool) -> tuple[Library, bool]:
         raise _corrupt(path, str(error).split("\n")[0]) from error
     if not _is_ours(index):
         raise _corrupt(path, f"a {type(index).__name__} of unknown make")
+    if type(index) is _faiss().IndexIVFFlat:
+        # FAISS follows the places that a file gives for its ids, wherever they lead.
+        for kind in (_faiss().DirectMap.NoMap, _faiss().DirectMap.Hashtable):
+            index.set_direct_map_type(kind)
     return index, mapped
 
 
@@ -68,12 +72,24 @@ def _is_ours(index: Library) -> bool:
         return False
     if type(index) is _faiss().IndexIVFFlat:
         by_id = index.direct_map.type == _faiss().DirectMap.Hashtable
-        return bool(by_id and (index.is_trained or not index.ntotal))
+        trained = index.is_trained or not index.ntotal
+        return bool(by_id and trained and _clusters_fit(index))
     if type(index) is not _faiss().IndexIDMap:
         return False
     inner = _faiss().downcast_index(index.index)
     sizes = {index.ntotal, inner.ntotal, index.id_map.size()}
     return type(inner) is _faiss().IndexFlatIP and len(sizes) == 1 and inner.d == index.d
+
+
+def _clusters_fit(index: Library) -> bool:
+    """Whether an IndexIVFFlat has a list for each of its clusters, of vectors of its width."""
+    clusters, lists = _faiss().downcast_index(index.quantizer), index.invlists
+    if type(clusters) is not _faiss().IndexFlatIP or clusters.d != index.d:
+        return False
+    sizes = {lists.code_size, index.code_size, 4 * index.d}
+    numbers = (index.nlist,) if index.is_trained else (0, index.nlist)
+    whole = lists.nlist == index.nlist and lists.compute_ntotal() == index.ntotal
+    return clusters.ntotal in numbers and len(sizes) == 1 and bool(whole)
 
 
 def _mappable(path: Path) -> bool:

@@ -1,6 +1,6 @@
 """The sealed folder: one generation of an index, published by one atomic rename.
 
-    INDEX/CURRENT                   one line: the live generation
+    INDEX/CURRENT                   one line: the live generation, and a check of that name
     INDEX/writer.lock               held by the one process that writes
     INDEX/gen-000007/manifest.json  written last; a folder without it does not exist
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,7 @@ from indexer.durable import (
     disk_full_explained,
     flush,
     locked,
+    no_link,
     writable,
     write_durably,
 )
@@ -80,12 +82,12 @@ def open_current(index: Path, *, deep: bool = False) -> Generation:
         IndexMismatchError: it is of another format.
         IndexCorruptError: a file is missing, cut short or changed.
     """
-    number = _current(index)
+    number = live_number(index)
     while True:
         try:
             return _open(index, number, deep=deep, hold=True)
         except IndexCorruptError:
-            latest = _current(index)
+            latest = live_number(index)
             if latest <= number:
                 raise
             number = latest
@@ -98,32 +100,60 @@ def history(index: Path) -> tuple[Generation, ...]:
         IndexMissingError: there is no index.
     """
     found = []
-    for number in _there(index):
+    for number in all_numbers(index):
         with suppress(IndexUnusableError):
             found.append(Generation(folder_of(index, number), read_manifest(index, number)))
     return tuple(found)
 
 
-def verify(index: Path) -> tuple[str, ...]:
-    """What is wrong with any generation, every file read and hashed; empty if nothing is.
+def live_number(index: Path) -> int:
+    """The number of the live generation, as `CURRENT` names it.
 
     Raises:
         IndexMissingError: there is no index.
+        IndexCorruptError: `CURRENT` names nothing.
     """
-    troubles = []
-    numbers = _there(index)
+    path = index / "CURRENT"
     try:
-        read_manifest(index, _current(index))
-    except IndexUnusableError as error:
-        troubles.append(str(error))
-    for number in numbers:
-        try:
-            manifest = read_manifest(index, number)
-        except IndexUnusableError as error:
-            troubles.append(str(error))
-        else:
-            troubles += troubles_of(folder_of(index, number), manifest, deep=True)
-    return tuple(dict.fromkeys(troubles))
+        with open(path, "rb", opener=no_link) as file:
+            line = file.read(100).decode("ascii", "replace")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise IndexMissingError(
+            f"{index}: found no index there; make one with `hashlens build POSTS --index {index}`"
+        ) from error
+    except OSError as error:
+        raise corrupt(index, f"{path}: cannot be read ({error.strerror})") from error
+    name = line.split(" ")[0].removesuffix("\n")
+    # Without its check in an index of an earlier version: what is changed or cut never reads so.
+    if not NAME.fullmatch(name) or line not in (_pointer(name), f"{name}\n"):
+        expected = "a name such as gen-000007 and its check"
+        raise corrupt(index, f"{path}: found {line!r}, expected {expected}")
+    return int(name[4:])
+
+
+def all_numbers(index: Path) -> list[int]:
+    """Numbers of the generations in a folder, ascending.
+
+    Raises:
+        IndexMissingError: there is no index.
+        IndexCorruptError: there is none of the generations it had.
+    """
+    return numbers_of(index) or [live_number(index)]
+
+
+def held(index: Path, number: int) -> Generation:
+    """A generation that stays while it is referenced, its files not looked at yet.
+
+    Raises:
+        IndexCorruptError, IndexMismatchError: its manifest is missing, not as sealed, or of
+            another format.
+    """
+    path = folder_of(index, number) / MANIFEST
+    try:
+        lease = Lease(path)
+    except OSError as error:
+        raise corrupt(index, f"{path}: {error.strerror}") from error
+    return Generation(path.parent, read_manifest(index, number), lease)
 
 
 def rollback(index: Path, to: int | None = None) -> Generation:
@@ -137,7 +167,7 @@ def rollback(index: Path, to: int | None = None) -> Generation:
         IndexCorruptError, IndexMismatchError: that generation cannot be used either.
         IndexLockedError: another process writes to this index.
     """
-    _there(index)
+    all_numbers(index)
     with locked(index):
         live, numbers = _live(index), numbers_of(index)
         older = [number for number in numbers if number < live or not live]
@@ -192,7 +222,7 @@ class GenerationWriter:
         """
         # Writers alone remove generations: whoever is one needs no lease.
         there = (self.index / "CURRENT").exists()
-        return _open(self.index, _current(self.index)) if there else None
+        return _open(self.index, live_number(self.index)) if there else None
 
     def link(self, path: str) -> None:
         """Take over a file of the previous generation, unchanged and at no cost.
@@ -261,47 +291,29 @@ class GenerationWriter:
         return generation
 
 
-def _there(index: Path) -> list[int]:
-    numbers = numbers_of(index)
-    return numbers or [_current(index)]
-
-
-def _current(index: Path) -> int:
-    """The number that `CURRENT` names."""
-    path = index / "CURRENT"
-    try:
-        line = path.read_bytes()[:100].decode("ascii", "replace")
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise IndexMissingError(
-            f"{index}: found no index there; make one with `hashlens build POSTS --index {index}`"
-        ) from error
-    if not NAME.fullmatch(line.removesuffix("\n")):
-        raise corrupt(index, f"{path}: found {line!r}, expected a name such as gen-000007")
-    return int(line[4:])
-
-
 def _live(index: Path) -> int:
     """The number that `CURRENT` names, 0 where that is missing or damaged."""
     try:
-        return _current(index)
+        return live_number(index)
     except IndexUnusableError:
         return 0
 
 
 def _open(index: Path, number: int, *, deep: bool = False, hold: bool = False) -> Generation:
     folder = folder_of(index, number)
-    try:
-        lease = Lease(folder / MANIFEST) if hold else None
-    except OSError as error:
-        raise corrupt(index, f"{folder / MANIFEST}: {error.strerror}") from error
-    manifest = read_manifest(index, number)
-    for trouble in troubles_of(folder, manifest, deep=deep):
+    found = held(index, number) if hold else Generation(folder, read_manifest(index, number))
+    for trouble in troubles_of(folder, found.manifest, deep=deep):
         raise corrupt(index, trouble)
-    return Generation(folder, manifest, lease)
+    return found
 
 
 def _point(index: Path, number: int) -> None:
-    write_durably(index / "CURRENT", f"{folder_of(index, number).name}\n".encode())
+    write_durably(index / "CURRENT", _pointer(folder_of(index, number).name).encode())
+
+
+def _pointer(name: str) -> str:
+    """What `CURRENT` holds: with one digit changed it would name another generation unnoticed."""
+    return f"{name} {hashlib.sha256(name.encode()).hexdigest()[:8]}\n"
 
 
 def _clear(index: Path) -> None:
@@ -309,7 +321,8 @@ def _clear(index: Path) -> None:
     live = _live(index)
     for folder in index.glob("gen-*"):
         named = NAME.fullmatch(folder.name)
-        if named and not (folder / MANIFEST).exists() and int(folder.name[4:]) != live:
+        left = folder.is_symlink() or not (folder / MANIFEST).exists()
+        if named and left and int(folder.name[4:]) != live:
             _remove(folder)
     (index / "CURRENT.tmp").unlink(missing_ok=True)
 
@@ -326,6 +339,10 @@ def _prune(index: Path, keep: int, parent: int) -> None:
 
 
 def _remove(folder: Path) -> None:
+    if folder.is_symlink() or not folder.is_dir():
+        folder.unlink(missing_ok=True)
+        return
     # The manifest first: interrupted, what is left does not count as a generation.
-    (folder / MANIFEST).unlink(missing_ok=True)
+    with suppress(OSError):
+        (folder / MANIFEST).unlink()
     shutil.rmtree(folder, ignore_errors=True)

@@ -12,12 +12,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from indexer.durable import FileEntry, flushed
+from indexer.durable import FileEntry, flushed, read_entry
 from indexer.errors import HashlensError, IndexCorruptError, IndexMismatchError
 
 FORMAT = 3
 MANIFEST = "manifest.json"
 NAME = re.compile(r"gen-(?!0+$)(\d{6}|[1-9]\d{6,11})", re.ASCII)
+LARGEST = 64 << 20  # bytes of a manifest
 LIBRARIES = ("duckdb", "faiss-cpu", "gensim", "numpy", "scikit-learn", "torch")
 
 
@@ -27,9 +28,13 @@ def folder_of(index: Path, number: int) -> Path:
 
 
 def numbers_of(index: Path) -> list[int]:
-    """Sealed generations, ascending."""
-    names = (path.parent.name for path in index.glob(f"gen-*/{MANIFEST}"))
-    return sorted(int(name[4:]) for name in names if NAME.fullmatch(name))
+    """Sealed generations, ascending; a link to a folder elsewhere is none."""
+    folders = (path.parent for path in index.glob(f"gen-*/{MANIFEST}"))
+    named = (path for path in folders if NAME.fullmatch(path.name) and not path.is_symlink())
+    return sorted(int(path.name[4:]) for path in named)
+
+
+Inodes = dict[tuple[int, int], FileEntry]  # by device and number
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +64,19 @@ def entries_of(folder: Path, known: Mapping[Path, FileEntry]) -> Iterator[tuple[
     """
     stats = ((source.stat(), entry) for source, entry in known.items())
     linked = {(stat.st_dev, stat.st_ino): entry for stat, entry in stats}
-    for path in sorted(folder.rglob("*")):
-        if path.is_dir() and not path.is_symlink():
-            continue
+    for name, path in _files(folder):
         if path.is_symlink() or not path.is_file():
             raise HashlensError(f"{path}: found neither a file nor a folder, expected those")
         stat = path.stat()
         entry = linked.get((stat.st_dev, stat.st_ino))
-        yield path.relative_to(folder).as_posix(), entry or flushed(path)
+        yield name, entry or flushed(path)
+
+
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Relative path, and path, of everything below a folder that is no folder itself."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() or not path.is_dir():
+            yield path.relative_to(folder).as_posix(), path
 
 
 def read_manifest(index: Path, number: int) -> Manifest:
@@ -78,7 +88,8 @@ def read_manifest(index: Path, number: int) -> Manifest:
     """
     path = folder_of(index, number) / MANIFEST
     try:
-        values = json.loads(path.read_bytes())
+        text = _plain(path)
+        values = json.loads(text)
         if values["format"] != FORMAT:
             raise IndexMismatchError(
                 f"{path}: found index format {values['format']}, expected {FORMAT}; build the "
@@ -86,7 +97,8 @@ def read_manifest(index: Path, number: int) -> Manifest:
             )
         sound = values.pop("seal") == _seal(values) and values["generation"] == number
         manifest = Manifest(**values | {"topics": tuple(values["topics"])})
-        sound = sound and all(map(_stays_inside, manifest.files))
+        # To the byte: a changed blank is damage as well.
+        sound = sound and text == sealed(manifest) and all(map(_stays_inside, manifest.files))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise corrupt(index, f"{path}: cannot be read ({error})") from error
     if not sound:
@@ -94,9 +106,18 @@ def read_manifest(index: Path, number: int) -> Manifest:
     return manifest
 
 
-def troubles_of(folder: Path, manifest: Manifest, *, deep: bool) -> Iterator[str]:
-    """What is wrong with the files of a generation."""
-    root = folder.resolve()
+def troubles_of(
+    folder: Path, manifest: Manifest, *, deep: bool, read: Inodes | None = None
+) -> Iterator[str]:
+    """What is wrong with the files of a generation.
+
+    Args:
+        folder: of the generation.
+        manifest: what it should hold.
+        deep: whether files are read and hashed.
+        read: of files that were hashed before; those hashed now are added.
+    """
+    root, read = folder.resolve(), {} if read is None else read
     for name, entry in manifest.files.items():
         path = folder / name
         if not path.exists():
@@ -105,8 +126,20 @@ def troubles_of(folder: Path, manifest: Manifest, *, deep: bool) -> Iterator[str
             yield f"{path}: found a link or folder, expected a file"
         elif (size := path.stat().st_size) != entry["bytes"]:
             yield f"{path}: found {size} bytes, expected {entry['bytes']}"
-        elif deep and flushed(path) != entry:
+        elif deep and _entry(path, read) != entry:
             yield f"{path}: found other content than was sealed (its sha256 differs)"
+    for name, path in _files(folder):
+        if name != MANIFEST and name not in manifest.files:
+            yield f"{path}: found a file that was not sealed, expected none"
+
+
+def _entry(path: Path, read: Inodes) -> FileEntry:
+    """Size and hash; generations share files, which are read once."""
+    stat = path.stat()
+    inode = (stat.st_dev, stat.st_ino)
+    if inode not in read:
+        read[inode] = read_entry(path)
+    return read[inode]
 
 
 def corrupt(index: Path, trouble: str) -> IndexCorruptError:
@@ -120,6 +153,17 @@ def corrupt(index: Path, trouble: str) -> IndexCorruptError:
 def _stays_inside(name: str) -> bool:
     path = PurePosixPath(name)
     return str(path) == name and not path.is_absolute() and ".." not in path.parts
+
+
+def _plain(path: Path) -> bytes:
+    """Content of a file that is no link or pipe, lies in no linked folder, and is not huge."""
+    if path.parent.is_symlink() or path.is_symlink() or (path.exists() and not path.is_file()):
+        raise ValueError("found a link or folder, expected a file")
+    with path.open("rb") as file:
+        found = file.read(LARGEST + 1)
+    if len(found) > LARGEST:
+        raise ValueError(f"found more than {LARGEST >> 20} MB")
+    return found
 
 
 def _seal(values: dict[str, Any]) -> str:

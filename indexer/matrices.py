@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from indexer.errors import IndexCorruptError, ShapeError
 from indexer.schema import Floats, Ids
 
+_UNREADABLE = (OSError, ValueError, EOFError, OverflowError, MemoryError, RecursionError)
 _PARTS = ("starts", "columns", "values")
 
 
@@ -25,7 +26,8 @@ class Matrix:
     """n sparse rows.
 
     `starts` int64 (n + 1,): row i has the entries from starts[i] to starts[i + 1]. `columns` int32
-    (e,): their columns. `values` float32 (e, v): v numbers of each entry; v may be 0.
+    (e,): their columns. `values` float32 (e, v): v numbers of each entry; v may be 0. `width` is
+    what the columns that are read must be below.
 
     Raises:
         ShapeError: the three do not fit.
@@ -34,6 +36,7 @@ class Matrix:
     starts: Ids
     columns: NDArray[np.int32]
     values: Floats
+    width: int = 1 << 31
 
     def __post_init__(self) -> None:
         wanted = {"starts": (np.int64, 1), "columns": (np.int32, 1), "values": (np.float32, 2)}
@@ -81,6 +84,9 @@ class Matrix:
         Returns:
             Of each entry its place in `ids` int64 (f,), its column int64 (f,), and its values
             float32 (f, v).
+
+        Raises:
+            IndexCorruptError: a column is not below `width`.
         """
         real = (ids >= 0) & (ids < len(self))
         row = np.where(real, ids, 0)
@@ -89,7 +95,14 @@ class Matrix:
         places = np.repeat(np.arange(len(ids)), lengths)
         shifts = begins - np.cumsum(lengths) + lengths
         entries = np.arange(lengths.sum()) + np.repeat(shifts, lengths)
-        return places, self.columns[entries].astype(np.int64), np.asarray(self.values[entries])
+        columns = self.columns[entries].astype(np.int64)
+        # Looked at here, where it costs little: a file of the right hash may still be forged.
+        if len(columns) and not 0 <= columns.min() <= columns.max() < self.width:
+            raise IndexCorruptError(
+                f"counts: found a column outside 0 to {self.width}; "
+                "run `hashlens verify`, then `hashlens rollback` or build again"
+            )
+        return places, columns, np.asarray(self.values[entries])
 
     def lengths(self, ids: Ids) -> Ids:
         """How many entries each row has, int64 (r,); none where an id is no row."""
@@ -103,8 +116,8 @@ class Matrix:
             np.save(path.with_name(f"{path.name}.{part}.npy"), getattr(self, part))
 
     @classmethod
-    def open(cls, path: Path) -> Self:
-        """The matrix saved at `path`, mapped into memory.
+    def open(cls, path: Path, width: int = 1 << 31) -> Self:
+        """The matrix saved at `path`, mapped into memory, of so many columns.
 
         Raises:
             IndexCorruptError: a file is missing or not of a matrix.
@@ -113,7 +126,7 @@ class Matrix:
             opened(path.with_name(f"{path.name}.{part}.npy")) for part in _PARTS
         )
         try:
-            return cls(np.asarray(starts), columns, values)
+            return cls(np.asarray(starts), columns, values, width)
         except ShapeError as error:
             raise _corrupt(path, error) from error
 
@@ -126,7 +139,7 @@ def opened(path: Path) -> NDArray[Any]:
     """
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, OverflowError, TokenError) as error:
+    except (*_UNREADABLE, TokenError) as error:
         raise _corrupt(path, error) from error
     if not isinstance(array, np.ndarray):
         raise _corrupt(path, "it is no single array")

@@ -57,7 +57,8 @@ def open_clip_recipe(name: str, weights: Path | None = None) -> Recipe:
         EncoderError: open_clip does not know the model or its weights, or feeds it otherwise
             than we can.
     """
-    if not all(_model(name)):
+    # open_clip takes `local-dir:` and `hf-hub:` for a model: an index from elsewhere may name one.
+    if not all(_model(name)) or ":" in name.removeprefix(PREFIX):
         raise EncoderError(f"found encoder {name!r}, expected {FORM}, such as {EXAMPLE}")
     if name == EXAMPLE:
         return _recipe(name, _EXAMPLE_CARD)

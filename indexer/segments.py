@@ -51,6 +51,10 @@ class Segments:
         ids: Ids = np.sort(np.concatenate([part.ids for part in self._parts]))
         return ids[~np.isin(ids, self._dead)] if len(self._dead) else ids
 
+    def within(self, limit: int) -> bool:
+        """Whether every id, the dead ones too, is 0 or more and below a limit."""
+        return all(part.within(limit) for part in self._parts)
+
     def reconstruct(self, ids: Ids) -> Floats:
         """Vectors of living ids, float32 (n, d), in the order asked.
 

@@ -63,6 +63,9 @@ MIGRATIONS: tuple[str, ...] = (
 )
 
 
+# No files but its own, no networks, and no way to change that.
+_SHUT: dict[str, Any] = {"enable_external_access": "false", "lock_configuration": "true"}
+
 # An index begun from another's holds that one's counts besides, of posts it never sees: tables
 # named as the derived ones, and `totals`, in a schema of this name.
 PRIOR = "prior"
@@ -90,30 +93,33 @@ class Store(AbstractContextManager["Store"]):
     def change(cls, path: Path) -> Store:
         """An existing store, open for writing: a file of one's own, never one that is shared.
 
+        It may hold what a stranger put there, such as views: they reach nothing outside of it.
+
         Raises:
             IndexCorruptError: DuckDB cannot read the file.
         """
         import duckdb
 
         try:
-            return cls(duckdb.connect(str(path)), path)
+            return cls(duckdb.connect(str(path), config=dict(_SHUT)), path)
         except duckdb.Error as error:
             raise _corrupt(path, error) from error
 
     @classmethod
-    def open(cls, path: Path) -> Store:
+    def open(cls, path: Path, spill: Path | None = None) -> Store:
         """An existing store, read-only and shut off from files, networks and settings.
+
+        Args:
+            path: its file.
+            spill: an empty folder for what does not fit in memory; queries do without. It is never
+                beside the file, which is sealed, and it can be read from: it must be one's own.
 
         Raises:
             IndexCorruptError: DuckDB cannot read the file.
         """
         import duckdb
 
-        safe: Any = {
-            "enable_external_access": "false",
-            "lock_configuration": "true",
-            "threads": "2",
-        }
+        safe: Any = _SHUT | {"threads": "2", "temp_directory": str(spill or "")}
         try:
             return cls(duckdb.connect(str(path), read_only=True, config=safe), path)
         except duckdb.Error as error:
@@ -175,15 +181,33 @@ class Store(AbstractContextManager["Store"]):
         return int(self.rows(query, [kind])[0][0])
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """All rows of a query, as tuples; threads that answer at once take turns."""
-        with self._turn:
+        """All rows of a query, as tuples; threads that answer at once take turns.
+
+        Raises:
+            IndexCorruptError: DuckDB finds the file damaged.
+        """
+        with self._turn, self._damage_told():
             return self.connection.execute(query, list(parameters)).fetchall()
 
     def arrays(self, query: str, /, **tables: dict[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
-        """The columns of a query as NumPy arrays; `tables` are column dictionaries it may read."""
-        with self.lent(**tables):
+        """The columns of a query as NumPy arrays; `tables` are column dictionaries it may read.
+
+        Raises:
+            IndexCorruptError: DuckDB finds the file damaged.
+        """
+        with self.lent(**tables), self._damage_told():
             result = self.connection.execute(query).fetchnumpy()
         return {name: np.asarray(column) for name, column in result.items()}
+
+    @contextmanager
+    def _damage_told(self) -> Iterator[None]:
+        """Turn what DuckDB says of a damaged file, or of one of another make, into our error."""
+        import duckdb
+
+        try:
+            yield
+        except duckdb.Error as error:
+            raise _corrupt(self.path, error) from error
 
     @contextmanager
     def lent(self, **tables: dict[str, Any]) -> Iterator[None]:
@@ -327,12 +351,20 @@ class Store(AbstractContextManager["Store"]):
         """Write a store into a new file, without the room that removed rows took."""
         import duckdb
 
+        places = {"old": path.resolve(), "new": target.resolve()}
         with duckdb.connect() as connection:
-            for place, name, mode in ((path, "old", "read_only"), (target, "new", "read_write")):
-                quoted = str(place).replace("'", "''")
-                connection.execute(f"attach '{quoted}' as {name} ({mode})")
+            folders = ", ".join(_quoted(place.parent) for place in places.values())
+            connection.execute(f"set allowed_directories = [{folders}]")
+            connection.execute("set enable_external_access = false")
+            for name, place in places.items():
+                mode = "read_only" if name == "old" else "read_write"
+                connection.execute(f"attach {_quoted(place)} as {name} ({mode})")
             connection.execute("copy from database old to new")
             connection.execute("checkpoint new")
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
 
 
 def _corrupt(path: Path, error: Exception) -> IndexCorruptError:

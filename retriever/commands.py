@@ -36,6 +36,7 @@ def recommend(
     platform: options.Platform = None,
     index: options.ReadIndex = None,
     weights: options.Weights = None,
+    check: options.Check = False,
     explain: options.Explain = False,
     as_json: options.Json = False,
     plain: Annotated[
@@ -62,7 +63,7 @@ def recommend(
         config=options.config_of(context),
     )
     query = make_query(image, _read(caption), seed or [])
-    recommender = Recommender.open(index, weights)
+    recommender = Recommender.open(index, weights, check=check)
     answer = recommender.recommend(query, selection=selection, explain=explain or as_json)
     for note in answer.notes:
         typer.echo(f"hashlens: {note}", err=True)
@@ -112,6 +113,7 @@ def batch(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where a run that was stopped had come to.")
     ] = False,
+    check: options.Check = False,
 ) -> None:
     """Answer many queries: rows with any of id, image, caption and seeds.
 
@@ -133,7 +135,7 @@ def batch(
     )
     for note in selection.notes:
         typer.echo(f"hashlens: {note}", err=True)
-    recommender = Recommender.open(index, weights)
+    recommender = Recommender.open(index, weights, check=check)
     about = About.of(recommender.index.manifest, selection)
     with progress_bar() as progress, answers_file(out, about, resume=resume) as answers:
         if answers.kept:

@@ -47,6 +47,10 @@ Weights = Annotated[
     Path | None,
     typer.Option(help="Weights file of the encoder, where it is not in its usual place."),
 ]
+Check = Annotated[
+    bool,
+    typer.Option("--check", help="Hash every file of the index first; refuse it if one differs."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 Reader = Annotated[
     str,

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from indexer.config import ALL_TOPICS, RankingConfig, VectorConfig
 from indexer.counts import Counts
+from indexer.errors import IndexCorruptError
 from indexer.generation import Generation, open_current
 from indexer.schema import Embeddings, Floats, Ids, Post, TopicProbs
 from indexer.segment import Segmenter, vocabulary_counts
@@ -25,6 +27,8 @@ from retriever.blocklist import blocked
 from retriever.selection import tier_floors
 from retriever.vocabulary import Vocabulary
 
+Vectors = TypeVar("Vectors", Segments | None, VectorIndex)
+
 
 class IndexReader:
     """One generation, opened read-only; a later generation does not disturb it."""
@@ -38,13 +42,17 @@ class IndexReader:
         self._used: dict[int, Ids] = {}
 
     @classmethod
-    def open(cls, index: Path) -> IndexReader:
+    def open(cls, index: Path, *, check: bool = False) -> IndexReader:
         """The live generation of the index in folder `index`.
+
+        Args:
+            index: its folder.
+            check: whether every file is hashed first, so that none is served that was changed.
 
         Raises:
             IndexMissingError, IndexMismatchError, IndexCorruptError: it cannot be answered from.
         """
-        return cls(open_current(index))
+        return cls(open_current(index, deep=check))
 
     @cached_property
     def store(self) -> Store:
@@ -80,12 +88,16 @@ class IndexReader:
     @cached_property
     def images(self) -> Segments | None:
         """Picture vectors by post key; None where no post had a picture."""
-        return Segments.open(self.generation.folder / "images")
+        return self._posts_vectors("images")
 
     @cached_property
     def captions(self) -> Segments | None:
         """Caption vectors by post key; None where no tagged post had a caption."""
-        return Segments.open(self.generation.folder / "captions")
+        return self._posts_vectors("captions")
+
+    def _posts_vectors(self, kind: str) -> Segments | None:
+        folder = self.generation.folder / kind
+        return _within(Segments.open(folder), len(self.counts.posts), folder)
 
     def space(self, topic: str) -> WordSpace | None:
         """Vectors of words and hashtags in one topic, or in `ALL_TOPICS`; None if not learned."""
@@ -100,14 +112,15 @@ class IndexReader:
             folder = self.generation.folder
             paths = (folder / "words" / topic / "hashtags.faiss", folder / YOUNG / f"{topic}.faiss")
             parts = [VectorIndex.open(path) for path in paths if path.exists()]
-            self._hashtags[topic] = Segments(parts) if parts else None
+            found = Segments(parts) if parts else None
+            self._hashtags[topic] = _within(found, self.tags, paths[0])
         return self._hashtags[topic]
 
     @cached_property
     def hashtag_texts(self) -> VectorIndex | None:
         """The words of hashtags, by tag id, in the space of pictures; None if not read."""
         path = self.generation.folder / "texts" / "hashtags.faiss"
-        return VectorIndex.open(path) if path.exists() else None
+        return _within(VectorIndex.open(path), self.tags, path) if path.exists() else None
 
     @cached_property
     def trained(self) -> Trained:
@@ -168,11 +181,11 @@ class IndexReader:
 
     @cached_property
     def _tag_vocabulary(self) -> Vocabulary:
-        return Vocabulary(self.store, "hashtags", "key", "tag_id")
+        return Vocabulary(self.store, "hashtags", "key", "tag_id", self.tags)
 
     @cached_property
     def _word_vocabulary(self) -> Vocabulary:
-        return Vocabulary(self.store, "words", "word", "word_id")
+        return Vocabulary(self.store, "words", "word", "word_id", len(self.counts.words))
 
     def post_ids(self, post_keys: Sequence[int]) -> dict[int, str]:
         """Ids of posts, as their readers gave them, by key."""
@@ -301,3 +314,13 @@ class IndexReader:
             [hashtag] * 3,
         )
         return tuple(key for (key,) in rows)
+
+
+def _within(found: Vectors, limit: int, path: Path) -> Vectors:
+    """Vectors, once it is sure that their ids are rows: a forged file of the right hash may lie."""
+    if found is not None and not found.within(limit):
+        raise IndexCorruptError(
+            f"{path}: found vectors of ids that the index does not have; "
+            "run `hashlens verify`, then `hashlens rollback` or build again"
+        )
+    return found

@@ -56,17 +56,25 @@ class Recommender:
         self._opened: ImageEncoder | None = None
 
     @classmethod
-    def open(cls, index: Path | str | None = None, weights: Path | None = None) -> Recommender:
+    def open(
+        cls,
+        index: Path | str | None = None,
+        weights: Path | None = None,
+        *,
+        check: bool = False,
+    ) -> Recommender:
         """The recommender of the index in a folder.
 
         Args:
             index: folder of the index; `./index`, or what `index_default` finds, where None.
             weights: the encoder's weights file, where it is not in its usual place.
+            check: whether every file is hashed first, so that none is served that was changed.
 
         Raises:
             IndexMissingError, IndexMismatchError, IndexCorruptError: it cannot be answered from.
         """
-        return cls(IndexReader.open(Path(index) if index else index_default()), weights)
+        place = Path(index) if index else index_default()
+        return cls(IndexReader.open(place, check=check), weights)
 
     def recommend(
         self,

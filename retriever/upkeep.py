@@ -16,19 +16,22 @@ from retriever.printed import print_json, print_table
 
 
 def verify(index: options.ReadIndex = None, as_json: options.Json = False) -> None:
-    """Check every file of an index against its recorded size and hash.
+    """Check an index: every file's hash, then whether rows, vectors and counts fit together.
+
+    It names what is wrong, and which generation is sound.
 
     Example: `hashlens verify --index my-index`
     """
-    from indexer.generation import verify as find_troubles
+    from indexer.verify import verify as find_troubles
+    from retriever.ranker import Ranker
 
     index = index or index_default()
-    troubles = find_troubles(index)
+    verdict = find_troubles(index, open_ranker=Ranker.open)
     if as_json:
-        print_json({"format": FORMAT, "sound": not troubles, "troubles": list(troubles)})
+        print_json({"format": FORMAT} | verdict.to_json())
     else:
-        typer.echo("\n".join(troubles) or f"{index}: sound")
-    if troubles:
+        typer.echo("\n".join((*verdict.troubles, verdict.advice(index))))
+    if not verdict.sound:
         raise typer.Exit(IndexUnusableError.exit_code)
 
 

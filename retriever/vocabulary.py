@@ -12,10 +12,12 @@ FIRST = 4  # questions put to the store; who asks more often is no single query
 class Vocabulary:
     """One table of terms and their ids."""
 
-    def __init__(self, store: Store, table: str, term: str, number: str) -> None:
+    def __init__(self, store: Store, table: str, term: str, number: str, limit: int) -> None:
+        """Take a table, its columns, and what its ids are below: others may be forged."""
         self._store = store
-        self._all = f"select {term}, {number} from {table}"  # noqa: S608 (our own names)
-        self._some = f"{self._all} where {term} in (select unnest(?))"
+        within = f"{number} between 0 and {limit - 1}"
+        self._all = f"select {term}, {number} from {table} where {within}"  # noqa: S608 (own names)
+        self._some = f"{self._all} and {term} in (select unnest(?))"
         self._asked = 0
         self._held: dict[str, int] | None = None
 

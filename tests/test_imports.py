@@ -113,6 +113,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.begin": BORDER | {"indexer.derived", "indexer.generation", "indexer.store"},
     "indexer.starter": {"indexer.*"},
     "indexer.forget": {"indexer.*"},
+    "indexer.verifyrows": BORDER | {"indexer.derived", "indexer.store"},
+    "indexer.verifyvectors": BORDER
+    | {"indexer.matrices", "indexer.segments", "indexer.store", "indexer.trained"}
+    | {"indexer.vectors", "indexer.wordspace"},
+    "indexer.verifycounts": BORDER | {"indexer.counts", "indexer.matrices", "indexer.store"},
+    "indexer.verify": {"indexer.*"},
     "retriever.entries": BORDER,
     "retriever.trees": BORDER,
     "retriever.ranker": BORDER | {"retriever.entries", "retriever.trees"},

@@ -9,7 +9,7 @@ import numpy as np
 
 from indexer.config import BuildConfig, VectorConfig
 from indexer.corpus import Corpus, assemble
-from indexer.generation import Generation, unsealed
+from indexer.generation import Generation, unsealed, writer
 from indexer.hashtags import tokens
 from indexer.progress import Silent
 from indexer.prompts import TextReader
@@ -62,6 +62,15 @@ def generation(
     table = load_topics()
     counts, _ = assemble(folder, part, table, config, Silent(), 1, reader)
     return unsealed(folder, table.names, config.to_json(), counts)
+
+
+def published(index: Path) -> Generation:
+    """A sealed generation of the posts above, some with pictures."""
+    table = load_topics()
+    with writer(index) as new:
+        part = corpus(ROWS, PICTURES)
+        counts, _ = assemble(new.folder, part, table, SMALL, Silent(), workers=1)
+        return new.publish(encoder=None, topics=table.names, config=SMALL.to_json(), counts=counts)
 
 
 def reader(rows: Sequence[Row], folder: Path, pictures: np.ndarray | None = None) -> IndexReader:

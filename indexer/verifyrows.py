@@ -1,0 +1,112 @@
+"""Whether the rows of a store fit together, and whether its derived tables say what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from indexer.derived import DERIVED, USES, derive, lend_pairs, statement
+from indexer.store import PRIOR, Store
+
+# What there must be none of.
+_STRAYS: dict[str, str] = {
+    "hashtags of posts that are not there": (
+        "select count(*) from post_hashtags anti join posts using (post_key)"
+    ),
+    "posts' hashtags that are not there": (
+        "select count(*) from post_hashtags anti join hashtags using (tag_id)"
+    ),
+    "words of posts that are not there": (
+        "select count(*) from post_words anti join posts using (post_key)"
+    ),
+    "posts' words that are not there": (
+        "select count(*) from post_words anti join words using (word_id)"
+    ),
+    "hashtags that no post has": (
+        "select count(*) from hashtags anti join hashtag_counts using (tag_id)"
+    ),
+    "words that no post has": "select count(*) from words anti join word_counts using (word_id)",
+    "posts that hold a hashtag twice": """
+        select count(*) from (
+            select post_key from post_hashtags group by post_key, tag_id having count(*) > 1)""",
+    "posts that hold a word twice": """
+        select count(*) from (
+            select post_key from post_words group by post_key, word_id having count(*) > 1)""",
+    "posts and reposts of one id": "select count(*) from posts semi join copies using (post_id)",
+    "parts of hashtags that are not there": (
+        "select count(*) from hashtag_parts anti join hashtags using (tag_id)"
+    ),
+}
+# The id that the next row gets, and the ids that are given.
+_NEXT = {
+    "post": "select max(post_key) from posts",
+    "hashtag": "select max(tag_id) from hashtags",
+    "word": "select max(word_id) from words",
+    "copy": "select max(number) from copies",
+}
+_SCHEMA = """
+    select table_schema, table_name, column_name, data_type from information_schema.columns
+    where table_catalog = current_database() order by table_schema, table_name, ordinal_position"""
+_VIEWS = "select view_name, sql from duckdb_views() where not internal order by all"
+_FUNCTIONS = "select count(*) from duckdb_functions() where not internal"
+
+
+def row_troubles(store: Store) -> Iterator[str]:
+    """What is wrong with the tables of a store.
+
+    Args:
+        store: open for reading.
+    """
+    path = store.path
+    columns, views = _schema(prior=store.has_prior)
+    known = store.rows(_SCHEMA) == columns and store.rows(_VIEWS) in ([], views)
+    if not known or store.rows(_FUNCTIONS) != [(0,)]:
+        yield f"{path}: found other tables, views or functions than hashlens makes"
+        return
+    for what, query in _STRAYS.items():
+        ((number,),) = store.rows(query)
+        if number:
+            yield f"{path}: found {number} {what}, expected none"
+    for kind, query in _NEXT.items():
+        ((last,),) = store.rows(query)
+        if last is not None and last >= store.next_id(kind):
+            yield f"{path}: found {kind} {last}, expected ids below {store.next_id(kind)}"
+    for name in DERIVED:
+        more, fewer = _differences(store, name)
+        if more or fewer:
+            yield f"{path}: {name}: found {more} rows that its posts do not give, and {fewer} lack"
+
+
+@cache
+def _schema(*, prior: bool) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+    """Schema, table, name and type of every column that hashlens makes; and the views it may make.
+
+    Those are of a store that has nothing but another's counts.
+    """
+    with Store.create(Path(":memory:")) as store:
+        derive(store)
+        if not prior:
+            return store.rows(_SCHEMA), []
+        run = store.connection.execute
+        run(f"create schema {PRIOR}")
+        for name in DERIVED:
+            run(f"create table {PRIOR}.{name} as from {name}")
+        run(f"create table {PRIOR}.totals (posts bigint, authors bigint)")
+        columns = store.rows(_SCHEMA)
+        for view in USES:
+            run(f"drop view {view}")
+        lend_pairs(store)
+        return columns, store.rows(_VIEWS)
+
+
+def _differences(store: Store, name: str) -> tuple[int, int]:
+    """Rows of a derived table that are too many, and that are too few."""
+    views = ", ".join(f"{view} as ({query})" for view, query in USES.items())
+    given = statement(name, prior=store.has_prior)
+    query = f"""
+        with {views}, made as materialized ({given})
+        select (select count(*) from (from {name} except all from made)),
+               (select count(*) from (from made except all from {name}))"""  # noqa: S608
+    ((more, fewer),) = store.rows(query)
+    return int(more), int(fewer)
