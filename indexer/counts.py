@@ -31,7 +31,9 @@ EASE_KEPT = 300  # weights kept of each
 Segment = Callable[[str], Sequence[str]]
 
 
-def write_counts(store: Store, segment: Segment, topics: Sequence[str], folder: Path) -> None:
+def write_counts(
+    store: Store, segment: Segment, topics: Sequence[str], folder: Path, linear: int = EASE_KEPT
+) -> None:
     """Write every matrix and column into a new folder.
 
     Args:
@@ -39,6 +41,7 @@ def write_counts(store: Store, segment: Segment, topics: Sequence[str], folder: 
         segment: cuts a hashtag's key into words.
         topics: names, in the order of the topic model.
         folder: to be made; `Counts` says what is in it.
+        linear: weights kept of each hashtag in the linear model.
     """
     folder.mkdir()
     tags, words, posts = (store.next_id(kind) for kind in ("hashtag", "word", "post"))
@@ -71,7 +74,7 @@ def write_counts(store: Store, segment: Segment, topics: Sequence[str], folder: 
         folder / "word_tags"
     )
     _inside(store, segment, words).save(folder / "word_inside")
-    _ease(store, tags).save(folder / "ease")
+    _ease(store, tags, linear).save(folder / "ease")
 
 
 # Of each column file: a matrix with as many rows, the dtype, and what follows the rows.
@@ -250,7 +253,7 @@ def _inside(store: Store, segment: Segment, size: int) -> Matrix:
     )
 
 
-def _ease(store: Store, size: int) -> Matrix:
+def _ease(store: Store, size: int, kept: int) -> Matrix:
     """A linear autoencoder's weights from hashtag to hashtag, the largest of each row.
 
     Steck, "Embarrassingly shallow autoencoders for sparse data" (2019), in closed form. What it
@@ -276,7 +279,7 @@ def _ease(store: Store, size: int) -> Matrix:
     inverse = linalg.inv(gram, overwrite_a=True, check_finite=False)
     weights = -inverse / np.diag(inverse)
     np.fill_diagonal(weights, -np.inf)  # never beside itself
-    kept = min(EASE_KEPT, len(top) - 1)
+    kept = min(kept, len(top) - 1)
     columns = np.sort(np.argpartition(-weights, kept, axis=1)[:, :kept], axis=1)
     values = np.take_along_axis(weights, columns, axis=1).astype(np.float32)
     return Matrix.of(np.repeat(top, kept), top[columns.ravel()], values.reshape(-1, 1), size)

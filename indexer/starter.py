@@ -18,7 +18,6 @@ from indexer.config import ALL_TOPICS, BuildConfig
 from indexer.corpus import Learned, save_spaces, write_counted
 from indexer.derived import derive, lend_pairs
 from indexer.generation import Generation
-from indexer.matrices import Matrix
 from indexer.pretrained import load_pretrained
 from indexer.progress import Silent
 from indexer.schema import Ids
@@ -79,8 +78,7 @@ def strip(
         }
         save_spaces(folder, spaces, store.tag_ids(), config)
         learned = Learned(model, spaces[ALL_TOPICS], trained)
-        counts = write_counted(folder, store, learned, Silent())
-        _cut(folder / "counts" / "ease", enough.linear)
+        counts = write_counted(folder, store, learned, Silent(), enough.linear)
         lend_pairs(store)
     _shrink(folder / "posts.duckdb")
     return counts
@@ -95,17 +93,6 @@ def _known(model: TopicModel, words: set[str]) -> TopicModel:
     text = replace(model.text, weights=np.ascontiguousarray(model.text.weights[:, rows]))
     vocabulary = {word: place for place, word in enumerate(kept)}
     return replace(model, text=text, vocabulary=vocabulary, idf=model.idf[rows])
-
-
-def _cut(path: Path, most: int) -> None:
-    """Keep the largest entries of each row of a matrix by its first value."""
-    whole = Matrix.open(path)
-    rows = np.repeat(np.arange(len(whole)), np.diff(whole.starts))
-    order = np.lexsort((-np.asarray(whole.values[:, 0]), rows))
-    places = np.arange(len(rows)) - np.repeat(whole.starts[:-1], np.diff(whole.starts))
-    kept = np.sort(order[places < most])
-    columns = np.asarray(whole.columns[kept]).astype(np.int64)
-    Matrix.of(rows[kept], columns, np.asarray(whole.values[kept]), len(whole)).save(path)
 
 
 def _shrink(path: Path) -> None:

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from indexer.counts import Counts, write_counts
+from indexer.counts import EASE_KEPT, Counts, write_counts
 from indexer.errors import IndexCorruptError
 from indexer.matrices import Matrix, opened
 from indexer.store import Store
@@ -26,10 +26,11 @@ def count_troubles(folder: Path, store: Store, topics: Sequence[str]) -> Iterato
         store: its rows.
         topics: names, in the order of the topic model.
     """
-    Counts.open(folder)
+    found = Counts.open(folder).ease
+    linear = int(np.diff(found.starts).max(initial=0)) or EASE_KEPT
     with TemporaryDirectory(prefix="hashlens-") as place:
         anew = Path(place) / "counts"
-        write_counts(store, _uncut, topics, anew)
+        write_counts(store, _uncut, topics, anew, min(linear, EASE_KEPT))
         names = sorted({path.name for path in (*folder.iterdir(), *anew.iterdir())})
         for name in names:
             if not name.startswith(f"{_SOLVED}."):

@@ -170,6 +170,7 @@ def serve(
         ),
     ] = "",
     weights: options.Weights = None,
+    check: options.Check = False,
 ) -> None:
     """Answer in the browser and over HTTP: a page at /, a JSON API documented at /docs.
 
@@ -187,7 +188,7 @@ def serve(
             f'found no {error.name}, which the page needs: pip install "hashlens[web]"'
         ) from error
 
-    app = create_app(index, weights, Rules(host, api_key))
+    app = create_app(index, weights, Rules(host, api_key), check=check)
     if not (api_key or is_loopback(host)):
         typer.echo(
             "hashlens: whoever reaches this address can ask; --api-key names a key", err=True

@@ -194,7 +194,11 @@ ROUTES: tuple[tuple[str, str, Callable[..., Any], type[Response], type[BaseModel
 
 
 def create_app(
-    index_folder: Path, weights: Path | None = None, rules: Rules | None = None
+    index_folder: Path,
+    weights: Path | None = None,
+    rules: Rules | None = None,
+    *,
+    check: bool = False,
 ) -> FastAPI:
     """The application over the index in a folder.
 
@@ -202,11 +206,12 @@ def create_app(
         index_folder: folder of the index.
         weights: the encoder's weights file, where it is not in its usual place.
         rules: who may ask.
+        check: whether every file of a generation is hashed before it answers.
 
     Raises:
         HashlensError: the index cannot be answered from.
     """
-    live = Live(index_folder, weights)
+    live = Live(index_folder, weights, check=check)
     desk = Desk(lambda: live.recommender)
     meters = Meters(desk.__len__, lambda: live.recommender.index.generation.number)
 

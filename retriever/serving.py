@@ -42,12 +42,13 @@ class Question:
 class Live:
     """The recommender of the live generation; a new one is opened aside, and then taken."""
 
-    def __init__(self, index: Path, weights: Path | None = None) -> None:
+    def __init__(self, index: Path, weights: Path | None = None, *, check: bool = False) -> None:
         """Open an index.
 
         Args:
             index: folder of the index.
             weights: the encoder's weights file, where it is not in its usual place.
+            check: whether every file of a generation is hashed before it answers.
 
         Raises:
             IndexMissingError, IndexMismatchError, IndexCorruptError: it cannot be answered from.
@@ -55,6 +56,7 @@ class Live:
         """
         self._index = index
         self._weights = weights
+        self._check = check
         self._seen = self._mark()
         self._recommender = self._opened()
         self._over = threading.Event()
@@ -109,7 +111,7 @@ class Live:
         return (found.st_ino, found.st_mtime_ns)
 
     def _opened(self) -> Recommender:
-        recommender = Recommender.open(self._index, self._weights)
+        recommender = Recommender.open(self._index, self._weights, check=self._check)
         _warmed(recommender)
         return recommender
 
