@@ -13,6 +13,7 @@ import pytest
 import retriever
 from indexer.errors import IndexMissingError, InputError
 from indexer.schema import Query
+from retriever import defaultindex
 from retriever.defaultindex import FIRST_STEPS, index_default
 from retriever.recommend import Recommender
 
@@ -45,6 +46,8 @@ def test_without_a_folder_the_present_ones_index_answers(
     sample_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    assert index_default() == defaultindex.starter()  # what ships answers where nothing else is
+    monkeypatch.setattr(defaultindex, "starter", lambda: tmp_path / "none")
     with pytest.raises(IndexMissingError) as caught:
         Recommender.open()
     assert all(command in str(caught.value) for command, _ in FIRST_STEPS)
