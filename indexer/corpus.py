@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from indexer.config import ALL_TOPICS, BuildConfig
-from indexer.counts import EASE_KEPT, Segment, write_counts
+from indexer.counts import Segment, write_counts
 from indexer.derived import derive
 from indexer.pretrained import load_pretrained
 from indexer.progress import Progress
@@ -136,7 +136,7 @@ def write_first(
 
 
 def write_counted(
-    folder: Path, store: Store, learned: Learned, progress: Progress, linear: int = EASE_KEPT
+    folder: Path, store: Store, learned: Learned, progress: Progress, linear: int | None = None
 ) -> dict[str, int]:
     """Write what stands beside what, by a store with its derived tables; returns what it counts."""
     progress.stage("Counting what stands beside what")

@@ -32,7 +32,7 @@ Segment = Callable[[str], Sequence[str]]
 
 
 def write_counts(
-    store: Store, segment: Segment, topics: Sequence[str], folder: Path, linear: int = EASE_KEPT
+    store: Store, segment: Segment, topics: Sequence[str], folder: Path, linear: int | None = None
 ) -> None:
     """Write every matrix and column into a new folder.
 
@@ -41,7 +41,7 @@ def write_counts(
         segment: cuts a hashtag's key into words.
         topics: names, in the order of the topic model.
         folder: to be made; `Counts` says what is in it.
-        linear: weights kept of each hashtag in the linear model.
+        linear: weights kept of each hashtag in the linear model; `EASE_KEPT` where None.
     """
     folder.mkdir()
     tags, words, posts = (store.next_id(kind) for kind in ("hashtag", "word", "post"))
@@ -74,7 +74,7 @@ def write_counts(
         folder / "word_tags"
     )
     _inside(store, segment, words).save(folder / "word_inside")
-    _ease(store, tags, linear).save(folder / "ease")
+    _ease(store, tags, EASE_KEPT if linear is None else linear).save(folder / "ease")
 
 
 # Of each column file: a matrix with as many rows, the dtype, and what follows the rows.
