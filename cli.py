@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,9 +14,8 @@ from indexer.generation import KEEP
 from retriever import options
 from retriever.commands import batch, config, inspect, recommend, serve
 from retriever.defaultindex import FIRST_STEPS, starter
-from retriever.forms import FORMAT
 from retriever.options import DEFAULT_INDEX
-from retriever.printed import INTERRUPTED, finish, print_json
+from retriever.printed import INTERRUPTED, finish, told
 from retriever.upkeep import compact, encoders, history, rollback, verify
 from retriever.userconfig import UserConfig
 
@@ -101,7 +99,7 @@ def build(
 
     Example: `hashlens build my-posts more-posts.jsonl --index my-index`
     """
-    from dataclasses import asdict, replace
+    from dataclasses import replace
 
     from indexer.build import build as build_index
     from indexer.build import described
@@ -130,7 +128,7 @@ def build(
             progress=progress,
             workers=workers,
         )
-    _told(index, asdict(report), described(report), report.notes, as_json=as_json)
+    told(index, report, described(report), report.notes, as_json=as_json)
     finish(report.rejections)
 
 
@@ -145,8 +143,6 @@ def _begin(
     as_json: bool,
 ) -> None:
     """Begin an index from the one that ships, and add posts to it."""
-    from dataclasses import asdict
-
     from indexer.begin import begun
     from indexer.update import described
     from indexer.update import update as update_index
@@ -163,7 +159,7 @@ def _begin(
             progress=progress,
             workers=workers,
         )
-    _told(index, asdict(report), described(report), report.notes, as_json=as_json)
+    told(index, report, described(report), report.notes, as_json=as_json)
     finish(report.rejections)
 
 
@@ -200,8 +196,6 @@ def update(
 
     Example: `hashlens update my-scrape --index my-index`
     """
-    from dataclasses import asdict
-
     from indexer.update import described
     from indexer.update import update as update_index
     from retriever.bar import progress_bar
@@ -221,7 +215,7 @@ def update(
             progress=progress,
             workers=workers,
         )
-    _told(index, asdict(report), described(report), report.notes, as_json=as_json)
+    told(index, report, described(report), report.notes, as_json=as_json)
     finish(report.rejections)
 
 
@@ -239,8 +233,6 @@ def forget(
 
     Example: `hashlens forget --author jane_doe --index my-index`
     """
-    from dataclasses import asdict
-
     from indexer.forget import described
     from indexer.forget import forget as forget_posts
     from retriever.bar import progress_bar
@@ -255,19 +247,7 @@ def forget(
             fit_ranker=fit_ranker,
             progress=progress,
         )
-    _told(index, asdict(report), described(report), report.notes, as_json=as_json)
-
-
-def _told(
-    index: Path, values: dict[str, Any], line: str, notes: Sequence[str], *, as_json: bool
-) -> None:
-    """Say what was done to an index: one JSON object, or a line and its notes."""
-    if as_json:
-        print_json({"format": FORMAT, "index": str(index)} | values)
-        return
-    typer.echo(f"{index}: {line}")
-    for note in notes:
-        typer.echo(f"hashlens: {note}", err=True)
+    told(index, report, described(report), report.notes, as_json=as_json)
 
 
 answering = (recommend, batch, serve, inspect, config)

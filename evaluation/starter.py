@@ -8,25 +8,19 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import tempfile
-import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from evaluation.method import Features
-from evaluation.product import Product, write_posts
 from indexer.build import build
 from indexer.config import BuildConfig, RankingConfig
 from indexer.corpus import Corpus
 from indexer.generation import Generation, open_current, unsealed, writer
-from indexer.progress import Progress, Silent
-from indexer.schema import Post
+from indexer.progress import Progress
 from indexer.starter import strip
 from retriever.bar import progress_bar
 from retriever.blocklist import blocked
 from retriever.fitting import fit, save
-from retriever.recommend import Recommender
 from retriever.rehearsal import Assemble, joined, rehearse
 
 
@@ -74,21 +68,6 @@ def _fit_both(
     progress.stage("Learning to rank")
     save(fit(joined([found for found in lessons if found]), config), folder)
     return ()
-
-
-class Starter(Product):
-    """The index that would ship, made of the training posts alone."""
-
-    name = "starter"
-
-    def fit(self, posts: Sequence[Post], *, features: Features | None = None) -> None:
-        """As `Product.fit`; then the posts are left out."""
-        folder = Path(tempfile.mkdtemp(prefix="hashlens-benchmark-"))
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        write_posts(posts, folder / "posts")
-        make([folder / "posts"], folder / "index", Silent())
-        self._recommender = Recommender.open(folder / "index")
-        self.failed = 0
 
 
 if __name__ == "__main__":

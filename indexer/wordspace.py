@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from indexer.errors import IndexCorruptError, InputError, ShapeError
+from indexer.matrices import opened
 from indexer.schema import Floats, Ids
 
 _WORDS, _VECTORS, _COUNTS = "words.txt", "vectors.npy", "counts.npy"
@@ -188,8 +189,8 @@ class WordSpace:
             IndexCorruptError: a file is missing, unreadable, or does not fit the others.
         """
         words = _read_words(folder / _WORDS)
-        vectors = _read_array(folder / _VECTORS, mapped=True)
-        counts = _read_array(folder / _COUNTS, mapped=False)
+        vectors = opened(folder / _VECTORS)
+        counts = np.array(opened(folder / _COUNTS))
         if vectors.ndim != 2 or vectors.dtype != np.float16 or len(vectors) != len(words):
             raise _unfit(folder / _VECTORS, vectors, f"float16 ({len(words)}, any)")
         if counts.dtype != np.int64 or counts.shape != (len(words),):
@@ -225,16 +226,6 @@ def _read_words(path: Path) -> tuple[str, ...]:
     if text and not text.endswith("\n"):
         raise _corrupt(path, "its last line is cut short")
     return tuple(text.split("\n")[:-1])
-
-
-def _read_array(path: Path, *, mapped: bool) -> NDArray[Any]:
-    try:
-        loaded = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise _corrupt(path, error) from error
-    if not isinstance(loaded, np.ndarray):
-        raise _corrupt(path, "it is no single array")
-    return loaded
 
 
 def _corrupt(path: Path, reason: object) -> IndexCorruptError:

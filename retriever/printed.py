@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from retriever.forms import FORMAT
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
+    from _typeshed import DataclassInstance
     from rich.table import Table
 
     from indexer.schema import Rejection
@@ -38,6 +43,23 @@ def print_table(table: Table) -> None:
 def print_json(value: dict[str, Any]) -> None:
     """One JSON object on stdout, on one line."""
     typer.echo(json.dumps(value, ensure_ascii=False))
+
+
+def told(
+    index: Path,
+    report: DataclassInstance,
+    line: str,
+    notes: Sequence[str] = (),
+    *,
+    as_json: bool,
+) -> None:
+    """Say what was done to an index: its report as one JSON object, or a line and its notes."""
+    if as_json:
+        print_json({"format": FORMAT, "index": str(index)} | asdict(report))
+        return
+    typer.echo(f"{index}: {line}")
+    for note in notes:
+        typer.echo(f"hashlens: {note}", err=True)
 
 
 def finish(rejections: Sequence[Rejection]) -> None:

@@ -12,7 +12,7 @@ from retriever import options
 from retriever.defaultindex import index_default
 from retriever.forms import FORMAT
 from retriever.options import DEFAULT_INDEX
-from retriever.printed import print_json, print_table
+from retriever.printed import print_json, print_table, told
 
 
 def verify(index: options.ReadIndex = None, as_json: options.Json = False) -> None:
@@ -100,15 +100,10 @@ def compact(
 
     Example: `hashlens compact --index my-index`
     """
-    from dataclasses import asdict
-
     from indexer.compact import compact as compact_index
     from indexer.compact import described
     from retriever.bar import progress_bar
 
     with progress_bar() as progress:
         report = compact_index(index, keep=keep, progress=progress)
-    if as_json:
-        print_json({"format": FORMAT, "index": str(index)} | asdict(report))
-    else:
-        typer.echo(f"{index}: {described(report)}")
+    told(index, report, described(report), as_json=as_json)

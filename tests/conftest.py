@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,3 +58,17 @@ def tiny_index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IndexReader
         index = tiny.reader(tiny.ROWS, tmp_path_factory.mktemp("tiny"), tiny.PICTURES)
     yield index
     index.store.close()
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A published index of the tiny posts, not to be touched."""
+    index = tmp_path_factory.mktemp("sound") / "index"
+    tiny.published(index)
+    return index
+
+
+@pytest.fixture
+def index(sound: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be damaged."""
+    return shutil.copytree(sound, tmp_path / "index")

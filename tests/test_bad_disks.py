@@ -23,25 +23,12 @@ from indexer.schema import Query
 from indexer.update import update
 from indexer.verify import verify
 from retriever.recommend import Recommender
-from tests import tiny
 from tests.growing import updated, written
 from tests.sealing import reseal
 
 ROOT = Path(__file__).parents[1]
 ROWS = [{"id": f"n{i}", "caption": "sleepy park", "hashtags": ["fresh"]} for i in range(5)]
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    index = tmp_path_factory.mktemp("sound") / "index"
-    tiny.published(index)
-    return index
-
-
-@pytest.fixture
-def index(sound: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(sound, tmp_path / "index")
 
 
 class Disk:

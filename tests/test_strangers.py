@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import duckdb
@@ -20,23 +19,10 @@ from indexer.store import Store
 from indexer.verify import verify
 from retriever.reading import IndexReader
 from retriever.recommend import Recommender
-from tests import tiny
 from tests.growing import updated
 from tests.sealing import reseal_files
 
 ROW = {"id": "new", "caption": "sleepy park", "hashtags": ["fresh"]}
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    index = tmp_path_factory.mktemp("sound") / "index"
-    tiny.published(index)
-    return index
-
-
-@pytest.fixture
-def index(sound: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(sound, tmp_path / "index")
 
 
 @pytest.fixture

@@ -39,11 +39,6 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return index
 
 
-@pytest.fixture
-def index(sound: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(sound, tmp_path / "index")
-
-
 def sql(*statements: str) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         with Store.change(folder / "posts.duckdb") as store:
