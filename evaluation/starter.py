@@ -45,12 +45,7 @@ def make(sources: Sequence[Path], out: Path, progress: Progress | None = None) -
         with writer(out) as new:
             counts = strip(full, new.folder, without=blocked())
             shutil.copytree(full.folder / "ranker", new.folder / "ranker")
-            new.publish(
-                encoder=full.manifest.encoder,
-                topics=full.manifest.topics,
-                config=full.manifest.config,
-                counts=counts,
-            )
+            new.publish_like(full.manifest, counts)
 
 
 def _fit_both(

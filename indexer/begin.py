@@ -39,12 +39,7 @@ def begun(index: Path, source: Path) -> Iterator[None]:
             shutil.copyfile(found.folder / name, target)
         with Store.change(new.folder / "posts.duckdb") as store:
             derive(store)
-        new.publish(
-            encoder=found.manifest.encoder,
-            topics=found.manifest.topics,
-            config=found.manifest.config,
-            counts=found.manifest.counts,
-        )
+        new.publish_like(found.manifest)
     try:
         yield
     except BaseException:

@@ -8,10 +8,8 @@ from pathlib import Path
 
 from indexer.generation import KEEP, Generation, GenerationWriter, open_current, writer
 from indexer.progress import Progress, Silent
-from indexer.segments import dead_of, living, paths_of, save_segment
+from indexer.segments import KINDS, dead_of, living, paths_of, save_segment
 from indexer.store import Store
-
-KINDS = ("images", "captions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +54,7 @@ def compact(index: Path, *, keep: int = KEEP, progress: Progress | None = None) 
         progress.stage("Merging segments")
         _merge(new, previous)
         progress.stage("Publishing")
-        published = new.publish(
-            encoder=previous.manifest.encoder,
-            topics=previous.manifest.topics,
-            config=previous.manifest.config,
-            counts=previous.manifest.counts,
-            keep=keep,
-        )
+        published = new.publish_like(previous.manifest, keep=keep)
         return CompactReport(
             published.number,
             segments,

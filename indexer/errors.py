@@ -4,6 +4,9 @@ Every message says what was found, what was expected and what to do.
 The command line turns each into one line and the exit status of its class.
 """
 
+# What to do about damaged files of an index.
+DAMAGED = "run `hashlens verify`, then `hashlens rollback` or build again"
+
 
 class HashlensError(Exception):
     """Anything that went wrong in a way we foresaw."""

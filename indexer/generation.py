@@ -247,6 +247,21 @@ class GenerationWriter:
         else:
             self._linked[source] = entry
 
+    def publish_like(
+        self, other: Manifest, counts: dict[str, int] | None = None, *, keep: int = KEEP
+    ) -> Generation:
+        """Publish with the encoder, topics and settings of another generation; see `publish`.
+
+        Its counts, too, where none are given.
+        """
+        return self.publish(
+            encoder=other.encoder,
+            topics=other.topics,
+            config=other.config,
+            counts=other.counts if counts is None else counts,
+            keep=keep,
+        )
+
     def publish(
         self,
         *,

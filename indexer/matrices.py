@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import IndexCorruptError, ShapeError
+from indexer.errors import DAMAGED, IndexCorruptError, ShapeError
 from indexer.schema import Floats, Ids
 
 _UNREADABLE = (OSError, ValueError, EOFError, OverflowError, MemoryError, RecursionError)
@@ -98,10 +98,7 @@ class Matrix:
         columns = self.columns[entries].astype(np.int64)
         # Looked at here, where it costs little: a file of the right hash may still be forged.
         if len(columns) and not 0 <= columns.min() <= columns.max() < self.width:
-            raise IndexCorruptError(
-                f"counts: found a column outside 0 to {self.width}; "
-                "run `hashlens verify`, then `hashlens rollback` or build again"
-            )
+            raise IndexCorruptError(f"counts: found a column outside 0 to {self.width}; {DAMAGED}")
         return places, columns, np.asarray(self.values[entries])
 
     def lengths(self, ids: Ids) -> Ids:
@@ -147,7 +144,4 @@ def opened(path: Path) -> NDArray[Any]:
 
 
 def _corrupt(path: Path, error: object) -> IndexCorruptError:
-    return IndexCorruptError(
-        f"{path}: cannot be read ({error}); run `hashlens verify`, then `hashlens rollback` "
-        "or build again"
-    )
+    return IndexCorruptError(f"{path}: cannot be read ({error}); {DAMAGED}")

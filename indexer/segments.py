@@ -14,11 +14,12 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import IndexCorruptError, ShapeError
+from indexer.errors import DAMAGED, IndexCorruptError, ShapeError
 from indexer.matrices import opened
 from indexer.schema import Embeddings, Floats, Ids, Neighbors
 from indexer.vectors import VectorIndex
 
+KINDS = ("images", "captions")  # folders of a generation that hold segments
 DEAD = "dead.npy"
 
 
@@ -115,8 +116,7 @@ def dead_of(folder: Path) -> Ids:
     ids = np.asarray(opened(path))
     if ids.dtype != np.int64 or ids.ndim != 1:
         raise IndexCorruptError(
-            f"{path}: found {ids.dtype} {ids.shape}, expected int64 (any,); "
-            "run `hashlens verify`, then `hashlens rollback` or build again"
+            f"{path}: found {ids.dtype} {ids.shape}, expected int64 (any,); {DAMAGED}"
         )
     return ids
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from indexer.errors import IndexCorruptError
+from indexer.errors import DAMAGED, IndexCorruptError
 from indexer.postrows import (
     COPIES,
     STORED,
@@ -369,6 +369,5 @@ def _quoted(path: Path) -> str:
 
 def _corrupt(path: Path, error: Exception) -> IndexCorruptError:
     return IndexCorruptError(
-        f"{path}: DuckDB cannot read it ({str(error).splitlines()[0]}); "
-        "run `hashlens verify`, then `hashlens rollback` or build again"
+        f"{path}: DuckDB cannot read it ({str(error).splitlines()[0]}); {DAMAGED}"
     )

@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import IndexCorruptError
+from indexer.errors import DAMAGED, IndexCorruptError
 from indexer.matrices import opened
 from indexer.store import Store
 from indexer.textvectors import idf_weights, unseen_idf
@@ -120,9 +120,7 @@ def _spelt(folder: Path, size: int) -> tuple[str, ...]:
 
 
 def _corrupt(folder: Path, trouble: str) -> IndexCorruptError:
-    return IndexCorruptError(
-        f"{folder}: {trouble}; run `hashlens verify`, then `hashlens rollback` or build again"
-    )
+    return IndexCorruptError(f"{folder}: {trouble}; {DAMAGED}")
 
 
 def _column(store: Store, kind: str, query: str) -> NDArray[np.int32]:

@@ -26,7 +26,7 @@ from indexer.generation import KEEP, Generation, GenerationWriter, open_current,
 from indexer.progress import Progress, Silent
 from indexer.readers.registry import AUTO
 from indexer.schema import Ids, Post, Rejection
-from indexer.segments import DEAD, bury
+from indexer.segments import DEAD, KINDS, bury
 from indexer.store import BORROWED, Store
 from indexer.stored import joined, stored_corpus
 from indexer.topics import TopicModel
@@ -36,7 +36,6 @@ from indexer.young import write_young
 
 # Folders that an update takes over whole.
 LINKED = ("topics", "texts", "words", "ranker", "trained")
-KINDS = ("images", "captions")
 
 
 @dataclass(frozen=True, slots=True)

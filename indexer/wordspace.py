@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from indexer.errors import IndexCorruptError, InputError, ShapeError
+from indexer.errors import DAMAGED, IndexCorruptError, InputError, ShapeError
 from indexer.matrices import opened
 from indexer.schema import Floats, Ids
 
@@ -229,9 +229,7 @@ def _read_words(path: Path) -> tuple[str, ...]:
 
 
 def _corrupt(path: Path, reason: object) -> IndexCorruptError:
-    return IndexCorruptError(
-        f"{path}: cannot be read ({reason}); run verify, then rollback or build again"
-    )
+    return IndexCorruptError(f"{path}: cannot be read ({reason}); {DAMAGED}")
 
 
 def _unfit(path: Path, found: NDArray[Any], expected: str) -> IndexCorruptError:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from indexer.config import ALL_TOPICS, RankingConfig, VectorConfig
 from indexer.counts import Counts
-from indexer.errors import IndexCorruptError
+from indexer.errors import DAMAGED, IndexCorruptError
 from indexer.generation import Generation, open_current
 from indexer.schema import Embeddings, Floats, Ids, Post, TopicProbs
 from indexer.segment import Segmenter, vocabulary_counts
@@ -320,7 +320,6 @@ def _within(found: Vectors, limit: int, path: Path) -> Vectors:
     """Vectors, once it is sure that their ids are rows: a forged file of the right hash may lie."""
     if found is not None and not found.within(limit):
         raise IndexCorruptError(
-            f"{path}: found vectors of ids that the index does not have; "
-            "run `hashlens verify`, then `hashlens rollback` or build again"
+            f"{path}: found vectors of ids that the index does not have; {DAMAGED}"
         )
     return found

@@ -45,12 +45,7 @@ def bare(full: Generation, index: Path, enough: Enough | None = None) -> Path:
     """The aggregates of a generation, published."""
     with writer(index) as new:
         counts = strip(full, new.folder, enough)
-        new.publish(
-            encoder=full.manifest.encoder,
-            topics=full.manifest.topics,
-            config=full.manifest.config,
-            counts=counts,
-        )
+        new.publish_like(full.manifest, counts)
     return index
 
 
