@@ -17,6 +17,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -125,13 +126,14 @@ class _Client:
 
 def _open(address: str, bodies: Sequence[Body], rate: float) -> dict[str, Any]:
     """What comes of requests that are sent by the clock."""
-    clients = [_Client(address) for _ in range(THREADS)]
+    # Taken in turn: a server ends connections that stay unused.
+    clients = deque(_Client(address) for _ in range(THREADS))
     start = time.perf_counter() + 0.1
 
     def ask(number: int) -> tuple[float, int]:
         due = start + number / rate
         time.sleep(max(0.0, due - time.perf_counter()))
-        client = clients.pop()
+        client = clients.popleft()
         try:
             status = client.post(bodies[number])
         finally:

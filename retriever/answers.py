@@ -104,7 +104,7 @@ class AnswerWriter:
         if not self.selection.pinned:
             return
         known = self.shortlist.pinned(self.selection)
-        names = self.index.names(list(known.values()))
+        names = self.index.names(known.values())
         for key in self.selection.pinned:
             tag = known.get(key, -1)
             posts = int(self.index.tag_posts[tag]) if tag >= 0 else 0

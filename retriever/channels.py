@@ -85,6 +85,8 @@ def seed_vectors(index: IndexReader, batch: QueryBatch) -> Entries:
 
 def _around(index: IndexReader, batch: QueryBatch, texts: Texts) -> Entries:
     parts: list[tuple[Ids, Ids, Floats]] = []
+    if not any(texts):
+        return silent(1)
     for topic, shares in _shares(batch.topics).items():
         hashtags = index.hashtags(topic)
         asked = np.flatnonzero(shares > 0)
@@ -95,7 +97,7 @@ def _around(index: IndexReader, batch: QueryBatch, texts: Texts) -> Entries:
             continue
         near = hashtags.search(found.vectors, AROUND)
         real = (np.arange(near.ids.shape[1]) < near.counts[:, None]) & (near.scores > 0)
-        queries = np.broadcast_to(asked[found.ids][:, None], real.shape)[real]
+        queries = asked[found.ids][real.nonzero()[0]]
         prior = PRIOR * np.log(np.maximum(index.counts.hashtags[near.ids[real], 0], 1))
         parts.append((queries, near.ids[real], shares[queries] * (near.scores[real] + prior)))
     if not parts:
@@ -222,7 +224,7 @@ def picture_words(index: IndexReader, batch: QueryBatch) -> Entries:
     real = np.arange(near.ids.shape[1]) < near.counts[:, None]
     raised = np.exp(SHARP * (near.scores - near.scores[:, :1]))
     shares = raised / raised.sum(axis=1, keepdims=True)
-    queries = np.broadcast_to(images.ids[:, None], real.shape)[real]
+    queries = images.ids[real.nonzero()[0]]
     pairs = Groups.of(queries * WIDTH + near.ids[real])
     return pairs.entries(pairs.sum(near.scores[real]), pairs.sum(shares[real]))
 

@@ -52,9 +52,8 @@ class Entries:
         scores = self.values[:, column]
         if not len(scores):
             return scores
-        starts = np.flatnonzero(np.diff(self.queries, prepend=-1))
+        starts, lengths = ends_of(self.queries)
         largest = np.maximum.reduceat(scores, starts)
-        lengths = np.diff(np.append(starts, len(scores)))
         shares: Floats = scores / np.maximum(np.repeat(largest, lengths), 1e-12)
         return shares
 
@@ -86,7 +85,7 @@ class Groups:
         """Groups of r rows by their keys, int64 (r,)."""
         order = np.argsort(keys, kind="stable")
         ordered = keys[order]
-        starts = np.flatnonzero(np.diff(ordered, prepend=-1)) if len(keys) else order
+        starts = _begins(ordered)
         return cls(ordered[starts], order, starts)
 
     def sum(self, values: Floats) -> Floats:
@@ -104,7 +103,7 @@ class Groups:
     @property
     def sizes(self) -> Ids:
         """Rows of each group, (g,)."""
-        return np.diff(np.append(self._starts, len(self.order)))
+        return _lengths(self._starts, len(self.order))
 
     def entries(self, *columns: NDArray[Any]) -> Entries:
         """Entries of groups whose keys are pairs; `columns` (g,) each."""
@@ -131,5 +130,20 @@ def looked_up(entries: Entries, keys: Ids) -> Floats:
 
 def ends_of(queries: Ids) -> tuple[Ids, Ids]:
     """Where each different query's rows begin, and how many they are, both int64 (n,)."""
-    starts = np.flatnonzero(np.diff(queries, prepend=-1))
-    return starts, np.diff(np.append(starts, len(queries)))
+    starts = _begins(queries)
+    return starts, _lengths(starts, len(queries))
+
+
+def _begins(ordered: Ids) -> Ids:
+    """Where each run of equal numbers begins; `numpy.diff` takes longer than a short query's."""
+    begins = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=begins[1:])
+    return begins.nonzero()[0]
+
+
+def _lengths(starts: Ids, total: int) -> Ids:
+    """How long the runs are that begin at `starts`."""
+    ends = np.empty_like(starts)
+    ends[:-1] = starts[1:]
+    ends[-1:] = total
+    return ends - starts

@@ -20,6 +20,8 @@ POSTS = 3  # posts named for each channel of a hashtag
 
 Ask = Callable[[IndexReader, QueryBatch], Near]
 Supports = dict[int, dict[str, Support]]  # by query and the hashtag's key
+# Query and hashtag's key, keys of the nearest posts that hold it, how many do, and of how many.
+_Held = tuple[tuple[int, str], list[int], int, int]
 
 
 def _seeds(index: IndexReader, batch: QueryBatch) -> Near:
@@ -46,7 +48,10 @@ def explained(
     seeds = {seed for query in shown for seed in batch.queries[query].seeds}
     ids = index.tag_ids(list({key for _, key in chosen} | seeds))
     words = index.word_ids({word for query in shown for word in batch.words[query]})
-    found = {ask: _nearest(index, ask(index, batch), chosen, ids) for ask in set(_ASKED.values())}
+    near = {ask: _nearest(index, ask(index, batch), chosen, ids) for ask in {*_ASKED.values()}}
+    # One question to the store for all: each costs more than a channel does.
+    names = index.post_ids({post for found in near.values() for some in found for post in some[1]})
+    found = {ask: _named(some, names) for ask, some in near.items()}
     told: list[Recommendation | HashlensError] = list(answers)
     for query, answer in shown.items():
         case = Case(
@@ -78,8 +83,8 @@ def _told(tag: ScoredTag, case: Case) -> ScoredTag:
 
 def _nearest(
     index: IndexReader, near: Near, chosen: Sequence[tuple[int, str]], ids: dict[str, int]
-) -> Supports:
-    """The posts near each query that hold its chosen hashtags: how many, and the nearest."""
+) -> list[_Held]:
+    """The posts near each query that hold its chosen hashtags."""
     wanted = {query * WIDTH + ids[key]: (query, key) for query, key in chosen if key in ids}
     asked = np.bincount(near.queries).tolist()
     places, tags, _ = index.counts.post_tags.rows(near.posts)
@@ -89,10 +94,15 @@ def _nearest(
     posts: dict[int, list[int]] = {}
     for pair, post in zip(pairs[rows].tolist(), near.posts[places[rows]].tolist(), strict=True):
         posts.setdefault(pair, []).append(post)
-    names = index.post_ids([post for some in posts.values() for post in some[:POSTS]])
+    return [
+        (wanted[pair], some[:POSTS], len(some), asked[wanted[pair][0]])
+        for pair, some in posts.items()
+    ]
+
+
+def _named(found: Sequence[_Held], names: dict[int, str]) -> Supports:
     supports: Supports = {}
-    for pair, some in posts.items():
-        query, key = wanted[pair]
-        nearest = tuple(names[post] for post in some[:POSTS])
-        supports.setdefault(query, {})[key] = Support(nearest, len(some), asked[query])
+    for (query, key), posts, held, asked in found:
+        support = Support(tuple(names[post] for post in posts), held, asked)
+        supports.setdefault(query, {})[key] = support
     return supports

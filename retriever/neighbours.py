@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
+from typing import TypeVar
 
 import numpy as np
 
@@ -29,6 +32,25 @@ class Near:
 NOBODY = Near(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
+Found = TypeVar("Found")
+
+
+def _once(
+    ask: Callable[[IndexReader, QueryBatch], Found],
+) -> Callable[[IndexReader, QueryBatch], Found]:
+    """The same function, which a batch is put to once."""
+
+    @wraps(ask)
+    def asked(index: IndexReader, batch: QueryBatch) -> Found:
+        if ask.__name__ not in batch.near:
+            batch.near[ask.__name__] = ask(index, batch)
+        found: Found = batch.near[ask.__name__]
+        return found
+
+    return asked
+
+
+@_once
 def near_images(index: IndexReader, batch: QueryBatch) -> Near:
     """Posts with the nearest pictures (cosine of encoder features)."""
     if batch.images is None or index.images is None:
@@ -36,6 +58,7 @@ def near_images(index: IndexReader, batch: QueryBatch) -> Near:
     return _near(batch.images.ids, index.images.search(batch.images.vectors, NEIGHBOURS))
 
 
+@_once
 def near_captions(index: IndexReader, batch: QueryBatch) -> Near:
     """Posts with the nearest captions (cosine of idf-weighted mean vectors)."""
     if index.captions is None or not len(batch.texts.ids):
@@ -43,6 +66,7 @@ def near_captions(index: IndexReader, batch: QueryBatch) -> Near:
     return _near(batch.texts.ids, index.captions.search(batch.texts.vectors, NEIGHBOURS))
 
 
+@_once
 def near_words(index: IndexReader, batch: QueryBatch) -> Near:
     """Posts that share the most telling words (BM25, as a share of the best post's).
 
@@ -68,6 +92,7 @@ def near_words(index: IndexReader, batch: QueryBatch) -> Near:
     return Near(best.queries, best.tags, best.relative())
 
 
+@_once
 def near_seeds(index: IndexReader, batch: QueryBatch) -> tuple[Near, Entries]:
     """Posts that share the seeds (cosine of idf weights), and all that share two or more.
 
@@ -92,8 +117,7 @@ def near_seeds(index: IndexReader, batch: QueryBatch) -> tuple[Near, Entries]:
 
 def _near(queries: Ids, neighbors: Neighbors) -> Near:
     real = (np.arange(neighbors.ids.shape[1]) < neighbors.counts[:, None]) & (neighbors.scores > 0)
-    found = np.broadcast_to(queries[:, None], real.shape)
-    return Near(found[real], neighbors.ids[real], neighbors.scores[real])
+    return Near(queries[real.nonzero()[0]], neighbors.ids[real], neighbors.scores[real])
 
 
 def vote(index: IndexReader, near: Near, power: float) -> Entries:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,8 @@ class QueryBatch:
     `seed_texts` are vectors of pictures, words and seeds whose ids are query numbers; `word_pairs`
     and `seed_pairs` are the different known words (by id, with idf) and seeds of each query;
     `spelt` are the hashtags that its words spell; `idf` weighs each token, `unseen_idf` others;
-    `text_idf` weighs tokens in vectors, as when the index learned.
+    `text_idf` weighs tokens in vectors, as when the index learned. `near` keeps what was found of
+    the posts near the queries, which votes and is then named as evidence.
     """
 
     queries: tuple[Query, ...]
@@ -45,6 +47,7 @@ class QueryBatch:
     idf: dict[str, float]
     text_idf: dict[str, float]
     unseen_idf: float
+    near: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.words)

@@ -162,40 +162,40 @@ class IndexReader:
         """Fewest posts of each tier among the offered hashtags."""
         return tier_floors(self.tag_posts[self.offered])
 
-    def names(self, tag_ids: Sequence[int]) -> dict[int, tuple[str, str]]:
+    def names(self, tag_ids: Collection[int]) -> dict[int, tuple[str, str]]:
         """Key and display form of hashtags."""
-        rows = self.store.rows(
-            "select tag_id, key, display from hashtag_counts "
-            "where tag_id in (select unnest(?::bigint[]))",
-            [list(map(int, tag_ids))],
-        )
-        return {tag: (key, display) for tag, key, display in rows}
+        return self._names.of(tag_ids)
 
     def tag_ids(self, keys: Sequence[str]) -> dict[str, int]:
         """Ids of those hashtags that the index knows."""
-        return self._tag_vocabulary.ids(keys)
+        return self._tag_vocabulary.of(keys)
 
     def word_ids(self, words: Collection[str]) -> dict[str, int]:
         """Ids of those words that captions of the index hold."""
-        return self._word_vocabulary.ids(words)
+        return self._word_vocabulary.of(words)
 
     @cached_property
-    def _tag_vocabulary(self) -> Vocabulary:
-        return Vocabulary(self.store, "hashtags", "key", "tag_id", self.tags)
+    def _names(self) -> Vocabulary[int, tuple[str, str]]:
+        columns = "tag_id, key, display"
+        return Vocabulary(self.store, columns, "hashtag_counts", "tag_id", self.tags)
 
     @cached_property
-    def _word_vocabulary(self) -> Vocabulary:
-        return Vocabulary(self.store, "words", "word", "word_id", len(self.counts.words))
+    def _tag_vocabulary(self) -> Vocabulary[str, int]:
+        return Vocabulary(self.store, "key, tag_id", "hashtags", "tag_id", self.tags)
 
-    def post_ids(self, post_keys: Sequence[int]) -> dict[int, str]:
+    @cached_property
+    def _word_vocabulary(self) -> Vocabulary[str, int]:
+        words = len(self.counts.words)
+        return Vocabulary(self.store, "word, word_id", "words", "word_id", words)
+
+    def post_ids(self, post_keys: Collection[int]) -> dict[int, str]:
         """Ids of posts, as their readers gave them, by key."""
-        return dict(
-            self.store.rows(
-                "select post_key, post_id from posts "
-                "where post_key in (select unnest(?::bigint[]))",
-                [list(post_keys)],
-            )
-        )
+        return self._post_ids.of(post_keys)
+
+    @cached_property
+    def _post_ids(self) -> Vocabulary[int, str]:
+        posts = len(self.counts.posts)
+        return Vocabulary(self.store, "post_key, post_id", "posts", "post_key", posts)
 
     def holds(self, posts: Sequence[Post]) -> list[Post]:
         """Those of the posts that the index has, by content hash.

@@ -16,11 +16,12 @@ from indexer.errors import HashlensError
 from indexer.images import save_jpeg
 from indexer.schema import Query, Recommendation
 from retriever.memory import Upload
-from retriever.recommend import THREADS, Recommender
+from retriever.recommend import Recommender
 from retriever.selection import Selection
 
 PLACES = 64  # questions that may wait; more are sent away
 TOGETHER = 16  # questions answered as one batch: more would keep the first one waiting
+CLERKS = 1  # threads that answer: they share Python's lock, and two answered fewer than one
 LOOK = 1.0  # seconds between looks at which generation is live
 
 log = logging.getLogger("hashlens")
@@ -146,7 +147,7 @@ class Desk:
         *,
         places: int = PLACES,
         together: int = TOGETHER,
-        clerks: int = THREADS,
+        clerks: int = CLERKS,
     ) -> None:
         """Open the desk.
 

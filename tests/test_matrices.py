@@ -85,7 +85,7 @@ def test_a_matrix_is_opened_as_it_was_saved_and_not_read_into_memory(tmp_path: P
         (2, 7, [0.5, -0.5]),
         (2, 1, [-2.0, 2.0]),
     ]
-    assert isinstance(found.values, np.memmap)
+    assert isinstance(found.values.base, np.memmap)
     assert not found.values.flags.writeable
 
 

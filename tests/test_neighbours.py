@@ -99,10 +99,10 @@ def test_common_words_are_left_out_where_rarer_ones_have_posts_enough(
     tiny_index: IndexReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # `home` has one post, `kitten` three, `walk` four.
-    batch = prepare(tiny_index, [Query(caption="walk kitten home")], None)
     asked = {1: {"home"}, 3: {"home"}, 4: {"home", "kitten"}, 8: {"home", "kitten", "walk"}}
     for most, words in asked.items():
         monkeypatch.setattr(neighbours, "POSTINGS", most)
+        batch = prepare(tiny_index, [Query(caption="walk kitten home")], None)
         assert told(near_words(tiny_index, batch)) == pytest.approx(bm25(words), rel=1e-5)
     monkeypatch.setattr(neighbours, "POSTINGS", 1)  # the rarest is read however many it has
     batch = prepare(tiny_index, [Query(caption="walk"), Query(caption="kitten walk")], None)
