@@ -1,7 +1,6 @@
 """FAISS indexes in files: written whole or not at all, and read without trust in their length.
 
-A file is that of an `IndexIDMap` over `IndexFlatIP`, or of an `IndexIVFFlat` that finds vectors by
-id. FAISS is imported on first use.
+`faisskinds` says which indexes are ours.
 """
 
 from __future__ import annotations
@@ -11,17 +10,18 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
+
+import numpy as np
 
 from indexer.errors import IndexCorruptError
+from indexer.faisskinds import Library, faiss, is_ours, kind_of
 
 WRITTEN_AT_ONCE = 1 << 20  # bytes
 
-Library = Any  # FAISS and its objects, whose own types are incomplete
-
 
 def read_index(path: Path, *, mmap: bool) -> tuple[Library, bool]:
-    """The index in a file, and whether it is mapped: with `mmap` an exact one is.
+    """The index in a file, and whether it is mapped, as with `mmap` a whole one is.
 
     Raises:
         IndexCorruptError: the file is missing, cut short or not of an index of ours.
@@ -29,15 +29,14 @@ def read_index(path: Path, *, mmap: bool) -> tuple[Library, bool]:
     try:
         mapped = mmap and _mappable(path)
         with _limited(path.stat().st_size):
-            index = _faiss().read_index(str(path), _faiss().IO_FLAG_MMAP_IFC if mapped else 0)
+            index = faiss().read_index(str(path), faiss().IO_FLAG_MMAP_IFC if mapped else 0)
     except (OSError, RuntimeError, MemoryError) as error:
         raise _corrupt(path, str(error).split("\n")[0]) from error
-    if not _is_ours(index):
+    if not is_ours(index):
         raise _corrupt(path, f"a {type(index).__name__} of unknown make")
-    if type(index) is _faiss().IndexIVFFlat:
+    if kind_of(index) != "exact":
         # FAISS follows the places that a file gives for its ids, wherever they lead.
-        for kind in (_faiss().DirectMap.NoMap, _faiss().DirectMap.Hashtable):
-            index.set_direct_map_type(kind)
+        index.set_direct_map_type(faiss().DirectMap.NoMap)
     return index, mapped
 
 
@@ -51,7 +50,7 @@ def write_index(index: Library, path: Path) -> None:
     try:
         with temporary.open("wb") as file:
             # FAISS's own file writer only prints that its last block did not fit on the disk.
-            _faiss().write_index(index, _faiss().PyCallbackIOWriter(file.write, WRITTEN_AT_ONCE))
+            faiss().write_index(index, faiss().PyCallbackIOWriter(file.write, WRITTEN_AT_ONCE))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -61,55 +60,55 @@ def write_index(index: Library, path: Path) -> None:
         raise
 
 
-def _faiss() -> Library:
-    import faiss
-
-    return faiss
-
-
-def _is_ours(index: Library) -> bool:
-    if index.metric_type != _faiss().METRIC_INNER_PRODUCT:
-        return False
-    if type(index) is _faiss().IndexIVFFlat:
-        by_id = index.direct_map.type == _faiss().DirectMap.Hashtable
-        trained = index.is_trained or not index.ntotal
-        return bool(by_id and trained and _clusters_fit(index))
-    if type(index) is not _faiss().IndexIDMap:
-        return False
-    inner = _faiss().downcast_index(index.index)
-    sizes = {index.ntotal, inner.ntotal, index.id_map.size()}
-    return type(inner) is _faiss().IndexFlatIP and len(sizes) == 1 and inner.d == index.d
-
-
-def _clusters_fit(index: Library) -> bool:
-    """Whether an IndexIVFFlat has a list for each of its clusters, of vectors of its width."""
-    clusters, lists = _faiss().downcast_index(index.quantizer), index.invlists
-    if type(clusters) is not _faiss().IndexFlatIP or clusters.d != index.d:
-        return False
-    sizes = {lists.code_size, index.code_size, 4 * index.d}
-    numbers = (index.nlist,) if index.is_trained else (0, index.nlist)
-    whole = lists.nlist == index.nlist and lists.compute_ntotal() == index.ntotal
-    return clusters.ntotal in numbers and len(sizes) == 1 and bool(whole)
-
-
 def _mappable(path: Path) -> bool:
-    """Whether a file is an exact index's, and as long as its header says to the byte.
+    """Whether a file is of an index of ours, and as long as its header says to the byte.
 
     FAISS takes a mapped file that is cut short as whole, or ends the process; reading it into
-    memory raises as it should. So only what is sure to be whole is mapped. An IndexIDMap's header
-    (37 bytes: name, d, n and flags) precedes an IndexFlatIP's, n * d values and n ids.
+    memory raises as it should. So only what is sure to be whole is mapped.
     """
     with path.open("rb") as file:
-        head = file.read(82)
-        if len(head) < 82:
-            return False
-        width, n = struct.unpack_from("<iq", head, 4)
-        whole = path.stat().st_size == 90 + n * (4 * width + 8)
-        same = head[:4] + head[37:41] == b"IxMpIxFI" and head[4:37] == head[41:74]
-        if not (whole and same and head[74:] == struct.pack("<Q", n * width)):
-            return False
-        file.seek(-8 * (n + 1), os.SEEK_END)
-        return file.read(8) == struct.pack("<Q", n)
+        kind, size = file.read(4), path.stat().st_size
+        if kind == b"IxMp":
+            return _whole_exact(file, size)
+        return kind in (b"IwFl", b"IwSq") and _whole_ivf(file, size, kind)
+
+
+def _whole_exact(file: BinaryIO, size: int) -> bool:
+    """An IndexIDMap's header precedes an IndexFlatIP's, n * d values and n ids."""
+    head = file.read(78)
+    if len(head) < 78:
+        return False
+    width, n = struct.unpack_from("<iq", head)
+    whole = size == 90 + n * (4 * width + 8)
+    same = head[33:37] == b"IxFI" and head[:33] == head[37:70]
+    if not (whole and same and head[70:] == struct.pack("<Q", n * width)):
+        return False
+    file.seek(-8 * (n + 1), os.SEEK_END)
+    return file.read(8) == struct.pack("<Q", n)
+
+
+def _whole_ivf(file: BinaryIO, size: int, kind: bytes) -> bool:
+    """An IndexIVF's header, its middles, no map of ids, the bytes' ranges, and its lists.
+
+    Before the lists come the length of each, or number and length of those that are not empty.
+    """
+    head = file.read(49 + 45)
+    if len(head) < 94 or head[49:53] != b"IxFI":
+        return False
+    (width, n), clusters = struct.unpack_from("<iq", head), struct.unpack_from("<Q", head, 33)[0]
+    code, ranges = (4 * width, 0) if kind == b"IwFl" else (width, 45 + 8 * width)
+    place = 4 + 94 + 4 * width * clusters + 9 + ranges
+    if not 0 < width < 1 << 20 or not 0 <= n < 1 << 40 or place + 32 > size:
+        return False
+    file.seek(place)
+    lists = file.read(32)
+    form, entries = lists[20:24], struct.unpack_from("<Q", lists, 24)[0]
+    known = lists[:4] == b"ilar" and struct.unpack_from("<QQ", lists, 4) == (clusters, code)
+    if not known or size != place + 32 + 8 * entries + n * (code + 8):
+        return False
+    lengths = np.frombuffer(file.read(8 * entries), np.uint64)
+    lengths = lengths[1::2] if form == b"sprs" else lengths
+    return form in (b"full", b"sprs") and int(lengths.max(initial=0)) <= n == int(lengths.sum())
 
 
 def _corrupt(path: Path, found: str) -> IndexCorruptError:
@@ -122,9 +121,9 @@ def _corrupt(path: Path, found: str) -> IndexCorruptError:
 @contextmanager
 def _limited(size: int) -> Iterator[None]:
     """Let FAISS allocate no more than `size` bytes for what a file claims to hold."""
-    before = _faiss().get_deserialization_vector_byte_limit()
-    _faiss().set_deserialization_vector_byte_limit(max(size, 1))
+    before = faiss().get_deserialization_vector_byte_limit()
+    faiss().set_deserialization_vector_byte_limit(max(size, 1))
     try:
         yield
     finally:
-        _faiss().set_deserialization_vector_byte_limit(before)
+        faiss().set_deserialization_vector_byte_limit(before)

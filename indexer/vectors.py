@@ -1,8 +1,7 @@
 """Ids and unit vectors into search, by FAISS.
 
-An `exact` index compares every vector; an `ivf` one (Jégou, Douze, Schmid 2011, "Product
-quantization for nearest neighbor search", section 4) compares those in the clusters nearest to
-the query. Scores are inner products of unit rows, which is cosine. FAISS is imported on first use.
+Scores are inner products of unit rows, which is cosine; `faisskinds` says which kinds of index
+there are. FAISS is imported on first use.
 """
 
 from __future__ import annotations
@@ -17,17 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.errors import ConfigError, ShapeError
-from indexer.faissfile import Library, read_index, write_index
+from indexer.faissfile import read_index, write_index
+from indexer.faisskinds import (
+    KINDS,
+    Kind,
+    Library,
+    empty,
+    faiss,
+    kind_for,
+    kind_of,
+    stored_ids,
+    trained,
+)
 from indexer.schema import Embeddings, Floats, Ids, Neighbors
 
-Kind = Literal["exact", "ivf"]
-
-KINDS = ("exact", "ivf")
-EXACT_UP_TO = 200_000  # vectors; beyond it an exact answer takes too long
 FEWEST_PROBES = 32  # clusters compared with a query: makes small ivf indexes exact
 PROBED_SHARE = 16  # one cluster in so many is compared, in large ones
-TRAINED_PER_CLUSTER = 256  # vectors sampled for k-means
-SEED = 1
 SPARE = 16  # neighbours fetched beyond those asked for, to see where ties end
 
 
@@ -51,13 +55,14 @@ class VectorIndex:
     """
 
     def __init__(self, index: Library, *, mapped: bool = False) -> None:
-        self._index = index  # IndexIDMap over IndexFlatIP, or IndexIVFFlat that knows ids itself
+        self._index = index
         self._mapped = mapped
         self._order: tuple[Ids, Ids] | None = None
+        self._barred: tuple[Ids, _Among] | None = None
 
     @classmethod
     def empty(cls, width: int, kind: Kind = "exact") -> Self:
-        """An index of no vectors; an `ivf` one forms its clusters from the first that are added.
+        """An index of no vectors; clusters are formed of the first that are added.
 
         Raises:
             ConfigError: the kind is unknown.
@@ -67,28 +72,25 @@ class VectorIndex:
             raise ConfigError(f"found vector index kind {kind!r}, expected {' or '.join(KINDS)}")
         if width < 1:
             raise ShapeError(f"found a vector width of {width}, expected 1 or more")
-        if kind == "ivf":
-            return cls(_clusters(width, 1))
-        # Not IndexIDMap2: it takes duplicate ids silently, and its table of ids slows opening.
-        return cls(_faiss().IndexIDMap(_faiss().IndexFlatIP(width)))
+        return cls(empty(width, kind))
 
     @classmethod
     def build(cls, embeddings: Embeddings, kind: Kind | Literal["auto"] = "auto") -> Self:
-        """An index of these vectors; `auto` is exact up to 200,000 of them, ivf beyond.
+        """An index of these vectors, of the kind named; `auto` is `faisskinds.kind_for`.
 
         Raises:
             ConfigError: the kind is unknown.
             ShapeError: an id is negative or comes twice.
         """
         if kind == "auto":
-            kind = "exact" if len(embeddings.ids) <= EXACT_UP_TO else "ivf"
+            kind = kind_for(embeddings.vectors)
         index = cls.empty(embeddings.vectors.shape[1], kind)
         index.add(embeddings)
         return index
 
     @classmethod
     def open(cls, path: Path, *, mmap: bool = True) -> Self:
-        """The index saved in a file; with `mmap` an exact one's are read when they are needed.
+        """The index saved in a file; with `mmap` its vectors are read when they are needed.
 
         A mapped file may be replaced by rename, never written in place. Files are trusted input:
         check their hash first where they come from elsewhere.
@@ -109,8 +111,8 @@ class VectorIndex:
 
     @property
     def kind(self) -> Kind:
-        """`exact` or `ivf`."""
-        return "ivf" if _is_ivf(self._index) else "exact"
+        """One of `faisskinds.KINDS`."""
+        return kind_of(self._index)
 
     @property
     def ids(self) -> Ids:
@@ -119,7 +121,7 @@ class VectorIndex:
 
     def within(self, limit: int) -> bool:
         """Whether every id is 0 or more and below a limit; quicker than `ids`."""
-        stored = _stored_ids(self._index)
+        stored = stored_ids(self._index)
         return not len(stored) or bool(0 <= stored.min() <= stored.max() < limit)
 
     def add(self, embeddings: Embeddings) -> None:
@@ -134,7 +136,7 @@ class VectorIndex:
             return
         self._own()
         if not self._index.is_trained:
-            self._index = _trained(embeddings.vectors)
+            self._index = trained(embeddings.vectors, self.kind)
         self._index.add_with_ids(embeddings.vectors, embeddings.ids)
 
     def remove(self, ids: Ids) -> int:
@@ -146,7 +148,7 @@ class VectorIndex:
         return len(known)
 
     def reconstruct(self, ids: Ids) -> Floats:
-        """Vectors of ids, float32 (n, d), in the order asked.
+        """Vectors of ids, float32 (n, d), in the order asked: nearly those added, if kept as bytes.
 
         Raises:
             ShapeError: an id is not in the index.
@@ -157,11 +159,23 @@ class VectorIndex:
             raise ShapeError(f"found id {unknown[0]}, expected one of the {len(self)} in the index")
         if not len(ids):
             return np.zeros((0, self.width), dtype=np.float32)
-        if self.kind == "ivf":
-            vectors = self._index.reconstruct_batch(np.ascontiguousarray(ids))
-        else:
+        if self.kind == "exact":
             vectors = self._index.index.reconstruct_batch(order[np.searchsorted(known, ids)])
+            return np.asarray(vectors, dtype=np.float32)
+        with self._found_by_id():
+            vectors = self._index.reconstruct_batch(np.ascontiguousarray(ids))
+        if self.kind == "ivf-sq8":
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.asarray(vectors, dtype=np.float32)
+
+    @contextmanager
+    def _found_by_id(self) -> Iterator[None]:
+        """Have an index of clusters know where each id is: a table, made where it is needed."""
+        self._index.set_direct_map_type(faiss().DirectMap.Hashtable)
+        try:
+            yield
+        finally:
+            self._index.set_direct_map_type(faiss().DirectMap.NoMap)
 
     def search(
         self, vectors: Floats, m: int, *, subset: Ids | None = None, without: Ids | None = None
@@ -206,12 +220,20 @@ class VectorIndex:
         if subset is not None:
             chosen = np.intersect1d(subset, self.ids)
             chosen = chosen if without is None else np.setdiff1d(chosen, without)
-            return _Among(len(chosen), _faiss().IDSelectorBatch(chosen), exact=True)
-        barred = np.zeros(0, np.int64) if without is None else np.intersect1d(without, self.ids)
+            return _Among(len(chosen), faiss().IDSelectorBatch(chosen), exact=True)
+        if without is None:
+            return _Among(len(self), None)
+        # The same ids are passed over in one search after the other.
+        if self._barred is None or self._barred[0] is not without:
+            self._barred = without, self._all_but(without)
+        return self._barred[1]
+
+    def _all_but(self, without: Ids) -> _Among:
+        barred = np.intersect1d(without, self.ids)
         if not len(barred):
             return _Among(len(self), None)
-        batch = _faiss().IDSelectorBatch(barred)
-        return _Among(len(self) - len(barred), _faiss().IDSelectorNot(batch), batch)
+        batch = faiss().IDSelectorBatch(barred)
+        return _Among(len(self) - len(barred), faiss().IDSelectorNot(batch), batch)
 
     def _settled(
         self, queries: Floats, m: int, among: _Among
@@ -229,12 +251,12 @@ class VectorIndex:
     def _nearest(self, queries: Floats, reach: int, among: _Among) -> tuple[Ids, Floats]:
         """Ids and scores (q, reach) by falling score, then id; id -1 where there is none."""
         choice = {} if among.selector is None else {"sel": among.selector}
-        if self.kind == "ivf":
+        if self.kind != "exact":
             clusters = self._index.nlist
             probes = clusters if among.exact else max(FEWEST_PROBES, clusters // PROBED_SHARE)
-            params = _faiss().SearchParametersIVF(nprobe=min(probes, clusters), **choice)
+            params = faiss().SearchParametersIVF(nprobe=min(probes, clusters), **choice)
         else:
-            params = _faiss().SearchParameters(**choice)
+            params = faiss().SearchParameters(**choice)
         with _threads(len(queries)):
             scores, ids = self._index.search(queries, reach, params=params)
         order = np.lexsort((ids, -scores))
@@ -243,7 +265,7 @@ class VectorIndex:
     def _sorted(self) -> tuple[Ids, Ids]:
         """Ids ascending, and the place where each is stored."""
         if self._order is None:
-            stored = _stored_ids(self._index)
+            stored = stored_ids(self._index)
             order = np.argsort(stored)
             known = stored[order]
             known.flags.writeable = False
@@ -253,9 +275,9 @@ class VectorIndex:
     def _own(self) -> None:
         """Make the index fit for change: FAISS ends the process on changing a mapped one."""
         if self._mapped:
-            self._index = _faiss().deserialize_index(_faiss().serialize_index(self._index))
+            self._index = faiss().deserialize_index(faiss().serialize_index(self._index))
             self._mapped = False
-        self._order = None
+        self._order = self._barred = None
 
     def _check_width(self, vectors: Floats) -> None:
         if vectors.shape[1] != self.width:
@@ -270,55 +292,12 @@ class VectorIndex:
             raise ShapeError(f"found id {twice[0]} twice, expected ids new to the index")
 
 
-def _faiss() -> Library:
-    import faiss
-
-    return faiss
-
-
-def _clusters(width: int, number: int) -> Library:
-    """An untrained IndexIVFFlat that finds vectors by id."""
-    index = _faiss().IndexIVFFlat(
-        _faiss().IndexFlatIP(width), width, number, _faiss().METRIC_INNER_PRODUCT
-    )
-    index.cp.seed = SEED
-    index.cp.max_points_per_centroid = TRAINED_PER_CLUSTER
-    index.cp.min_points_per_centroid = 1  # fewer only bring a warning on stderr
-    index.set_direct_map_type(_faiss().DirectMap.Hashtable)
-    return index
-
-
-def _trained(vectors: Floats) -> Library:
-    """An empty IndexIVFFlat with clusters of these vectors: 4 √n, of 39 vectors or more each."""
-    n, width = vectors.shape
-    index = _clusters(width, max(1, min(int(4 * n**0.5), n // 39)))
-    index.train(vectors)
-    return index
-
-
-def _is_ivf(index: Library) -> bool:
-    return isinstance(index, _faiss().IndexIVFFlat)
-
-
-def _stored_ids(index: Library) -> Ids:
-    """Ids in the order of storage."""
-    if not _is_ivf(index):
-        return np.asarray(_faiss().vector_to_array(index.id_map), dtype=np.int64)
-    lists = index.invlists
-    parts = [
-        _faiss().rev_swig_ptr(lists.get_ids(c), lists.list_size(c)).copy()
-        for c in range(index.nlist)
-        if lists.list_size(c)
-    ]
-    return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
-
-
 @contextmanager
 def _threads(queries: int) -> Iterator[None]:
     """One FAISS thread for a single query, where more only get in each other's way."""
-    before = _faiss().omp_get_max_threads()
-    _faiss().omp_set_num_threads(1 if queries == 1 else before)
+    before = faiss().omp_get_max_threads()
+    faiss().omp_set_num_threads(1 if queries == 1 else before)
     try:
         yield
     finally:
-        _faiss().omp_set_num_threads(before)
+        faiss().omp_set_num_threads(before)

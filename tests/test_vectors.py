@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from indexer.errors import ConfigError, IndexCorruptError, ShapeError
+from indexer.faisskinds import KINDS, Kind
 from indexer.schema import Embeddings, Floats, Ids, Neighbors
-from indexer.vectors import Kind, VectorIndex
+from indexer.vectors import VectorIndex
 
 WIDTH = 8
 kinds = pytest.mark.parametrize("kind", ["exact", "ivf"])
+all_kinds = pytest.mark.parametrize("kind", KINDS)
 
 
 def unit(rows: int, width: int = WIDTH, seed: int = 0) -> Floats:
@@ -182,32 +184,58 @@ def test_bad_input_is_refused_and_changes_nothing(kind: Kind) -> None:
 
 
 def test_unknown_kinds_and_widths_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"'hnsw', expected exact or ivf"):
+    with pytest.raises(ConfigError, match=r"'hnsw', expected exact or ivf or ivf-sq8"):
         VectorIndex.empty(4, "hnsw")  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="width of 0"):
         VectorIndex.empty(0)
 
 
 def test_auto_is_exact_until_vectors_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("indexer.vectors.EXACT_UP_TO", 99)
+    monkeypatch.setattr("indexer.faisskinds.EXACT_UP_TO", 99)
     assert VectorIndex.build(embeddings(99)).kind == "exact"
     assert VectorIndex.build(embeddings(100)).kind == "ivf"
+    monkeypatch.setattr("indexer.faisskinds.NARROW", WIDTH - 1)
+    assert VectorIndex.build(embeddings(99)).kind == "exact"
+    assert VectorIndex.build(embeddings(100)).kind == "ivf-sq8"
 
 
-def test_ivf_finds_nearly_what_exact_finds_and_is_repeatable() -> None:
+@pytest.mark.parametrize("kind", ["ivf", "ivf-sq8"])
+def test_clusters_find_nearly_what_exact_finds_and_are_repeatable(kind: Kind) -> None:
     """The exact index judges: recall@10 where clusters are many and only a share is looked at."""
     rng = np.random.default_rng(3)
     centres = rng.normal(size=(400, 32))
     vectors = (centres[rng.integers(400, size=20_000)] + rng.normal(size=(20_000, 32))).astype("f4")
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     stored = Embeddings(np.arange(20_000), vectors)
-    ivf, exact = VectorIndex.build(stored, "ivf"), VectorIndex.build(stored, "exact")
+    ivf, exact = VectorIndex.build(stored, kind), VectorIndex.build(stored, "exact")
     found, true = ivf.search(vectors[:300], 10), exact.search(vectors[:300], 10)
     pairs = zip(found.ids, true.ids, strict=True)
     recall = np.mean([len(np.intersect1d(a, b)) / 10 for a, b in pairs])
     assert recall > 0.9
-    again = VectorIndex.build(stored, "ivf").search(vectors[:300], 10)
+    again = VectorIndex.build(stored, kind).search(vectors[:300], 10)
     np.testing.assert_array_equal(again.ids, found.ids)
+
+
+def test_vectors_kept_as_bytes_are_nearly_those_added(tmp_path: Path) -> None:
+    stored, asked = Embeddings(np.arange(3000) * 5, unit(3000, 64)), unit(20, 64, seed=4)
+    VectorIndex.build(stored, "ivf-sq8").save(tmp_path / "x.faiss")
+    assert (tmp_path / "x.faiss").stat().st_size < 3000 * (64 + 8) * 1.2
+    index = VectorIndex.open(tmp_path / "x.faiss")
+    found = index.reconstruct(stored.ids[::7])
+    np.testing.assert_allclose((found * stored.vectors[::7]).sum(axis=1), 1, atol=1e-3)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+    near = index.search(asked, 10, subset=stored.ids)
+    true = np.sort(asked @ stored.vectors.T, axis=1)[:, :-11:-1]
+    np.testing.assert_allclose(near.scores, true, atol=0.02)
+    own = np.einsum("qmd,qd->qm", stored.vectors[near.ids // 5], asked)
+    np.testing.assert_allclose(near.scores, own, atol=0.02)
+    assert index.remove(stored.ids[:100]) == 100
+    index.add(Embeddings(stored.ids[:50], stored.vectors[:50]))
+    index.save(tmp_path / "x.faiss")
+    assert VectorIndex.open(tmp_path / "x.faiss").ids.tolist() == [
+        *stored.ids[:50],
+        *stored.ids[100:],
+    ]
 
 
 # Files --------------------------------------------------------------------------------------
@@ -237,13 +265,14 @@ def test_save_and_open_round_trip_and_change_afterwards(
     check(VectorIndex.open(path, mmap=mmap).search(asked, 9), known, asked, 9)
 
 
-@kinds
+@all_kinds
 def test_an_empty_index_is_saved_too(tmp_path: Path, kind: Kind) -> None:
     path = tmp_path / "x.faiss"
     VectorIndex.empty(WIDTH, kind).save(path)
     index = VectorIndex.open(path)
+    assert (index.kind, len(index)) == (kind, 0)
     index.add(embeddings(5))
-    check(index.search(unit(1), 5), as_dict(embeddings(5)), unit(1), 5)
+    np.testing.assert_array_equal(index.ids, np.sort(embeddings(5).ids))
 
 
 def test_a_reader_keeps_its_index_when_the_file_is_replaced(tmp_path: Path) -> None:
@@ -255,7 +284,7 @@ def test_a_reader_keeps_its_index_when_the_file_is_replaced(tmp_path: Path) -> N
     check(VectorIndex.open(path).search(asked, 5), as_dict(new), asked, 5)
 
 
-@kinds
+@all_kinds
 @pytest.mark.parametrize("mmap", [True, False])
 def test_files_cut_short_are_refused(tmp_path: Path, kind: Kind, mmap: bool) -> None:
     whole, cut = tmp_path / "whole.faiss", tmp_path / "cut.faiss"
@@ -267,7 +296,7 @@ def test_files_cut_short_are_refused(tmp_path: Path, kind: Kind, mmap: bool) -> 
             VectorIndex.open(cut, mmap=mmap)
 
 
-@kinds
+@all_kinds
 def test_a_damaged_header_is_refused_or_harmless(tmp_path: Path, kind: Kind) -> None:
     """What only a hash can tell apart may open; nothing may end the process."""
     path, chance, refused = tmp_path / "x.faiss", random.Random(1), 0
@@ -297,7 +326,14 @@ def test_what_is_no_index_of_ours_is_refused(tmp_path: Path) -> None:
         faiss.IndexFlatL2(8),
         faiss.IndexIDMap(faiss.IndexFlatL2(8)),
         faiss.IndexIDMap2(faiss.IndexFlatIP(8)),
-        faiss.IndexIVFFlat(faiss.IndexFlatIP(8), 8, 1, faiss.METRIC_INNER_PRODUCT),
+        faiss.IndexIVFFlat(faiss.IndexFlatL2(8), 8, 1, faiss.METRIC_INNER_PRODUCT),
+        faiss.IndexIVFScalarQuantizer(
+            faiss.IndexFlatIP(8),
+            8,
+            1,
+            faiss.ScalarQuantizer.QT_4bit,
+            faiss.METRIC_INNER_PRODUCT,
+        ),
     ]
     for other in others:
         faiss.write_index(other, str(path))
