@@ -48,8 +48,9 @@ class Corpus:
 
     def terms(self) -> list[list[str]]:
         """Caption words and `#hashtags` of each post: what topics and vectors are learned from."""
+        signed = {tag: f"#{tag}" for post in self.posts for tag in post.hashtags}
         return [
-            words + [f"#{tag}" for tag in post.hashtags]
+            words + [signed[tag] for tag in post.hashtags]
             for post, words in zip(self.posts, self.words, strict=True)
         ]
 

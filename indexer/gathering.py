@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,6 +31,23 @@ class Sources:
         return ", ".join(map(str, self.paths)) or "nothing"
 
 
+class Once:
+    """Words and names that many posts share, kept in memory once."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, str] = {}
+
+    def all(self, texts: Iterable[str]) -> list[str]:
+        """The same texts, of equal ones the first."""
+        return [self._held.setdefault(text, text) for text in texts]
+
+    def post(self, post: Post) -> Post:
+        """The same post, sharing its hashtags and author with those before."""
+        author = post.author and self._held.setdefault(post.author, post.author)
+        tags, forms = tuple(self.all(post.hashtags)), tuple(self.all(post.forms))
+        return replace(post, hashtags=tags, forms=forms, author=author)
+
+
 def gathered(sources: Sources, rejections: list[Rejection], progress: Progress) -> list[Post]:
     """The posts of files and folders; `rejections` gets what could not be used.
 
@@ -38,7 +55,7 @@ def gathered(sources: Sources, rejections: list[Rejection], progress: Progress) 
         InputError: a source is missing or of no known form.
     """
     progress.stage("Reading posts", count_rows(sources.paths, reader=sources.reader))
-    posts = []
+    posts, once = [], Once()
     for post in read_posts(
         sources.paths,
         rule=sources.rule,
@@ -46,14 +63,15 @@ def gathered(sources: Sources, rejections: list[Rejection], progress: Progress) 
         reader=sources.reader,
         columns=sources.columns,
     ):
-        posts.append(post)
+        posts.append(once.post(post))
         progress.advance()
     return posts
 
 
 def without_reposts(posts: Sequence[Post], held: Collection[str] = ()) -> Corpus:
     """Posts with their caption words, reposts of them or of what is `held` by signature apart."""
-    words = [tokens(post.caption) for post in posts]
+    once = Once()
+    words = [once.all(tokens(post.caption)) for post in posts]
     kept, copies = first_of_each(list(map(signature, posts, words)), held)
     return Corpus(
         [posts[place] for place in kept],

@@ -63,6 +63,8 @@ MIGRATIONS: tuple[str, ...] = (
 )
 
 
+MEMORY = "3GB"  # what counting may take; beyond it DuckDB writes beside its file meanwhile
+
 # No files but its own, no networks, and no way to change that.
 _SHUT: dict[str, Any] = {"enable_external_access": "false", "lock_configuration": "true"}
 
@@ -85,7 +87,7 @@ class Store(AbstractContextManager["Store"]):
         """A new, empty store at `path`."""
         import duckdb
 
-        store = cls(duckdb.connect(str(path)), path)
+        store = cls(duckdb.connect(str(path), config={"memory_limit": MEMORY}), path)
         store.migrate()
         return store
 
@@ -101,7 +103,7 @@ class Store(AbstractContextManager["Store"]):
         import duckdb
 
         try:
-            return cls(duckdb.connect(str(path), config=dict(_SHUT)), path)
+            return cls(duckdb.connect(str(path), config=_SHUT | {"memory_limit": MEMORY}), path)
         except duckdb.Error as error:
             raise _corrupt(path, error) from error
 
