@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typer.models import CommandInfo
 
 from evaluation.commands import benchmark, evaluate
 from indexer.errors import HashlensError
@@ -271,4 +273,11 @@ def sample(
 
 def main() -> None:
     """Entry point of the console command."""
+    asked = [each for each in app.registered_commands if _name(each) in sys.argv[1:2]]
+    # Where a command is named, the options of the others need not be made ready.
+    app.registered_commands = asked or app.registered_commands
     app(prog_name="hashlens")
+
+
+def _name(command: CommandInfo) -> str:
+    return str(command.name or getattr(command.callback, "__name__", ""))

@@ -9,7 +9,7 @@ or hashtag before them (`#love#travel` is two), and emoji inside them.
 from __future__ import annotations
 
 import unicodedata
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 
 import regex
@@ -39,26 +39,19 @@ _ADDRESS = (
 )
 
 
-def _grammar(before: str, body: str, need: str, after: str) -> regex.Pattern[str]:
-    """Addresses or hashtags; the possessive body keeps `#http://` from shrinking to `#htt`."""
-    ahead = rf"(?![\ufe0f\u20e3])(?=[\p{{Nd}}\ufe0e\ufe0f\u20e3{_JOINING}]*+{need})"
-    return regex.compile(
-        rf"{_ADDRESS}|(?<!{before}){_SIGN}{ahead}(?P<form>{body}++)(?!{after})", regex.V1
-    )
-
-
+# What may not stand before a hashtag, what it is made of, holds, and may not be followed by.
 _GRAMMARS = {
-    "instagram": _grammar(
-        before="&",  # `&#x27;` is a character reference
-        body=rf"[{_WORD}{_PICTURE}{_TAG_SIGNS}]",
-        need=rf"[{_LETTER}{_PICTURE}]",
-        after="://",
+    "instagram": (
+        "&",  # `&#x27;` is a character reference
+        rf"[{_WORD}{_PICTURE}{_TAG_SIGNS}]",
+        rf"[{_LETTER}{_PICTURE}]",
+        "://",
     ),
-    "x": _grammar(
-        before=rf"[[{_WORD}\&]--[\ufe0e\ufe0f]]",
-        body=rf"[{_WORD}]",
-        need=_LETTER,
-        after=rf"{_SIGN}|://",
+    "x": (
+        rf"[[{_WORD}\&]--[\ufe0e\ufe0f]]",
+        rf"[{_WORD}]",
+        _LETTER,
+        rf"{_SIGN}|://",
     ),
 }
 _KEY = regex.compile(rf"[{_WORD}{_PICTURE}{_TAG_SIGNS}]+", regex.V1)
@@ -77,10 +70,8 @@ _TOKEN = regex.compile(
     rf"(?P<emoji>{_EMOJI})|(?P<run>{_UNSPACED}+)|{_SPACED}+(?:['\u200c\u200d]+{_SPACED}+)*",
     regex.V1,
 )
-_PART = regex.compile(
-    rf"{_EMOJI}|\p{{Nd}}+|[\p{{L}}\p{{M}}\u200c\u200d\u05be\u05f3\u05f4]+", regex.V1
-)
-_NOISE = regex.compile(rf"{_ADDRESS}|[@＠][\p{{L}}\p{{M}}\p{{Nd}}_.]+", regex.V1)
+_PART = rf"{_EMOJI}|\p{{Nd}}+|[\p{{L}}\p{{M}}\u200c\u200d\u05be\u05f3\u05f4]+"
+_NOISE = rf"{_ADDRESS}|[@＠][\p{{L}}\p{{M}}\p{{Nd}}_.]+"
 _UNWORDED = str.maketrans({"©": " ", "®": " ", "™": " ", "’": "'", "ʼ": "'"})
 
 
@@ -96,10 +87,11 @@ def extract(text: str, rule: str = "instagram") -> list[str]:
     Raises:
         InputError: there is no such rule.
     """
-    pattern = _pattern(rule)
+    _check(rule)
     if "#" not in text and "＃" not in text:
         return []
-    forms = [form[:MAX_LENGTH] for match in pattern.finditer(text) if (form := match["form"])]
+    found = _pattern(rule).finditer(text)
+    forms = [form[:MAX_LENGTH] for match in found if (form := match["form"])]
     return [form for form in forms if len(form) < MAX_LENGTH or _NEED.search(form)]
 
 
@@ -112,19 +104,31 @@ def strip(text: str, rule: str = "instagram") -> str:
     Raises:
         InputError: there is no such rule.
     """
-    pattern = _pattern(rule)
+    _check(rule)
     if "#" in text or "＃" in text:
         # A space in each place keeps the text around a hashtag from making another one.
-        text = pattern.sub(lambda match: " " if match["form"] else match[0], text)
+        text = _pattern(rule).sub(lambda match: " " if match["form"] else match[0], text)
     text = regex.sub(r"[^\S\n]+", " ", text)
     text = regex.sub(r" ?\n ?", "\n", text)
     return regex.sub(r"\n{3,}", "\n\n", text).strip()
 
 
-def _pattern(rule: str) -> regex.Pattern[str]:
+@cache  # to compile these takes a twentieth of a whole query, and few texts need them
+def _compiled(pattern: str) -> regex.Pattern[str]:
+    return regex.compile(pattern, regex.V1)
+
+
+def _check(rule: str) -> None:
     if rule not in _GRAMMARS:
         raise InputError(f"found hashtag rule {rule!r}, expected one of {', '.join(RULES)}")
-    return _GRAMMARS[rule]
+
+
+@cache
+def _pattern(rule: str) -> regex.Pattern[str]:
+    """Addresses or hashtags; the possessive body keeps `#http://` from shrinking to `#htt`."""
+    before, body, need, after = _GRAMMARS[rule]
+    ahead = rf"(?![\ufe0f\u20e3])(?=[\p{{Nd}}\ufe0e\ufe0f\u20e3{_JOINING}]*+{need})"
+    return _compiled(rf"{_ADDRESS}|(?<!{before}){_SIGN}{ahead}(?P<form>{body}++)(?!{after})")
 
 
 @lru_cache(maxsize=1 << 17)  # a few hashtags make up most of any scrape
@@ -187,7 +191,7 @@ def tokens(text: str) -> list[str]:
     characters, as a reader sees characters: marks go with their letter.
     """
     if "@" in text or "＠" in text or "/" in text or "www." in text.lower():
-        text = _NOISE.sub(" ", text)
+        text = _compiled(_NOISE).sub(" ", text)
     found: list[str] = []
     for match in _TOKEN.finditer(_folded(text.translate(_UNWORDED))):
         word = match[0]
@@ -205,7 +209,7 @@ def _pairs(run: str) -> list[str]:
 
 def parts(key: str) -> list[str]:
     """Runs of letters, of digits, and emoji, of which a hashtag is made."""
-    found: list[str] = _PART.findall(key)
+    found: list[str] = _compiled(_PART).findall(key)
     return found
 
 
