@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint check starter clean
+.PHONY: help demo test lint check starter bench clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -39,8 +39,11 @@ check: lint test  ## everything a change must pass
 starter: $(INSTALLED)  ## make the index that ships anew; SHARED names the folder of the collections
 	$(BIN)/python -m evaluation.starter $(dir $(wildcard $(SHARED)/*/posts.jsonl)) --out data/starter
 
+bench: $(INSTALLED)  ## measure speed by size, beside limits and peers; POSTS names folders of posts
+	$(BIN)/python -m evaluation.speed $(or $(POSTS),$(error name folders of posts: make bench POSTS="FOLDER ...")) --out bench
+
 clean:  ## remove what was made here, except .venv
-	rm -rf demo-posts demo-index build dist *.egg-info .coverage
+	rm -rf demo-posts demo-index bench build dist *.egg-info .coverage
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find indexer retriever evaluation tests data -name __pycache__ -prune -exec rm -rf {} +
 

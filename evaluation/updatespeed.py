@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from evaluation.apart import Stages
 from evaluation.product import write_posts
 from evaluation.suite import usable
 from indexer.build import build
@@ -28,26 +29,6 @@ from indexer.schema import Post
 from indexer.update import update
 
 ROUNDS = 3
-
-
-class _Watch:
-    """Progress that remembers when each stage began."""
-
-    def __init__(self) -> None:
-        self.began = [("start", time.perf_counter())]
-
-    def stage(self, name: str, total: int | None = None) -> None:
-        self.began.append((name, time.perf_counter()))
-
-    def advance(self, steps: int = 1) -> None:
-        """Only stages count."""
-
-    def seconds(self) -> dict[str, float]:
-        ends = [*(moment for _, moment in self.began[1:]), time.perf_counter()]
-        found: dict[str, float] = {}
-        for (name, moment), end in zip(self.began, ends, strict=True):
-            found[name] = round(found.get(name, 0) + end - moment, 3)
-        return found
 
 
 def update_speed(folders: Sequence[Path], new: int, place: Path) -> dict[str, Any]:
@@ -64,7 +45,7 @@ def update_speed(folders: Sequence[Path], new: int, place: Path) -> dict[str, An
     found: dict[str, Any] = {"posts": len(posts), "new": new}
     for name, some in (("whole", posts[new:]), ("half", posts[new : (len(posts) + new) // 2])):
         write_posts(some, place / name)
-        watch = _Watch()
+        watch = Stages()
         report = build([place / name], place / f"{name}-index", config=config, progress=watch)
         found[name] = {"counts": report.counts, "build": report.seconds, "stages": watch.seconds()}
         found[name]["rounds"] = [_round(place, name) for _ in range(ROUNDS)]
@@ -82,7 +63,7 @@ def _round(place: Path, name: str) -> dict[str, Any]:
     shutil.copytree(place / f"{name}-index", index)
     database = open_current(index).folder / "posts.duckdb"
     copied = _timed(lambda: shutil.copyfile(database, place / "copied.duckdb"))
-    watch, began = _Watch(), time.process_time()
+    watch, began = Stages(), time.process_time()
     report = update([place / "new"], index, retrain=False, progress=watch)
     return {
         "seconds": report.seconds,
