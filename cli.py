@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from typer.models import CommandInfo
 
 from evaluation.commands import benchmark, evaluate
-from indexer.errors import HashlensError
+from indexer.errors import ConfigError, HashlensError
 from indexer.generation import KEEP
 from retriever import options
 from retriever.commands import batch, config, inspect, recommend, serve
@@ -74,7 +74,7 @@ def build(
     topics: Annotated[
         Path | None, typer.Option(help="Your own topics (TOML); the ten that ship otherwise.")
     ] = None,
-    vectors: options.Vectors = "default",
+    vectors: options.Vectors = None,
     pretrained: options.Pretrained = None,
     rule: Annotated[
         str, typer.Option(help="Which hashtags a caption holds: instagram, or x (stricter).")
@@ -105,14 +105,16 @@ def build(
 
     from indexer.build import build as build_index
     from indexer.build import described
-    from indexer.config import VECTOR_PRESETS, BuildConfig, named
+    from indexer.config import BuildConfig
     from retriever.bar import progress_bar
     from retriever.fitting import fit_ranker
 
+    preset, vectors_in = options.vectors_from(vectors)
     if from_starter:
+        if vectors_in:
+            raise ConfigError(f"--from-starter: found --vectors {vectors_in}, expected files")
         _begin(posts, index, reader, column, weights, workers, as_json=as_json)
         return
-    preset = named(VECTOR_PRESETS, vectors, "--vectors")
     if pretrained:
         preset = replace(preset, pretrained=str(pretrained))
     config = BuildConfig(encoder=encoder, hashtag_rule=rule, vectors=preset)
@@ -129,6 +131,7 @@ def build(
             fit_ranker=fit_ranker,
             progress=progress,
             workers=workers,
+            vectors_in=vectors_in,
         )
     told(index, report, described(report), report.notes, as_json=as_json)
     finish(report.rejections)

@@ -11,6 +11,7 @@ from indexer.derived import derive
 from indexer.errors import InputError
 from indexer.generation import open_current, writer
 from indexer.store import Store
+from indexer.vectorplace import Place
 
 
 @contextmanager
@@ -22,7 +23,7 @@ def begun(index: Path, source: Path) -> Iterator[None]:
         source: folder of the index to begin from.
 
     Raises:
-        InputError: there is an index already.
+        InputError: there is an index already, or the source's vectors are in Milvus.
         IndexMissingError, IndexCorruptError, IndexMismatchError: `source` cannot be used.
     """
     if (index / "CURRENT").exists():
@@ -31,6 +32,11 @@ def begun(index: Path, source: Path) -> Iterator[None]:
             "folder with --index"
         )
     found = open_current(source, deep=True)
+    if Place.of(found.folder):
+        raise InputError(
+            f"{source}: found an index with its vectors in Milvus, expected one of files alone: "
+            "build one from its posts"
+        )
     there = index.exists()
     with writer(index) as new:
         for name in found.manifest.files:

@@ -13,11 +13,14 @@ from indexer.encoders import ImageEncoder, open_encoder
 from indexer.errors import InputError
 from indexer.gathering import Sources, encoded, gathered, without_reposts
 from indexer.generation import KEEP, Generation, unsealed, writer
+from indexer.milvus import reach
 from indexer.progress import Progress, Silent
 from indexer.prompts import TextReader
 from indexer.readers.registry import AUTO
 from indexer.schema import Rejection
+from indexer.tidy import tidied
 from indexer.topics import TopicTable, load_topics
+from indexer.vectorplace import ADDRESS, SCHEME, Place, address_of, permitted
 
 # Corpus, what makes an index of a part of it, settings, folder to write, progress: gives notes.
 FitRanker = Callable[
@@ -58,6 +61,7 @@ def build(
     progress: Progress | None = None,
     workers: int = 2,
     keep: int = KEEP,
+    vectors_in: str | None = None,
 ) -> BuildReport:
     """Make a generation of `index` from posts, and publish it.
 
@@ -74,14 +78,21 @@ def build(
         progress: told of every stage.
         workers: threads for decoding pictures and training vectors.
         keep: generations left, the new one among them.
+        vectors_in: where vectors of posts are kept, `milvus:ADDRESS` (see `vectorplace`); in
+            files of the index where None.
 
     Raises:
         InputError: a source is missing, or no usable post is in them.
         IndexLockedError: another process writes to this index.
+        VectorsUnreachableError: Milvus does not answer there.
+        ConfigError: that is no address.
     """
     began = time.monotonic()
     config, progress = config or BuildConfig(), progress or Silent()
     table = load_topics(topics_file)
+    address = address_of(vectors_in) if vectors_in else None
+    if address:
+        reach(address)  # before hours of work
     rejections: list[Rejection] = []
     given = Sources(sources, config.hashtag_rule, reader, columns)
     posts = gathered(given, rejections, progress)
@@ -91,7 +102,9 @@ def build(
     encoder = open_encoder(config.encoder, weights) if any(p.image for p in posts) else None
     corpus = encoded(without_reposts(posts), encoder, rejections, progress, workers)
     texts = text_reader(encoder)
-    with writer(index) as new:
+    with permitted(address), tidied(index), writer(index) as new:
+        if address:
+            Place.first(address, index, new.number).save(new.folder)
         made = learned_anew(new.folder, corpus, table, config, fit_ranker, progress, workers, texts)
         progress.stage("Publishing")
         published = new.publish(
@@ -107,9 +120,16 @@ def build(
         topics=made.topics,
         encoder=encoder.name if encoder else None,
         rejections=tuple(rejections),
-        notes=made.notes,
+        notes=(*made.notes, *_where(address)),
         seconds=time.monotonic() - began,
     )
+
+
+def _where(address: str | None) -> tuple[str, ...]:
+    """What to do so that vectors in Milvus are found again."""
+    if address is None:
+        return ()
+    return (f"vectors are in Milvus: set {ADDRESS}={SCHEME}{address} wherever this index is used",)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from indexer.generation import KEEP, Generation, GenerationWriter, open_current,
 from indexer.progress import Progress, Silent
 from indexer.segments import KINDS, dead_of, living, paths_of, save_segment
 from indexer.store import Store
+from indexer.tidy import tidied
+from indexer.vectorplace import FILE, Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ def described(report: CompactReport) -> str:
 def compact(index: Path, *, keep: int = KEEP, progress: Progress | None = None) -> CompactReport:
     """Publish the same index with one segment a kind and without removed rows; answers stay.
 
+    A copy of an index whose vectors are in Milvus gets collections of its own.
+
     Args:
         index: folder of the index.
         keep: generations left, the new one among them.
@@ -44,10 +48,11 @@ def compact(index: Path, *, keep: int = KEEP, progress: Progress | None = None) 
     Raises:
         IndexMissingError, IndexCorruptError, IndexMismatchError: there is no sound index.
         IndexLockedError: another process writes to this index.
+        VectorsUnreachableError: vectors are in Milvus, and it does not answer or may not be asked.
     """
     began, progress = time.monotonic(), progress or Silent()
     open_current(index)
-    with writer(index) as new:
+    with tidied(index), writer(index) as new:
         previous = new.previous or open_current(index)
         segments = sum(len(paths_of(previous.folder / kind)) for kind in KINDS)
         dropped = sum(len(dead_of(previous.folder / kind)) for kind in KINDS)
@@ -67,8 +72,11 @@ def compact(index: Path, *, keep: int = KEEP, progress: Progress | None = None) 
 
 def _merge(new: GenerationWriter, previous: Generation) -> None:
     for path in previous.manifest.files:
-        if path.split("/")[0] not in (*KINDS, "posts.duckdb"):
+        if path.split("/")[0] not in (*KINDS, "posts.duckdb", FILE):
             new.link(path)
+    # In collections of its own: older generations may still need the dead, and these go with them.
+    if place := Place.of(previous.folder):
+        place.renewed(new.index, new.number).save(new.folder)
     Store.compact(previous.folder / "posts.duckdb", new.folder / "posts.duckdb")
     for kind in KINDS:
         found, classes = living(previous.folder / kind)

@@ -17,7 +17,7 @@ from indexer.progress import Progress
 from indexer.prompts import READ, TextReader, hashtag_texts, topic_texts
 from indexer.schema import Embeddings, Floats, Ids, Post
 from indexer.segment import Segmenter, vocabulary_counts
-from indexer.segments import Segments, save_segment
+from indexer.segments import living_ids, save_segment
 from indexer.store import Store
 from indexer.textvectors import text_vectors
 from indexer.topicheads import fit_topics
@@ -143,8 +143,7 @@ def write_counted(
     progress.stage("Counting what stands beside what")
     names = learned.model.table.names
     write_counts(store, _segment(learned), names, folder / "counts", linear)
-    images = Segments.open(folder / "images")
-    return store.counts() | {"pictures": len(images) if images else 0}
+    return store.counts() | {"pictures": len(living_ids(folder / "images"))}
 
 
 def _segment(learned: Learned) -> Segment:

@@ -52,6 +52,10 @@ class IndexMismatchError(IndexUnusableError):
     """An index is of another format or encoder than the one asked for."""
 
 
+class VectorsUnreachableError(IndexUnusableError):
+    """Vectors that an index keeps elsewhere cannot be reached, or nobody said that they may be."""
+
+
 class IndexLockedError(HashlensError):
     """Another process is writing to the index."""
 

@@ -1,6 +1,7 @@
 """Vector indexes that are searched as one: the segments of a kind, without what has died in them.
 
 images/0001.faiss  0002.faiss  ...  one a build or update, never changed, linked from then on
+images/0001.milvus                  in their place the ids alone, where the vectors are in Milvus
 images/0001.npy                     ImageNet's classes of its pictures, by rising id
 images/dead.npy                     ids in the segments whose posts were removed
 """
@@ -9,24 +10,47 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from indexer.errors import DAMAGED, IndexCorruptError, ShapeError
 from indexer.matrices import opened
+from indexer.milvusvectors import SUFFIX, MilvusVectors, ids_of, save_vectors
 from indexer.schema import Embeddings, Floats, Ids, Neighbors
+from indexer.vectorplace import Place
 from indexer.vectors import VectorIndex
 
 KINDS = ("images", "captions")  # folders of a generation that hold segments
 DEAD = "dead.npy"
 
 
+class PostVectors(Protocol):
+    """Unit vectors by id that are searched by cosine, wherever they are; see `VectorIndex`."""
+
+    @property
+    def width(self) -> int:
+        """Length of each vector."""
+
+    @property
+    def ids(self) -> Ids:
+        """All ids, int64 (n,), ascending."""
+
+    def within(self, limit: int) -> bool:
+        """Whether every id is 0 or more and below a limit."""
+
+    def reconstruct(self, ids: Ids) -> Floats:
+        """Vectors of ids, float32 (n, d), in the order asked."""
+
+    def search(self, vectors: Floats, m: int, *, without: Ids | None = None) -> Neighbors:
+        """The m nearest of each query, by falling cosine, equal ones by rising id."""
+
+
 class Segments:
     """Vector indexes of one width, no id in two of them, searched as one."""
 
-    def __init__(self, parts: Sequence[VectorIndex], dead: Ids | None = None) -> None:
+    def __init__(self, parts: Sequence[PostVectors], dead: Ids | None = None) -> None:
         """Take one index or more.
 
         Args:
@@ -95,17 +119,29 @@ class Segments:
         """The segments in a folder; None where there are none.
 
         Raises:
-            IndexCorruptError: a file cannot be read.
+            IndexCorruptError: a file cannot be read, or what Milvus should have is not there.
+            VectorsUnreachableError: vectors are in Milvus, and it does not answer or may not be
+                asked.
         """
         paths = paths_of(folder)
         if not paths:
             return None
-        return cls([VectorIndex.open(path) for path in paths], dead_of(folder))
+        inside = [path for path in paths if path.suffix != SUFFIX]
+        parts: list[PostVectors] = [VectorIndex.open(path) for path in inside]
+        if outside := [path for path in paths if path.suffix == SUFFIX]:
+            parts.append(MilvusVectors.open(outside))
+        return cls(parts, dead_of(folder))
 
 
 def paths_of(folder: Path) -> list[Path]:
     """Files of the segments in a folder, oldest first."""
-    return sorted(path for path in folder.glob("*.faiss") if path.stem.isdecimal())
+    found = (path for suffix in (".faiss", SUFFIX) for path in folder.glob(f"*{suffix}"))
+    return sorted(path for path in found if path.stem.isdecimal())
+
+
+def segment_ids(path: Path) -> Ids:
+    """Ids of a segment by its file, the dead ones too, int64 (n,), ascending."""
+    return ids_of(path) if path.suffix == SUFFIX else VectorIndex.open(path).ids
 
 
 def dead_of(folder: Path) -> Ids:
@@ -121,6 +157,13 @@ def dead_of(folder: Path) -> Ids:
     return ids
 
 
+def living_ids(folder: Path) -> Ids:
+    """Ids of a folder's segments that are not dead, int64 (n,), ascending."""
+    given = [np.zeros(0, np.int64), *(segment_ids(path) for path in paths_of(folder))]
+    ids: Ids = np.sort(np.concatenate(given))
+    return ids[~np.isin(ids, dead_of(folder))]
+
+
 def bury(folder: Path, removed: Ids) -> tuple[list[Path], Ids]:
     """Segments of a folder that still have living ids, and the dead ids in these.
 
@@ -129,7 +172,7 @@ def bury(folder: Path, removed: Ids) -> tuple[list[Path], Ids]:
         removed: ids int64 (r,), of this kind or not.
     """
     gone = np.union1d(dead_of(folder), removed)
-    held = {path: VectorIndex.open(path).ids for path in paths_of(folder)}
+    held = {path: segment_ids(path) for path in paths_of(folder)}
     living = [path for path, ids in held.items() if not np.isin(ids, gone).all()]
     ids = np.concatenate([np.zeros(0, np.int64), *(held[path] for path in living)])
     return living, np.intersect1d(gone, ids)
@@ -137,6 +180,8 @@ def bury(folder: Path, removed: Ids) -> tuple[list[Path], Ids]:
 
 def save_segment(folder: Path, found: Embeddings, classes: NDArray[np.generic] | None) -> None:
     """Write vectors, if there are any, as the next segment of a folder, made if it is missing.
+
+    They go to Milvus where the generation has a `Place` there.
 
     Args:
         folder: of one kind.
@@ -147,8 +192,11 @@ def save_segment(folder: Path, found: Embeddings, classes: NDArray[np.generic] |
         return
     folder.mkdir(exist_ok=True)
     last = max((int(path.stem) for path in paths_of(folder)), default=0)
-    path = folder / f"{last + 1:04}.faiss"
-    VectorIndex.build(found).save(path)
+    if place := Place.of(folder.parent):
+        path = save_vectors(place, folder, found, first=not last)
+    else:
+        path = folder / f"{last + 1:04}.faiss"
+        VectorIndex.build(found).save(path)
     if classes is not None:
         np.save(path.with_suffix(".npy"), classes.astype(np.float16))
 
@@ -165,7 +213,7 @@ def living(folder: Path) -> tuple[Embeddings | None, Floats | None]:
     tables = [path.with_suffix(".npy") for path in paths_of(folder)]
     if not all(table.exists() for table in tables):
         return found, None
-    ids = np.concatenate([VectorIndex.open(path).ids for path in paths_of(folder)])
+    ids = np.concatenate([segment_ids(path) for path in paths_of(folder)])
     classes = np.concatenate([np.asarray(opened(table), np.float32) for table in tables])
     order = np.argsort(ids)
     return found, classes[order][np.isin(ids[order], found.ids)]

@@ -29,8 +29,10 @@ from indexer.schema import Ids, Post, Rejection
 from indexer.segments import DEAD, KINDS, bury
 from indexer.store import BORROWED, Store
 from indexer.stored import joined, stored_corpus
+from indexer.tidy import tidied
 from indexer.topics import TopicModel
 from indexer.trained import Trained
+from indexer.vectorplace import Place
 from indexer.wordspace import WordSpace
 from indexer.young import write_young
 
@@ -136,6 +138,7 @@ def update(
         IndexMissingError, IndexCorruptError, IndexMismatchError: there is no index to add to, or
             its pictures were encoded otherwise than they would be here.
         IndexLockedError: another process writes to this index.
+        VectorsUnreachableError: vectors are in Milvus, and it does not answer or may not be asked.
     """
     began = time.monotonic()
     progress, rejections = progress or Silent(), list[Rejection]()
@@ -147,7 +150,7 @@ def update(
         why = f"; the first of {len(rejections)} rejected: {rejections[0]}" if rejections else ""
         raise InputError(f"found no usable post in {source}{why}")
     given = _Incoming(posts, deleted, retrain, weights, fit_ranker, progress, workers, rejections)
-    with writer(index) as new:
+    with tidied(index), writer(index) as new:
         previous = new.previous or open_current(index)
         with Store.open(previous.folder / "posts.duckdb") as store:
             changes = find_changes(store, posts, deleted)
@@ -201,6 +204,8 @@ def _written(
     new: GenerationWriter, previous: Generation, changes: Changes, given: _Incoming
 ) -> tuple[_Outcome, ImageEncoder | None]:
     """Write everything of the next generation."""
+    if (place := Place.of(previous.folder)) and not given.retrain:
+        place.continued(new.index, new.number)  # refused before pictures are encoded
     encoder = _encoder(previous, changes, given.weights)
     corpus = without_reposts(changes.arriving, changes.held)
     corpus = encoded(corpus, encoder, given.rejections, given.progress, given.workers)
@@ -262,6 +267,8 @@ def _retrained(
     whole = joined(replace(held, copies=copies), corpus)
     if not whole.posts:
         raise InputError("found no post left to learn from; build the index anew from others")
+    if place := Place.of(previous.folder):
+        place.renewed(new.index, new.number).save(new.folder)
     made = learned_anew(
         new.folder,
         whole,
@@ -314,6 +321,8 @@ def _take_over(new: GenerationWriter, previous: Generation, removed: Ids) -> Non
     for name in previous.manifest.files:
         if name.split("/")[0] in LINKED:
             new.link(name)
+    if place := Place.of(previous.folder):
+        place.continued(new.index, new.number).save(new.folder)
     for kind in KINDS:
         living, dead = bury(previous.folder / kind, removed)
         for path in living:

@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from indexer.config import BuildConfig
-from indexer.errors import IndexUnusableError
+from indexer.errors import IndexUnusableError, VectorsUnreachableError
 from indexer.generation import Generation, all_numbers, held, live_number
 from indexer.manifest import Inodes, folder_of, troubles_of
+from indexer.segments import living_ids
 from indexer.store import Store
 from indexer.topics import TopicModel
 from indexer.trained import Trained
 from indexer.verifycounts import count_troubles
 from indexer.verifyrows import row_troubles
-from indexer.verifyvectors import living_pictures, vector_troubles
+from indexer.verifyvectors import vector_troubles
 
 OpenRanker = Callable[[Path], object]
 
@@ -31,11 +32,13 @@ class Verdict:
 
     `live` is the generation that `CURRENT` names, 0 where that is damaged; `pointer` says how.
     `generations` are the troubles of each generation by number, ascending; a sound one has none.
+    `unreached` says why vectors in Milvus could not be looked at, where that is so.
     """
 
     live: int
     pointer: tuple[str, ...]
     generations: Mapping[int, tuple[str, ...]]
+    unreached: str = ""
 
     @property
     def troubles(self) -> tuple[str, ...]:
@@ -45,8 +48,8 @@ class Verdict:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is wrong with any generation."""
-        return not self.troubles
+        """Whether everything was looked at, and nothing is wrong with any generation."""
+        return not self.troubles and not self.unreached
 
     @property
     def newest_sound(self) -> int:
@@ -60,6 +63,7 @@ class Verdict:
             "sound": self.sound,
             "newest_sound": self.newest_sound or None,
             "troubles": self.troubles,
+            "unreached": self.unreached or None,
             "generations": [
                 {"generation": number, "sound": not troubles, "troubles": troubles}
                 for number, troubles in self.generations.items()
@@ -71,6 +75,8 @@ class Verdict:
         if self.sound:
             numbers = ", ".join(map(str, self.generations))
             return f"{index}: sound (generation {numbers}; live is {self.live})"
+        if not self.troubles:
+            return f"{index}: its files are sound, its vectors were not looked at: {self.unreached}"
         best = self.newest_sound
         if not best:
             return f"{index}: no generation is sound; build the index again from its posts"
@@ -105,12 +111,18 @@ def verify(index: Path, *, contents: bool = True, open_ranker: OpenRanker | None
         numbers = sorted({*numbers, live})
     read: Inodes = {}
     found = {}
+    unreached = ""
     for number in numbers:
-        troubles = tuple(_troubles(index, number, read, contents, open_ranker))
+        troubles = []
+        try:
+            for trouble in _troubles(index, number, read, contents, open_ranker):
+                troubles.append(trouble)
+        except VectorsUnreachableError as error:
+            unreached = str(error)
         # A writer may have deleted it meanwhile: then it is none.
         if number == live or folder_of(index, number).exists():
-            found[number] = troubles
-    return Verdict(live, pointer, found)
+            found[number] = tuple(troubles)
+    return Verdict(live, pointer, found, unreached)
 
 
 def _troubles(
@@ -135,12 +147,14 @@ def _content_troubles(generation: Generation, open_ranker: OpenRanker | None) ->
     checks: tuple[tuple[Path, Callable[[], Iterator[str]]], ...] = (
         (folder / "topics", lambda: _learned_troubles(generation, open_ranker)),
         (folder / "posts.duckdb", lambda: _row_troubles(generation)),
-        (folder, lambda: _vector_troubles(folder)),
         (folder / "counts", lambda: _count_troubles(generation)),
+        (folder, lambda: _vector_troubles(folder)),
     )
     for path, check in checks:
         try:
             yield from check()
+        except VectorsUnreachableError:
+            raise
         # Files may be forged: whatever reading them raises is a finding, and others follow.
         except Exception as error:
             reason = str(error).split("\n")[0]
@@ -161,7 +175,7 @@ def _row_troubles(generation: Generation) -> Iterator[str]:
     folder, told = generation.folder, generation.manifest.counts
     with Store.open(folder / "posts.duckdb") as store:
         yield from row_troubles(store)
-        counts = store.counts() | {"pictures": living_pictures(folder)}
+        counts = store.counts() | {"pictures": len(living_ids(folder / "images"))}
     for name, number in counts.items():
         if told.get(name) != number:
             yield f"{folder}: found {number} {name}, the manifest has {told.get(name)}"

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from indexer.config import ALL_TOPICS
 from indexer.matrices import opened
+from indexer.milvusvectors import SUFFIX, MilvusVectors
 from indexer.schema import Ids
-from indexer.segments import DEAD, Segments, dead_of, paths_of
+from indexer.segments import DEAD, dead_of, living_ids, paths_of, segment_ids
 from indexer.store import Store
 from indexer.trained import YOUNG, Trained
 from indexer.vectors import VectorIndex
@@ -36,31 +37,29 @@ def vector_troubles(folder: Path, store: Store, trained: Trained) -> Iterator[st
         trained: what was known when vectors were learned.
     """
     posts = _ids(store, "select post_key as id from posts")
-    for kind in ("images", "captions"):
-        yield from _segment_troubles(folder / kind, posts)
     pictured = _ids(store, f"select post_key as id from ({_PICTURED})")  # noqa: S608
-    yield from _strangers(folder / "images", _living(folder / "images"), pictured, "posts' picture")
+    living = living_ids(folder / "images")
+    yield from _strangers(folder / "images", living, pictured, "posts' picture")
     yield from _caption_troubles(folder, store)
     for path in sorted((folder / "words").glob("*/")):
         yield from _space_troubles(path)
     yield from _hashtag_troubles(folder, store, trained)
-
-
-def living_pictures(folder: Path) -> int:
-    """How many living picture vectors a generation's folder holds."""
-    return len(_living(folder / "images"))
+    for kind in ("images", "captions"):  # last: what is in Milvus may be out of reach
+        yield from _segment_troubles(folder / kind, posts)
 
 
 def _segment_troubles(folder: Path, posts: Ids) -> Iterator[str]:
     """Each segment by itself, then whether they share ids, and who is dead."""
     given = [np.zeros(0, np.int64)]
     for path in paths_of(folder):
-        index = VectorIndex.open(path)
-        given.append(index.ids)
-        yield from _index_troubles(path, index)
+        given.append(segment_ids(path))
+        if path.suffix == SUFFIX:
+            yield from _milvus_troubles(path, MilvusVectors.open([path]))
+        else:
+            yield from _index_troubles(path, VectorIndex.open(path))
         classes = path.with_suffix(".npy")
         if classes.exists():
-            yield from _class_troubles(classes, len(index))
+            yield from _class_troubles(classes, len(given[-1]))
     ids, times = np.unique(np.concatenate(given), return_counts=True)
     yield from _none(folder, ids[times > 1], "vectors of an id in two segments")
     dead = dead_of(folder)
@@ -76,7 +75,7 @@ def _caption_troubles(folder: Path, store: Store) -> Iterator[str]:
     known = WordSpace.open(space).words if space.is_dir() else ()
     with store.lent(known={"word": list(known) or np.zeros(0, "U1")}):
         worded = _ids(store, f"select post_key as id from ({_WORDED})")  # noqa: S608
-    living, path = _living(folder / "captions"), folder / "captions"
+    living, path = living_ids(folder / "captions"), folder / "captions"
     yield from _strangers(path, living, worded, "tagged post of known words")
     yield from _none(path, np.setdiff1d(worded, living), "tagged posts without a vector")
 
@@ -130,6 +129,23 @@ def _index_troubles(path: Path, index: VectorIndex) -> Iterator[str]:
             return
 
 
+def _milvus_troubles(path: Path, part: MilvusVectors) -> Iterator[str]:
+    """The ids of a segment's file against what Milvus has of it, both ways, and the vectors."""
+    there, worst = [np.zeros(0, np.int64)], None
+    step = max(_BLOCK // (4 * part.width), 1)
+    for start in range(0, len(part), step):
+        ids = part.ids[start : start + step]
+        places, vectors = part.stored(ids)
+        there.append(ids[places])
+        worst = worst or _lengths(vectors, _EXACT)
+    if worst:
+        yield f"{path}: in Milvus {worst}"
+    known = np.concatenate(there)
+    yield from _none(path, np.setdiff1d(part.ids, known), "ids without a vector in Milvus")
+    if more := part.count() - len(known):
+        yield f"{path}: found {more} vectors in Milvus that are of no id, expected none"
+
+
 def _class_troubles(path: Path, rows: int) -> Iterator[str]:
     table = opened(path)
     if table.shape != (rows, _CLASSES) or table.dtype != np.float16:
@@ -148,11 +164,6 @@ def _lengths(vectors: NDArray[np.float32], tolerance: float) -> str | None:
     if off.max(initial=0) > tolerance:
         return f"found a vector whose length is {off.max():.4f} away from 1"
     return None
-
-
-def _living(folder: Path) -> Ids:
-    segments = Segments.open(folder)
-    return np.zeros(0, np.int64) if segments is None else segments.ids
 
 
 def _ids(store: Store, query: str) -> Ids:

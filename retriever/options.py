@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from indexer.config import VECTOR_PRESETS
-from indexer.errors import HashlensError, InputError
+from indexer.config import VECTOR_PRESETS, VectorConfig, named
+from indexer.errors import ConfigError, HashlensError, InputError
 from indexer.hashtags import key
+from indexer.vectorplace import SCHEME, address_of
 from retriever.blocklist import read_blocked
 from retriever.defaultindex import HERE
 from retriever.platforms import platform as platform_named
@@ -30,6 +31,21 @@ def _sets(incomplete: str) -> list[str]:
         return [name for name in UserConfig.find().sets if name.startswith(incomplete)]
     except HashlensError:  # told when a command runs; a shell that completes is no place for it
         return []
+
+
+def vectors_from(given: Sequence[str] | None) -> tuple[VectorConfig, str | None]:
+    """How hashtag vectors are learned, and where posts' are kept; None for in the index.
+
+    Raises:
+        ConfigError: a value is neither, one of them is named twice, or a secret is in an address.
+    """
+    places = [SCHEME + address_of(value) for value in given or () if value.startswith(SCHEME)]
+    presets = [value for value in given or () if not value.startswith(SCHEME)]
+    for values in (places, presets):
+        if len(values) > 1:
+            raise ConfigError(f"--vectors: found {' and '.join(values)}, expected one of them")
+    (preset,) = presets or ["default"]
+    return named(VECTOR_PRESETS, preset, "--vectors"), places[0] if places else None
 
 
 def _vectors(incomplete: str) -> list[str]:
@@ -71,10 +87,12 @@ Keep = Annotated[
 ]
 Workers = Annotated[int, typer.Option(min=1, help="Threads to use.")]
 Vectors = Annotated[
-    str,
+    list[str] | None,
     typer.Option(
-        help="How hashtag vectors are learned: default, report-word2vec, "
-        "report-glove or report-pretrained.",
+        help="How hashtag vectors are learned: default, report-word2vec, report-glove or "
+        "report-pretrained. Also where those of posts are kept, if not in the index: "
+        "milvus:http://HOST:PORT, or milvus:FILE.db. May be given for each.",
+        show_default="default",
         autocompletion=_vectors,
     ),
 ]

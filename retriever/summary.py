@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from indexer.vectorplace import Place
 from retriever.ranker import RANKER, Ranker
 from retriever.reading import IndexReader
 
@@ -17,11 +18,14 @@ def summarize(index: Path) -> dict[str, Any]:
     Raises:
         IndexMissingError, IndexMismatchError, IndexCorruptError: it cannot be opened.
     """
-    return summary_of(IndexReader.open(index))
+    reader = IndexReader.open(index)
+    place = Place.of(reader.generation.folder)
+    where = "in the index" if place is None else f"in Milvus, {place.prefix}* at {place.address}"
+    return summary_of(reader) | {"post_vectors": where}
 
 
 def summary_of(reader: IndexReader) -> dict[str, Any]:
-    """The same of an index that is open."""
+    """The same of an index that is open, without where its vectors are: that is nobody's else."""
     manifest = reader.manifest
     return {
         "generation": manifest.generation,

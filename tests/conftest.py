@@ -72,3 +72,17 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def index(sound: Path, tmp_path: Path) -> Path:
     """A copy of it, to be damaged."""
     return shutil.copytree(sound, tmp_path / "index")
+
+
+@pytest.fixture(scope="session")
+def lite_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The file of a Milvus Lite that tests share: their collections have names of their own."""
+    pytest.importorskip("milvus_lite", reason='needs pip install "hashlens[milvus]"')
+    return str(tmp_path_factory.mktemp("milvus") / "vectors.db")
+
+
+@pytest.fixture
+def lite(lite_file: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Its address, which a user has named."""
+    monkeypatch.setenv("HASHLENS_VECTORS", f"milvus:{lite_file}")
+    return lite_file

