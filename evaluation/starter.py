@@ -24,14 +24,22 @@ from retriever.fitting import fit, save
 from retriever.rehearsal import Assemble, joined, rehearse
 
 
-def make(sources: Sequence[Path], out: Path, progress: Progress | None = None) -> None:
+def make(
+    sources: Sequence[Path], out: Path, progress: Progress | None = None, full: Path | None = None
+) -> None:
     """Build an index of all posts and write its aggregates as an index into `out`.
+
+    Args:
+        sources: files or folders of posts.
+        out: folder of the index that may ship; what is in it goes.
+        progress: told of the stages.
+        full: folder for the index of all posts, where that is wanted too.
 
     Raises:
         InputError: a source is missing or has no posts.
     """
     with TemporaryDirectory(prefix="hashlens-starter-") as place:
-        index = Path(place) / "index"
+        index = full or Path(place) / "index"
         build(
             sources,
             index,
@@ -40,12 +48,12 @@ def make(sources: Sequence[Path], out: Path, progress: Progress | None = None) -
             progress=progress,
             workers=1,
         )
-        full = open_current(index)
+        whole = open_current(index)
         shutil.rmtree(out, ignore_errors=True)
         with writer(out) as new:
-            counts = strip(full, new.folder, without=blocked())
-            shutil.copytree(full.folder / "ranker", new.folder / "ranker")
-            new.publish_like(full.manifest, counts)
+            counts = strip(whole, new.folder, without=blocked())
+            shutil.copytree(whole.folder / "ranker", new.folder / "ranker")
+            new.publish_like(whole.manifest, counts)
 
 
 def _fit_both(

@@ -177,7 +177,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     **dict.fromkeys(
         ("evaluation.sizes", "evaluation.limits", "evaluation.peers", "evaluation.speed"), ALL
     ),
-    **dict.fromkeys(("evaluation.updatespeed", "evaluation.updatequality"), ALL),
+    **dict.fromkeys(
+        ("evaluation.updatespeed", "evaluation.updatequality", "evaluation.starterquality"), ALL
+    ),
     "evaluation.*": BORDER
     | {"indexer.posts", "indexer.hashtags", "indexer.build", "retriever.recommend", "evaluation.*"}
     | {"indexer.wordvectors", "indexer.wordspace", "indexer.textvectors", "indexer.pretrained"}
