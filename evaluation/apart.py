@@ -26,7 +26,7 @@ class Measured(Generic[Value]):
 
 
 def apart(work: Callable[..., Value], *given: object) -> Measured[Value]:
-    """Do work in a fresh process; imports count, as they do for whoever starts a command.
+    """Do work in a fresh process; its own imports are no part of the seconds, but of the memory.
 
     Args:
         work: a function of a module, not of a module's function.

@@ -48,7 +48,7 @@ def synthesised(posts: Sequence[Post], size: int, *, seed: int = SEED) -> Iterat
             noise = _Noise(draws)
         post, drawn = posts[order[place]], int(order[place])
         yield {
-            "id": f"s{number}",
+            "id": f"s{seed}-{number}",
             "caption": " ".join(noise.over(words[drawn], spoken, f"q{number}")),
             "hashtags": noise.over(post.forms, used, f"q{number}"),
             "author": f"{post.author}-{copy}" if post.author else None,
