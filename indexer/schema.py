@@ -97,10 +97,7 @@ class Query:
                 "that come to 1 at most"
             )
         if not (self.image or self.caption.strip() or self.seeds):
-            raise InputError(
-                "nothing to go by: give a picture (--image), a caption (--caption) "
-                "or a seed hashtag (--seed)"
-            )
+            raise InputError("nothing to go by: give a picture, a caption or a seed hashtag")
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from indexer.errors import HashlensError
+from indexer.errors import HashlensError, InputError
 from retriever import options
 from retriever.defaultindex import index_default
 from retriever.forms import FORMAT, answer_json
@@ -62,7 +62,10 @@ def recommend(
         sets=sets,
         config=options.config_of(context),
     )
-    query = make_query(image, _read(caption), seed or [])
+    caption = _read(caption)
+    if not (image or caption.strip() or seed):
+        raise InputError("nothing to go by: give --image, --caption or --seed, or more of them")
+    query = make_query(image, caption, seed or [])
     recommender = Recommender.open(index, weights, check=check)
     answer = recommender.recommend(query, selection=selection, explain=explain or as_json)
     for note in answer.notes:

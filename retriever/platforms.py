@@ -65,7 +65,7 @@ def platform(name: str) -> Platform:
     Raises:
         ConfigError: there is none; the message names those there are.
     """
-    return named(platforms(), name.strip().lower(), "--platform")
+    return named(platforms(), name.strip().lower(), "platform")
 
 
 def foreign_to(home: Platform) -> Callable[[str], bool]:

@@ -117,7 +117,7 @@ def mix_of(text: str) -> tuple[tuple[str, int], ...]:
         return tuple((name.strip().lower(), int(number)) for name, _, number in parts)
     except ValueError as error:
         raise InputError(
-            f"--mix: found {text!r}, expected a number for each tier, as broad:1,medium:2,niche:2"
+            f"mix: found {text!r}, expected a number for each tier, as broad:1,medium:2,niche:2"
         ) from error
 
 
