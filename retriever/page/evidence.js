@@ -1,7 +1,7 @@
 // Channels of evidence in the words, and the colours, that people see.
 
 const GROUPS = {
-  picture: { name: "your photo", channels: ["image neighbours"] },
+  picture: { name: "your photo", channels: ["image neighbours", "picture words"] },
   words: {
     name: "your words",
     channels: ["caption neighbours", "word neighbours", "word counts", "caption vectors", "meaning",
@@ -19,14 +19,17 @@ function groupOf(channel) {
   return found ? found[0] : "known";
 }
 
-// The group with the largest share in a hashtag's score.
+const TELLS = 0.1; // share from which on what is of this very post is named before mere use
+
+// The group of the largest share in a hashtag's score; that it is often used, only for want of more.
 export function mainGroup(tag) {
   const shares = {};
   for (const part of tag.evidence) {
     const group = groupOf(part.channel);
     shares[group] = (shares[group] ?? 0) + part.share;
   }
-  const best = Object.entries(shares).sort((a, b) => b[1] - a[1])[0];
+  const ranked = Object.entries(shares).sort((a, b) => b[1] - a[1]);
+  const best = ranked.find(([group, share]) => group !== "known" && share >= TELLS);
   const id = best ? best[0] : "known";
   return { id, name: GROUPS[id].name };
 }
