@@ -26,8 +26,8 @@ demo: demo-posts/posts.jsonl  ## ask the index that ships, build one of sample p
 	@$(BIN)/hashlens update demo-posts/later.jsonl --index demo-index
 	@$(ASK) --index demo-index
 
-test: $(INSTALLED)  ## run the tests
-	$(BIN)/pytest
+test: $(INSTALLED)  ## run the tests, on two cores
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: $(INSTALLED)  ## check style, format and types
 	$(BIN)/ruff check

@@ -153,7 +153,7 @@ def test_an_index_of_another_encoder_is_refused(
 
 
 def test_nothing_to_go_by_is_refused() -> None:
-    with pytest.raises(InputError, match="--caption"):
+    with pytest.raises(InputError, match="give a picture, a caption or a seed"):
         Query(caption="   ")
 
 
