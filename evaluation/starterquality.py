@@ -1,12 +1,12 @@
 """How good an index without posts is, and how it grows: `python -m evaluation.starterquality`.
 
-    python -m evaluation.starterquality FOLDER... [--limit 600]
+    python -m evaluation.starterquality FOLDER... [--own FOLDER] [--limit 800]
 
 A fifth of each folder's posts is held out, whole authors where authors are known. An index is built
 of the others, and its aggregates made into one that could ship. Both are asked about the posts
-held out, by the inputs that each folder has. Then the posts of half the authors held out are
-somebody's own: more and more of them join the aggregates, and make an index of their own, and
-both are asked about the other half's captions. JSON goes to stdout.
+held out, by the inputs that each folder has. Then the posts of half the authors held out, or of
+another folder, are somebody's own: more and more of them join the aggregates, and make an index
+of their own, and both are asked about the other half's captions. JSON goes to stdout.
 """
 
 from __future__ import annotations
@@ -41,13 +41,16 @@ SHOWN = ("P@5", "nDCG@10")
 Figures = dict[str, Any]
 
 
-def starter_quality(folders: Sequence[Path], place: Path, limit: int | None = None) -> Figures:
+def starter_quality(
+    folders: Sequence[Path], place: Path, limit: int | None = None, own: Path | None = None
+) -> Figures:
     """Scores of a full index and of its aggregates, and of aggregates as posts join them.
 
     Args:
         folders: of posts.
         place: an empty folder.
         limit: questions of each folder and inputs; all where None.
+        own: folder of somebody's own posts; those held out that tell most where None.
     """
     held: dict[str, list[Post]] = {}
     for folder in folders:
@@ -64,10 +67,9 @@ def starter_quality(folders: Sequence[Path], place: Path, limit: int | None = No
             }
             if scores["full"]:
                 found[f"{name}: {inputs}"] = scores | {"kept": _kept(scores)}
-    authored = max(
-        held.values(), key=lambda posts: sum(bool(p.author and p.caption) for p in posts)
-    )
-    return {"tasks": found, "own": _grown(authored, place, limit)}
+    told = [[post for post in posts if post.author and post.caption] for posts in held.values()]
+    mine = usable([own], "instagram", []) if own else max(told, key=len)
+    return {"tasks": found, "own": _grown(mine, place, limit)}
 
 
 def _kept(scores: dict[str, Figures]) -> float:
@@ -120,8 +122,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--limit", type=int)
+    parser.add_argument("--own", type=Path)
     given = parser.parse_args()
     with TemporaryDirectory(prefix="hashlens-") as temporary:
-        figures = starter_quality(given.folders, Path(temporary), given.limit)
+        figures = starter_quality(given.folders, Path(temporary), given.limit, given.own)
         json.dump(figures, sys.stdout, indent=1)
         sys.stdout.write("\n")
