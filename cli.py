@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -20,6 +21,9 @@ from retriever.options import DEFAULT_INDEX
 from retriever.printed import INTERRUPTED, finish, told
 from retriever.upkeep import compact, encoders, history, rollback, verify
 from retriever.userconfig import UserConfig
+
+if TYPE_CHECKING:
+    from indexer.engine import Engine
 
 
 class _Commands(TyperGroup):
@@ -90,6 +94,8 @@ def build(
     column: options.Columns = None,
     keep: options.Keep = KEEP,
     workers: options.Workers = 2,
+    engine: options.EngineName = "local",
+    address: options.Address = None,
     as_json: options.Json = False,
 ) -> None:
     """Learn from posts: read them, encode their pictures, and publish a new index.
@@ -110,6 +116,7 @@ def build(
     from retriever.fitting import fit_ranker
 
     preset, vectors_in = options.vectors_from(vectors)
+    work = _engine(engine, address, from_starter=from_starter)
     if from_starter:
         if vectors_in:
             raise ConfigError(f"--from-starter: found --vectors {vectors_in}, expected files")
@@ -118,7 +125,7 @@ def build(
     if pretrained:
         preset = replace(preset, pretrained=str(pretrained))
     config = BuildConfig(encoder=encoder, hashtag_rule=rule, vectors=preset)
-    with progress_bar() as progress:
+    with progress_bar() as progress, work as by:
         report = build_index(
             posts,
             index,
@@ -132,9 +139,30 @@ def build(
             progress=progress,
             workers=workers,
             vectors_in=vectors_in,
+            engine=by,
         )
     told(index, report, described(report), report.notes, as_json=as_json)
     finish(report.rejections)
+
+
+def _engine(
+    name: str, address: str | None, *, from_starter: bool
+) -> AbstractContextManager[Engine]:
+    """What does the work of a build, from when it is entered."""
+    from indexer.cluster import ray_engine
+    from indexer.engine import LOCAL
+
+    if address and name != "ray":
+        raise typer.BadParameter(
+            "found --address without --engine ray, expected both: add --engine ray, or leave "
+            "--address out to build on this machine"
+        )
+    if from_starter and name == "ray":
+        raise typer.BadParameter(
+            "found --from-starter with --engine ray, expected one of the two: what is added to the "
+            "index that ships is built on this machine"
+        )
+    return ray_engine(address) if name == "ray" else nullcontext(LOCAL)
 
 
 def _begin(

@@ -10,6 +10,7 @@ from pathlib import Path
 from indexer.config import BuildConfig, RankingConfig
 from indexer.corpus import Corpus, assemble
 from indexer.encoders import ImageEncoder, open_encoder
+from indexer.engine import LOCAL, Engine
 from indexer.errors import InputError
 from indexer.gathering import Sources, encoded, gathered, without_reposts
 from indexer.generation import KEEP, Generation, unsealed, writer
@@ -62,6 +63,7 @@ def build(
     workers: int = 2,
     keep: int = KEEP,
     vectors_in: str | None = None,
+    engine: Engine = LOCAL,
 ) -> BuildReport:
     """Make a generation of `index` from posts, and publish it.
 
@@ -80,6 +82,7 @@ def build(
         keep: generations left, the new one among them.
         vectors_in: where vectors of posts are kept, `milvus:ADDRESS` (see `vectorplace`); in
             files of the index where None.
+        engine: reads tables, encodes pictures, trains vectors and counts.
 
     Raises:
         InputError: a source is missing, or no usable post is in them.
@@ -95,17 +98,19 @@ def build(
         reach(address)  # before hours of work
     rejections: list[Rejection] = []
     given = Sources(sources, config.hashtag_rule, reader, columns)
-    posts = gathered(given, rejections, progress)
+    posts = gathered(given, rejections, progress, engine)
     if not posts:
         why = f"; the first of {len(rejections)} rejected: {rejections[0]}" if rejections else ""
         raise InputError(f"found no usable post in {given}{why}")
     encoder = open_encoder(config.encoder, weights) if any(p.image for p in posts) else None
-    corpus = encoded(without_reposts(posts), encoder, rejections, progress, workers)
+    corpus = encoded(without_reposts(posts), encoder, rejections, progress, workers, engine)
     texts = text_reader(encoder)
     with permitted(address), tidied(index), writer(index) as new:
         if address:
             Place.first(address, index, new.number).save(new.folder)
-        made = learned_anew(new.folder, corpus, table, config, fit_ranker, progress, workers, texts)
+        made = learned_anew(
+            new.folder, corpus, table, config, fit_ranker, progress, workers, texts, engine
+        )
         progress.stage("Publishing")
         published = new.publish(
             encoder=encoder_json(encoder),
@@ -150,14 +155,15 @@ def learned_anew(
     progress: Progress,
     workers: int,
     reader: TextReader | None,
+    engine: Engine = LOCAL,
 ) -> Made:
     """Learn everything from posts, the ranker too, and write it into a generation's folder."""
-    counts, topics = assemble(folder, corpus, table, config, progress, workers, reader)
+    counts, topics = assemble(folder, corpus, table, config, progress, workers, reader, engine)
     if fit_ranker is None:
         return Made(counts, topics, ())
 
     def without(part: Corpus, place: Path) -> Generation:
-        found, _ = assemble(place, part, table, config, Silent(), workers, reader)
+        found, _ = assemble(place, part, table, config, Silent(), workers, reader, engine)
         return unsealed(place, table.names, config.to_json(), found)
 
     notes = fit_ranker(corpus, without, config.ranking, folder / "ranker", progress)

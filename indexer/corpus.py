@@ -11,7 +11,7 @@ import numpy as np
 
 from indexer.config import ALL_TOPICS, BuildConfig
 from indexer.counts import Segment, write_counts
-from indexer.derived import derive
+from indexer.engine import LOCAL, Engine
 from indexer.pretrained import load_pretrained
 from indexer.progress import Progress
 from indexer.prompts import READ, TextReader, hashtag_texts, topic_texts
@@ -25,7 +25,6 @@ from indexer.topics import TopicModel, TopicTable
 from indexer.trained import Trained
 from indexer.vectors import VectorIndex
 from indexer.wordspace import WordSpace
-from indexer.wordvectors import train
 
 STORED_BATCH = 20_000  # posts a transaction: keeps memory flat and Arrow efficient
 
@@ -85,22 +84,25 @@ def assemble(
     progress: Progress,
     workers: int,
     reader: TextReader | None = None,
+    engine: Engine = LOCAL,
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Learn everything and write its files; returns counts, and posts per topic.
 
-    `reader` is what encodes texts, where the pictures' encoder reads text.
+    `reader` is what encodes texts, where the pictures' encoder reads text; `engine` trains vectors
+    and counts.
     """
     progress.stage("Learning topics")
     pretrained = load_pretrained(config.vectors.pretrained)
     texts = topic_texts(table, pretrained, reader) if reader else None
     model, topics = _learn_topics(corpus, corpus.terms(), table, config, pretrained, texts)
     model.save(folder / "topics")
-    spaces = _learn_spaces(corpus, topics, table, config, pretrained, progress, workers)
-    counts = write_first(folder, corpus, topics, model, spaces[ALL_TOPICS], progress)
+    spaces = _learn_spaces(corpus, topics, table, config, pretrained, progress, workers, engine)
+    space = spaces[ALL_TOPICS]
+    counts = write_first(folder, corpus, topics, model, space, progress, engine=engine)
     with Store.open(folder / "posts.duckdb") as store:
         save_spaces(folder, spaces, store.tag_ids(), config)
         if reader:
-            learned = Learned(model, spaces[ALL_TOPICS], Trained.open(folder / "trained"))
+            learned = Learned(model, space, Trained.open(folder / "trained"))
             _save_texts(folder, store, counts["authors"], _segment(learned), reader, progress)
     return counts, dict(Counter(topic for topic, _ in topics if topic))
 
@@ -113,6 +115,7 @@ def write_first(
     space: WordSpace,
     progress: Progress,
     trained: Trained | None = None,
+    engine: Engine = LOCAL,
 ) -> dict[str, int]:
     """Write what is not learned from the posts into a folder without any; returns counts.
 
@@ -124,12 +127,13 @@ def write_first(
         space: of all topics.
         progress: told of the stages.
         trained: counts that what is learned rests on; those of these posts where None.
+        engine: counts.
     """
     with Store.create(folder / "posts.duckdb") as store:
         progress.stage("Storing posts", len(corpus.posts))
         keys = store_posts(store, corpus, topics, progress)
         progress.stage("Counting")
-        derive(store)
+        engine.derive(store)
         learned = Learned(model, space, trained or Trained.of(store))
         learned.trained.save(folder / "trained")
         write_vectors(folder, store, corpus, keys, learned)
@@ -272,6 +276,7 @@ def _learn_spaces(
     pretrained: WordSpace,
     progress: Progress,
     workers: int,
+    engine: Engine,
 ) -> dict[str, WordSpace]:
     """Train the space of each topic and of all posts."""
     terms = corpus.terms()
@@ -280,13 +285,13 @@ def _learn_spaces(
         for name in table.names
     }
     progress.stage("Learning vectors", sum(map(len, groups.values())))
-    spaces = {}
-    for name, sentences in groups.items():
-        space = train(sentences, config.vectors, pretrained=pretrained, workers=workers)
-        # Words that no post holds are kept once, in the space of all.
-        spaces[name] = space if name == ALL_TOPICS else space.trained()
-        progress.advance(len(sentences))
-    return spaces
+    return engine.spaces(
+        groups,
+        config.vectors,
+        pretrained=pretrained,
+        workers=workers,
+        advance=progress.advance,
+    )
 
 
 def save_spaces(

@@ -79,12 +79,12 @@ SIDES = {"tagged": ("tag_id", "hashtags", "key"), "said": ("word_id", "words", "
 PAIRS = {"cooccurrences": ("tag_id", "other_id"), "word_hashtags": ("word_id", "tag_id")}
 
 
-def derive(store: Store) -> None:
-    """Make every derived table anew from the base tables."""
+def derive(store: Store, names: Iterable[str] = tuple(DERIVED)) -> None:
+    """Make every derived table anew from the base tables, or those of some names."""
     lent = "select view_name from duckdb_views() where not internal and not temporary"
     for (name,) in store.rows(lent):
         store.connection.execute(f"drop view {name}")
-    _derive(store, DERIVED)
+    _derive(store, names)
     store.connection.execute("checkpoint")
 
 
@@ -109,12 +109,15 @@ def lend_pairs(store: Store) -> None:
 
 def statement(name: str, *, prior: bool) -> str:
     """The query that gives a derived table from the views `USES`, and prior counts where held."""
-    if not prior:
-        return DERIVED[name]
-    keys = ", ".join(KEYS[name])
+    return added(name, f"({DERIVED[name]})", prior=True) if prior else DERIVED[name]
+
+
+def added(name: str, rows: str, *, prior: bool) -> str:
+    """The query that adds up rows of a derived table, which several parts of posts gave."""
+    keys, held = ", ".join(KEYS[name]), f" union all by name select * from {PRIOR}.{name}"  # noqa: S608
     return (
-        f"select {SUMS[name]} from (({DERIVED[name]}) union all by name "  # noqa: S608
-        f"select * from {PRIOR}.{name}) group by {keys} order by {keys}"
+        f"select {SUMS[name]} from ({rows}{held if prior else ''}) "  # noqa: S608
+        f"group by {keys} order by {keys}"
     )
 
 

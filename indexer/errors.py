@@ -34,6 +34,10 @@ class EncoderError(HashlensError):
     """An encoder or its weights cannot be had, or are of another model."""
 
 
+class ClusterError(HashlensError):
+    """A cluster cannot be reached, lost too many machines, or has not what this one has."""
+
+
 class IndexUnusableError(HashlensError):
     """An index cannot be answered from."""
 

@@ -11,8 +11,9 @@ import numpy as np
 from indexer.corpus import Corpus
 from indexer.duplicates import first_of_each, signature
 from indexer.encoders import EncodedImages, ImageEncoder
+from indexer.engine import LOCAL, Engine
 from indexer.hashtags import tokens
-from indexer.posts import count_rows, read_posts
+from indexer.posts import count_rows
 from indexer.progress import Progress
 from indexer.readers.registry import AUTO
 from indexer.schema import Embeddings, Ids, Post, Rejection
@@ -48,15 +49,17 @@ class Once:
         return replace(post, hashtags=tags, forms=forms, author=author)
 
 
-def gathered(sources: Sources, rejections: list[Rejection], progress: Progress) -> list[Post]:
-    """The posts of files and folders; `rejections` gets what could not be used.
+def gathered(
+    sources: Sources, rejections: list[Rejection], progress: Progress, engine: Engine = LOCAL
+) -> list[Post]:
+    """The posts of files and folders, read by `engine`; `rejections` gets what cannot be used.
 
     Raises:
         InputError: a source is missing or of no known form.
     """
     progress.stage("Reading posts", count_rows(sources.paths, reader=sources.reader))
     posts, once = [], Once()
-    for post in read_posts(
+    for post in engine.posts(
         sources.paths,
         rule=sources.rule,
         rejections=rejections,
@@ -87,14 +90,16 @@ def encoded(
     rejections: list[Rejection],
     progress: Progress,
     workers: int,
+    engine: Engine = LOCAL,
 ) -> Corpus:
     """The posts with their pictures' vectors; one that had only an unreadable one is dropped."""
     pictured = [row for row, post in enumerate(corpus.posts) if post.image]
     if encoder is None or not pictured:
         return corpus
     paths = [image for post in corpus.posts if (image := post.image)]
+    digests = [corpus.posts[row].picture for row in pictured]
     progress.stage("Encoding pictures", len(paths))
-    found = encoder.encode(paths, workers=workers, classes=True, on_progress=progress.advance)
+    found = engine.encode(encoder, paths, digests, workers=workers, advance=progress.advance)
     return _readable(corpus, np.array(pictured, dtype=np.int64), found, rejections)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -86,6 +86,21 @@ Keep = Annotated[
     int, typer.Option(min=1, help="How many states of the index stay on disk, to return to.")
 ]
 Workers = Annotated[int, typer.Option(min=1, help="Threads to use.")]
+EngineName = Annotated[
+    Literal["local", "ray"],
+    typer.Option(
+        "--engine",
+        help="What does the work: this machine (local), or a Ray cluster whose machines share the "
+        "folders of the posts (ray; needs hashlens[cluster]).",
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the Ray cluster: HOST:PORT, or auto for the one that runs here.",
+        show_default="Ray is started here for the time",
+    ),
+]
 Vectors = Annotated[
     list[str] | None,
     typer.Option(

@@ -50,9 +50,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.pictures": BORDER
     | {"indexer.images", "indexer.tables", "indexer.readers.files", "indexer.readers.keep"},
     # Rows come from readers; what a post is, this file alone decides.
+    "indexer.onepost": BORDER | {"indexer.hashtags", "indexer.tables", "indexer.pictures"},
     "indexer.posts": BORDER
-    | {"indexer.hashtags", "indexer.tables", "indexer.pictures"}
-    | {"indexer.readers.files", "indexer.readers.registry", "indexer.readers.tabular"},
+    | {"indexer.onepost", "indexer.readers.files", "indexer.readers.registry"}
+    | {"indexer.readers.tabular"},
     "indexer.queries": BORDER
     | {"indexer.hashtags", "indexer.tables", "indexer.images", "indexer.posts"},
     "indexer.cache": BORDER,
@@ -88,6 +89,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.postrows": BORDER | {"indexer.duplicates", "indexer.hashtags"},
     "indexer.store": BORDER | {"indexer.postrows"},
     "indexer.derived": BORDER | {"indexer.postrows", "indexer.store"},
+    "indexer.derivedparts": BORDER | {"indexer.derived", "indexer.store"},
     "indexer.matrices": BORDER,
     "indexer.wordspace": BORDER | {"indexer.matrices"},
     "indexer.counts": BORDER | {"indexer.matrices", "indexer.store"},
@@ -107,10 +109,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.manifest": BORDER | {"indexer.durable"},
     "indexer.generation": BORDER | {"indexer.durable", "indexer.manifest"},
     "indexer.sample": BORDER,
+    "indexer.engine": BORDER
+    | {"indexer.derived", "indexer.encoders", "indexer.posts", "indexer.store"}
+    | {"indexer.wordspace", "indexer.wordvectors"},
+    "indexer.picturebatches": BORDER | {"indexer.encoders"},
+    "indexer.rayconnection": BORDER,
+    "indexer.cluster": BORDER
+    | {"indexer.derivedparts", "indexer.encoders", "indexer.engine", "indexer.picturebatches"}
+    | {
+        "indexer.rayconnection",
+        "indexer.posts",
+        "indexer.store",
+        "indexer.wordspace",
+        "indexer.wordvectors",
+    },
     "indexer.corpus": {"indexer.*"},
     "indexer.gathering": BORDER
-    | {"indexer.corpus", "indexer.duplicates", "indexer.encoders", "indexer.hashtags"}
-    | {"indexer.posts", "indexer.progress", "indexer.readers.registry"},
+    | {"indexer.corpus", "indexer.duplicates", "indexer.encoders", "indexer.engine"}
+    | {"indexer.hashtags", "indexer.posts", "indexer.progress", "indexer.readers.registry"},
     "indexer.stored": BORDER
     | {"indexer.corpus", "indexer.hashtags", "indexer.segments", "indexer.store"},
     "indexer.compact": BORDER
@@ -229,8 +245,12 @@ OWNERS: dict[str, set[str]] = {
         "indexer.counts",
     }
     | {"evaluation.*"},
-    "pyarrow": {"indexer.tables", "indexer.store", "indexer.postrows", "indexer.pretrained"}
-    | {"evaluation.peers"},
+    "pyarrow": {
+        *("indexer.tables", "indexer.store", "indexer.postrows", "indexer.pretrained"),
+        *("indexer.picturebatches", "indexer.cluster", "evaluation.peers"),
+    },
+    "ray": {"indexer.cluster", "indexer.rayconnection"},
+    "psutil": {"indexer.rayconnection"},
     "regex": {"indexer.hashtags", "indexer.segment"},
     "rich": {"retriever.printed", "retriever.tables", "retriever.bar"},
     "typer": {
@@ -251,17 +271,9 @@ WEB = {"uvicorn", "fastapi", "starlette", "pydantic", "prometheus_client"}
 # Import in a moment; every other library waits inside the function that needs it.
 LIGHT = {"numpy", "regex", "typer", "rich"}
 SLOW = (
-    *(
-        "pymilvus",
-        "torch",
-        "torchvision",
-        "gensim",
-        "sklearn",
-        "scipy",
-        "open_clip",
-        "pyarrow.dataset",
-    ),
+    *("torch", "torchvision", "gensim", "sklearn", "scipy", "open_clip", "pyarrow.dataset"),
     *("lightgbm", "PIL", "fastapi", "uvicorn", "pydantic", "prometheus_client"),
+    *("ray", "pymilvus"),
 )
 PICKLING = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 

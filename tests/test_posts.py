@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from indexer.errors import InputError
 from indexer.images import MAX_BYTES
-from indexer.posts import MAX_CAPTION, count_rows, read_posts
+from indexer.onepost import MAX_CAPTION
+from indexer.posts import count_rows, read_posts
 from indexer.schema import Post, Rejection
 from indexer.tables import MAX_LINE
 

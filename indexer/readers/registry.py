@@ -33,13 +33,15 @@ class Reader:
     """One way to read a source.
 
     `rows` takes the source and, if `has_columns`, the source's names of columns by ours; `count`
-    says about how many rows there are, or None.
+    says about how many rows there are, or None. `tables` gives the files of a source that may be
+    read apart, on any machine that has them: `rows` of each, in order, are those of the source.
     """
 
     about: str
     rows: Callable[[Path, Mapping[str, str]], Iterator[Found]]
     count: Callable[[Path], int | None]
     has_columns: bool = False
+    tables: Callable[[Path], list[Path]] | None = None
 
 
 def _of_files(rows: Callable[[Path], Iterator[Found]]) -> Callable[..., Iterator[Found]]:
@@ -49,7 +51,11 @@ def _of_files(rows: Callable[[Path], Iterator[Found]]) -> Callable[..., Iterator
 
 READERS: dict[str, Reader] = {
     "tables": Reader(
-        "JSONL, CSV or Parquet, a post a row", tabular.rows, tabular.count, has_columns=True
+        "JSONL, CSV or Parquet, a post a row",
+        tabular.rows,
+        tabular.count,
+        has_columns=True,
+        tables=find_tables,
     ),
     "huggingface": Reader(
         "Parquet with pictures in it, image and text",

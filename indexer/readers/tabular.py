@@ -37,8 +37,13 @@ def each_table(tables: Sequence[Path], read: Callable[[Path], Iterator[Found]]) 
         except InputError as error:
             if len(tables) == 1:
                 raise
-            reason = str(error).removeprefix(f"{table}: ")
-            yield Found(table, table.parent, Row(None, problem=reason))
+            yield unreadable(table, error)
+
+
+def unreadable(table: Path, error: InputError) -> Found:
+    """What is told of one of several tables that cannot be read."""
+    reason = str(error).removeprefix(f"{table}: ")
+    return Found(table, table.parent, Row(None, problem=reason))
 
 
 def count(source: Path) -> int | None:
