@@ -41,13 +41,19 @@ PEERS_AT = 100_000  # size at which peers are asked, or the largest below
 Figures = dict[str, Any]
 
 
-def measured(posts: Sequence[Post], sizes: Sequence[int], place: Path) -> Figures:
+def measured(
+    posts: Sequence[Post],
+    sizes: Sequence[int],
+    place: Path,
+    keep: Callable[[Figures], None] = lambda _: None,
+) -> Figures:
     """All figures, as JSON values.
 
     Args:
         posts: real ones, from which those of each size are made.
         sizes: numbers of posts, rising.
         place: an empty folder, with room for the indexes.
+        keep: given what there is after each size, since the next may take an hour.
 
     Raises:
         InputError: no post has a caption or hashtags.
@@ -72,7 +78,8 @@ def measured(posts: Sequence[Post], sizes: Sequence[int], place: Path) -> Figure
             found["limits"] = apart(limits, folder / "posts", pictures).value
             found["peers"] = apart(compared_on, folder / "index", folder / "posts", captions).value
         shutil.rmtree(folder)
-    found["growth"] = _growth(found["sizes"])
+        found["growth"] = _growth(found["sizes"])
+        keep(found)
     return found
 
 
@@ -138,9 +145,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     given = parser.parse_args(arguments)
     given.out.mkdir(parents=True, exist_ok=True)
+
+    def keep(figures: Figures) -> None:
+        text = json.dumps(figures, indent=1) + "\n"
+        (given.out / "speed.json").write_text(text, encoding="utf-8")
+
     with TemporaryDirectory(prefix="hashlens-") as place:
-        figures = measured(usable(given.posts, "instagram", []), sorted(given.sizes), Path(place))
-    (given.out / "speed.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        posts = usable(given.posts, "instagram", [])
+        figures = measured(posts, sorted(given.sizes), Path(place), keep)
     text = speed_markdown(figures)
     (given.out / "speed.md").write_text(text, encoding="utf-8")
     (given.out / "speed.svg").write_bytes(speed_plot(figures))

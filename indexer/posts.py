@@ -132,7 +132,8 @@ def once_each(rows: Iterable[ReadRow], rejections: list[Rejection]) -> Iterator[
         if post and (first := seen.get(post.post_id)):
             problems = (f"found id {post.post_id!r} again, first at {first}",)
             post = None
-        rejections += [Rejection(row.place, row.line, p, bool(post)) for p in problems]
+        for problem in problems:
+            rejections.append(Rejection(row.place, row.line, problem, bool(post)))
         if post:
             seen[post.post_id] = str(row)
             yield post
