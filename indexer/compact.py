@@ -71,6 +71,7 @@ def compact(index: Path, *, keep: int = KEEP, progress: Progress | None = None) 
 
 
 def _merge(new: GenerationWriter, previous: Generation) -> None:
+    previous.check_vectors()
     for path in previous.manifest.files:
         if path.split("/")[0] not in (*KINDS, "posts.duckdb", FILE):
             new.link(path)

@@ -30,6 +30,7 @@ from indexer.durable import (
     flush,
     locked,
     no_link,
+    read_entry,
     writable,
     write_durably,
 )
@@ -39,6 +40,7 @@ from indexer.manifest import (
     MANIFEST,
     NAME,
     Manifest,
+    changed,
     corrupt,
     entries_of,
     folder_of,
@@ -64,6 +66,27 @@ class Generation:
     def number(self) -> int:
         """Generations count from 1; a published number is never used again."""
         return self.manifest.generation
+
+    def unchanged(self, path: Path) -> Path:
+        """The path of one of its files, once that was hashed: for what parses it on trust.
+
+        Raises:
+            IndexCorruptError: it is not as it was sealed.
+        """
+        entry = self.manifest.files.get(path.relative_to(self.folder).as_posix())
+        if entry and read_entry(path) != entry:
+            raise corrupt(self.folder.parent, changed(path))
+        return path
+
+    def check_vectors(self) -> None:
+        """See that all its FAISS files are `unchanged`.
+
+        Raises:
+            IndexCorruptError: one is not as it was sealed.
+        """
+        for name in self.manifest.files:
+            if name.endswith(".faiss"):
+                self.unchanged(self.folder / name)
 
 
 def unsealed(

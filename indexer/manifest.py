@@ -127,7 +127,7 @@ def troubles_of(
         elif (size := path.stat().st_size) != entry["bytes"]:
             yield f"{path}: found {size} bytes, expected {entry['bytes']}"
         elif deep and _entry(path, read) != entry:
-            yield f"{path}: found other content than was sealed (its sha256 differs)"
+            yield changed(path)
     for name, path in _files(folder):
         if name != MANIFEST and name not in manifest.files:
             yield f"{path}: found a file that was not sealed, expected none"
@@ -140,6 +140,11 @@ def _entry(path: Path, read: Inodes) -> FileEntry:
     if inode not in read:
         read[inode] = read_entry(path)
     return read[inode]
+
+
+def changed(path: Path) -> str:
+    """The trouble with a file that is as long as it was sealed, and another one."""
+    return f"{path}: found other content than was sealed (its sha256 differs)"
 
 
 def corrupt(index: Path, trouble: str) -> IndexCorruptError:

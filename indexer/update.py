@@ -204,6 +204,7 @@ def _written(
     new: GenerationWriter, previous: Generation, changes: Changes, given: _Incoming
 ) -> tuple[_Outcome, ImageEncoder | None]:
     """Write everything of the next generation."""
+    previous.check_vectors()
     if (place := Place.of(previous.folder)) and not given.retrain:
         place.continued(new.index, new.number)  # refused before pictures are encoded
     encoder = _encoder(previous, changes, given.weights)

@@ -16,7 +16,7 @@ from indexer.errors import DAMAGED, IndexCorruptError
 from indexer.generation import Generation, open_current
 from indexer.schema import Embeddings, Floats, Ids, Post, TopicProbs
 from indexer.segment import Segmenter, vocabulary_counts
-from indexer.segments import Segments
+from indexer.segments import Segments, paths_of
 from indexer.store import Store
 from indexer.textvectors import idf_weights, text_vectors, unseen_idf
 from indexer.topics import TopicModel
@@ -97,6 +97,8 @@ class IndexReader:
 
     def _posts_vectors(self, kind: str) -> Segments | None:
         folder = self.generation.folder / kind
+        for path in paths_of(folder):  # FAISS parses whatever it is given
+            self.generation.unchanged(path)
         return _within(Segments.open(folder), len(self.counts.posts), folder)
 
     def space(self, topic: str) -> WordSpace | None:
@@ -111,7 +113,8 @@ class IndexReader:
         if topic not in self._hashtags:
             folder = self.generation.folder
             paths = (folder / "words" / topic / "hashtags.faiss", folder / YOUNG / f"{topic}.faiss")
-            parts = [VectorIndex.open(path) for path in paths if path.exists()]
+            there = [self.generation.unchanged(path) for path in paths if path.exists()]
+            parts = list(map(VectorIndex.open, there))
             found = Segments(parts) if parts else None
             self._hashtags[topic] = _within(found, self.tags, paths[0])
         return self._hashtags[topic]
@@ -120,7 +123,9 @@ class IndexReader:
     def hashtag_texts(self) -> VectorIndex | None:
         """The words of hashtags, by tag id, in the space of pictures; None if not read."""
         path = self.generation.folder / "texts" / "hashtags.faiss"
-        return _within(VectorIndex.open(path), self.tags, path) if path.exists() else None
+        if not path.exists():
+            return None
+        return _within(VectorIndex.open(self.generation.unchanged(path)), self.tags, path)
 
     @cached_property
     def trained(self) -> Trained:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from indexer.begin import begun
+from indexer.compact import compact
 from indexer.errors import IndexCorruptError
 from indexer.generation import open_current
 from indexer.schema import Embeddings
@@ -277,3 +278,17 @@ def test_a_file_that_was_not_sealed_is_refused(index: Path) -> None:
         assert verify(index).generations[2][0].startswith(f"{path}: found a file that was not")
         path.unlink()
     assert verify(index).sound
+
+
+@pytest.mark.parametrize("name", ["captions/0001.faiss", "words/all/hashtags.faiss"])
+def test_a_changed_vector_file_is_never_parsed(index: Path, name: str) -> None:
+    """By sizes alone it opens: FAISS would read a changed byte as if nothing were."""
+    path = open_current(index).folder / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.unlink()  # other generations may share the file
+    path.write_bytes(content)
+    with pytest.raises(IndexCorruptError, match=f"{path.name}: found other content"):
+        Recommender.open(index).recommend(caption="walk the dog in the park")
+    with pytest.raises(IndexCorruptError, match=f"{path.name}: found other content"):
+        compact(index)
