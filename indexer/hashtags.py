@@ -71,6 +71,10 @@ _TOKEN = regex.compile(
     regex.V1,
 )
 _PART = rf"{_EMOJI}|\p{{Nd}}+|[\p{{L}}\p{{M}}\u200c\u200d\u05be\u05f3\u05f4]+"
+_SCRIPT_WORD = (
+    r"(?<!\p{Han})\p{Han}{2,4}(?!\p{Han})"
+    r"|(?<![\p{Katakana}ー])\p{Katakana}[\p{Katakana}ー]{1,9}(?![\p{Katakana}ー])"
+)
 _NOISE = rf"{_ADDRESS}|[@＠][\p{{L}}\p{{M}}\p{{Nd}}_.]+"
 _UNWORDED = str.maketrans({"©": " ", "®": " ", "™": " ", "’": "'", "ʼ": "'"})
 
@@ -205,6 +209,16 @@ def tokens(text: str) -> list[str]:
 def _pairs(run: str) -> list[str]:
     letters = regex.findall(r"\X", run)
     return [a + b for a, b in pairwise(letters)] or letters
+
+
+def script_words(text: str) -> list[str]:
+    """Words that Japanese writing shows, folded as keys are, each once, in order.
+
+    They are two to four Han characters, or two to ten katakana, with other letters on both sides.
+    """
+    if text.isascii():
+        return []
+    return list(dict.fromkeys(_compiled(_SCRIPT_WORD).findall(_folded(text))))
 
 
 def parts(key: str) -> list[str]:

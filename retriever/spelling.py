@@ -14,7 +14,7 @@ from unicodedata import normalize
 import numpy as np
 
 from indexer.errors import InputError
-from indexer.hashtags import is_spaced, tokens
+from indexer.hashtags import is_spaced, script_words, tokens
 from indexer.hashtags import key as hashtag_key
 from indexer.schema import Ids
 from retriever.blocklist import blocked
@@ -59,8 +59,12 @@ def spell(
         (query, *run)
         for query, (caption, text) in enumerate(zip(captions, words, strict=True))
         if index.tags
-        for run in _runs(text[:READ], _capitals(caption), idf, index.unseen_idf)
+        for run in (
+            *_runs(text[:READ], _capitals(caption), idf, index.unseen_idf),
+            *_script_runs(caption, idf, index.unseen_idf),
+        )
     ]
+    written = [set(script_words(caption)) for caption in captions]
     known = index.tag_ids(list({key for _, key, *_ in runs}))
     shunned = blocked()
     coined: dict[str, tuple[int, str]] = {}
@@ -68,7 +72,8 @@ def spell(
     for query, key, parts, rarest, commonest, capitals, place, times in runs:
         tag = known.get(key)
         if tag is None or not index.offered[tag]:
-            if not _may_be_new(key, parts, commonest, capitals) or key in shunned:
+            whole = is_spaced(key) or key in written[query]
+            if not whole or not _may_be_new(key, parts, commonest, capitals) or key in shunned:
                 continue
             if tag is None:
                 fresh = (index.tags + len(coined), _display(parts))
@@ -98,6 +103,16 @@ def _runs(
                 *(key, run, max(weights[span]), min(weights[span]), min(shown[span])),
                 *(start / len(text), text.count(run[0])),
             )
+
+
+def _script_runs(
+    caption: str, idf: dict[str, float], unseen: float
+) -> Iterator[tuple[str, Sequence[str], float, float, int, float, int]]:
+    """The same of words that scripts without spaces show; their weights are their pairs'."""
+    for word in script_words(caption)[:READ]:
+        weights = [idf.get(pair, unseen) for pair in tokens(word)] or [unseen]
+        place = max(caption.find(word), 0) / len(caption)
+        yield (word, (word,), max(weights), min(weights), 0, place, max(caption.count(word), 1))
 
 
 def _may_be_new(key: str, parts: Sequence[str], commonest: float, capitals: int) -> bool:

@@ -12,7 +12,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from indexer.errors import InputError
-from indexer.hashtags import MAX_LENGTH, RULES, extract, is_spaced, key, parts, strip, tokens
+from indexer.hashtags import (
+    MAX_LENGTH,
+    RULES,
+    extract,
+    is_spaced,
+    key,
+    parts,
+    script_words,
+    strip,
+    tokens,
+)
 
 # text, hashtags by the rule of Instagram, hashtags by the rule of X
 CASES: list[tuple[str, list[str], list[str]]] = [
@@ -220,3 +230,18 @@ def test_parts_of_a_hashtag() -> None:
 
 def test_lengths_are_of_characters() -> None:
     assert [len(form) for form in extract("#" + "京" * 200)] == [MAX_LENGTH]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("京都の紅葉がきれいでした", ["京都", "紅葉"]),
+        ("東京でラーメンを食べた。東京！", ["東京", "ラーメン"]),
+        ("ｶﾌｪでコーヒー", ["カフェ", "コーヒー"]),  # half-width is folded
+        ("今天天气很好", []),  # six Han characters may be any number of words
+        ("a cat, кот, แมว", []),
+        ("", []),
+    ],
+)
+def test_words_that_japanese_writing_shows(text: str, words: list[str]) -> None:
+    assert script_words(text) == words

@@ -159,10 +159,16 @@ def test_emoji_and_keycaps_make_no_word_a_hashtag_that_is_none(tiny_index: Index
     assert found.coined == ("love",)
 
 
-def test_pairs_of_characters_are_not_joined(tiny_index: IndexReader) -> None:
-    # A script without spaces gives overlapping pairs: joined they would stutter.
-    weights = dict.fromkeys(tokens("東京タワー"), RARELY)
-    assert spelt(tiny_index, "東京タワー", **weights).coined == tuple(tokens("東京タワー"))
+def test_scripts_without_spaces_give_the_words_that_they_show(tiny_index: IndexReader) -> None:
+    # Their tokens are overlapping pairs of characters, most of which are no words.
+    weights = dict.fromkeys(tokens("東京タワー"), RARELY) | {"東京": RARELY + 1, "ワー": OFTEN}
+    found = spelt(tiny_index, "夜の東京タワー", **weights)
+    assert found.coined == ("東京", "タワー")
+    columns = told(tiny_index, found)["タワー"]
+    expected = {"rarest": RARELY, "commonest": OFTEN, "words": 1, "capitals": 0, "times": 1}
+    assert {name: columns[name] for name in expected} == expected
+    assert columns["place"] == pytest.approx(4 / 7)
+    assert spelt(tiny_index, "วันนี้อากาศดี").coined == ()
 
 
 def test_a_captions_first_words_alone_are_read(tiny_index: IndexReader) -> None:
