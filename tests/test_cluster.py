@@ -158,8 +158,14 @@ def vectors_of(folder: Path) -> Iterator[Any]:
 def test_an_index_through_rays_client_is_the_local_one(
     cluster: TwoNodes, posts: Path, local: tuple[Path, BuildReport], tmp_path: Path
 ) -> None:
-    with ray_engine(cluster.client, pictures=16) as engine:
-        report = built(posts, tmp_path / "index", engine)
+    for left in (2, 1, 0):
+        try:
+            with ray_engine(cluster.client, pictures=16) as engine:
+                report = built(posts, tmp_path / "index", engine)
+            break
+        except ClusterError as error:  # Ray's own server gives up on a busy machine
+            if "Initialization failure" not in str(error) or not left:
+                raise
     assert_same(tmp_path / "index", report, local)
     assert {Path(r.source).name for r in report.rejections} >= {"7.jpg", "shard-3.parquet"}
     assert report.counts["pictures"] == PICTURES - 3
