@@ -33,6 +33,7 @@ from retriever.asked import (
 )
 from retriever.forms import FORMAT, answer_json, row_json
 from retriever.guards import MOST_BODY, Guard, PlainJson, Rules
+from retriever.heads import TimelyHeads
 from retriever.lookup import completions, hashtag_facts, post_facts, post_thumbnail
 from retriever.memory import Upload
 from retriever.meters import Meters
@@ -273,7 +274,7 @@ def serve(app: FastAPI, host: str, port: int, ready: Callable[[str], None]) -> N
         ready(f"http://{shown}:{listening.getsockname()[1]}")
         config = uvicorn.Config(
             app,
-            http="h11",
+            http=TimelyHeads,
             ws="none",
             access_log=False,
             log_level="warning",

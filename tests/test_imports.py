@@ -177,6 +177,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "retriever.asked": BORDER
     | {"indexer.hashtags", "retriever.memory", "retriever.platforms", "retriever.selection"},
     "retriever.memory": set(),
+    "retriever.heads": set(),
     "retriever.meters": set(),
     "retriever.pages": set(),
     "retriever.guards": BORDER | {"indexer.images", "retriever.forms"},
@@ -259,7 +260,7 @@ OWNERS: dict[str, set[str]] = {
     },
     "numpy": {"indexer.*", "retriever.*", "evaluation.*"},
     "_typeshed": {"retriever.printed"},  # types alone: there is no such module
-    "uvicorn": {"retriever.server"},
+    "uvicorn": {"retriever.server", "retriever.heads"},
     "fastapi": {"retriever.server", "retriever.refusals", "retriever.pages"},
     "starlette": {"retriever.server", "retriever.refusals", "retriever.pages"}
     | {"retriever.guards", "retriever.meters"},
