@@ -87,6 +87,7 @@ class _Incoming:
     progress: Progress
     workers: int
     rejections: list[Rejection]
+    pretrained: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ def update(
     fit_ranker: FitRanker | None = None,
     progress: Progress | None = None,
     workers: int = 2,
+    pretrained: Path | None = None,
 ) -> UpdateReport:
     """Add posts to an index, replace those that changed, remove those to be deleted; publish it.
 
@@ -132,6 +134,8 @@ def update(
             the one that ships takes its place.
         progress: told of every stage.
         workers: threads for decoding pictures and training vectors.
+        pretrained: word vectors to start from, as in `VectorConfig`, where all is learned anew;
+            the ones that ship where None.
 
     Raises:
         InputError: a source is missing, or there is nothing to do: no usable post, none to delete.
@@ -149,7 +153,9 @@ def update(
     if not (posts or deleted or retrain):
         why = f"; the first of {len(rejections)} rejected: {rejections[0]}" if rejections else ""
         raise InputError(f"found no usable post in {source}{why}")
-    given = _Incoming(posts, deleted, retrain, weights, fit_ranker, progress, workers, rejections)
+    given = _Incoming(
+        posts, deleted, retrain, weights, fit_ranker, progress, workers, rejections, pretrained
+    )
     with tidied(index), writer(index) as new:
         previous = new.previous or open_current(index)
         with Store.open(previous.folder / "posts.duckdb") as store:
@@ -164,7 +170,9 @@ def update(
             number = new.publish(
                 encoder=previous.manifest.encoder or encoder_json(encoder),
                 topics=previous.manifest.topics,
-                config=previous.manifest.config,
+                config=_learning(previous, given).to_json()
+                if outcome.retrained
+                else previous.manifest.config,
                 counts=outcome.counts,
                 keep=keep,
             ).number
@@ -186,6 +194,14 @@ def update(
 
 def _config(generation: Generation) -> BuildConfig:
     return BuildConfig.from_json(generation.manifest.config)
+
+
+def _learning(generation: Generation, given: _Incoming) -> BuildConfig:
+    """The settings by which all is learned anew."""
+    config = _config(generation)
+    if given.pretrained is None:
+        return config
+    return replace(config, vectors=replace(config.vectors, pretrained=str(given.pretrained)))
 
 
 def _told(changes: Changes, posts: Sequence[Post], deleted: Sequence[str]) -> tuple[str, ...]:
@@ -213,24 +229,47 @@ def _written(
     coming = {post.post_id for post in given.posts}
     copies = sum(post.post_id in coming for post in corpus.copies)
     trained = Trained.open(previous.folder / "trained")
-    share = _new_share(previous, trained, changes, corpus)
-    limit = _config(previous).update.retrain_share
-    begun = previous.manifest.counts.get(BORROWED, 0)
-    if begun and given.retrain:
-        raise InputError(
-            "this index was begun from another, whose posts are not in it, so it cannot learn "
-            "anew: build one from your posts alone, or update without --retrain"
-        )
-    if given.retrain or (given.retrain is None and share > limit and not begun):
+    why, notes = _why_anew(previous, given, _new_share(previous, trained, changes, corpus))
+    if why:
         recorded = previous.manifest.encoder
         if encoder is None and recorded is not None:  # it may read topics and hashtags, too
             encoder = open_recorded(recorded, given.weights)
         outcome = _retrained(new, previous, changes, corpus, given, encoder)
-        why = "as asked" if given.retrain else f"{share:.0%} of the posts are new, over {limit:.0%}"
         notes = (f"learned anew: {why}", *outcome.notes)
     else:
-        outcome, notes = _Outcome(_extended(new, previous, changes, corpus, given, trained)), ()
+        outcome = _Outcome(_extended(new, previous, changes, corpus, given, trained))
     return replace(outcome, copies=copies, notes=notes), encoder
+
+
+def _why_anew(previous: Generation, given: _Incoming, share: float) -> tuple[str, tuple[str, ...]]:
+    """Why everything is learned anew, empty where it is not; and what is to be known of that.
+
+    Raises:
+        InputError: it is asked for, and cannot be.
+    """
+    limit = _config(previous).update.retrain_share
+    if previous.manifest.counts.get(BORROWED, 0):
+        if given.retrain:
+            raise InputError(
+                "this index was begun from another, whose posts are not in it, so it cannot learn "
+                "anew: build one from your posts alone, or update without --retrain"
+            )
+        return "", ()
+    asked = given.retrain or (given.retrain is None and share > limit)
+    file = _config(previous).vectors.pretrained
+    if asked and file and given.pretrained is None:
+        # The index may be a stranger's: which files are read is for its user to say.
+        lacking = (
+            f"this index learned from the word vectors in {file}, and an index alone is not "
+            f"followed there: to learn anew, name that file with --pretrained"
+        )
+        if given.retrain:
+            raise InputError(lacking)
+        return "", (lacking,)
+    if not asked:
+        return "", ()
+    over = f"{share:.0%} of the posts are new, over {limit:.0%}"
+    return "as asked" if given.retrain else over, ()
 
 
 def _encoder(previous: Generation, changes: Changes, weights: Path | None) -> ImageEncoder | None:
@@ -274,7 +313,7 @@ def _retrained(
         new.folder,
         whole,
         TopicModel.open(previous.folder / "topics").table,
-        _config(previous),
+        _learning(previous, given),
         given.fit_ranker,
         given.progress,
         given.workers,

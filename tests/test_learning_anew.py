@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from indexer.build import build
-from indexer.config import ALL_TOPICS, VECTOR_PRESETS, BuildConfig, UpdateConfig
+from indexer.config import (
+    ALL_TOPICS,
+    VECTOR_PRESETS,
+    BuildConfig,
+    UpdateConfig,
+    VectorConfig,
+)
 from indexer.errors import IndexMismatchError, InputError
 from indexer.generation import open_current
 from indexer.sample import sample_pictures
@@ -146,6 +152,23 @@ def test_it_learns_anew_by_itself_from_a_share_of_new_posts_on(tmp_path: Path) -
     assert report.retrained
     assert "11% of the posts are new, over 10%" in report.notes[0]
     assert "young" not in report.counts
+
+
+def test_word_vectors_of_ones_own_are_read_again_only_where_they_are_named(tmp_path: Path) -> None:
+    words = {"walk": "1 0", "tea": "0 1", "cake": "0.1 1", "park": "1 0.1"}
+    file, other = tmp_path / "words.txt", tmp_path / "other.txt"
+    for path in (file, other):
+        path.write_text("".join(f"{word} {row}\n" for word, row in words.items()))
+    vectors = VectorConfig("pretrained+word2vec", 2, pretrained=str(file), min_count=1, epochs=1)
+    given = _fields(SMALL) | {"vectors": vectors, "update": UpdateConfig(retrain_share=0.1)}
+    index = built([*WALKS, *TEAS], tmp_path, BuildConfig(**given))
+    with pytest.raises(InputError, match=r"words\.txt, and an index alone is not followed there"):
+        updated([], index, retrain=True)
+    report = updated(NEW, index, retrain=None)  # there would be reason enough
+    assert not report.retrained
+    assert "name that file with --pretrained" in report.notes[0]
+    assert updated([], index, retrain=True, pretrained=other).retrained
+    assert open_current(index).manifest.config["vectors"]["pretrained"] == str(other)
 
 
 def _fields(config: BuildConfig) -> dict[str, Any]:
