@@ -5,6 +5,7 @@ Pillow is imported inside functions, so that a query without a picture never wai
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 import stat
@@ -12,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from threading import Lock
 from typing import IO, TYPE_CHECKING
@@ -166,6 +167,18 @@ def thumbnail(path: Path, side: int) -> bytes:
     return small.getvalue()
 
 
+def is_same(path: Path, digest: str | None) -> bool:
+    """Whether a file is still the picture with this sha256; False where it cannot be read.
+
+    An index may be a stranger's: so the paths in it show no file that its maker did not have.
+    """
+    try:
+        with _opened(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == digest
+    except (ImageError, OSError):
+        return False
+
+
 def save_jpeg(pixels: NDArray[np.uint8], path: Path) -> None:
     """Write RGB pixels (height, width, 3) as a JPEG file."""
     from PIL import Image
@@ -174,7 +187,7 @@ def save_jpeg(pixels: NDArray[np.uint8], path: Path) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _opened(path: Path) -> Iterator[BufferedReader]:
     try:
         found = path.stat()
         _check_file(path, found.st_mode, found.st_size)

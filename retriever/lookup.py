@@ -10,7 +10,7 @@ import numpy as np
 from indexer.config import ALL_TOPICS
 from indexer.errors import HashlensError, InputError
 from indexer.hashtags import key
-from indexer.images import thumbnail
+from indexer.images import is_same, thumbnail
 from indexer.schema import Ids
 from retriever.reading import IndexReader
 from retriever.selection import tier
@@ -104,13 +104,18 @@ def post_thumbnail(index: IndexReader, post_id: str) -> bytes:
     """A small JPEG of a post's picture.
 
     Raises:
-        UnknownError: there is no such post, or its picture is gone or cannot be read.
+        UnknownError: there is no such post, or its picture is gone, changed or cannot be read.
     """
-    rows = index.store.rows("select image from posts where post_id = ?", [post_id])
-    try:
-        return thumbnail(Path(rows[0][0]), SIDE)
-    except (InputError, IndexError, TypeError) as error:  # unreadable, no such post, no picture
-        raise UnknownError("found no picture of such a post") from error
+    rows = index.store.rows("select image, picture from posts where post_id = ?", [post_id])
+    unknown = UnknownError("found no picture of such a post")
+    for image, digest in rows:
+        if image is None or not is_same(Path(image), digest):
+            raise unknown
+        try:
+            return thumbnail(Path(image), SIDE)
+        except InputError as error:
+            raise unknown from error
+    raise unknown
 
 
 def _folded(begun: str) -> str:

@@ -1,5 +1,6 @@
 """Pictures: what may come in, and the colours that come out."""
 
+import hashlib
 import os
 import socket
 import struct
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from indexer.errors import ImageError
-from indexer.images import MAX_BYTES, cropped, open_image
+from indexer.images import MAX_BYTES, cropped, is_same, open_image
 
 Ints = NDArray[np.int64]
 
@@ -376,3 +377,15 @@ def test_damage_gives_a_picture_or_our_error(tmp_path, content, changes, end):
 def test_pillow_waits_for_a_picture():
     code = "import sys, indexer.images; sys.exit('PIL' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_file_is_the_same_picture_by_its_bytes_alone(tmp_path: Path) -> None:
+    path, content = tmp_path / "a.jpg", b"\xff\xd8\xff some picture"
+    path.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    assert is_same(path, digest)
+    assert not is_same(path, None)
+    assert not is_same(tmp_path, digest)
+    assert not is_same(tmp_path / "gone.jpg", digest)
+    path.write_bytes(content + b".")
+    assert not is_same(path, digest)
