@@ -164,6 +164,17 @@ def all_numbers(index: Path) -> list[int]:
     return numbers_of(index) or [live_number(index)]
 
 
+def lost_numbers(index: Path) -> list[int]:
+    """Numbers of folders without a manifest, but older than a sealed one: their manifest is gone.
+
+    A newer one is what a writer is at, or left when it was killed.
+    """
+    newest = max(numbers_of(index), default=0)
+    folders = [path for path in index.glob("gen-*") if NAME.fullmatch(path.name)]
+    bare = [path for path in folders if path.is_dir() and not (path / MANIFEST).exists()]
+    return [int(path.name[4:]) for path in bare if int(path.name[4:]) < newest]
+
+
 def held(index: Path, number: int) -> Generation:
     """A generation that stays while it is referenced, its files not looked at yet.
 
@@ -362,6 +373,8 @@ def _clear(index: Path) -> None:
         left = folder.is_symlink() or not (folder / MANIFEST).exists()
         if named and left and int(folder.name[4:]) != live:
             _remove(folder)
+    for folder in index.glob(".gen-*"):
+        shutil.rmtree(folder, ignore_errors=True)
     (index / "CURRENT.tmp").unlink(missing_ok=True)
 
 
@@ -380,7 +393,9 @@ def _remove(folder: Path) -> None:
     if folder.is_symlink() or not folder.is_dir():
         folder.unlink(missing_ok=True)
         return
-    # The manifest first: interrupted, what is left does not count as a generation.
+    # Renamed first: interrupted, what is left does not look like a generation that was damaged.
+    left = folder.with_name(f".{folder.name}")
+    shutil.rmtree(left, ignore_errors=True)
     with suppress(OSError):
-        (folder / MANIFEST).unlink()
-    shutil.rmtree(folder, ignore_errors=True)
+        folder.rename(left)
+    shutil.rmtree(left, ignore_errors=True)

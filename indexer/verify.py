@@ -13,7 +13,7 @@ from typing import Any
 
 from indexer.config import BuildConfig
 from indexer.errors import IndexUnusableError, VectorsUnreachableError
-from indexer.generation import Generation, all_numbers, held, live_number
+from indexer.generation import Generation, all_numbers, held, live_number, lost_numbers
 from indexer.manifest import Inodes, folder_of, troubles_of
 from indexer.segments import living_ids
 from indexer.store import Store
@@ -100,7 +100,7 @@ def verify(index: Path, *, contents: bool = True, open_ranker: OpenRanker | None
     Raises:
         IndexMissingError: there is no index.
     """
-    numbers = all_numbers(index)
+    numbers = sorted({*all_numbers(index), *lost_numbers(index)})
     pointer: tuple[str, ...] = ()
     live = 0
     try:

@@ -292,3 +292,20 @@ def test_a_changed_vector_file_is_never_parsed(index: Path, name: str) -> None:
         Recommender.open(index).recommend(caption="walk the dog in the park")
     with pytest.raises(IndexCorruptError, match=f"{path.name}: found other content"):
         compact(index)
+
+
+def test_an_older_generation_without_its_manifest_is_named_and_cleared(index: Path) -> None:
+    updated([{"id": "later", "caption": "one more walk", "hashtags": ["dog"]}], index)
+    manifest = index / "gen-000001" / "manifest.json"
+    manifest.unlink()
+    verdict = verify(index)
+    assert not verdict.sound
+    assert verdict.newest_sound == 3
+    assert any(str(manifest) in trouble for trouble in verdict.troubles)
+    (index / "gen-000009").mkdir()  # what a writer is at
+    (index / ".gen-000001").mkdir()  # a deletion that was interrupted
+    updated([{"id": "last", "caption": "and another walk", "hashtags": ["dog"]}], index)
+    assert sorted(path.name for path in index.glob("*gen-*")) == [
+        f"gen-00000{n}" for n in (2, 3, 4)
+    ]
+    assert verify(index).sound
