@@ -7,19 +7,18 @@ in other segments and never seen, even where a key came again after a rollback.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from indexer.errors import DAMAGED, IndexCorruptError, ShapeError
 from indexer.matrices import opened
 from indexer.milvus import MOST_FETCHED, Collection, names
 from indexer.schema import Embeddings, Floats, Ids, Neighbors
+from indexer.settled import among, in_order, settled
 from indexer.vectorplace import MOST_GENERATIONS, Place
-from indexer.vectors import SPARE
 
 SUFFIX = ".milvus"
 _SHIFT = 40  # bits of a primary key that are the post's key
@@ -73,7 +72,7 @@ class MilvusVectors:
             IndexCorruptError: Milvus has no vector of one.
             VectorsUnreachableError: Milvus does not answer.
         """
-        unknown = ids[~self._here(ids)]
+        unknown = ids[~among(ids, self.ids)]
         if len(unknown):
             raise ShapeError(f"found id {unknown[0]}, expected one of the {len(self)}")
         there, vectors = self.stored(ids)
@@ -93,22 +92,12 @@ class MilvusVectors:
             IndexCorruptError: Milvus found a vector that the index does not have.
             VectorsUnreachableError: Milvus does not answer.
         """
-        queries = Embeddings(np.arange(len(vectors), dtype=np.int64), vectors).vectors
-        if queries.shape[1] != self.width:
-            raise ShapeError(
-                f"found vectors of width {queries.shape[1]}, expected {self.width} as in the index"
-            )
-        if m < 1:
-            raise ShapeError(f"found {m} neighbours asked for, expected 1 or more")
-        ids = np.zeros((len(queries), m), dtype=np.int64)
-        scores = np.full(ids.shape, -np.inf, dtype=np.float32)
-        counts = np.zeros(len(queries), dtype=np.int64)
-        for rows, found_ids, found_scores in self._settled(queries, m, without):
-            real = found_ids >= 0
-            counts[rows] = real.sum(axis=1)
-            ids[rows, : real.shape[1]] = np.where(real, found_ids, 0)
-            scores[rows, : real.shape[1]] = found_scores
-        return Neighbors(ids, scores, counts)
+        barred = np.zeros(0, np.int64) if without is None else without[among(without, self.ids)]
+        gone = self._keys[np.searchsorted(self.ids, barred)]
+        most = min(len(self) - len(gone), MOST_FETCHED)
+        return settled(
+            vectors, m, self.width, most, lambda some, reach: self._nearest(some, reach, gone)
+        )
 
     def stored(self, ids: Ids) -> tuple[Ids, Floats]:
         """Places in some of the ids int64 (f,) of which Milvus has a vector, and these (f, d).
@@ -122,43 +111,18 @@ class MilvusVectors:
         """How many vectors Milvus has in these segments."""
         return self._collection.count(self._numbers)
 
-    def _here(self, ids: Ids) -> NDArray[np.bool_]:
-        """Which of some ids are among these; quicker than `isin`, which sorts all of them."""
-        if not len(self.ids):
-            return np.zeros(len(ids), np.bool_)
-        places = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
-        found: NDArray[np.bool_] = self.ids[places] == ids
-        return found
-
-    def _settled(
-        self, queries: Floats, m: int, without: Ids | None
-    ) -> Iterator[tuple[NDArray[np.intp], Ids, Floats]]:
-        """Query rows with their m best, once no tie reaches beyond what was fetched."""
-        barred = np.zeros(0, np.int64) if without is None else without[self._here(without)]
-        gone = self._keys[np.searchsorted(self.ids, barred)]
-        most = min(len(self) - len(gone), MOST_FETCHED)
-        rows, reach = np.arange(len(queries)), min(m + SPARE, most)
-        while reach and len(rows):
-            ids, scores = self._nearest(queries[rows], reach, gone)
-            tied = np.zeros(len(rows), dtype=bool)
-            if m < reach < most:
-                tied = (scores[:, m - 1] == scores[:, -1]) & (ids[:, -1] >= 0)
-            yield rows[~tied], ids[~tied, :m], scores[~tied, :m]
-            rows, reach = rows[tied], min(4 * reach, most)
-
     def _nearest(self, queries: Floats, reach: int, gone: Ids) -> tuple[Ids, Floats]:
         """Ids and scores (q, reach) by falling score, then id; id -1 where there is none."""
         keys, scores = self._collection.search(queries, reach, self._numbers, gone)
         ids = np.where(keys >= 0, keys & ((1 << _SHIFT) - 1), -1)
         real = ids[ids >= 0]
-        known = self._here(real).all()
+        known = among(real, self.ids).all()
         if not known or (self._keys[np.searchsorted(self.ids, real)] != keys[ids >= 0]).any():
             raise IndexCorruptError(
                 f"{self._collection.name}: found vectors in Milvus that the index does not have; "
                 f"{DAMAGED}"
             )
-        order = np.lexsort((ids, -scores))
-        return np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1)
+        return in_order(ids, scores)
 
 
 def keys_of(segment: int, ids: Ids) -> Ids:

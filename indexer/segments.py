@@ -15,7 +15,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import DAMAGED, IndexCorruptError, ShapeError
+from indexer.errors import ShapeError
 from indexer.matrices import opened
 from indexer.milvusvectors import SUFFIX, MilvusVectors, ids_of, save_vectors
 from indexer.schema import Embeddings, Floats, Ids, Neighbors
@@ -149,12 +149,7 @@ def dead_of(folder: Path) -> Ids:
     path = folder / DEAD
     if not path.exists():
         return np.zeros(0, np.int64)
-    ids = np.asarray(opened(path))
-    if ids.dtype != np.int64 or ids.ndim != 1:
-        raise IndexCorruptError(
-            f"{path}: found {ids.dtype} {ids.shape}, expected int64 (any,); {DAMAGED}"
-        )
-    return ids
+    return ids_of(path)
 
 
 def living_ids(folder: Path) -> Ids:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from indexer.errors import ConfigError, ShapeError
 from indexer.faissfile import read_index, write_index
@@ -29,10 +28,10 @@ from indexer.faisskinds import (
     trained,
 )
 from indexer.schema import Embeddings, Floats, Ids, Neighbors
+from indexer.settled import among, check_width, in_order, settled
 
 FEWEST_PROBES = 32  # clusters compared with a query: makes small ivf indexes exact
 PROBED_SHARE = 16  # one cluster in so many is compared, in large ones
-SPARE = 16  # neighbours fetched beyond those asked for, to see where ties end
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +129,7 @@ class VectorIndex:
         Raises:
             ShapeError: the width differs, or an id is negative, comes twice or is taken.
         """
-        self._check_width(embeddings.vectors)
+        check_width(embeddings.vectors, self.width)
         self._check_new(embeddings.ids)
         if not len(embeddings.ids):
             return
@@ -154,7 +153,7 @@ class VectorIndex:
             ShapeError: an id is not in the index.
         """
         known, order = self._sorted()
-        unknown = ids[~np.isin(ids, known)]
+        unknown = ids[~among(ids, known)]
         if len(unknown):
             raise ShapeError(f"found id {unknown[0]}, expected one of the {len(self)} in the index")
         if not len(ids):
@@ -192,20 +191,14 @@ class VectorIndex:
         Raises:
             ShapeError: the width differs, rows are not finite unit vectors, or m is not positive.
         """
-        queries = Embeddings(np.arange(len(vectors), dtype=np.int64), vectors).vectors
-        self._check_width(queries)
-        if m < 1:
-            raise ShapeError(f"found {m} neighbours asked for, expected 1 or more")
         among = self._among(subset, without)
-        ids = np.zeros((len(queries), m), dtype=np.int64)
-        scores = np.full(ids.shape, -np.inf, dtype=np.float32)
-        counts = np.zeros(len(queries), dtype=np.int64)
-        for rows, found_ids, found_scores in self._settled(queries, m, among):
-            real = found_ids >= 0
-            counts[rows] = real.sum(axis=1)
-            ids[rows, : real.shape[1]] = np.where(real, found_ids, 0)
-            scores[rows, : real.shape[1]] = np.where(real, found_scores, -np.inf)
-        return Neighbors(ids, scores, counts)
+        return settled(
+            vectors,
+            m,
+            self.width,
+            among.size,
+            lambda some, reach: self._nearest(some, reach, among),
+        )
 
     def save(self, path: Path) -> None:
         """Write to a file: whole or not at all, and on disk when this returns.
@@ -235,19 +228,6 @@ class VectorIndex:
         batch = faiss().IDSelectorBatch(barred)
         return _Among(len(self) - len(barred), faiss().IDSelectorNot(batch), batch)
 
-    def _settled(
-        self, queries: Floats, m: int, among: _Among
-    ) -> Iterator[tuple[NDArray[np.intp], Ids, Floats]]:
-        """Query rows with their m best, once no tie reaches beyond what was fetched."""
-        rows, reach = np.arange(len(queries)), min(m + SPARE, among.size)
-        while reach and len(rows):
-            ids, scores = self._nearest(queries[rows], reach, among)
-            tied = np.zeros(len(rows), dtype=bool)
-            if m < reach < among.size:
-                tied = (scores[:, m - 1] == scores[:, -1]) & (ids[:, -1] >= 0)
-            yield rows[~tied], ids[~tied, :m], scores[~tied, :m]
-            rows, reach = rows[tied], min(4 * reach, among.size)
-
     def _nearest(self, queries: Floats, reach: int, among: _Among) -> tuple[Ids, Floats]:
         """Ids and scores (q, reach) by falling score, then id; id -1 where there is none."""
         choice = {} if among.selector is None else {"sel": among.selector}
@@ -259,8 +239,7 @@ class VectorIndex:
             params = faiss().SearchParameters(**choice)
         with _threads(len(queries)):
             scores, ids = self._index.search(queries, reach, params=params)
-        order = np.lexsort((ids, -scores))
-        return np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1)
+        return in_order(ids, scores)
 
     def _sorted(self) -> tuple[Ids, Ids]:
         """Ids ascending, and the place where each is stored."""
@@ -278,10 +257,6 @@ class VectorIndex:
             self._index = faiss().deserialize_index(faiss().serialize_index(self._index))
             self._mapped = False
         self._order = self._barred = None
-
-    def _check_width(self, vectors: Floats) -> None:
-        if vectors.shape[1] != self.width:
-            raise ShapeError(f"found vectors of width {vectors.shape[1]}, expected {self.width}")
 
     def _check_new(self, ids: Ids) -> None:
         values, times = np.unique(ids, return_counts=True)

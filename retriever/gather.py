@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.schema import Candidates, Floats, Ids
+from indexer.settled import among
 from retriever.channels import CHANNELS
 from retriever.describe import described
 from retriever.entries import WIDTH, Entries, Groups, looked_up, silent
@@ -73,17 +74,8 @@ class _Allowed:
         known = tags < len(self._offered)
         offered: NDArray[np.bool_] = known & self._offered[np.where(known, tags, 0)]
         others = np.flatnonzero(~offered)
-        offered[others[_among(keys[others], self._spelt)]] = True
-        return entries.where(offered & ~_among(keys, self._seeds))
-
-
-def _among(keys: Ids, known: Ids) -> NDArray[np.bool_]:
-    """Which of some keys are among ascending ones: for few of them much faster than `isin`."""
-    if not len(known):
-        return np.zeros(len(keys), np.bool_)
-    places = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-    found: NDArray[np.bool_] = known[places] == keys
-    return found
+        offered[others[among(keys[others], self._spelt)]] = True
+        return entries.where(offered & ~among(keys, self._seeds))
 
 
 def _everywhere(index: IndexReader, batch: QueryBatch) -> Entries:

@@ -31,7 +31,7 @@ WORDS = {"indexer.hashtags", "indexer.wordspace", "indexer.textvectors", "indexe
 READING = BORDER | WORDS
 READING |= {"indexer.images", "indexer.encoders", "indexer.topics", "indexer.vectors"}
 READING |= {"indexer.store", "indexer.generation", "indexer.matrices", "indexer.counts"}
-READING |= {"indexer.segments", "indexer.trained", "indexer.vectorplace"}
+READING |= {"indexer.segments", "indexer.settled", "indexer.trained", "indexer.vectorplace"}
 
 # What each module may import of ours, beside itself; a name may be a pattern.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -84,7 +84,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.wordvectors": BORDER | {"indexer.wordspace", "indexer.glove"},
     "indexer.faisskinds": BORDER,
     "indexer.faissfile": BORDER | {"indexer.faisskinds"},
-    "indexer.vectors": BORDER | {"indexer.faissfile", "indexer.faisskinds"},
+    "indexer.settled": BORDER,
+    "indexer.vectors": BORDER | {"indexer.faissfile", "indexer.faisskinds", "indexer.settled"},
     "indexer.duplicates": BORDER,
     "indexer.postrows": BORDER | {"indexer.duplicates", "indexer.hashtags"},
     "indexer.store": BORDER | {"indexer.postrows"},
@@ -96,7 +97,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.vectorplace": BORDER | {"indexer.durable"},
     "indexer.milvus": BORDER | {"indexer.faisskinds"},
     "indexer.milvusvectors": BORDER
-    | {"indexer.matrices", "indexer.milvus", "indexer.vectorplace", "indexer.vectors"},
+    | {"indexer.matrices", "indexer.milvus", "indexer.vectorplace", "indexer.settled"},
     "indexer.segments": BORDER
     | {"indexer.matrices", "indexer.milvusvectors", "indexer.vectorplace", "indexer.vectors"},
     "indexer.tidy": BORDER | {"indexer.milvus", "indexer.segments", "indexer.vectorplace"},
