@@ -12,9 +12,10 @@ from indexer.corpus import Corpus, assemble
 from indexer.encoders import ImageEncoder, open_encoder
 from indexer.engine import LOCAL, Engine
 from indexer.errors import InputError
-from indexer.gathering import Sources, encoded, gathered, without_reposts
+from indexer.gathering import encoded, gathered, without_reposts
 from indexer.generation import KEEP, Generation, unsealed, writer
 from indexer.milvus import reach
+from indexer.posts import Sources
 from indexer.progress import Progress, Silent
 from indexer.prompts import TextReader
 from indexer.readers.registry import AUTO

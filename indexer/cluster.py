@@ -26,7 +26,7 @@ from indexer.picturebatches import (
     joined_batches,
     path_batches,
 )
-from indexer.posts import Part, ReadRow, once_each, parts
+from indexer.posts import Part, ReadRow, Sources, once_each, parts
 from indexer.rayconnection import connected, errors_told
 from indexer.schema import Post, Rejection
 from indexer.store import Store
@@ -74,17 +74,15 @@ class RayEngine:
     pictures: int
     is_client: bool = False
 
-    def posts(
-        self,
-        sources: Sequence[Path],
-        *,
-        rule: str,
-        rejections: list[Rejection],
-        reader: str,
-        columns: Mapping[str, str] | None,
-    ) -> Iterator[Post]:
+    def posts(self, sources: Sources, rejections: list[Rejection]) -> Iterator[Post]:
         """A task a table where there are several; what else there is, here."""
-        found = parts(sources, rule=rule, reader=reader, columns=columns, apart=True)
+        found = parts(
+            sources.paths,
+            rule=sources.rule,
+            reader=sources.reader,
+            columns=sources.columns,
+            apart=True,
+        )
         tables = [part for part in found if part.reader.tables]
         there = self._spread(_read, ((part, Path.cwd()) for part in tables))
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from indexer.config import ALL_TOPICS, VectorConfig
 from indexer.derived import derive
 from indexer.encoders import EncodedImages, ImageEncoder
-from indexer.posts import read_posts
+from indexer.posts import Sources, read_posts
 from indexer.schema import Post, Rejection
 from indexer.store import Store
 from indexer.wordspace import WordSpace
@@ -24,15 +24,7 @@ Advance = Callable[[int], None]
 class Engine(Protocol):
     """The parts of a build that can be done elsewhere: each is told what, and gives the whole."""
 
-    def posts(
-        self,
-        sources: Sequence[Path],
-        *,
-        rule: str,
-        rejections: list[Rejection],
-        reader: str,
-        columns: Mapping[str, str] | None,
-    ) -> Iterator[Post]:
+    def posts(self, sources: Sources, rejections: list[Rejection]) -> Iterator[Post]:
         """The posts of files and folders, in order: see `read_posts`."""
 
     def encode(
@@ -80,17 +72,15 @@ class Engine(Protocol):
 class Local:
     """Everything in this process."""
 
-    def posts(
-        self,
-        sources: Sequence[Path],
-        *,
-        rule: str,
-        rejections: list[Rejection],
-        reader: str,
-        columns: Mapping[str, str] | None,
-    ) -> Iterator[Post]:
+    def posts(self, sources: Sources, rejections: list[Rejection]) -> Iterator[Post]:
         """One file after the other."""
-        return read_posts(sources, rule=rule, rejections=rejections, reader=reader, columns=columns)
+        return read_posts(
+            sources.paths,
+            rule=sources.rule,
+            rejections=rejections,
+            reader=sources.reader,
+            columns=sources.columns,
+        )
 
     def encode(
         self,

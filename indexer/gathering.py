@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,23 +12,9 @@ from indexer.duplicates import first_of_each, signature
 from indexer.encoders import EncodedImages, ImageEncoder
 from indexer.engine import LOCAL, Engine
 from indexer.hashtags import tokens
-from indexer.posts import count_rows
+from indexer.posts import Sources, count_rows
 from indexer.progress import Progress
-from indexer.readers.registry import AUTO
 from indexer.schema import Embeddings, Ids, Post, Rejection
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """Where posts are, and how they are read: see `read_posts`."""
-
-    paths: Sequence[Path]
-    rule: str
-    reader: str = AUTO
-    columns: Mapping[str, str] | None = None
-
-    def __str__(self) -> str:
-        return ", ".join(map(str, self.paths)) or "nothing"
 
 
 class Once:
@@ -59,13 +44,7 @@ def gathered(
     """
     progress.stage("Reading posts", count_rows(sources.paths, reader=sources.reader))
     posts, once = [], Once()
-    for post in engine.posts(
-        sources.paths,
-        rule=sources.rule,
-        rejections=rejections,
-        reader=sources.reader,
-        columns=sources.columns,
-    ):
+    for post in engine.posts(sources, rejections):
         posts.append(once.post(post))
         progress.advance()
     return posts

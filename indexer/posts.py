@@ -15,6 +15,19 @@ from indexer.readers.tabular import COLUMNS, unreadable
 from indexer.schema import Post, Rejection
 
 
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where posts are, and how they are read: see `read_posts`."""
+
+    paths: Sequence[Path]
+    rule: str
+    reader: str = AUTO
+    columns: Mapping[str, str] | None = None
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.paths)) or "nothing"
+
+
 def read_posts(
     sources: Sequence[Path],
     *,

@@ -21,8 +21,9 @@ from indexer.corpus import Corpus, Learned, store_posts, topics_of, write_counte
 from indexer.derived import rederived
 from indexer.encoders import ImageEncoder, open_encoder, open_recorded
 from indexer.errors import InputError
-from indexer.gathering import Sources, encoded, gathered, without_reposts
+from indexer.gathering import encoded, gathered, without_reposts
 from indexer.generation import KEEP, Generation, GenerationWriter, open_current, writer
+from indexer.posts import Sources
 from indexer.progress import Progress, Silent
 from indexer.readers.registry import AUTO
 from indexer.schema import Ids, Post, Rejection

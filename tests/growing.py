@@ -12,8 +12,9 @@ from typing import Any
 from indexer.build import build
 from indexer.config import ALL_TOPICS, BuildConfig, VectorConfig
 from indexer.corpus import topics_of, write_first
-from indexer.gathering import Sources, gathered, without_reposts
+from indexer.gathering import gathered, without_reposts
 from indexer.generation import Generation, open_current
+from indexer.posts import Sources
 from indexer.progress import Silent
 from indexer.store import Store
 from indexer.topics import TopicModel

@@ -27,6 +27,7 @@ from indexer.encoders import open_encoder
 from indexer.engine import LOCAL, Engine
 from indexer.errors import ClusterError, ConfigError, EncoderError, InputError
 from indexer.generation import open_current
+from indexer.posts import Sources
 from indexer.progress import Silent
 from indexer.store import Store
 from indexer.stored import stored_corpus
@@ -237,15 +238,7 @@ def test_errors_of_ours_come_out_of_tasks_as_they_were_raised(
             engine.encode(encoder, [picture], [None], workers=1, advance=lambda _: None)
         assert type(raised.value) is EncoderError
         with pytest.raises(InputError, match=r"strange\.csv: found columns colour, shape") as told:
-            list(
-                engine.posts(
-                    *([good, strange],),
-                    rule="instagram",
-                    rejections=[],
-                    reader="tables",
-                    columns=None,
-                )
-            )
+            list(engine.posts(Sources([good, strange], "instagram", "tables"), []))
     assert "\n" not in str(raised.value) + str(told.value)
 
 
