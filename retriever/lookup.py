@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -107,15 +108,11 @@ def post_thumbnail(index: IndexReader, post_id: str) -> bytes:
         UnknownError: there is no such post, or its picture is gone, changed or cannot be read.
     """
     rows = index.store.rows("select image, picture from posts where post_id = ?", [post_id])
-    unknown = UnknownError("found no picture of such a post")
-    for image, digest in rows:
-        if image is None or not is_same(Path(image), digest):
-            raise unknown
-        try:
+    image, digest = rows[0] if rows else (None, None)
+    if image is not None and is_same(Path(image), digest):
+        with suppress(InputError):  # what cannot be decoded is no picture, either
             return thumbnail(Path(image), SIDE)
-        except InputError as error:
-            raise unknown from error
-    raise unknown
+    raise UnknownError("found no picture of such a post")
 
 
 def _folded(begun: str) -> str:
