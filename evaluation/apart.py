@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from indexer.errors import HashlensError
@@ -60,6 +62,19 @@ def _work(answer: Connection, work: Callable[..., Any], given: tuple[object, ...
     used = resource.getrusage(resource.RUSAGE_SELF)
     seconds = time.perf_counter() - began
     answer.send((None, (value, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)))
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """Seconds that work takes by the clock."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def resident(process: int | str = "self") -> float:
+    """Memory of a process, by its number, now, in MiB."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)
 
 
 class Stages:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from evaluation.apart import seconds_of
 from evaluation.encoderspeed import encoder_speed
 from evaluation.suite import usable
 from indexer.config import BuildConfig
 from indexer.hashtags import tokens
 from indexer.pretrained import load_pretrained
-from indexer.schema import Embeddings, Floats
+from indexer.schema import Embeddings, Floats, Post
 from indexer.vectors import VectorIndex
 from indexer.wordvectors import train
 
@@ -34,15 +34,16 @@ def limits(posts: Path, pictures: Sequence[Path]) -> Figures:
         pictures: real ones, for encoding.
     """
     file = posts / "posts.jsonl"
+    read: list[Post] = []
     found: Figures = {
-        "read": _pair(lambda: usable([posts], "instagram", []), lambda: _parsed(file))
+        "read": _pair(lambda: read.extend(usable([posts], "instagram", [])), lambda: _parsed(file))
     }
-    read = usable([posts], "instagram", [])
     texts = [tokens(post.caption) + [f"#{tag}" for tag in post.hashtags] for post in read]
     config = BuildConfig().vectors
     words = load_pretrained(config.pretrained)
     found["train"] = _pair(
-        lambda: train(texts, config, pretrained=words, workers=2), lambda: _gensim(texts, words)
+        lambda: train(texts, config, pretrained=words, workers=2),
+        lambda: _gensim(texts, words.dimensions),
     )
     vectors = np.random.default_rng(1).normal(size=(len(read), words.dimensions)).astype("f4")
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -53,13 +54,7 @@ def limits(posts: Path, pictures: Sequence[Path]) -> Figures:
 
 
 def _pair(ours: Callable[[], object], limit: Callable[[], object]) -> Figures:
-    return {"seconds": _seconds(ours), "limit": _seconds(limit)}
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+    return {"seconds": seconds_of(ours), "limit": seconds_of(limit)}
 
 
 def _parsed(file: Path) -> int:
@@ -68,14 +63,14 @@ def _parsed(file: Path) -> int:
         return sum(len(json.loads(line)) for line in lines)
 
 
-def _gensim(texts: Sequence[Sequence[str]], words: Any) -> object:  # noqa: ANN401
+def _gensim(texts: Sequence[Sequence[str]], width: int) -> object:
     """Word2Vec by gensim on the same texts, as many rounds, from nothing."""
     from gensim.models import Word2Vec
 
     config = BuildConfig().vectors
     return Word2Vec(
         texts,
-        vector_size=words.dimensions,
+        vector_size=width,
         window=WINDOW,
         min_count=config.min_count,
         sg=int(config.skip_gram),

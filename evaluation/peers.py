@@ -1,13 +1,12 @@
 """What people would use instead, on the same vectors and posts: `pip install "hashlens[peers]"`.
 
-Each peer is given caption vectors to add, a thousand at a time where it cannot take more, and
+Each peer is given caption vectors to add, some thousands at a time where it cannot take more, and
 asked for the nearest of each query, one by one. A peer that is not installed is left out, and said
 to be. Of approximate ones the settings are those of their documentation.
 """
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -173,8 +172,6 @@ def _measured(
         recalls.append(float(np.isin(nearest, ids).mean()))
     figures = {"add_s": added, "ms": median(times), "recall": float(np.mean(recalls))}
     figures["bytes"] = size_of(folder)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
     return figures
 
 

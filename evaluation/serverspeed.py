@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from evaluation.apart import resident
 from indexer.config import data_path
 from indexer.errors import HashlensError
 from indexer.images import save_jpeg
@@ -83,9 +84,9 @@ def server_speed(
             found[name]["most"] = _closed(address, bodies, 8)
         watched = []
         for _ in range(10):
-            watched.append(_resident(process))
+            watched.append(resident(process))
             _closed(address, [kinds["captions_short"][1]() for _ in range(memory // 10)], 8)
-        found["memory_mib"] = [*watched, _resident(process)]
+        found["memory_mib"] = [*watched, resident(process)]
     return found
 
 
@@ -208,12 +209,6 @@ def _worked(process: int) -> float:
     """Seconds that a process has used of all cores."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _resident(process: int) -> float:
-    """Memory of a process, in MiB."""
-    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)
 
 
 if __name__ == "__main__":

@@ -9,17 +9,19 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from evaluation.apart import Stages
+from evaluation.apart import Stages, resident, seconds_of
 from indexer.build import build
 from indexer.generation import open_current
-from indexer.schema import Floats
+from indexer.queries import make_query
+from indexer.schema import Floats, Query
 from indexer.segments import Segments, living
 from indexer.update import update
 from indexer.vectors import VectorIndex
@@ -59,7 +61,7 @@ def asked(index: Path, captions: Sequence[str], rounds: int) -> Figures:
     recommender = Recommender.open(index)
     for caption in captions[:WARM]:
         recommender.recommend(caption=caption)
-    single = [_ms(lambda c=c: recommender.recommend(caption=c)) for c in captions[:rounds]]
+    single = [_ms(partial(recommender.recommend, caption=c)) for c in captions[:rounds]]
     queries = [query_of(caption) for caption in captions]
     recommender.recommend_all(queries[:WARM], Selection(), evidence=False)
     seconds = _ms(lambda: recommender.answer(queries)) / 1000
@@ -76,12 +78,11 @@ def cold(index: Path, caption: str) -> list[float]:
     """Seconds of whole `hashlens recommend --caption` processes, after one that is not counted."""
     words = [sys.executable, "-c", "from cli import main; main()", "recommend"]
     words += ["--index", str(index), "--caption", caption, "--json"]
-    times = []
-    for _ in range(COLD + 1):
-        began = time.perf_counter()
-        subprocess.run(words, check=True, capture_output=True)  # noqa: S603
-        times.append(time.perf_counter() - began)
-    return times[1:]
+
+    def ask() -> None:
+        subprocess.run(words, check=True, capture_output=True)  # noqa: S603 (our own command)
+
+    return [seconds_of(ask) for _ in range(COLD + 1)][1:]
 
 
 def recalled(index: Path, captions: Sequence[str]) -> Figures:
@@ -120,10 +121,8 @@ def _each(vectors: VectorIndex | Segments, queries: Floats) -> tuple[list[np.nda
     return found, median(times)
 
 
-def query_of(caption: str) -> Any:  # noqa: ANN401
+def query_of(caption: str) -> Query:
     """A caption as a query."""
-    from indexer.queries import make_query
-
     return make_query(None, caption, ())
 
 
@@ -145,13 +144,5 @@ def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def resident() -> float:
-    """Memory of this process now, in MiB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return round(pages * 4096 / 2**20, 1)
-
-
-def _ms(work: Any) -> float:  # noqa: ANN401
-    began = time.perf_counter()
-    work()
-    return 1000 * (time.perf_counter() - began)
+def _ms(work: Callable[[], object]) -> float:
+    return 1000 * seconds_of(work)

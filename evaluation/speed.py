@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -26,7 +25,7 @@ from evaluation.apart import apart
 from evaluation.limits import limits
 from evaluation.peers import compared_on
 from evaluation.sizes import asked, built, captions_of, cold, recalled, size_of, updated
-from evaluation.speedreport import speed_markdown, speed_plot
+from evaluation.speedreport import COSTS, speed_markdown, speed_plot
 from evaluation.suite import usable
 from evaluation.synthesis import SEED, write_synthesised
 from indexer.errors import HashlensError, InputError
@@ -105,17 +104,8 @@ def _of_size(folder: Path, new: Path, captions: Sequence[str], size: int) -> Fig
 def _growth(sizes: dict[str, Figures]) -> Figures:
     """How often more each cost is at the largest size than at the smallest, and what n log n is."""
     small, large = min(map(int, sizes)), max(map(int, sizes))
-    costs: dict[str, Callable[[Figures], float]] = {
-        "build": lambda each: each["build"]["seconds"],
-        "build memory": lambda each: each["build"]["peak_mib"],
-        "disk": lambda each: each["bytes"],
-        "update": lambda each: each["update"]["seconds"],
-        "query": lambda each: each["query"]["median_ms"],
-        "query memory": lambda each: each["query"]["resident_mib"],
-        "cold": lambda each: median(each["cold_s"]),
-    }
     first, last = sizes[str(small)], sizes[str(large)]
-    times = {name: cost(last) / cost(first) for name, cost in costs.items()}
+    times = {name: cost(last) / cost(first) for name, cost in COSTS.items()}
     bound = large * math.log(large) / (small * math.log(small)) if small > 1 else 1.0
     return {"from": small, "to": large, "times": times, "n_log_n": bound}
 

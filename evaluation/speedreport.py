@@ -18,6 +18,16 @@ def _lists(found: Figures) -> str:
     return f"{near['recall']:.3f} ({', '.join(sorted(set(near['kinds'])))})" if near else ""
 
 
+# What is compared across sizes.
+COSTS: dict[str, Callable[[Figures], float]] = {
+    "build": lambda each: each["build"]["seconds"],
+    "build memory": lambda each: each["build"]["peak_mib"],
+    "disk": lambda each: each["bytes"],
+    "update": lambda each: each["update"]["seconds"],
+    "query": lambda each: each["query"]["median_ms"],
+    "query memory": lambda each: each["query"]["resident_mib"],
+    "cold": lambda each: median(each["cold_s"]),
+}
 _ROWS: dict[str, Cell] = {
     "build, s": lambda f: f"{f['build']['seconds']:,.0f}",
     "build, peak MiB": lambda f: f"{f['build']['peak_mib']:,.0f}",
@@ -136,21 +146,14 @@ def speed_plot(figures: Figures) -> bytes:
 
     sizes = figures["sizes"]
     numbers = list(map(int, sizes))
-    costs: dict[str, list[float]] = {
-        "build": [f["build"]["seconds"] for f in sizes.values()],
-        "build memory": [f["build"]["peak_mib"] for f in sizes.values()],
-        "disk": [f["bytes"] for f in sizes.values()],
-        "update": [f["update"]["seconds"] for f in sizes.values()],
-        "query": [f["query"]["median_ms"] for f in sizes.values()],
-        "query memory": [f["query"]["resident_mib"] for f in sizes.values()],
-    }
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = figure.add_subplot(xscale="log", yscale="log", xlabel="posts", ylabel="times as much")
     axes.spines[["top", "right"]].set_visible(False)
     first = numbers[0] * math.log(max(numbers[0], 2))
     bound = [n * math.log(max(n, 2)) / first for n in numbers]
     axes.plot(numbers, bound, color="#ced4da", linestyle="--", label="n log n")
-    for name, values in costs.items():
+    for name, cost in COSTS.items():
+        values = [cost(each) for each in sizes.values()]
         axes.plot(numbers, [value / values[0] for value in values], marker="o", label=name)
     axes.legend(frameon=False)
     file = io.BytesIO()

@@ -14,12 +14,12 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from evaluation.apart import Stages
+from evaluation.apart import Stages, seconds_of
 from evaluation.product import write_posts
 from evaluation.suite import usable
 from indexer.build import build
@@ -62,7 +62,7 @@ def _round(place: Path, name: str) -> dict[str, Any]:
     shutil.rmtree(index, ignore_errors=True)
     shutil.copytree(place / f"{name}-index", index)
     database = open_current(index).folder / "posts.duckdb"
-    copied = _timed(lambda: shutil.copyfile(database, place / "copied.duckdb"))
+    copied = seconds_of(lambda: shutil.copyfile(database, place / "copied.duckdb"))
     watch, began = Stages(), time.process_time()
     report = update([place / "new"], index, retrain=False, progress=watch)
     return {
@@ -73,12 +73,6 @@ def _round(place: Path, name: str) -> dict[str, Any]:
         "copies": report.copies,
         "stages": watch.seconds(),
     }
-
-
-def _timed(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 def _drawn(post: Post) -> bytes:

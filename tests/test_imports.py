@@ -185,7 +185,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "retriever.*": READING | {"retriever.*"},
     "evaluation.product": BORDER
     | {"indexer.build", "evaluation.method", "retriever.fitting", "retriever.recommend"},
-    "evaluation.serverspeed": BORDER | {"indexer.images"},  # it asks over HTTP alone
+    # It asks over HTTP alone.
+    "evaluation.serverspeed": BORDER | {"indexer.images", "evaluation.apart"},
     # What weighs or ships the ranker looks inside, on purpose.
     **dict.fromkeys(
         ("evaluation.ablation", "evaluation.lessons", "evaluation.shipped", "evaluation.starter"),
