@@ -11,7 +11,6 @@ A reader opens the generation it found and keeps it; where that vanished meanwhi
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import shutil
@@ -50,6 +49,7 @@ from indexer.manifest import (
     sealed,
     troubles_of,
 )
+from indexer.pruning import clear, prune, remove
 
 KEEP = 3  # generations left after a publication, beside those that readers hold
 
@@ -226,7 +226,7 @@ def writer(index: Path) -> Iterator[GenerationWriter]:
     with writable(index):
         index.mkdir(parents=True, exist_ok=True)
     with locked(index), disk_full_explained(index):
-        _clear(index)
+        clear(index, _live(index))
         number = max([_live(index), *numbers_of(index)]) + 1
         new = GenerationWriter(index, number)
         try:
@@ -235,7 +235,7 @@ def writer(index: Path) -> Iterator[GenerationWriter]:
         finally:
             # The disk decides, not a flag: an interrupt may come just after the rename.
             if _live(index) != number:
-                _remove(new.folder)
+                remove(new.folder)
 
 
 class GenerationWriter:
@@ -336,7 +336,7 @@ class GenerationWriter:
         flush(self.index)
         parent = _live(self.index)
         _point(self.index, self.number)
-        _prune(self.index, keep, parent)
+        prune(self.index, keep, live=_live(self.index), parent=parent)
         return generation
 
 
@@ -363,39 +363,3 @@ def _point(index: Path, number: int) -> None:
 def _pointer(name: str) -> str:
     """What `CURRENT` holds: with one digit changed it would name another generation unnoticed."""
     return f"{name} {hashlib.sha256(name.encode()).hexdigest()[:8]}\n"
-
-
-def _clear(index: Path) -> None:
-    """Remove what killed writers left behind."""
-    live = _live(index)
-    for folder in index.glob("gen-*"):
-        named = NAME.fullmatch(folder.name)
-        left = folder.is_symlink() or not (folder / MANIFEST).exists()
-        if named and left and int(folder.name[4:]) != live:
-            _remove(folder)
-    for folder in index.glob(".gen-*"):
-        shutil.rmtree(folder, ignore_errors=True)
-    (index / "CURRENT.tmp").unlink(missing_ok=True)
-
-
-def _prune(index: Path, keep: int, parent: int) -> None:
-    """Keep the live generation, its parent, then the newest; and those that readers hold."""
-    live = _live(index)
-    order = sorted(numbers_of(index), key=lambda n: (n != live, n != parent, -n))
-    for number in order[max(keep, 1) :]:
-        folder = folder_of(index, number)
-        with (folder / MANIFEST).open("rb") as file, suppress(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _remove(folder)
-
-
-def _remove(folder: Path) -> None:
-    if folder.is_symlink() or not folder.is_dir():
-        folder.unlink(missing_ok=True)
-        return
-    # Renamed first: interrupted, what is left does not look like a generation that was damaged.
-    left = folder.with_name(f".{folder.name}")
-    shutil.rmtree(left, ignore_errors=True)
-    with suppress(OSError):
-        folder.rename(left)
-    shutil.rmtree(left, ignore_errors=True)

@@ -108,7 +108,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.changes": BORDER | {"indexer.postrows", "indexer.store", "indexer.tables"},
     "indexer.durable": BORDER,
     "indexer.manifest": BORDER | {"indexer.durable"},
-    "indexer.generation": BORDER | {"indexer.durable", "indexer.manifest"},
+    "indexer.pruning": BORDER | {"indexer.manifest"},
+    "indexer.generation": BORDER | {"indexer.durable", "indexer.manifest", "indexer.pruning"},
     "indexer.sample": BORDER,
     "indexer.engine": BORDER
     | {"indexer.derived", "indexer.encoders", "indexer.posts", "indexer.store"}
