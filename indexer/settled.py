@@ -34,26 +34,41 @@ def settled(vectors: Floats, m: int, width: int, most: int, nearest: Nearest) ->
     check_width(queries, width)
     if m < 1:
         raise ShapeError(f"found {m} neighbours asked for, expected 1 or more")
-    ids = np.zeros((len(queries), m), dtype=np.int64)
-    scores = np.full(ids.shape, -np.inf, dtype=np.float32)
-    counts = np.zeros(len(queries), dtype=np.int64)
-    rows, reach = np.arange(len(queries)), min(m + SPARE, most)
-    while reach and len(rows):
+    reach = min(m + SPARE, most)
+    if not (reach and len(queries)):
+        none = np.zeros((len(queries), 0), dtype=np.int64)
+        return _padded(none, none.astype(np.float32), m)
+    ids, scores = nearest(queries, reach)
+    rows = _tied(ids, scores, m, most)
+    while len(rows):
+        reach = min(4 * reach, most)
         found, told = nearest(queries[rows], reach)
-        tied = np.zeros(len(rows), dtype=bool)
-        if m < reach < most:
-            tied = (told[:, m - 1] == told[:, -1]) & (found[:, -1] >= 0)
-        done, found, told = rows[~tied], found[~tied, :m], told[~tied, :m]
-        real = found >= 0
-        counts[done] = real.sum(axis=1)
-        ids[done, : real.shape[1]] = np.where(real, found, 0)
-        scores[done, : real.shape[1]] = np.where(real, told, -np.inf)
-        rows, reach = rows[tied], min(4 * reach, most)
-    return Neighbors(ids, scores, counts)
+        ids[rows, :m], scores[rows, :m] = found[:, :m], told[:, :m]
+        rows = rows[_tied(found, told, m, most)]
+    return _padded(ids[:, :m], scores[:, :m], m)
+
+
+def _tied(ids: Ids, scores: Floats, m: int, most: int) -> Ids:
+    """Rows whose m-th neighbour is as near as the last that was fetched, of more that there are."""
+    if not m < ids.shape[1] < most:
+        return np.zeros(0, dtype=np.int64)
+    return np.flatnonzero((scores[:, m - 1] == scores[:, -1]) & (ids[:, -1] >= 0))
+
+
+def _padded(ids: Ids, scores: Floats, m: int) -> Neighbors:
+    """Neighbours (q, r) of which some are -1, r at most m, as (q, m)."""
+    real = ids >= 0
+    if ids.shape[1] < m or not real.all():
+        beyond = ((0, 0), (0, m - ids.shape[1]))
+        ids = np.pad(np.where(real, ids, 0), beyond)
+        scores = np.pad(np.where(real, scores, -np.inf), beyond, constant_values=-np.inf)
+    return Neighbors(ids, scores, real.sum(axis=1))
 
 
 def in_order(ids: Ids, scores: Floats) -> tuple[Ids, Floats]:
     """Neighbours (q, r) by falling score, equal ones by rising id."""
+    if (scores[:, 1:] < scores[:, :-1]).all():
+        return ids, scores
     order = np.lexsort((ids, -scores))
     return np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1)
 

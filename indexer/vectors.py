@@ -231,11 +231,12 @@ class VectorIndex:
     def _nearest(self, queries: Floats, reach: int, among: _Among) -> tuple[Ids, Floats]:
         """Ids and scores (q, reach) by falling score, then id; id -1 where there is none."""
         choice = {} if among.selector is None else {"sel": among.selector}
+        params = None
         if self.kind != "exact":
             clusters = self._index.nlist
             probes = clusters if among.exact else max(FEWEST_PROBES, clusters // PROBED_SHARE)
             params = faiss().SearchParametersIVF(nprobe=min(probes, clusters), **choice)
-        else:
+        elif choice:
             params = faiss().SearchParameters(**choice)
         with _threads(len(queries)):
             scores, ids = self._index.search(queries, reach, params=params)

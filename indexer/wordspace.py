@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from indexer.errors import DAMAGED, IndexCorruptError, InputError, ShapeError
+from indexer.lines import Lines
 from indexer.matrices import opened
 from indexer.schema import Floats, Ids
 
@@ -35,7 +36,7 @@ class WordSpace:
         ShapeError: an array has another dtype or shape.
     """
 
-    words: tuple[str, ...]
+    words: Sequence[str]
     vectors: NDArray[Any]
     counts: Ids
 
@@ -110,11 +111,8 @@ class WordSpace:
 
         `positions[i]` is a place in `words` and `rows[i]` the space's row of that word.
         """
-        hits = [
-            (position, row)
-            for position, row in enumerate(map(self._row_of.get, words))
-            if row is not None
-        ]
+        known = self.words.places(words) if isinstance(self.words, Lines) else self._row_of
+        hits = [(place, known[word]) for place, word in enumerate(words) if word in known]
         pairs = np.array(hits, np.int64).reshape(-1, 2)
         return np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
 
@@ -164,7 +162,7 @@ class WordSpace:
     def trained(self) -> WordSpace:
         """The space without the words that only the pretrained vectors know."""
         rows = np.flatnonzero(self.counts > 0)
-        words = tuple(self.words[row] for row in rows)
+        words = tuple(self.words[row] for row in rows.tolist())
         return WordSpace(words, self.vectors[rows], self.counts[rows])
 
     def save(self, folder: Path) -> None:
@@ -188,11 +186,13 @@ class WordSpace:
         Raises:
             IndexCorruptError: a file is missing, unreadable, or does not fit the others.
         """
-        words = _read_words(folder / _WORDS)
+        words = Lines(folder / _WORDS)
         vectors = opened(folder / _VECTORS)
         counts = np.array(opened(folder / _COUNTS))
         if vectors.ndim != 2 or vectors.dtype != np.float16 or len(vectors) != len(words):
-            raise _unfit(folder / _VECTORS, vectors, f"float16 ({len(words)}, any)")
+            raise _unfit(
+                folder / _VECTORS, vectors, f"float16 ({len(words)}, any), as {_WORDS} has"
+            )
         if counts.dtype != np.int64 or counts.shape != (len(words),):
             raise _unfit(folder / _COUNTS, counts, f"int64 ({len(words)},)")
         return cls(words, vectors, counts)
@@ -216,16 +216,6 @@ def _largest(scores: Floats, k: int) -> Ids:
         edge = np.partition(scores, len(scores) - k)[len(scores) - k]
         places = np.flatnonzero(scores >= edge)
     return places[np.argsort(-scores[places], kind="stable")][:k]
-
-
-def _read_words(path: Path) -> tuple[str, ...]:
-    try:
-        text = path.read_bytes().decode("utf-8", "surrogatepass")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _corrupt(path, error) from error
-    if text and not text.endswith("\n"):
-        raise _corrupt(path, "its last line is cut short")
-    return tuple(text.split("\n")[:-1])
 
 
 def _corrupt(path: Path, reason: object) -> IndexCorruptError:

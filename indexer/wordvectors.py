@@ -223,7 +223,7 @@ def _train_pretrained(
     others[rows] = False
     rest = np.flatnonzero(others)
     return WordSpace.scaled(
-        words + tuple(pretrained.words[row] for row in rest),
+        words + tuple(pretrained.words[row] for row in rest.tolist()),
         np.concatenate([vectors, turned[rest]]),
         np.concatenate([_counts(vocabulary), np.zeros(len(rest), np.int64)]),
     )

@@ -137,7 +137,7 @@ def test_words_survive_saving(tmp_path_factory, words):
     space = WordSpace.scaled(words, vectors, np.arange(len(words)))
     space.save(folder)
     again = WordSpace.open(folder)
-    assert again.words == space.words
+    assert tuple(again.words) == space.words
     assert again.counts.tolist() == space.counts.tolist()
     np.testing.assert_allclose(again.vectors, space.vectors, atol=1e-3)
 
