@@ -24,6 +24,7 @@ from typing import Any
 from evaluation.apart import apart
 from evaluation.limits import limits
 from evaluation.peers import compared_on
+from evaluation.profiles import profiled
 from evaluation.sizes import asked, built, captions_of, cold, recalled, size_of, updated
 from evaluation.speedreport import COSTS, speed_markdown, speed_plot
 from evaluation.suite import usable
@@ -73,6 +74,12 @@ def measured(
         write_synthesised(told, size, folder / "posts")
         found["sizes"][str(size)] = _of_size(folder, place / "new", captions, size)
         if size == compare:
+            _say("profiles")
+            given = folder / "index", captions[:SINGLE], SINGLE
+            found["profiles"] = {
+                "build": apart(profiled, built, folder / "posts", folder / "profiled").value,
+                "query": apart(profiled, asked, *given).value,
+            }
             _say("limits and peers")
             found["limits"] = apart(limits, folder / "posts", pictures).value
             found["peers"] = apart(compared_on, folder / "index", folder / "posts", captions).value

@@ -48,7 +48,7 @@ _ROWS: dict[str, Cell] = {
 
 
 def speed_markdown(figures: Figures) -> str:
-    """Tables by size, of build stages, of limits and of peers."""
+    """Tables by size, of build stages, of profiles, of limits and of peers."""
     machine, sizes = figures["machine"], figures["sizes"]
     lines = [
         f"{machine['cores']} cores, {machine['processor']}, Python {machine['python']}. Posts are "
@@ -68,6 +68,8 @@ def speed_markdown(figures: Figures) -> str:
         ),
         "",
         *_growth(figures["growth"]),
+        "",
+        *_profiles(figures.get("profiles", {})),
         "",
         *_limits(figures.get("limits", {})),
         "",
@@ -99,6 +101,19 @@ def _growth(growth: Figures) -> list[str]:
         ],
         rows,
     )
+
+
+def _profiles(profiles: Figures) -> list[str]:
+    """Our functions that take most of a build and of queries, as shares under the profiler."""
+    rows = (
+        [
+            work,
+            f"{found['ours']:.0%}",
+            "<br>".join(f"`{name}` {share:.1%}" for name, share in found["largest"]),
+        ]
+        for work, found in profiles.items()
+    )
+    return _table(["profile", "ours", "our largest functions"], rows) if profiles else []
 
 
 def _limits(limits: Figures) -> list[str]:

@@ -201,6 +201,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     **dict.fromkeys(
         ("evaluation.updatespeed", "evaluation.updatequality", "evaluation.starterquality"), ALL
     ),
+    "evaluation.profiles": set(),
     "evaluation.*": BORDER
     | {"indexer.posts", "indexer.hashtags", "indexer.build", "retriever.recommend", "evaluation.*"}
     | {"indexer.wordvectors", "indexer.wordspace", "indexer.textvectors", "indexer.pretrained"}

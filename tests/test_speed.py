@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation import peers, sizes, speed
+from evaluation import peers, profiles, sizes, speed
 from evaluation.apart import Stages, apart
 from evaluation.peers import compared
 from evaluation.sizes import captions_of, size_of
@@ -90,6 +90,28 @@ def test_work_apart_has_its_own_memory_and_errors() -> None:
         apart(_gone)
 
 
+def _counts_words_again() -> int:
+    return sum(len(" ".join(WORDS).split()) for _ in range(3_000))
+
+
+def _sorts() -> object:
+    return np.sort(np.tile(np.arange(1000), 3_000))
+
+
+def _both() -> None:
+    _counts_words_again()
+    _sorts()
+
+
+def test_a_profile_tells_our_time_from_that_of_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profiles, "OURS", (*profiles.OURS, f"{Path(__file__).parent}/"))
+    assert profiles.profiled(_counts_words_again)["ours"] > 0.9  # `split` is ours to answer for
+    found = profiles.profiled(_both)
+    assert 0 < found["ours"] < 0.9
+    assert found["largest"][0][0] == "tests/test_speed.py: <genexpr>"
+    assert profiles.profiled(_sorts)["ours"] < 0.5
+
+
 def test_stages_are_told_apart() -> None:
     stages = Stages()
     stages.stage("one")
@@ -136,6 +158,7 @@ def test_costs_are_measured_by_size_and_told(
         assert each["bytes"] > 100_000
     assert found["limits"].keys() == {"read", "train", "add"}
     assert found["peers"]["hashlens"]["recall"] == 1
+    assert found["profiles"].keys() == {"build", "query"}
     assert found["growth"]["times"].keys() >= {"build", "query", "disk", "update"}
     assert "| caption query, warm, median ms |" in text
     assert speed_markdown(found) == text
