@@ -11,7 +11,8 @@ from indexer.config import BuildConfig, RankingConfig
 from indexer.corpus import Corpus
 from indexer.progress import Progress
 from indexer.schema import Post
-from retriever.rehearsal import Assemble, Lessons, rehearse
+from retriever.lessons import Lessons
+from retriever.rehearsal import Assemble, rehearse
 
 
 def learned_from(

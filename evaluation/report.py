@@ -166,7 +166,7 @@ def _task(task: dict[str, Any]) -> Iterator[str]:
             f"<p>Accuracy {topic['accuracy']:.3f} {_span(topic['interval'])} over "
             f"{topic['queries']:,} pictures ({escape(topic['encoder'])}); calibration error "
             f"{topic['calibration']['error']:.3f}; the plain logistic head alone has accuracy "
-            f"{topic['head_accuracy']:.3f}.</p>"
+            f"{topic['head_accuracy']:.3f}{_by_texts(topic)}.</p>"
         )
         yield _images(topic_plots(topic))
         if "left_out" in topic:
@@ -178,6 +178,11 @@ def _task(task: dict[str, Any]) -> Iterator[str]:
     for inputs, found in task.get("ablation", {}).items():
         yield f"<h3>What each channel brings: {escape(inputs)}</h3>"
         yield _channels(found)
+
+
+def _by_texts(topic: dict[str, Any]) -> str:
+    """How the topics' texts alone do, where the encoder reads text."""
+    return f", their texts alone {topic['zero_shot']:.3f}" if "zero_shot" in topic else ""
 
 
 def _left_out(found: dict[str, Any]) -> Iterator[str]:

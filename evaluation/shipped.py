@@ -18,7 +18,7 @@ from evaluation.suite import usable
 from indexer.config import BuildConfig, RankingConfig
 from indexer.schema import Post
 from retriever.fitting import fit, save
-from retriever.rehearsal import Lessons, joined
+from retriever.lessons import Lessons, joined
 
 SIZES = (300, 1_000, 4_000)  # posts of an index that is asked
 ASKED = 1_500  # questions for each

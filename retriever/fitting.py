@@ -16,8 +16,9 @@ from indexer.progress import Progress
 from indexer.schema import Candidates, Floats, Ids
 from retriever.describe import NAMES as FACT_NAMES
 from retriever.entries import ends_of
+from retriever.lessons import Lessons
 from retriever.ranker import BETTER, CHANCE, FACTS, ODDS, Ranker, ordered, sureness
-from retriever.rehearsal import Assemble, Lessons, rehearse
+from retriever.rehearsal import Assemble, rehearse
 from retriever.trees import Trees
 
 SHOWN = 10  # candidates of a question whose probability is calibrated: those that people see

@@ -217,7 +217,10 @@ def test_the_page_tells_what_left_out_collections_were_taken_for() -> None:
     split = {"rule": "post", "train": 40, "test": 10}
     task = {"task": "pictures", "split": split, "topic": topic}
     text = page({"seed": 1, "queries_limit": None, "tasks": [task]})
-    assert "plain logistic head alone has accuracy 0.800" in text
+    assert "plain logistic head alone has accuracy 0.800.</p>" in text
+    topic["zero_shot"] = 0.7
+    told = page({"seed": 1, "queries_limit": None, "tasks": [task]})
+    assert "alone has accuracy 0.800, their texts alone 0.700.</p>" in told
     assert "500 errors; the plain logistic head alone makes 1,000." in text
     cells = "<td>&lt;cats&gt;</td><td>pets</td><td>2,000</td><td>0.750</td><td>0.500</td>"
     assert f"<tr>{cells}</tr>" in text

@@ -17,9 +17,9 @@ import pytest
 from indexer.config import RankingConfig
 from indexer.schema import Candidates
 from retriever import fitting
+from retriever.lessons import Lessons
 from retriever.ranker import Ranker
 from retriever.reading import IndexReader
-from retriever.rehearsal import Lessons
 
 ROOT = Path(__file__).parents[1]
 OURS = ("indexer", "retriever", "evaluation", "hashlens_data", "cli")
@@ -153,9 +153,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "retriever.ranker": BORDER | {"retriever.entries", "retriever.trees"},
     **dict.fromkeys(("retriever.commands", "retriever.upkeep", "evaluation.commands"), ALL),
     # What learns ranking at a build knows its parts, but builds nothing by itself.
-    "retriever.rehearsal": READING | {"indexer.corpus", "indexer.progress", "retriever.*"},
+    **dict.fromkeys(
+        ("retriever.lessons", "retriever.rehearsal"),
+        READING | {"indexer.corpus", "indexer.progress", "retriever.*"},
+    ),
     "retriever.fitting": BORDER
-    | {"indexer.corpus", "indexer.progress", "retriever.rehearsal"}
+    | {"indexer.corpus", "indexer.progress", "retriever.lessons", "retriever.rehearsal"}
     | {"retriever.describe", "retriever.entries", "retriever.ranker", "retriever.trees"},
     "retriever.platforms": BORDER,
     "retriever.blocklist": BORDER | {"indexer.hashtags"},
@@ -191,7 +194,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation.serverspeed": BORDER | {"indexer.images", "evaluation.apart"},
     # What weighs or ships the ranker looks inside, on purpose.
     **dict.fromkeys(
-        ("evaluation.ablation", "evaluation.lessons", "evaluation.shipped", "evaluation.starter"),
+        (
+            *("evaluation.ablation", "evaluation.lessons", "evaluation.shipped"),
+            *("evaluation.starter", "evaluation.grown"),
+        ),
         ALL,
     ),
     # What measures costs, part by part, does too.

@@ -15,8 +15,8 @@ from indexer.config import RankingConfig
 from indexer.errors import IndexCorruptError
 from indexer.schema import Candidates
 from retriever.fitting import fit, save, without
+from retriever.lessons import Lessons
 from retriever.ranker import FACTS, Ranker, sureness
-from retriever.rehearsal import Lessons
 
 COLUMNS = ("telling: score", "noise: score", "noise: other", "query: ease")
 EACH = 15  # candidates of a question

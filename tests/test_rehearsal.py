@@ -20,14 +20,15 @@ from indexer.corpus import Corpus
 from indexer.generation import Generation, open_current
 from indexer.progress import Silent
 from indexer.schema import Candidates, Post, Query
-from retriever import rehearsal
+from retriever import lessons as lessons_module
 from retriever.fitting import fit_ranker
 from retriever.gather import gather
+from retriever.lessons import Lessons, Questions
 from retriever.prepare import QueryBatch
 from retriever.ranker import Ranker
 from retriever.reading import IndexReader
 from retriever.recommend import Recommender
-from retriever.rehearsal import Lessons, fold_numbers, rehearse
+from retriever.rehearsal import fold_numbers, rehearse
 from tests import tiny
 
 CONFIG = RankingConfig(folds=3)
@@ -81,9 +82,9 @@ def rehearsed(corpus: Corpus) -> tuple[Lessons, Spied]:
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rehearsal, "gather", watched)
+        patch.setattr(lessons_module, "gather", watched)
         # Captions tell which post a question is of.
-        patch.setattr(rehearsal, "GIVEN", {"image": 0.5, "caption": 1.0, "seeds": 0.6})
+        patch.setattr(lessons_module, "GIVEN", {"image": 0.5, "caption": 1.0, "seeds": 0.6})
         lessons = rehearse(corpus, assemble, CONFIG, Silent())
     assert lessons is not None
     return lessons, spied
@@ -151,7 +152,8 @@ def test_inputs_are_left_out_at_random_but_never_all(corpus: Corpus) -> None:
     pictures = corpus.images
     many = Corpus(posts, corpus.words * 20, pictures)
     rng = np.random.default_rng(1)
-    questions = list(rehearsal._questions(many, np.arange(len(posts)), 3, rng))
+    folds = np.zeros(len(posts), np.int64)
+    questions = Questions.about(many, np.arange(len(posts)), folds, rng, 3).asked
     inputs = Counter(question.query.inputs for question in questions)
     assert set(inputs) == {
         ("image",),
@@ -179,7 +181,7 @@ def test_inputs_are_left_out_at_random_but_never_all(corpus: Corpus) -> None:
 def test_posts_without_hashtags_or_inputs_are_not_asked_about() -> None:
     silent = tiny.corpus([("a", "words only", []), ("b", "", ["single"]), ("c", "both", ["sea"])])
     rng = np.random.default_rng(1)
-    questions = list(rehearsal._questions(silent, np.arange(3), 3, rng))
+    questions = Questions.about(silent, np.arange(3), np.zeros(3, np.int64), rng, 3).asked
     assert {(q.post, q.query, q.answers) for q in questions} == {
         (2, Query(caption="both"), ("sea",))
     }
@@ -236,10 +238,10 @@ def test_folds_are_nearly_even_and_follow_the_seed() -> None:
 def test_questions_do_not_depend_on_the_hashes_of_strings() -> None:
     program = (
         "import numpy as np; from tests import tiny, test_rehearsal\n"
-        "from retriever import rehearsal\n"
+        "from retriever.lessons import Questions\n"
         "corpus = tiny.corpus(test_rehearsal.rows())\n"
-        "for found in rehearsal._questions(corpus, np.arange(24), 3, np.random.default_rng(1)):\n"
-        "    print(found)\n"
+        "rows, rng = np.arange(24), np.random.default_rng(1)\n"
+        "print(Questions.about(corpus, rows, rows, rng, 3).asked)\n"
     )
     said = [
         subprocess.run(

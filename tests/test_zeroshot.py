@@ -34,8 +34,9 @@ from indexer.vectors import VectorIndex
 from indexer.wordspace import WordSpace
 from retriever.channels import CHANNELS
 from retriever.gather import COMPANIONS, gather
+from retriever.lessons import Lessons
 from retriever.recommend import Recommender
-from retriever.rehearsal import Assemble, Lessons, rehearse
+from retriever.rehearsal import Assemble, rehearse
 from retriever.selection import Selection
 from tests.drawn import PHOTOS, TINY_CLIP, clip_vectors, drawn_clip, taught_clip
 from tests.test_imports import SLOW
