@@ -6,39 +6,30 @@ their segments, which are shared with older generations, and are passed over unt
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from indexer.build import FitRanker, encoder_json, learned_anew, text_reader
 from indexer.changes import Changes, find_changes, read_ids
-from indexer.config import ALL_TOPICS, BuildConfig
-from indexer.corpus import Corpus, Learned, store_posts, topics_of, write_counted, write_vectors
-from indexer.derived import rederived
+from indexer.config import BuildConfig
+from indexer.corpus import Corpus
 from indexer.encoders import ImageEncoder, open_encoder, open_recorded
 from indexer.errors import InputError
+from indexer.extend import extended
 from indexer.gathering import encoded, gathered, without_reposts
 from indexer.generation import KEEP, Generation, GenerationWriter, open_current, writer
 from indexer.posts import Sources
 from indexer.progress import Progress, Silent
 from indexer.readers.registry import AUTO
-from indexer.schema import Ids, Post, Rejection
-from indexer.segments import DEAD, KINDS, bury
+from indexer.schema import Post, Rejection
 from indexer.store import BORROWED, Store
 from indexer.stored import joined, stored_corpus
 from indexer.tidy import tidied
 from indexer.topics import TopicModel
 from indexer.trained import Trained
 from indexer.vectorplace import Place
-from indexer.wordspace import WordSpace
-from indexer.young import write_young
-
-# Folders that an update takes over whole.
-LINKED = ("topics", "texts", "words", "ranker", "trained")
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +229,7 @@ def _written(
         outcome = _retrained(new, previous, changes, corpus, given, encoder)
         notes = (f"learned anew: {why}", *outcome.notes)
     else:
-        outcome = _Outcome(_extended(new, previous, changes, corpus, given, trained))
+        outcome = _Outcome(extended(new, previous, changes, corpus, trained, given.progress))
     return replace(outcome, copies=copies, notes=notes), encoder
 
 
@@ -321,64 +312,3 @@ def _retrained(
         text_reader(encoder),
     )
     return _Outcome(made.counts, retrained=True, notes=made.notes)
-
-
-def _extended(
-    new: GenerationWriter,
-    previous: Generation,
-    changes: Changes,
-    corpus: Corpus,
-    given: _Incoming,
-    trained: Trained,
-) -> dict[str, int]:
-    """Take over what was learned and the segments, change the rows, count; returns counts."""
-    folder, config = new.folder, _config(previous)
-    _take_over(new, previous, changes.removed)
-    space = _space(folder / "words" / ALL_TOPICS)
-    learned = Learned(TopicModel.open(folder / "topics"), space, trained)
-    shutil.copyfile(previous.folder / "posts.duckdb", folder / "posts.duckdb")
-    given.progress.stage("Storing posts", len(corpus.posts))
-    with Store.change(folder / "posts.duckdb") as store:
-        with rederived(store, corpus.posts, corpus.words, changes.removed):
-            store.remove(changes.removed, changes.copies)
-            topics = topics_of(corpus, learned.model, config)
-            keys = store_posts(store, corpus, topics, given.progress)
-            store.forget_unused()
-        write_vectors(folder, store, corpus, keys, learned)
-        write_young(folder, store, trained, space, config.vectors)
-        counts = write_counted(folder, store, learned, given.progress)
-        return counts | _since(store, trained)
-
-
-def _space(folder: Path) -> WordSpace:
-    """The space in a folder; one of no words where too few were posted to learn any."""
-    if folder.is_dir():
-        return WordSpace.open(folder)
-    return WordSpace((), np.empty((0, 1), np.float32), np.empty(0, np.int64))
-
-
-def _take_over(new: GenerationWriter, previous: Generation, removed: Ids) -> None:
-    """Link what stays as it is, and say which vectors of the segments are dead now."""
-    for name in previous.manifest.files:
-        if name.split("/")[0] in LINKED:
-            new.link(name)
-    if place := Place.of(previous.folder):
-        place.continued(new.index, new.number).save(new.folder)
-    for kind in KINDS:
-        living, dead = bury(previous.folder / kind, removed)
-        for path in living:
-            new.link(f"{kind}/{path.name}")
-            if (table := path.with_suffix(".npy")).exists():
-                new.link(f"{kind}/{table.name}")
-        if len(dead):
-            np.save(new.folder / kind / DEAD, dead)
-
-
-def _since(store: Store, trained: Trained) -> dict[str, int]:
-    """Hashtags and posts that came since the index last learned."""
-    ((young,),) = store.rows(
-        "select count(*) from hashtag_counts where tag_id >= ?", [len(trained.tags)]
-    )
-    query = "select count(*) from posts where post_key >= ?"
-    ((posts,),) = store.rows(query, [trained.first_post])
-    return {"young": young, "since_training": posts}

@@ -137,6 +137,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"indexer.tidy", "indexer.vectorplace"},
     "indexer.build": {"indexer.*"},
     "indexer.update": {"indexer.*"},
+    "indexer.extend": {"indexer.*"},
     "indexer.begin": BORDER
     | {"indexer.derived", "indexer.generation", "indexer.store", "indexer.vectorplace"},
     "indexer.starter": {"indexer.*"},

@@ -1,0 +1,99 @@
+"""The next generation of an index, without learning: what was learned is taken over, rows change.
+
+Files that stay as they are, segments of vectors among them, are shared with the generation before.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from indexer.changes import Changes
+from indexer.config import ALL_TOPICS, BuildConfig
+from indexer.corpus import Corpus, Learned, store_posts, topics_of, write_counted, write_vectors
+from indexer.derived import rederived
+from indexer.generation import Generation, GenerationWriter
+from indexer.progress import Progress
+from indexer.schema import Ids
+from indexer.segments import DEAD, KINDS, bury
+from indexer.store import Store
+from indexer.topics import TopicModel
+from indexer.trained import Trained
+from indexer.vectorplace import Place
+from indexer.wordspace import WordSpace
+from indexer.young import write_young
+
+# Folders that are taken over whole.
+LINKED = ("topics", "texts", "words", "ranker", "trained")
+
+
+def extended(
+    new: GenerationWriter,
+    previous: Generation,
+    changes: Changes,
+    corpus: Corpus,
+    trained: Trained,
+    progress: Progress,
+) -> dict[str, int]:
+    """Write the next generation; returns counts.
+
+    Args:
+        new: what is written.
+        previous: the generation before.
+        changes: posts that come and go.
+        corpus: those that come.
+        trained: counts that what is learned rests on.
+        progress: told of the stages.
+    """
+    folder, config = new.folder, BuildConfig.from_json(previous.manifest.config)
+    _take_over(new, previous, changes.removed)
+    space = _space(folder / "words" / ALL_TOPICS)
+    learned = Learned(TopicModel.open(folder / "topics"), space, trained)
+    shutil.copyfile(previous.folder / "posts.duckdb", folder / "posts.duckdb")
+    progress.stage("Storing posts", len(corpus.posts))
+    with Store.change(folder / "posts.duckdb") as store:
+        with rederived(store, corpus.posts, corpus.words, changes.removed):
+            store.remove(changes.removed, changes.copies)
+            topics = topics_of(corpus, learned.model, config)
+            keys = store_posts(store, corpus, topics, progress)
+            store.forget_unused()
+        write_vectors(folder, store, corpus, keys, learned)
+        write_young(folder, store, trained, space, config.vectors)
+        counts = write_counted(folder, store, learned, progress)
+        return counts | _since(store, trained)
+
+
+def _space(folder: Path) -> WordSpace:
+    """The space in a folder; one of no words where too few were posted to learn any."""
+    if folder.is_dir():
+        return WordSpace.open(folder)
+    return WordSpace((), np.empty((0, 1), np.float32), np.empty(0, np.int64))
+
+
+def _take_over(new: GenerationWriter, previous: Generation, removed: Ids) -> None:
+    """Link what stays as it is, and say which vectors of the segments are dead now."""
+    for name in previous.manifest.files:
+        if name.split("/")[0] in LINKED:
+            new.link(name)
+    if place := Place.of(previous.folder):
+        place.continued(new.index, new.number).save(new.folder)
+    for kind in KINDS:
+        living, dead = bury(previous.folder / kind, removed)
+        for path in living:
+            new.link(f"{kind}/{path.name}")
+            if (table := path.with_suffix(".npy")).exists():
+                new.link(f"{kind}/{table.name}")
+        if len(dead):
+            np.save(new.folder / kind / DEAD, dead)
+
+
+def _since(store: Store, trained: Trained) -> dict[str, int]:
+    """Hashtags and posts that came since the index last learned."""
+    ((young,),) = store.rows(
+        "select count(*) from hashtag_counts where tag_id >= ?", [len(trained.tags)]
+    )
+    query = "select count(*) from posts where post_key >= ?"
+    ((posts,),) = store.rows(query, [trained.first_post])
+    return {"young": young, "since_training": posts}
