@@ -12,7 +12,6 @@ import re
 from collections.abc import Sequence
 from functools import cache, cached_property
 from importlib.util import find_spec
-from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,12 @@ _MOST_FEATURES = 10_000
 _RAW, _LEAVES = 1, 2  # kinds of prediction
 _FLOAT32 = 0
 _TREE = re.compile(r"^Tree=\d+$", re.MULTILINE)
+# Numbers with one space between: whole ones of at most nine digits, and real ones. A threshold may
+# be infinite, which parts what is known from NaN; none is NaN.
+_WHOLES = re.compile(r"-?\d{1,9}(?: -?\d{1,9})*", re.ASCII)
+_REAL = r"-?(?:\d{1,40}(?:\.\d{0,40})?(?:e[+-]?\d{1,3})?|inf)"
+_REALS = re.compile(f"{_REAL}(?: {_REAL})*", re.ASCII)
+_OF_NODES = ("split_feature", "decision_type", "left_child", "right_child", "internal_count")
 
 
 class Trees:
@@ -201,22 +206,17 @@ def _rewritten(tree: dict[str, str], features: int) -> str:
         raise ValueError(f"{leaves} leaves")
     if int(tree["num_cat"]) or int(tree.get("is_linear", "0")):
         raise ValueError("categories or linear leaves")
-    lines = [
-        f"num_leaves={leaves}",
-        "num_cat=0",
-        _line("leaf_value", _real(tree, "leaf_value"), leaves),
-    ]
+    lines = [f"num_leaves={leaves}", "num_cat=0", _line(tree, "leaf_value", _REALS, leaves)]
     if leaves > 1:
-        if not all(0 <= feature < features for feature in _whole(tree, "split_feature")):
+        lines += [_line(tree, name, _WHOLES, leaves - 1) for name in _OF_NODES]
+        lines += [_line(tree, name, _REALS, leaves - 1) for name in ("threshold", "internal_value")]
+        lines += [_line(tree, "leaf_count", _WHOLES, leaves)]
+        split, decision, left, right = (_whole(tree, name) for name in _OF_NODES[:4])
+        if not (split.min() >= 0 and split.max() < features):
             raise ValueError("a split by no feature")
-        if any(decision & 1 for decision in _whole(tree, "decision_type")):
+        if (decision & 1).any():
             raise ValueError("a split by categories")
-        _check_children(_whole(tree, "left_child"), _whole(tree, "right_child"), leaves)
-        whole = ("split_feature", "decision_type", "left_child", "right_child", "internal_count")
-        lines += [_line(name, _whole(tree, name), leaves - 1) for name in whole]
-        real = ("threshold", "internal_value")
-        lines += [_line(name, _real(tree, name), leaves - 1) for name in real]
-        lines += [_line("leaf_count", _whole(tree, "leaf_count"), leaves)]
+        _check_children(left, right, leaves)
     return "\n".join([*lines, "is_linear=0", "shrinkage=1"])
 
 
@@ -229,30 +229,24 @@ def _padded(trees: Sequence[dict[str, str]], name: str) -> NDArray[np.float64]:
     return found
 
 
-def _check_children(left: list[int], right: list[int], leaves: int) -> None:
+def _check_children(left: Ids, right: Ids, leaves: int) -> None:
     """Each node and leaf hangs below one node, and that comes before it: leaves are negative."""
-    hanging = [*range(-leaves, 0), *range(1, leaves - 1)]
-    if len(left) != len(right) or sorted(left + right) != hanging:
+    below, nodes = np.concatenate([left, right]), np.arange(leaves - 1)
+    if not np.array_equal(np.sort(below), np.concatenate([np.arange(-leaves, 0), nodes[1:]])):
         raise ValueError("nodes that do not fit together")
-    if any(0 <= child <= node for side in (left, right) for node, child in enumerate(side)):
+    if ((below >= 0) & (below <= np.tile(nodes, 2))).any():
         raise ValueError("a node above itself")
 
 
-def _real(tree: dict[str, str], name: str) -> list[float]:
-    found = list(map(float, tree[name].split()))
-    if any(map(isnan, found)):  # a threshold may be infinite: it parts what is known from NaN
-        raise ValueError(f"{name} is no number")
-    return found
+def _line(tree: dict[str, str], name: str, numbers: re.Pattern[str], length: int) -> str:
+    """A line as it stands, once it is sure to hold so many numbers of a kind and nothing else."""
+    text = tree[name].strip()
+    if not numbers.fullmatch(text):
+        raise ValueError(f"{name} is no row of numbers in range")
+    if text.count(" ") != length - 1:
+        raise ValueError(f"{text.count(' ') + 1} numbers of {name}, expected {length}")
+    return f"{name}={text}"
 
 
-def _whole(tree: dict[str, str], name: str) -> list[int]:
-    found = list(map(int, tree[name].split()))
-    if any(abs(number) >= 1 << 31 for number in found):
-        raise ValueError(f"{name} is out of range")
-    return found
-
-
-def _line(name: str, found: Sequence[float], length: int) -> str:
-    if len(found) != length:
-        raise ValueError(f"{len(found)} numbers of {name}, expected {length}")
-    return f"{name}=" + " ".join(map(repr, found))
+def _whole(tree: dict[str, str], name: str) -> Ids:
+    return np.fromstring(tree[name], np.int64, sep=" ")
