@@ -129,11 +129,13 @@ def _limits(limits: Figures) -> list[str]:
     ]
     lines = _table(["s", "ours", "limit"], rows) if rows else []
     if encode := limits.get("encode"):
-        ratios = encode["ratios"]["ready_threads"]
+        ours = {way: median(encode["ratios"][way]) for way in ("ready_session", "ready_threads")}
         lines += [
             "",
-            f"Pictures a second, files to vectors: {encode['pipeline']:.1f}; ONNX Runtime on ready "
-            f"tensors {encode['ready_threads']:.1f} (ratio {median(ratios):.2f}).",
+            f"Pictures a second, files to vectors: {encode['pipeline']:.1f}. ONNX Runtime on ready "
+            f"tensors: {encode['ready_session']:.1f} by its own threads "
+            f"(ratio {ours['ready_session']:.2f}), {encode['ready_threads']:.1f} by a thread for "
+            f"each core (ratio {ours['ready_threads']:.2f}).",
         ]
     return lines
 
