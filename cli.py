@@ -180,12 +180,13 @@ def _begin(
     from indexer.update import described
     from indexer.update import update as update_index
     from retriever.bar import progress_bar
+    from retriever.fitting import fit_ranker
 
     with progress_bar() as progress, begun(index, starter()):
         report = update_index(
             posts,
             index,
-            retrain=False,
+            fit_ranker=fit_ranker,
             reader=reader,
             columns=options.columns_from(column),
             weights=weights,

@@ -20,15 +20,16 @@ from indexer.config import RankingConfig
 from indexer.corpus import Corpus
 from indexer.generation import Generation, open_current, writer
 from indexer.progress import Progress
+from indexer.rankers import Assemble
 from indexer.schema import Ids
 from indexer.starter import strip
 from indexer.update import update
 from retriever.blocklist import blocked
 from retriever.lessons import Lessons, Questions
-from retriever.rehearsal import Assemble, fold_numbers
+from retriever.rehearsal import fold_numbers
 
-OWN = (60, 250, 1_000)  # posts that join
-ASKED = 1_000  # posts that are asked about, for each
+OWN = (60, 250)  # posts that join; from more of them a ranker goes on learning by itself
+ASKED = 500  # posts that are asked about, for each
 
 
 def aggregates(whole: Generation, index: Path) -> Path:

@@ -10,9 +10,10 @@ from indexer.build import build
 from indexer.config import BuildConfig, RankingConfig
 from indexer.corpus import Corpus
 from indexer.progress import Progress
+from indexer.rankers import Assemble
 from indexer.schema import Post
 from retriever.lessons import Lessons
-from retriever.rehearsal import Assemble, rehearse
+from retriever.rehearsal import rehearse
 
 
 def learned_from(
@@ -31,7 +32,12 @@ def learned_from(
     kept: list[Lessons | None] = []
 
     def keep(
-        corpus: Corpus, assemble: Assemble, config: RankingConfig, _: Path, progress: Progress
+        corpus: Corpus,
+        assemble: Assemble,
+        config: RankingConfig,
+        _: Path,
+        progress: Progress,
+        __: Path | None = None,
     ) -> tuple[str, ...]:
         kept.append(rehearse(corpus, assemble, config, progress))
         return ()

@@ -21,10 +21,11 @@ from indexer.config import BuildConfig, RankingConfig
 from indexer.corpus import Corpus
 from indexer.generation import Generation, open_current
 from indexer.progress import Progress
+from indexer.rankers import Assemble
 from retriever.bar import progress_bar
 from retriever.fitting import fit, save
 from retriever.lessons import joined
-from retriever.rehearsal import Assemble, rehearse
+from retriever.rehearsal import rehearse
 
 
 def make(
@@ -54,6 +55,7 @@ def make(
         config: RankingConfig,
         folder: Path,
         progress: Progress,
+        _: Path | None = None,
     ) -> tuple[str, ...]:
         """Fit a ranker to what indexes say with posts, without, and with somebody's own."""
 

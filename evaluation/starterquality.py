@@ -31,6 +31,7 @@ from indexer.build import build
 from indexer.errors import InputError
 from indexer.schema import Post
 from indexer.update import update
+from retriever.fitting import fit_ranker
 from retriever.recommend import Recommender
 
 SEED = 5
@@ -92,8 +93,8 @@ def _grown(posts: Sequence[Post], place: Path, limit: int | None) -> list[Figure
             index, own, alone = (place / f"{what}-{number}" for what in ("begun", "own", "alone"))
             write_posts(mine[:number], own)
             with begun(index, place / "starter"):
-                update([own], index, retrain=False)
-            build([own], alone)
+                update([own], index, fit_ranker=fit_ranker)
+            build([own], alone, fit_ranker=fit_ranker)
             row["alone"] = _scores(alone, others, "caption", limit)
         row["begun"] = _scores(index, others, "caption", limit)
         found.append(row)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from indexer.config import BuildConfig, RankingConfig
+from indexer.config import BuildConfig
 from indexer.corpus import Corpus, assemble
 from indexer.encoders import ImageEncoder, open_encoder
 from indexer.engine import LOCAL, Engine
@@ -18,16 +18,12 @@ from indexer.milvus import reach
 from indexer.posts import Sources
 from indexer.progress import Progress, Silent
 from indexer.prompts import TextReader
+from indexer.rankers import FitRanker
 from indexer.readers.registry import AUTO
 from indexer.schema import Rejection
 from indexer.tidy import tidied
 from indexer.topics import TopicTable, load_topics
 from indexer.vectorplace import ADDRESS, SCHEME, Place, address_of, permitted
-
-# Corpus, what makes an index of a part of it, settings, folder to write, progress: gives notes.
-FitRanker = Callable[
-    [Corpus, Callable[[Corpus, Path], Generation], RankingConfig, Path, Progress], tuple[str, ...]
-]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from indexer.corpus import Corpus, Learned, store_posts, topics_of, write_counte
 from indexer.derived import rederived
 from indexer.generation import Generation, GenerationWriter
 from indexer.progress import Progress
+from indexer.reranked import LENT, RANKER
 from indexer.schema import Ids
 from indexer.segments import DEAD, KINDS, bury
 from indexer.store import Store
@@ -26,7 +27,7 @@ from indexer.wordspace import WordSpace
 from indexer.young import write_young
 
 # Folders that are taken over whole.
-LINKED = ("topics", "texts", "words", "ranker", "trained")
+LINKED = ("topics", "texts", "words", RANKER, LENT, "trained")
 
 
 def extended(

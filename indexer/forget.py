@@ -6,11 +6,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from indexer.build import FitRanker
 from indexer.compact import compact
 from indexer.errors import InputError
 from indexer.generation import history, open_current
 from indexer.progress import Progress
+from indexer.rankers import FitRanker
 from indexer.store import Store
 from indexer.update import update
 

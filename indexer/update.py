@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from indexer.build import FitRanker, encoder_json, learned_anew, text_reader
+from indexer.build import encoder_json, learned_anew, text_reader
 from indexer.changes import Changes, find_changes, read_ids
 from indexer.config import BuildConfig
 from indexer.corpus import Corpus
@@ -22,7 +22,9 @@ from indexer.gathering import encoded, gathered, without_reposts
 from indexer.generation import KEEP, Generation, GenerationWriter, open_current, writer
 from indexer.posts import Sources
 from indexer.progress import Progress, Silent
+from indexer.rankers import FitRanker
 from indexer.readers.registry import AUTO
+from indexer.reranked import RANKED, reranked
 from indexer.schema import Post, Rejection
 from indexer.store import BORROWED, Store
 from indexer.stored import joined, stored_corpus
@@ -230,7 +232,33 @@ def _written(
         notes = (f"learned anew: {why}", *outcome.notes)
     else:
         outcome = _Outcome(extended(new, previous, changes, corpus, trained, given.progress))
+        if BORROWED in outcome.counts:
+            outcome = _ranked(new, previous, outcome.counts, given)
+            notes = (*notes, *outcome.notes)
     return replace(outcome, copies=copies, notes=notes), encoder
+
+
+def _ranked(
+    new: GenerationWriter, previous: Generation, counts: dict[str, int], given: _Incoming
+) -> _Outcome:
+    """What is left to do where posts joined another's aggregates: ranking learns from them, too.
+
+    That is when it is asked for, or when there are more of them by a share than it learned from.
+    """
+    learned = previous.manifest.counts.get(RANKED, 0)
+    counts |= {RANKED: learned}
+    share = _config(previous).update.retrain_share
+    due = counts["posts"] > learned * (1 + share) if given.retrain is None else given.retrain
+    if not due or given.fit_ranker is None:
+        return _Outcome(counts)
+    counts, notes = reranked(
+        new.folder, previous.manifest, counts, given.fit_ranker, _removed, given.progress
+    )
+    return _Outcome(counts, notes=notes)
+
+
+def _removed(index: Path, ids: Sequence[str]) -> None:
+    update([], index, delete=ids, retrain=False)
 
 
 def _why_anew(previous: Generation, given: _Incoming, share: float) -> tuple[str, tuple[str, ...]]:
@@ -241,12 +269,7 @@ def _why_anew(previous: Generation, given: _Incoming, share: float) -> tuple[str
     """
     limit = _config(previous).update.retrain_share
     if previous.manifest.counts.get(BORROWED, 0):
-        if given.retrain:
-            raise InputError(
-                "this index was begun from another, whose posts are not in it, so it cannot learn "
-                "anew: build one from your posts alone, or update without --retrain"
-            )
-        return "", ()
+        return "", ()  # what it learned with is not there
     asked = given.retrain or (given.retrain is None and share > limit)
     file = _config(previous).vectors.pretrained
     if asked and file and given.pretrained is None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,84 +13,111 @@ from numpy.typing import NDArray
 from indexer.config import RankingConfig
 from indexer.corpus import Corpus
 from indexer.progress import Progress
-from indexer.schema import Candidates, Floats, Ids
+from indexer.rankers import Assemble
+from indexer.schema import Floats, Ids
 from retriever.describe import NAMES as FACT_NAMES
 from retriever.entries import ends_of
+from retriever.forests import MANY, Forests, chance, halves_of, order, part_of
 from retriever.lessons import Lessons
 from retriever.ranker import BETTER, CHANCE, FACTS, ODDS, Ranker, ordered, sureness
-from retriever.rehearsal import Assemble, rehearse
-from retriever.trees import Trees
+from retriever.rehearsal import rehearse
+from retriever.tuning import grown
 
 SHOWN = 10  # candidates of a question whose probability is calibrated: those that people see
 STEPS = 50  # isotonic steps kept at most
-
-_FOREST = {
-    "learning_rate": 0.05,
-    "min_data_in_leaf": 100,
-    "feature_fraction": 0.5,
-    "bagging_fraction": 0.8,
-    "bagging_freq": 1,
-    "lambda_l2": 5.0,
-    "num_threads": 1,
-    "deterministic": True,
-    "force_row_wise": True,
-    "verbose": -1,
-}
-_BETTER = _FOREST | {"objective": "lambdarank", "lambdarank_truncation_level": 15}
-_ODDS = _FOREST | {"objective": "binary"}
-MANY = 4_000  # right candidates from which on larger forests learn more than chance
-_SIZES = {False: {"num_leaves": 7}, True: {"num_leaves": 31}}
-_ROUNDS = {False: 80, True: 150}
-# Share of the wrong candidates that the order is learned from, drawn at random.
-_WRONG_KEPT = {False: 1.0, True: 0.15}
-_CHANCE = _FOREST | {"objective": "binary", "num_leaves": 15, "min_data_in_leaf": 200}
-_CHANCE |= {"feature_fraction": 1.0}
-CHANCE_ROUNDS = 80
+FEWEST_MORE = 100  # posts with hashtags from which on an older ranker learns from them
 
 
 def fit_ranker(
-    corpus: Corpus, assemble: Assemble, config: RankingConfig, folder: Path, progress: Progress
+    corpus: Corpus,
+    assemble: Assemble,
+    config: RankingConfig,
+    folder: Path,
+    progress: Progress,
+    base: Path | None = None,
 ) -> tuple[str, ...]:
-    """Rehearse on the posts of a build and write the ranker, where they are enough.
+    """Rehearse on posts and write the ranker, where they are enough.
+
+    Args:
+        corpus: the posts.
+        assemble: makes an index of some of them.
+        config: of the ranking.
+        folder: to write the ranker into; not made where the posts are too few.
+        progress: told of the stages.
+        base: folder of a ranker that goes on learning, where the posts joined those of others.
 
     Returns:
-        A note where they are not, and the ranker that ships is used.
+        A note where the posts are too few, and where an older ranker learned from them.
     """
-    tagged = sum(bool(post.hashtags) for post in corpus.posts)
-    if tagged < config.fewest:
+    tagged, fewest = sum(bool(post.hashtags) for post in corpus.posts), config.fewest
+    other = "the ranker that ships is used"
+    if base:
+        fewest, other = min(fewest, FEWEST_MORE), "the ranker that it began with is used"
+    if tagged < fewest:
         return (
-            f"{tagged:,} posts with hashtags are too few to learn ranking from: the ranker that "
-            f"ships is used; from {config.fewest:,} on an index has its own",
+            f"{tagged:,} posts with hashtags are too few to learn ranking from: {other}; "
+            f"from {fewest:,} on an index has its own",
         )
     lessons = rehearse(corpus, assemble, config, progress)
     if lessons is None or not lessons.right.any():
-        return ("no post's hashtags could be told from the others: the ranker that ships is used",)
+        return (f"no post's hashtags could be told from the others: {other}",)
     progress.stage("Learning to rank")
-    save(fit(lessons, config), folder)
-    return ()
+    save(fit(lessons, config, Ranker.open(base) if base else None), folder)
+    return (f"ranking went on to learn from {tagged:,} posts",) if base else ()
 
 
-def fit(lessons: Lessons, config: RankingConfig) -> Ranker:
-    """A ranker that learned from all lessons; what it states was learned out of fold."""
-    halves, many = _halves(lessons, config), bool(lessons.right.sum() >= MANY)
+def fit(lessons: Lessons, config: RankingConfig, base: Ranker | None = None) -> Ranker:
+    """A ranker that learned from all lessons; what it states was learned out of fold.
+
+    Args:
+        lessons: to learn from.
+        config: of the ranking.
+        base: a ranker that goes on learning, instead of a new one.
+    """
+    halves = halves_of(lessons, config)
+    if base:
+        known = lessons.candidates
+        known = replace(known, columns=base.columns, scores=base.features(known))
+        lessons = replace(lessons, candidates=known)
+        *held, forests = grown(lessons, halves, base, config)
+    else:
+        many = bool(lessons.right.sum() >= MANY)
+        held = [order(part_of(lessons, ~rows), many, config) for rows in halves]
+        forests = order(lessons, many, config)
+    return _calibrated(lessons, halves, held, forests, config)
+
+
+def _calibrated(
+    lessons: Lessons,
+    halves: Sequence[NDArray[np.bool_]],
+    held: Sequence[Forests],
+    forests: Forests,
+    config: RankingConfig,
+) -> Ranker:
+    """A ranker of forests, with the probabilities that it states.
+
+    Args:
+        lessons: what it learned from.
+        halves: rows of each half of them, bool (c,).
+        held: for each half forests that did not learn from it.
+        forests: those that learned from all.
+        config: of the ranking.
+    """
     candidates, queries = lessons.candidates, lessons.candidates.queries
     scores = np.zeros(len(queries), np.float32)
-    for half in (0, 1):
-        rows = halves[queries] == half
-        forests = _order(_part(lessons, ~rows), many, config)
-        scores[rows] = ordered(*forests, queries[rows], candidates.scores[rows])
+    for rows, pair in zip(halves, held, strict=True):
+        scores[rows] = ordered(*pair, queries[rows], candidates.scores[rows])
     shown = _shown(queries, scores)
     facts = sureness(candidates, scores)[shown]
     right = lessons.right[shown]
-    inside = halves[queries[shown]]
     stated = np.zeros(len(right), np.float64)
-    for half in (0, 1):
-        rows = inside == half
-        stated[rows] = _logistic(_chance(facts[~rows], right[~rows], config).scores(facts[rows]))
+    for half in halves:
+        rows = half[shown]
+        stated[rows] = _logistic(chance(facts[~rows], right[~rows], config).scores(facts[rows]))
     return Ranker(
         candidates.columns,
-        *_order(lessons, many, config),
-        _chance(facts, right, config),
+        *forests,
+        chance(facts, right, config),
         _isotonic(stated, right),
         {"questions": len(lessons.folds), "right": float(lessons.right.sum())},
     )
@@ -109,7 +136,7 @@ def save(ranker: Ranker, folder: Path) -> None:
 
 def reordered(ranker: Ranker, lessons: Lessons, config: RankingConfig) -> Ranker:
     """The ranker with its order learned anew from other lessons; it states no sound probability."""
-    better, odds = _order(lessons, bool(lessons.right.sum() >= MANY), config)
+    better, odds = order(lessons, bool(lessons.right.sum() >= MANY), config)
     return replace(ranker, better=better, odds=odds)
 
 
@@ -121,66 +148,8 @@ def without(lessons: Lessons, channel: str) -> Lessons:
     scores = candidates.scores.copy()
     scores[:, mine] = np.nan
     rows = np.count_nonzero(np.isfinite(scores[:, others]), axis=1) > 0
-    left = _part(lessons, rows)
+    left = part_of(lessons, rows)
     return replace(left, candidates=replace(left.candidates, scores=scores[rows]))
-
-
-def _halves(lessons: Lessons, config: RankingConfig) -> Ids:
-    """0 or 1 for each question: by folds where there are several, else at random."""
-    folds = np.unique(lessons.folds)
-    if len(folds) > 1:
-        halves: Ids = np.searchsorted(folds, lessons.folds) % 2
-        return halves
-    return np.random.default_rng(config.seed).integers(0, 2, len(lessons.folds))
-
-
-def _part(lessons: Lessons, rows: NDArray[np.bool_]) -> Lessons:
-    """Some rows of the lessons; their questions keep their numbers."""
-    found = lessons.candidates
-    part = Candidates(found.queries[rows], found.tag_ids[rows], found.columns, found.scores[rows])
-    return replace(lessons, candidates=part, right=lessons.right[rows])
-
-
-def _order(lessons: Lessons, many: bool, config: RankingConfig) -> tuple[Trees, Trees]:
-    """What orders candidates, learned from the right ones and some of the wrong ones.
-
-    `many` is of all lessons, not of a half: the share of wrong ones shifts the log-odds, and what
-    is stated holds only for forests of one kind. LambdaMART learns from questions that have a
-    right candidate; the others tell it nothing.
-    """
-    queries, right = lessons.candidates.queries, lessons.right
-    rows = right | (np.random.default_rng(config.seed).random(len(right)) < _WRONG_KEPT[many])
-    answered = np.zeros(len(lessons.folds), np.bool_)
-    answered[queries[right]] = True
-    telling = rows & answered[queries]
-    _, groups = ends_of(queries[telling])
-    features, size = lessons.candidates.scores, _SIZES[many]
-    return (
-        _trained(
-            *(features[telling], right[telling], _BETTER | size, _ROUNDS[many], config), groups
-        ),
-        _trained(features[rows], right[rows], _ODDS | size, _ROUNDS[many], config),
-    )
-
-
-def _chance(facts: Floats, right: NDArray[np.bool_], config: RankingConfig) -> Trees:
-    rising = [1, 1] + [0] * (facts.shape[1] - 2)
-    return _trained(facts, right, _CHANCE | {"monotone_constraints": rising}, CHANCE_ROUNDS, config)
-
-
-def _trained(
-    features: Floats,
-    right: NDArray[np.bool_],
-    settings: dict[str, Any],
-    rounds: int,
-    config: RankingConfig,
-    groups: Ids | None = None,
-) -> Trees:
-    import lightgbm
-
-    data = lightgbm.Dataset(features, right.astype(np.int8), group=groups)
-    booster = lightgbm.train(settings | {"seed": config.seed}, data, rounds)
-    return Trees(booster.model_to_string())
 
 
 def _shown(queries: Ids, scores: Floats) -> Ids:

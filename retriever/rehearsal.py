@@ -7,7 +7,7 @@ channels say in training is as strange to them as a real query is.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,14 +15,12 @@ import numpy as np
 
 from indexer.config import RankingConfig
 from indexer.corpus import Corpus
-from indexer.generation import Generation
 from indexer.progress import Progress
+from indexer.rankers import Assemble
 from indexer.schema import Ids, Post
 from retriever.lessons import FEWEST, Lessons, Questions, joined
 
 MOST_DRAWS = 6  # questions of a post, where there are few posts
-
-Assemble = Callable[[Corpus, Path], Generation]
 
 
 def rehearse(

@@ -76,6 +76,15 @@ class Trees:
         """The sum of `count` trees from `first` on, float32 (c,), of features float32 (c, h)."""
         return self._predict(features, _RAW, 1, first, count)[:, 0].astype(np.float32)
 
+    def __len__(self) -> int:
+        return len(_TREE.findall(self.text))
+
+    def first(self, count: int) -> Trees:
+        """The forest of the first trees alone."""
+        head, *blocks = _TREE.split(self.text.split("\nend of trees", 1)[0])
+        kept = "".join(f"Tree={n}\n{tree.strip()}\n\n" for n, tree in enumerate(blocks[:count]))
+        return Trees(f"{head}{kept}end of trees\n")
+
     def contributions(self, features: Floats) -> Floats:
         """What each feature adds to each row's sum, float32 (c, h).
 

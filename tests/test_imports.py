@@ -138,6 +138,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.build": {"indexer.*"},
     "indexer.update": {"indexer.*"},
     "indexer.extend": {"indexer.*"},
+    "indexer.rankers": BORDER | {"indexer.corpus", "indexer.generation", "indexer.progress"},
+    "indexer.reranked": {"indexer.*"},
     "indexer.begin": BORDER
     | {"indexer.derived", "indexer.generation", "indexer.store", "indexer.vectorplace"},
     "indexer.starter": {"indexer.*"},
@@ -156,11 +158,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     # What learns ranking at a build knows its parts, but builds nothing by itself.
     **dict.fromkeys(
         ("retriever.lessons", "retriever.rehearsal"),
-        READING | {"indexer.corpus", "indexer.progress", "retriever.*"},
+        READING | {"indexer.corpus", "indexer.progress", "indexer.rankers", "retriever.*"},
     ),
+    "retriever.forests": BORDER | {"retriever.entries", "retriever.lessons", "retriever.trees"},
+    "retriever.tuning": BORDER
+    | {"retriever.entries", "retriever.forests", "retriever.lessons", "retriever.ranker"},
     "retriever.fitting": BORDER
-    | {"indexer.corpus", "indexer.progress", "retriever.lessons", "retriever.rehearsal"}
-    | {"retriever.describe", "retriever.entries", "retriever.ranker", "retriever.trees"},
+    | {"indexer.corpus", "indexer.progress", "indexer.rankers"}
+    | {"retriever.lessons", "retriever.rehearsal", "retriever.forests", "retriever.tuning"}
+    | {"retriever.describe", "retriever.entries", "retriever.ranker"},
     "retriever.platforms": BORDER,
     "retriever.blocklist": BORDER | {"indexer.hashtags"},
     "retriever.likeness": BORDER,
@@ -240,7 +246,7 @@ OWNERS: dict[str, set[str]] = {
     "safetensors": {"indexer.weights", "indexer.topics"},
     "threadpoolctl": {"indexer.*", "evaluation.encoderspeed"},
     "sklearn": {"indexer.topicheads", "retriever.fitting", "evaluation.*"},
-    "lightgbm": {"retriever.fitting"},
+    "lightgbm": {"retriever.forests"},
     "ftfy": {"indexer.readers.account"},
     "ctypes": {"retriever.trees"},  # LightGBM's library, without its Python package
     "bm25s": {"evaluation.texts"},

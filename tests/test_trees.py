@@ -60,6 +60,15 @@ def test_scores_are_lightgbms_own(booster: lightgbm.Booster, model: str) -> None
     np.testing.assert_allclose(parts, scores, atol=1e-5)
 
 
+def test_the_first_trees_are_a_forest_of_their_own(model: str) -> None:
+    trees, features = Trees(model), samples(100, 3)
+    assert len(trees) == 12
+    for count in (1, 5, 12):
+        first = trees.first(count)
+        assert len(first) == count
+        np.testing.assert_array_equal(first.scores(features), trees.scores(features, 0, count))
+
+
 def test_contributions_add_up_to_the_score_and_are_much_like_treeshap(
     booster: lightgbm.Booster, model: str
 ) -> None:

@@ -27,6 +27,7 @@ from indexer.encoders import open_encoder
 from indexer.heads import FLOOR
 from indexer.progress import Progress
 from indexer.prompts import PLAIN, TEMPLATES, TextReader, topic_texts
+from indexer.rankers import Assemble
 from indexer.schema import Post, Query
 from indexer.topics import TopicTable, load_topics
 from indexer.update import update
@@ -36,7 +37,7 @@ from retriever.channels import CHANNELS
 from retriever.gather import COMPANIONS, gather
 from retriever.lessons import Lessons
 from retriever.recommend import Recommender
-from retriever.rehearsal import Assemble, rehearse
+from retriever.rehearsal import rehearse
 from retriever.selection import Selection
 from tests.drawn import PHOTOS, TINY_CLIP, clip_vectors, drawn_clip, taught_clip
 from tests.test_imports import SLOW
@@ -89,7 +90,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     lessons: list[Lessons | None] = []
 
     def keep(
-        corpus: Corpus, make: Assemble, config: RankingConfig, _: Path, progress: Progress
+        corpus: Corpus,
+        make: Assemble,
+        config: RankingConfig,
+        _: Path,
+        progress: Progress,
+        __: Path | None = None,
     ) -> tuple[str, ...]:
         lessons.append(rehearse(corpus, make, config, progress))
         return ()
