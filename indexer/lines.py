@@ -12,7 +12,7 @@ import numpy as np
 from indexer.errors import DAMAGED, IndexCorruptError
 from indexer.schema import Ids
 
-FIRST = 16  # lookups that read the bytes; who asks more often is no single query
+FEW = 300  # lines sought in the bytes; who asks for more is no single query
 _ENDING = b"\n"
 
 
@@ -26,7 +26,7 @@ class Lines(Sequence[str]):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._asks = FIRST
+        self._sought = 0
         try:
             self._bytes = _ENDING + path.read_bytes()
         except OSError as error:
@@ -49,10 +49,10 @@ class Lines(Sequence[str]):
 
     def places(self, lines: Sequence[str]) -> Mapping[str, int]:
         """Place of each of these lines that is there; of others too, once many were asked for."""
-        self._asks -= 1
-        if self._asks < 0:
-            return self._all
         asked = {line for line in lines if "\n" not in line}
+        self._sought += len(asked)
+        if self._sought > FEW:
+            return self._all
         starts = {line: self._bytes.find(_ENDING + _encoded(line) + _ENDING) for line in asked}
         found = {line: start for line, start in starts.items() if start >= 0}
         places = np.searchsorted(self._ends, list(found.values()))
