@@ -41,6 +41,21 @@ def _checked(
     return found
 
 
+def check_unit(vectors: Floats) -> None:
+    """Hold rows, float32 (n, d), to a length of 1.
+
+    Raises:
+        ShapeError: one is not finite, or of another length.
+    """
+    squares = np.einsum("ij,ij->i", vectors, vectors)  # NaN or infinite where a row is
+    if (np.abs(squares - 1) <= 2e-3).all():
+        return
+    if not np.isfinite(vectors).all():
+        raise ShapeError("vectors: found NaN or infinite values, expected finite")
+    worst = squares[np.abs(squares - 1).argmax()] ** 0.5
+    raise ShapeError(f"vectors: found a row of length {worst:.4f}, expected 1")
+
+
 @dataclass(frozen=True, slots=True)
 class Post:
     """One post as read.
@@ -129,15 +144,7 @@ class Embeddings:
 
     def __post_init__(self) -> None:
         ids = _checked(self, "ids", np.int64, (None,))
-        vectors = _checked(self, "vectors", np.float32, (len(ids), None))
-        norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-        off = np.abs(norms - 1)  # NaN or infinite where a row is
-        if (off <= 1e-3).all():
-            return
-        if not np.isfinite(vectors).all():
-            raise ShapeError("Embeddings.vectors: found NaN or infinite values, expected finite")
-        worst = norms[off.argmax()]
-        raise ShapeError(f"Embeddings.vectors: found a row of length {worst:.4f}, expected 1")
+        check_unit(_checked(self, "vectors", np.float32, (len(ids), None)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.errors import ShapeError
-from indexer.schema import Embeddings, Floats, Ids, Neighbors
+from indexer.schema import Floats, Ids, Neighbors, check_unit
 
 SPARE = 16  # neighbours fetched beyond those asked for, to see where ties end
 
@@ -30,8 +30,11 @@ def settled(vectors: Floats, m: int, width: int, most: int, nearest: Nearest) ->
     Raises:
         ShapeError: the width differs, rows are not finite unit vectors, or m is not positive.
     """
-    queries = Embeddings(np.arange(len(vectors), dtype=np.int64), vectors).vectors
+    queries = np.ascontiguousarray(vectors)
+    if queries.dtype != np.float32 or queries.ndim != 2:
+        raise ShapeError(f"found queries {queries.dtype} {queries.shape}, expected float32 (q, d)")
     check_width(queries, width)
+    check_unit(queries)
     if m < 1:
         raise ShapeError(f"found {m} neighbours asked for, expected 1 or more")
     reach = min(m + SPARE, most)

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexer import milvus
-from indexer import update as updating
+from indexer import extend, milvus
 from indexer.begin import begun
 from indexer.build import build
 from indexer.compact import compact
@@ -212,7 +211,7 @@ def test_what_a_killed_update_left_is_never_seen(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(updating, "write_counted", die)
+        patch.setattr(extend, "write_counted", die)
         with pytest.raises(KeyboardInterrupt):
             updated(ROWS[30:50], index)
     (name,) = collections(index)
