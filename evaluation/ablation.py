@@ -19,8 +19,9 @@ from indexer.config import BuildConfig
 from indexer.progress import Progress, Silent
 from indexer.schema import Post, Query
 from retriever.channels import CHANNELS
-from retriever.fitting import fit, reordered, without
+from retriever.fitting import fit, reordered
 from retriever.gather import COMPANIONS, gather
+from retriever.lessons import without
 from retriever.recommend import Recommender
 
 METRICS = ("P@5", "nDCG@10")

@@ -1,7 +1,8 @@
 """Makes the index that ships: `python -m evaluation.starter FOLDER... --out data/starter`.
 
-It holds aggregates only (see `indexer.starter`). Its ranker learned from indexes with posts, from
-such without, and from such that somebody's own posts joined (`evaluation.grown`).
+It holds aggregates only (see `indexer.starter`). Its ranker learned both from indexes with posts
+and from such without. It has no posts speak, of which few join at first: who knows better then is
+decided as more of them come (`retriever.tuning`).
 """
 
 from __future__ import annotations
@@ -9,22 +10,23 @@ from __future__ import annotations
 import argparse
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-
-from evaluation.grown import aggregates, lessons_of_growth, stripped
-from evaluation.suite import usable
 from indexer.build import build
 from indexer.config import BuildConfig, RankingConfig
 from indexer.corpus import Corpus
-from indexer.generation import Generation, open_current
+from indexer.generation import Generation, open_current, unsealed, writer
 from indexer.progress import Progress
 from indexer.rankers import Assemble
+from indexer.starter import strip
 from retriever.bar import progress_bar
+from retriever.blocklist import blocked
+from retriever.channels import OF_POSTS
 from retriever.fitting import fit, save
 from retriever.lessons import joined
+from retriever.ranker import Ranker
 from retriever.rehearsal import rehearse
 
 
@@ -34,7 +36,7 @@ def make(
     """Build an index of all posts and write its aggregates as an index into `out`.
 
     Args:
-        sources: files or folders of posts, each of another kind.
+        sources: files or folders of posts.
         out: folder of the index that may ship; what is in it goes.
         progress: told of the stages.
         full: folder for the index of all posts, where that is wanted too.
@@ -42,38 +44,45 @@ def make(
     Raises:
         InputError: a source is missing or has no posts.
     """
-    config = BuildConfig()
-    kinds = {
-        post.post_id: number
-        for number, source in enumerate(sources)
-        for post in usable([source], config.hashtag_rule, [])
-    }
-
-    def fit_all(
-        corpus: Corpus,
-        assemble: Assemble,
-        config: RankingConfig,
-        folder: Path,
-        progress: Progress,
-        _: Path | None = None,
-    ) -> tuple[str, ...]:
-        """Fit a ranker to what indexes say with posts, without, and with somebody's own."""
-
-        def bare(part: Corpus, place: Path) -> Generation:
-            return open_current(stripped(part, assemble, place))
-
-        lessons = [rehearse(corpus, how, config, progress) for how in (assemble, bare)]
-        of_posts = np.array([kinds[post.post_id] for post in corpus.posts], np.int64)
-        lessons += lessons_of_growth(corpus, of_posts, assemble, config, progress)
-        progress.stage("Learning to rank")
-        save(fit(joined([found for found in lessons if found]), config), folder)
-        return ()
-
     with TemporaryDirectory(prefix="hashlens-starter-") as place:
         index = full or Path(place) / "index"
-        build(sources, index, config=config, fit_ranker=fit_all, progress=progress, workers=1)
+        build(
+            sources,
+            index,
+            config=BuildConfig(),
+            fit_ranker=_fit_both,
+            progress=progress,
+            workers=1,
+        )
+        whole = open_current(index)
         shutil.rmtree(out, ignore_errors=True)
-        aggregates(open_current(index), out)
+        with writer(out) as new:
+            counts = strip(whole, new.folder, without=blocked())
+            ranker = Ranker.open(whole.folder / "ranker")
+            save(replace(ranker, silent=OF_POSTS), new.folder / "ranker")
+            new.publish_like(whole.manifest, counts)
+
+
+def _fit_both(
+    corpus: Corpus,
+    assemble: Assemble,
+    config: RankingConfig,
+    folder: Path,
+    progress: Progress,
+    _: Path | None = None,
+) -> tuple[str, ...]:
+    """Fit a ranker to what indexes say with their posts, and without."""
+
+    def bare(part: Corpus, place: Path) -> Generation:
+        (place / "full").mkdir()
+        whole = assemble(part, place / "full")
+        counts = strip(whole, place / "bare", without=blocked())
+        return unsealed(place / "bare", whole.manifest.topics, whole.manifest.config, counts)
+
+    lessons = [rehearse(corpus, how, config, progress) for how in (assemble, bare)]
+    progress.stage("Learning to rank")
+    save(fit(joined([found for found in lessons if found]), config), folder)
+    return ()
 
 
 if __name__ == "__main__":

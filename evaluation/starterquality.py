@@ -59,7 +59,7 @@ def starter_quality(
         train, test = split(posts, rule="auto", seed=SEED).parts(posts)
         write_posts(train, place / "posts" / folder.name)
         held[folder.name] = [post for post in test if post.hashtags]
-    make(sorted((place / "posts").iterdir()), place / "starter", full=place / "full")
+    make([place / "posts"], place / "starter", full=place / "full")
     found: Figures = {}
     for name, posts in held.items():
         for inputs in INPUTS:

@@ -237,6 +237,8 @@ class Kind:
     columns: tuple[str, ...] = ("score",)
 
 
+# Channels in which posts speak.
+OF_POSTS = ("image neighbours", "caption neighbours", "word neighbours", "seed neighbours")
 CHANNELS: dict[str, Kind] = {
     "image neighbours": Kind(image_neighbours, VOTES),
     "caption neighbours": Kind(caption_neighbours, VOTES),

@@ -11,10 +11,10 @@ from retriever.reading import IndexReader
 
 TELLING = 2.5  # idf from which on a single word is compared with a hashtag
 
-HASHTAG = ("posts", "authors", "posts an author", "letters", "ascii", "own posts")
+HASHTAG = ("posts", "authors", "posts an author", "letters", "ascii")
 TOPICS = ("prior", "belonging")
 VECTORS = ("caption", "nearest word", "second word", "seeds", "nearest seed")
-QUERY = ("words", "seeds", "picture", "lines", "ascii words", "surest topic", "own posts")
+QUERY = ("words", "seeds", "picture", "lines", "ascii words", "surest topic")
 NAMES = (
     *(f"popularity: {name}" for name in HASHTAG),
     *(f"topic fit: {name}" for name in TOPICS),
@@ -40,7 +40,7 @@ def described(
         _of_hashtags(index, batch, rows, tags, known),
         _of_topics(index, batch, queries, rows, known),
         _of_vectors(index, batch, queries, rows, known),
-        _of_queries(index, batch)[queries],
+        _of_queries(batch)[queries],
     ]
     return NAMES, np.concatenate(parts, axis=1).astype(np.float32)
 
@@ -56,17 +56,7 @@ def _of_hashtags(
         shapes[~known] = np.array(coined, np.float32)[tags[~known] - index.tags]
     with np.errstate(invalid="ignore"):
         mean = posts / authors
-    own = _own(index, np.where(known, counts.tag_posts.lengths(rows), 0))
-    return np.column_stack([np.log1p(posts), np.log1p(authors), mean, shapes, own])
-
-
-def _own(index: IndexReader, posts: Ids) -> Floats:
-    """Logarithms of numbers of posts, NaN but where an index has counts of others' posts besides.
-
-    There they tell what its user's posts say from what was lent; elsewhere they would say again
-    what the counts say.
-    """
-    return np.where(index.begun, np.log1p(posts), np.nan).astype(np.float32)
+    return np.column_stack([np.log1p(posts), np.log1p(authors), mean, shapes])
 
 
 def _of_topics(
@@ -130,7 +120,7 @@ def _two_nearest(vectors: Floats, others: Floats) -> Floats:
     return found
 
 
-def _of_queries(index: IndexReader, batch: QueryBatch) -> Floats:
+def _of_queries(batch: QueryBatch) -> Floats:
     """Facts of each query, float32 (q, f): they say how far to believe each channel."""
     pictured = np.zeros(len(batch), np.float32)
     if batch.images is not None:
@@ -146,6 +136,5 @@ def _of_queries(index: IndexReader, batch: QueryBatch) -> Floats:
             [query.caption.count("\n") for query in batch.queries],
             ascii_words,
             batch.topics.probs.max(axis=1),
-            _own(index, np.full(len(batch), len(index.counts.posts))),
         ]
     ).astype(np.float32)

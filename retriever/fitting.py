@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +14,10 @@ from indexer.corpus import Corpus
 from indexer.progress import Progress
 from indexer.rankers import Assemble
 from indexer.schema import Floats, Ids
-from retriever.describe import NAMES as FACT_NAMES
 from retriever.entries import ends_of
-from retriever.forests import MANY, Forests, chance, halves_of, order, part_of
-from retriever.lessons import Lessons
-from retriever.ranker import BETTER, CHANCE, FACTS, ODDS, Ranker, ordered, sureness
+from retriever.forests import MANY, Learned, chance, halves_of, order
+from retriever.lessons import Lessons, part_of
+from retriever.ranker import BETTER, CHANCE, FACTS, ODDS, Ranker, sureness
 from retriever.rehearsal import rehearse
 from retriever.tuning import grown
 
@@ -74,39 +72,19 @@ def fit(lessons: Lessons, config: RankingConfig, base: Ranker | None = None) -> 
         config: of the ranking.
         base: a ranker that goes on learning, instead of a new one.
     """
-    halves = halves_of(lessons, config)
     if base:
         known = lessons.candidates
         known = replace(known, columns=base.columns, scores=base.features(known))
-        lessons = replace(lessons, candidates=known)
-        *held, forests = grown(lessons, halves, base, config)
-    else:
-        many = bool(lessons.right.sum() >= MANY)
-        held = [order(part_of(lessons, ~rows), many, config) for rows in halves]
-        forests = order(lessons, many, config)
-    return _calibrated(lessons, halves, held, forests, config)
+        return _calibrated(grown(replace(lessons, candidates=known), base, config), config)
+    halves, many = halves_of(lessons, config), bool(lessons.right.sum() >= MANY)
+    held = tuple(order(part_of(lessons, ~rows), many, config) for rows in halves)
+    return _calibrated(Learned(lessons, halves, held, order(lessons, many, config)), config)
 
 
-def _calibrated(
-    lessons: Lessons,
-    halves: Sequence[NDArray[np.bool_]],
-    held: Sequence[Forests],
-    forests: Forests,
-    config: RankingConfig,
-) -> Ranker:
-    """A ranker of forests, with the probabilities that it states.
-
-    Args:
-        lessons: what it learned from.
-        halves: rows of each half of them, bool (c,).
-        held: for each half forests that did not learn from it.
-        forests: those that learned from all.
-        config: of the ranking.
-    """
+def _calibrated(learned: Learned, config: RankingConfig) -> Ranker:
+    """A ranker of forests, with the probabilities that it states."""
+    lessons, halves, scores = learned.lessons, learned.halves, learned.unseen()
     candidates, queries = lessons.candidates, lessons.candidates.queries
-    scores = np.zeros(len(queries), np.float32)
-    for rows, pair in zip(halves, held, strict=True):
-        scores[rows] = ordered(*pair, queries[rows], candidates.scores[rows])
     shown = _shown(queries, scores)
     facts = sureness(candidates, scores)[shown]
     right = lessons.right[shown]
@@ -116,10 +94,11 @@ def _calibrated(
         stated[rows] = _logistic(chance(facts[~rows], right[~rows], config).scores(facts[rows]))
     return Ranker(
         candidates.columns,
-        *forests,
+        *learned.forests,
         chance(facts, right, config),
         _isotonic(stated, right),
         {"questions": len(lessons.folds), "right": float(lessons.right.sum())},
+        learned.silent,
     )
 
 
@@ -130,7 +109,7 @@ def save(ranker: Ranker, folder: Path) -> None:
     for name, forest in forests.items():
         (folder / name).write_text(forest.text, encoding="utf-8")
     values = {"columns": ranker.columns, "steps": ranker.steps.tolist()}
-    values["facts"] = dict(ranker.facts)
+    values |= {"facts": dict(ranker.facts), "silent": ranker.silent}
     (folder / FACTS).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
@@ -138,18 +117,6 @@ def reordered(ranker: Ranker, lessons: Lessons, config: RankingConfig) -> Ranker
     """The ranker with its order learned anew from other lessons; it states no sound probability."""
     better, odds = order(lessons, bool(lessons.right.sum() >= MANY), config)
     return replace(ranker, better=better, odds=odds)
-
-
-def without(lessons: Lessons, channel: str) -> Lessons:
-    """The lessons as they are without a channel: its columns silent, its own candidates gone."""
-    candidates = lessons.candidates
-    mine = np.array([column.split(":")[0] == channel for column in candidates.columns])
-    others = ~mine & ~np.isin(candidates.columns, FACT_NAMES)
-    scores = candidates.scores.copy()
-    scores[:, mine] = np.nan
-    rows = np.count_nonzero(np.isfinite(scores[:, others]), axis=1) > 0
-    left = part_of(lessons, rows)
-    return replace(left, candidates=replace(left.candidates, scores=scores[rows]))
 
 
 def _shown(queries: Ids, scores: Floats) -> Ids:

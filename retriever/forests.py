@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from indexer.config import RankingConfig
-from indexer.schema import Candidates, Floats, Ids
+from indexer.schema import Floats, Ids
 from retriever.entries import ends_of
 from retriever.lessons import Lessons
+from retriever.ranker import ordered
 from retriever.trees import Trees
 
 _FOREST = {
@@ -43,6 +44,29 @@ MORE = 160  # trees
 Forests = tuple[Trees, Trees]  # by which candidates are ordered: better, odds
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Learned:
+    """Forests, and what they learned from.
+
+    `halves` are rows bool (c,) of each half of the lessons, `held` forests that did not learn from
+    it, `forests` those that learned from all; `silent` are channels that the lessons are without.
+    """
+
+    lessons: Lessons
+    halves: tuple[NDArray[np.bool_], ...]
+    held: tuple[Forests, ...]
+    forests: Forests
+    silent: tuple[str, ...] = ()
+
+    def unseen(self) -> Floats:
+        """What the forests say that did not learn from a question, float32 (c,)."""
+        candidates = self.lessons.candidates
+        scores = np.zeros(len(candidates.queries), np.float32)
+        for rows, pair in zip(self.halves, self.held, strict=True):
+            scores[rows] = ordered(*pair, candidates.queries[rows], candidates.scores[rows])
+        return scores
+
+
 def halves_of(lessons: Lessons, config: RankingConfig) -> tuple[NDArray[np.bool_], ...]:
     """Rows of either half of the questions: by folds where there are several, else at random."""
     folds = np.unique(lessons.folds)
@@ -52,13 +76,6 @@ def halves_of(lessons: Lessons, config: RankingConfig) -> tuple[NDArray[np.bool_
         second = np.random.default_rng(config.seed).integers(0, 2, len(lessons.folds)) == 1
     rows = second[lessons.candidates.queries]
     return ~rows, rows
-
-
-def part_of(lessons: Lessons, rows: NDArray[np.bool_]) -> Lessons:
-    """Some rows of the lessons; their questions keep their numbers."""
-    found = lessons.candidates
-    part = Candidates(found.queries[rows], found.tag_ids[rows], found.columns, found.scores[rows])
-    return replace(lessons, candidates=part, right=lessons.right[rows])
 
 
 def order(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -13,6 +13,7 @@ from indexer.corpus import Corpus
 from indexer.generation import Generation
 from indexer.progress import Progress
 from indexer.schema import Candidates, Embeddings, Floats, Ids, Post, Query
+from retriever.describe import NAMES as FACT_NAMES
 from retriever.entries import WIDTH
 from retriever.gather import gather
 from retriever.prepare import QueryBatch, prepare
@@ -175,3 +176,22 @@ def joined(parts: Sequence[Lessons]) -> Lessons:
         np.concatenate([part.right for part in parts]),
         np.concatenate([part.folds for part in parts]),
     )
+
+
+def part_of(lessons: Lessons, rows: NDArray[np.bool_]) -> Lessons:
+    """Some rows of the lessons; their questions keep their numbers."""
+    found = lessons.candidates
+    part = Candidates(found.queries[rows], found.tag_ids[rows], found.columns, found.scores[rows])
+    return replace(lessons, candidates=part, right=lessons.right[rows])
+
+
+def without(lessons: Lessons, *channels: str) -> Lessons:
+    """The lessons as they are without some channels: these silent, their own candidates gone."""
+    candidates = lessons.candidates
+    mine = np.array([column.split(":")[0] in channels for column in candidates.columns])
+    others = ~mine & ~np.isin(candidates.columns, FACT_NAMES)
+    scores = candidates.scores.copy()
+    scores[:, mine] = np.nan
+    rows = np.count_nonzero(np.isfinite(scores[:, others]), axis=1) > 0
+    left = part_of(lessons, rows)
+    return replace(left, candidates=replace(left.candidates, scores=scores[rows]))

@@ -39,7 +39,8 @@ class Ranker:
     """A fitted ranker.
 
     `columns` are the candidates' columns that it reads, in order; `steps` float64 (2, s): stated
-    and true probabilities of the isotonic steps; `facts` say from how many questions it learned.
+    and true probabilities of the isotonic steps; `facts` say from how many questions it learned;
+    `silent` are channels that are not to be asked for it.
     """
 
     columns: tuple[str, ...]
@@ -48,6 +49,7 @@ class Ranker:
     chance: Trees
     steps: NDArray[np.float64]
     facts: Mapping[str, Any]
+    silent: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -59,15 +61,18 @@ class Ranker:
         try:
             values = json.loads((folder / FACTS).read_text(encoding="utf-8"))
             columns, facts = tuple(values["columns"]), dict(values["facts"])
+            silent = tuple(values.get("silent", ()))
             steps = np.array(values["steps"], np.float64)
             if steps.ndim != 2 or len(steps) != 2 or not steps.size or not np.isfinite(steps).all():
                 raise ValueError("steps are not two rows of numbers")
-            if (np.diff(steps) < 0).any() or not all(isinstance(name, str) for name in columns):
+            if (np.diff(steps) < 0).any() or not all(
+                isinstance(name, str) for name in columns + silent
+            ):
                 raise ValueError("steps do not rise, or columns are not names")
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise IndexCorruptError(f"{folder / FACTS}: cannot be read ({error})") from error
         better, odds, chance = (Trees.open(folder / name) for name in (BETTER, ODDS, CHANCE))
-        return cls(columns, better, odds, chance, steps, facts)
+        return cls(columns, better, odds, chance, steps, facts, silent)
 
     @classmethod
     def shipped(cls) -> Self:

@@ -17,7 +17,7 @@ from indexer.generation import Generation, open_current
 from indexer.schema import Embeddings, Floats, Ids, Post, TopicProbs
 from indexer.segment import Segmenter, vocabulary_counts
 from indexer.segments import Segments, paths_of
-from indexer.store import BORROWED, Store
+from indexer.store import Store
 from indexer.textvectors import idf_weights, text_vectors, unseen_idf
 from indexer.topics import TopicModel
 from indexer.trained import YOUNG, Trained
@@ -68,11 +68,6 @@ class IndexReader:
     def tags(self) -> int:
         """Ids of hashtags given so far: each is below."""
         return len(self.counts.hashtags)
-
-    @property
-    def begun(self) -> bool:
-        """Whether it began from the counts of another index, whose posts are not in it."""
-        return bool(self.manifest.counts.get(BORROWED, 0))
 
     def gated(self, topics: TopicProbs) -> TopicProbs:
         """Topics as this index was built to use them: `soft`, the likeliest alone, or none."""

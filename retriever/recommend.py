@@ -189,7 +189,7 @@ class Recommender:
         """One batch; evidence tells each channel's share, `explain` also the posts behind it."""
         images, classes, failures = self._encode(queries)
         batch = prepare(self.index, queries, images, classes)
-        candidates = gather(self.index, batch, without=self._without)
+        candidates = gather(self.index, batch, without=(*self._without, *self.ranker.silent))
         writer = AnswerWriter(self.index, self.ranker, self._shortlist, selection)
         answers: list[Recommendation | HashlensError] = [
             failures.get(number, answer)

@@ -1,56 +1,50 @@
 """A ranker that learned from others' posts goes on learning from few of one's own.
 
-Its forests get more trees, as boosting does; how many is decided by questions that they did not
-learn from, so that where nothing is to be learned it stays as it was.
+Its forests get more trees, as boosting does. How many, and whether the posts themselves may speak,
+which a few dozen do too loudly where the counts of many others know better, is decided by questions
+that the trees did not learn from: where nothing is to be learned, the ranker stays as it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from indexer.config import RankingConfig
-from indexer.schema import Floats, Ids
-from retriever.entries import ends_of
-from retriever.forests import Forests, order, part_of
-from retriever.lessons import Lessons
-from retriever.ranker import Ranker, ordered
+from indexer.schema import Floats
+from retriever.channels import OF_POSTS
+from retriever.forests import Forests, Learned, halves_of, order
+from retriever.lessons import Lessons, part_of, without
+from retriever.ranker import Ranker
 
 STEPS = (0, 10, 20, 40, 80, 160)  # trees that each forest may get
 JUDGED = 10  # places of an answer
 
 
-def grown(
-    lessons: Lessons, halves: Sequence[NDArray[np.bool_]], base: Ranker, config: RankingConfig
-) -> list[Forests]:
-    """The forests of a ranker after they went on: without each half, and with all lessons.
+def grown(lessons: Lessons, base: Ranker, config: RankingConfig) -> Learned:
+    """The forests of a ranker after they went on.
 
     Args:
         lessons: with the columns that the ranker reads.
-        halves: rows of each half of them, bool (c,).
         base: the ranker.
         config: of the ranking.
     """
     begun = base.better, base.odds
-    parts = [part_of(lessons, ~rows) for rows in halves]
-    held, right = [order(part, True, config, begun) for part in parts], lessons.right
-    queries, features = lessons.candidates.queries, lessons.candidates.scores
-
-    def gain(more: int) -> float:
-        """Of what the halves' forests say to the other half, with so many trees more."""
-        return sum(
-            _gain(
-                queries[rows],
-                ordered(*_first(forests, base, more), queries[rows], features[rows]),
-                right[rows],
-            )
-            for rows, forests in zip(halves, held, strict=True)
-        )
-
-    more = max(STEPS, key=gain)
-    return [_first(forests, base, more) for forests in (*held, order(lessons, True, config, begun))]
+    ideal = _gains(lessons, lessons.right.astype(np.float32))
+    tried = []
+    for silent in (OF_POSTS, ()):
+        heard = without(lessons, *silent) if silent else lessons
+        halves = halves_of(heard, config)
+        held = [order(part_of(heard, ~rows), True, config, begun) for rows in halves]
+        for more in STEPS:
+            pairs = tuple(_first(pair, base, more) for pair in held)
+            learned = Learned(heard, halves, pairs, begun, silent)
+            gains = _gains(heard, learned.unseen())[ideal > 0] / ideal[ideal > 0]
+            tried.append((float(gains.sum()), more, learned))
+    _, more, best = max(tried, key=lambda trial: trial[0])  # the first of equals: fewest trees
+    return replace(best, forests=_first(order(best.lessons, True, config, begun), base, more))
 
 
 def _first(forests: Forests, base: Ranker, more: int) -> Forests:
@@ -59,16 +53,12 @@ def _first(forests: Forests, base: Ranker, more: int) -> Forests:
     return better.first(len(base.better) + more), odds.first(len(base.odds) + more)
 
 
-def _gain(queries: Ids, scores: Floats, right: NDArray[np.bool_]) -> float:
-    """nDCG@10 of each question that has a right candidate, summed (Järvelin & Kekäläinen 2002)."""
-    _, lengths = ends_of(queries)
-    worth = 1 / np.log2(np.arange(2, JUDGED + 2))
-    found, best = np.zeros(len(lengths)), np.zeros(len(lengths))
-    numbers = np.repeat(np.arange(len(lengths)), lengths)
-    for sums, keys in ((found, -scores), (best, ~right)):
-        order_of = np.lexsort((keys, numbers))
-        places = np.arange(len(order_of)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        shown = places < JUDGED
-        gains = worth[places[shown]] * right[order_of[shown]]
-        sums += np.bincount(numbers[shown], gains, minlength=len(lengths))
-    return float((found[best > 0] / best[best > 0]).sum())
+def _gains(lessons: Lessons, scores: Floats) -> NDArray[np.float64]:
+    """DCG@10 of each question, float64 (n,) (Järvelin & Kekäläinen 2002)."""
+    queries = lessons.candidates.queries
+    order_of = np.lexsort((-scores, queries))
+    lengths = np.bincount(queries, minlength=len(lessons.folds))
+    places = np.arange(len(queries)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    shown = places < JUDGED
+    worth = lessons.right[order_of[shown]] / np.log2(places[shown] + 2)
+    return np.bincount(queries[shown], worth, len(lessons.folds)).astype(np.float64)

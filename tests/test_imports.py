@@ -160,13 +160,14 @@ MAY_IMPORT: dict[str, set[str]] = {
         ("retriever.lessons", "retriever.rehearsal"),
         READING | {"indexer.corpus", "indexer.progress", "indexer.rankers", "retriever.*"},
     ),
-    "retriever.forests": BORDER | {"retriever.entries", "retriever.lessons", "retriever.trees"},
+    "retriever.forests": BORDER
+    | {"retriever.entries", "retriever.lessons", "retriever.ranker", "retriever.trees"},
     "retriever.tuning": BORDER
-    | {"retriever.entries", "retriever.forests", "retriever.lessons", "retriever.ranker"},
+    | {"retriever.channels", "retriever.forests", "retriever.lessons", "retriever.ranker"},
     "retriever.fitting": BORDER
     | {"indexer.corpus", "indexer.progress", "indexer.rankers"}
     | {"retriever.lessons", "retriever.rehearsal", "retriever.forests", "retriever.tuning"}
-    | {"retriever.describe", "retriever.entries", "retriever.ranker"},
+    | {"retriever.entries", "retriever.ranker"},
     "retriever.platforms": BORDER,
     "retriever.blocklist": BORDER | {"indexer.hashtags"},
     "retriever.likeness": BORDER,
@@ -203,7 +204,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     **dict.fromkeys(
         (
             *("evaluation.ablation", "evaluation.lessons", "evaluation.shipped"),
-            *("evaluation.starter", "evaluation.grown"),
+            "evaluation.starter",
         ),
         ALL,
     ),

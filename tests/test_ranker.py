@@ -14,8 +14,8 @@ import pytest
 from indexer.config import RankingConfig
 from indexer.errors import IndexCorruptError
 from indexer.schema import Candidates
-from retriever.fitting import fit, save, without
-from retriever.lessons import Lessons
+from retriever.fitting import fit, save
+from retriever.lessons import Lessons, without
 from retriever.ranker import FACTS, Ranker, sureness
 
 COLUMNS = ("telling: score", "noise: score", "noise: other", "query: ease")

@@ -18,6 +18,7 @@ from indexer.errors import (
 )
 from indexer.posts import read_posts
 from indexer.schema import Query, Recommendation
+from retriever.channels import OF_POSTS
 from retriever.recommend import Recommender
 from retriever.selection import Selection
 from tests import tiny
@@ -192,3 +193,15 @@ def test_an_index_without_hashtags_has_nothing_to_say(tmp_path: Path) -> None:
     answer = Recommender(index).recommend(Query(caption="Off to Petersburg"), explain=True)
     assert answer.tags == ()
     assert answer.notes == ()
+
+
+def test_channels_that_a_ranker_silences_are_not_asked(recommender: Recommender) -> None:
+    def channels(asked: Recommender) -> set[str]:
+        tags = asked.recommend(caption=CAPTION, k=20).tags
+        return {part.channel for tag in tags for part in tag.evidence}
+
+    assert channels(recommender) & set(OF_POSTS)
+    silent = replace(recommender.ranker, silent=OF_POSTS)
+    quiet = channels(Recommender(recommender.index, ranker=silent))
+    assert quiet
+    assert not quiet & set(OF_POSTS)

@@ -9,8 +9,9 @@ import pytest
 
 from indexer.config import RankingConfig
 from indexer.schema import Candidates
+from retriever.channels import OF_POSTS
 from retriever.fitting import fit
-from retriever.lessons import Lessons
+from retriever.lessons import Lessons, joined
 from retriever.ranker import Ranker, ordered
 from tests.test_ranker import COLUMNS, EACH, lessons
 
@@ -74,3 +75,37 @@ def test_it_reads_the_columns_that_it_knows(base: Ranker) -> None:
     tuned = fit(replace(few, candidates=more), CONFIG, base)
     assert tuned.columns == COLUMNS
     assert tuned.better.text == fit(few, CONFIG, base).better.text
+
+
+OF_A_POST = ("spelled: score", "word neighbours: sum", "noise: other", "query: ease")
+
+
+def heard(questions: int, seed: int, *, telling: int) -> Lessons:
+    """Lessons in which one column decides, and the posts have another."""
+    found, _ = lessons(questions, seed)
+    places = [0, 1, 2, 3] if telling == 0 else [1, 0, 2, 3]
+    candidates = found.candidates
+    return replace(
+        found,
+        candidates=replace(candidates, columns=OF_A_POST, scores=candidates.scores[:, places]),
+    )
+
+
+@pytest.fixture(scope="module")
+def believer() -> Ranker:
+    """Its posts told it as much as anything: it learned from both kinds of lessons."""
+    parts = [heard(1500, seed, telling=seed % 2) for seed in (1, 2)]
+    return fit(joined(parts), CONFIG)
+
+
+def test_posts_speak_where_they_tell_and_are_silent_where_they_mislead(believer: Ranker) -> None:
+    tell, mislead = heard(150, 3, telling=1), heard(150, 4, telling=0)
+    assert fit(tell, CONFIG, believer).silent == ()
+    quiet = fit(mislead, CONFIG, replace(believer, silent=OF_POSTS))
+    others = heard(600, 5, telling=0)
+    assert first_right(quiet, others) > first_right(believer, others)
+
+
+def test_equals_are_decided_for_silence_and_for_fewest_trees(base: Ranker) -> None:
+    tuned = fit(lessons(60, 8)[0], CONFIG, base)
+    assert tuned.silent == OF_POSTS  # none of the columns is of posts, so both are equal
