@@ -20,6 +20,7 @@ from retriever.lessons import Lessons, part_of, without
 from retriever.ranker import Ranker
 
 STEPS = (0, 10, 20, 40, 80, 160)  # trees that each forest may get
+MARGIN = 1.03  # how much better the posts must know: from a few hundred questions less is chance
 JUDGED = 10  # places of an answer
 
 
@@ -34,7 +35,7 @@ def grown(lessons: Lessons, base: Ranker, config: RankingConfig) -> Learned:
     begun = base.better, base.odds
     ideal = _gains(lessons, lessons.right.astype(np.float32))
     tried = []
-    for silent in (OF_POSTS, ()):
+    for silent, bar in ((OF_POSTS, 1.0), ((), MARGIN)):
         heard = without(lessons, *silent) if silent else lessons
         halves = halves_of(heard, config)
         held = [order(part_of(heard, ~rows), True, config, begun) for rows in halves]
@@ -42,7 +43,7 @@ def grown(lessons: Lessons, base: Ranker, config: RankingConfig) -> Learned:
             pairs = tuple(_first(pair, base, more) for pair in held)
             learned = Learned(heard, halves, pairs, begun, silent)
             gains = _gains(heard, learned.unseen())[ideal > 0] / ideal[ideal > 0]
-            tried.append((float(gains.sum()), more, learned))
+            tried.append((float(gains.sum()) / bar, more, learned))
     _, more, best = max(tried, key=lambda trial: trial[0])  # the first of equals: fewest trees
     return replace(best, forests=_first(order(best.lessons, True, config, begun), base, more))
 
