@@ -17,7 +17,7 @@ from indexer.hashtags import tokens
 from indexer.prompts import TextReader
 from indexer.schema import Candidates, Embeddings, Query
 from retriever import channels
-from retriever.channels import CHANNELS
+from retriever.channels import CHANNELS, OF_POSTS, VOTES
 from retriever.gather import COMPANIONS, EVERYWHERE, GUESSING, gather, split
 from retriever.prepare import QueryBatch, prepare
 from retriever.ranker import Ranker
@@ -444,3 +444,8 @@ def test_a_query_is_answered_alike_alone_and_among_others(
         assert list(map(len, (found, alone))) == [len(alone)] * 2
         for tag, columns in alone.items():
             assert found[tag] == pytest.approx(columns, rel=1e-4, abs=1e-5, nan_ok=True)
+
+
+def test_channels_of_posts_are_those_in_which_posts_vote() -> None:
+    voting = [name for name, kind in CHANNELS.items() if kind.columns[: len(VOTES)] == VOTES]
+    assert list(OF_POSTS) == voting
