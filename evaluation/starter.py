@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from indexer.build import build
-from indexer.config import BuildConfig, RankingConfig
+from indexer.config import RANKER, BuildConfig, RankingConfig
 from indexer.corpus import Corpus
 from indexer.generation import Generation, open_current, unsealed, writer
 from indexer.progress import Progress
@@ -58,8 +58,8 @@ def make(
         shutil.rmtree(out, ignore_errors=True)
         with writer(out) as new:
             counts = strip(whole, new.folder, without=blocked())
-            ranker = Ranker.open(whole.folder / "ranker")
-            save(replace(ranker, silent=OF_POSTS), new.folder / "ranker")
+            ranker = Ranker.open(whole.folder / RANKER)
+            save(replace(ranker, silent=OF_POSTS), new.folder / RANKER)
             new.publish_like(whole.manifest, counts)
 
 

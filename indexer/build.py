@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from indexer.config import BuildConfig
+from indexer.config import RANKER, BuildConfig
 from indexer.corpus import Corpus, assemble
 from indexer.encoders import ImageEncoder, open_encoder
 from indexer.engine import LOCAL, Engine
@@ -163,7 +163,7 @@ def learned_anew(
         found, _ = assemble(place, part, table, config, Silent(), workers, reader, engine)
         return unsealed(place, table.names, config.to_json(), found)
 
-    notes = fit_ranker(corpus, without, config.ranking, folder / "ranker", progress)
+    notes = fit_ranker(corpus, without, config.ranking, folder / RANKER, progress)
     return Made(counts, topics, notes)
 
 

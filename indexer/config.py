@@ -15,6 +15,7 @@ from indexer.errors import ConfigError
 T = TypeVar("T")
 
 ALL_TOPICS = "all"  # the space of every post; other spaces are named after their topics
+RANKER = "ranker"  # folder of a ranker, in a generation and in `data/`
 VECTOR_METHODS = ("word2vec", "glove", "pretrained+word2vec")
 
 

@@ -64,3 +64,8 @@ class IndexLockedError(HashlensError):
     """Another process is writing to the index."""
 
     exit_code = 5
+
+
+def unreadable(path: object, reason: object) -> IndexCorruptError:
+    """A file of an index cannot be read, and what to do."""
+    return IndexCorruptError(f"{path}: cannot be read ({reason}); {DAMAGED}")

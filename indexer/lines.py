@@ -9,7 +9,7 @@ from typing import overload
 
 import numpy as np
 
-from indexer.errors import DAMAGED, IndexCorruptError
+from indexer.errors import unreadable
 from indexer.schema import Ids
 
 FEW = 300  # lines sought in the bytes; who asks for more is no single query
@@ -30,9 +30,9 @@ class Lines(Sequence[str]):
         try:
             self._bytes = _ENDING + path.read_bytes()
         except OSError as error:
-            raise self._corrupt(error) from error
+            raise unreadable(self._path, error) from error
         if not self._bytes.endswith(_ENDING):
-            raise self._corrupt("its last line is cut short")
+            raise unreadable(self._path, "its last line is cut short")
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -53,7 +53,10 @@ class Lines(Sequence[str]):
         self._sought += len(asked)
         if self._sought > FEW:
             return self._all
-        starts = {line: self._bytes.find(_ENDING + _encoded(line) + _ENDING) for line in asked}
+        starts = {
+            line: self._bytes.find(_ENDING + line.encode("utf-8", "surrogatepass") + _ENDING)
+            for line in asked
+        }
         found = {line: start for line, start in starts.items() if start >= 0}
         places = np.searchsorted(self._ends, list(found.values()))
         return dict(zip(found, places.tolist(), strict=True))
@@ -68,19 +71,12 @@ class Lines(Sequence[str]):
         try:
             text = self._bytes.decode("utf-8", "surrogatepass")
         except UnicodeDecodeError as error:
-            raise self._corrupt(error) from error
+            raise unreadable(self._path, error) from error
         return tuple(text.split("\n")[1:-1])
 
     @cached_property
     def _all(self) -> dict[str, int]:
         places = dict(zip(self._lines, range(len(self)), strict=True))
         if len(places) != len(self):
-            raise self._corrupt(f"{len(self) - len(places)} lines come twice")
+            raise unreadable(self._path, f"{len(self) - len(places)} lines come twice")
         return places
-
-    def _corrupt(self, reason: object) -> IndexCorruptError:
-        return IndexCorruptError(f"{self._path}: cannot be read ({reason}); {DAMAGED}")
-
-
-def _encoded(line: str) -> bytes:
-    return line.encode("utf-8", "surrogatepass")

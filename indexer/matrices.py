@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import DAMAGED, IndexCorruptError, ShapeError
+from indexer.errors import DAMAGED, IndexCorruptError, ShapeError, unreadable
 from indexer.schema import Floats, Ids
 
 _UNREADABLE = (OSError, ValueError, EOFError, OverflowError, MemoryError, RecursionError)
@@ -125,7 +125,7 @@ class Matrix:
         try:
             return cls(np.asarray(starts), columns, values, width)
         except ShapeError as error:
-            raise _corrupt(path, error) from error
+            raise unreadable(path, error) from error
 
 
 def opened(path: Path) -> NDArray[Any]:
@@ -137,11 +137,7 @@ def opened(path: Path) -> NDArray[Any]:
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (*_UNREADABLE, TokenError) as error:
-        raise _corrupt(path, error) from error
+        raise unreadable(path, error) from error
     if not isinstance(array, np.ndarray):
-        raise _corrupt(path, "it is no single array")
+        raise unreadable(path, "it is no single array")
     return array.view(np.ndarray)  # a memmap's own slices are slow
-
-
-def _corrupt(path: Path, error: object) -> IndexCorruptError:
-    return IndexCorruptError(f"{path}: cannot be read ({error}); {DAMAGED}")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from indexer.config import BuildConfig
+from indexer.config import RANKER, BuildConfig
 from indexer.corpus import Corpus
 from indexer.generation import Generation, open_current, writer
 from indexer.manifest import Manifest
@@ -21,8 +21,8 @@ from indexer.rankers import FitRanker
 from indexer.store import Store
 from indexer.stored import stored_corpus
 
-# The ranker that the index began with; `ranker` has learned from its posts besides.
-RANKER, LENT = "ranker", "lent-ranker"
+# The ranker that the index began with; that in `RANKER` has learned from its posts besides.
+LENT = "lent-ranker"
 RANKED = "ranked"  # name of the number of posts that ranking learned from, among the counts
 
 Remove = Callable[[Path, Sequence[str]], object]  # posts, by id, from the index in a folder
@@ -66,13 +66,14 @@ def reranked(
     config = BuildConfig.from_json(like.config).ranking
     made = folder / "new-ranker"
     notes = fit_ranker(corpus, without, config, made, progress, lent)
-    learned = made.is_dir()
-    if lent.name == RANKER and learned:
-        lent.rename(folder / LENT)
-    elif lent.name == LENT:
-        shutil.rmtree(folder / RANKER)
-    if learned:
+    if made.is_dir():
+        if lent.name == RANKER:
+            lent.rename(folder / LENT)
+        else:
+            shutil.rmtree(folder / RANKER)
         made.rename(folder / RANKER)
-    elif lent.name == LENT:  # its posts are gone, and so must be what was learned from them
+        return counts | {RANKED: len(corpus.posts)}, notes
+    if lent.name == LENT:  # its posts are gone, and so must be what was learned from them
+        shutil.rmtree(folder / RANKER)
         lent.rename(folder / RANKER)
-    return counts | {RANKED: len(corpus.posts) * learned}, notes
+    return counts | {RANKED: 0}, notes

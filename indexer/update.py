@@ -112,7 +112,8 @@ def update(
     Posts are told apart by id, and old versions from new ones by content hash. Vectors, topic heads
     and ranker stay as they were learned; hashtags that came later get the mean vector of what
     they appear with. What is learned is learned anew where that is asked for, or where more than
-    `UpdateConfig.retrain_share` of the posts came since.
+    `UpdateConfig.retrain_share` of the posts came since; in an index that began from another's
+    aggregates that is ranking alone.
 
     Args:
         sources: files or folders of posts; may be empty where posts are deleted or all is

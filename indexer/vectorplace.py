@@ -24,11 +24,10 @@ from urllib.parse import urlsplit
 
 from indexer.durable import no_link
 from indexer.errors import (
-    DAMAGED,
     ConfigError,
     HashlensError,
-    IndexCorruptError,
     VectorsUnreachableError,
+    unreadable,
 )
 
 FILE = "milvus.json"
@@ -115,7 +114,7 @@ class Place:
             with open(path, "rb", opener=no_link) as file:
                 return cls(**json.loads(file.read(_LARGEST)))._checked()
         except _UNREADABLE as error:
-            raise IndexCorruptError(f"{path}: cannot be read ({error}); {DAMAGED}") from error
+            raise unreadable(path, error) from error
 
     def save(self, folder: Path) -> None:
         """Write it into a generation's folder."""

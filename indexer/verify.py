@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from indexer.config import BuildConfig
+from indexer.config import RANKER, BuildConfig
 from indexer.errors import IndexUnusableError, VectorsUnreachableError
 from indexer.generation import Generation, all_numbers, held, live_number, lost_numbers
 from indexer.manifest import Inodes, folder_of, troubles_of
@@ -167,8 +167,8 @@ def _learned_troubles(generation: Generation, open_ranker: OpenRanker | None) ->
     names = TopicModel.open(folder / "topics").table.names
     if names != manifest.topics:
         yield f"{folder / 'topics'}: found topics {names}, the manifest has {manifest.topics}"
-    if open_ranker and (folder / "ranker").is_dir():
-        open_ranker(folder / "ranker")
+    if open_ranker and (folder / RANKER).is_dir():
+        open_ranker(folder / RANKER)
 
 
 def _row_troubles(generation: Generation) -> Iterator[str]:

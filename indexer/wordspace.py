@@ -5,7 +5,7 @@ The query path reads spaces through this file, so it imports NumPy alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from indexer.errors import DAMAGED, IndexCorruptError, InputError, ShapeError
+from indexer.errors import IndexCorruptError, InputError, ShapeError, unreadable
 from indexer.lines import Lines
 from indexer.matrices import opened
 from indexer.schema import Floats, Ids
@@ -89,7 +89,7 @@ class WordSpace:
         return len(self.words)
 
     def __contains__(self, word: object) -> bool:
-        return word in self._row_of
+        return isinstance(word, str) and word in self._known([word])
 
     @property
     def dimensions(self) -> int:
@@ -106,12 +106,16 @@ class WordSpace:
             )
         return rows
 
+    def _known(self, words: Sequence[str]) -> Mapping[str, int]:
+        """Rows of those of the words that the space holds, and perhaps of others."""
+        return self.words.places(words) if isinstance(self.words, Lines) else self._row_of
+
     def found(self, words: Sequence[str]) -> tuple[Ids, Ids]:
         """The words that the space holds: `(positions, rows)`, both int64 (f,).
 
         `positions[i]` is a place in `words` and `rows[i]` the space's row of that word.
         """
-        known = self.words.places(words) if isinstance(self.words, Lines) else self._row_of
+        known = self._known(words)
         hits = [(place, known[word]) for place, word in enumerate(words) if word in known]
         pairs = np.array(hits, np.int64).reshape(-1, 2)
         return np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
@@ -218,9 +222,5 @@ def _largest(scores: Floats, k: int) -> Ids:
     return places[np.argsort(-scores[places], kind="stable")][:k]
 
 
-def _corrupt(path: Path, reason: object) -> IndexCorruptError:
-    return IndexCorruptError(f"{path}: cannot be read ({reason}); {DAMAGED}")
-
-
 def _unfit(path: Path, found: NDArray[Any], expected: str) -> IndexCorruptError:
-    return _corrupt(path, f"found {found.dtype} {found.shape}, expected {expected}")
+    return unreadable(path, f"found {found.dtype} {found.shape}, expected {expected}")

@@ -134,6 +134,18 @@ def ends_of(queries: Ids) -> tuple[Ids, Ids]:
     return starts, _lengths(starts, len(queries))
 
 
+def ranked(queries: Ids, scores: Floats) -> tuple[Ids, Ids]:
+    """Rows by query, then falling score, and the place of each in its query, both int64 (r,).
+
+    Args:
+        queries: int64 (r,), ascending.
+        scores: float32 (r,).
+    """
+    order = np.lexsort((-scores, queries))
+    starts, lengths = ends_of(queries)
+    return order, np.arange(len(order)) - np.repeat(starts, lengths)
+
+
 def _begins(ordered: Ids) -> Ids:
     """Where each run of equal numbers begins; `numpy.diff` takes longer than a short query's."""
     begins = np.ones(len(ordered), np.bool_)

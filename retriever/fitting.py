@@ -14,7 +14,7 @@ from indexer.corpus import Corpus
 from indexer.progress import Progress
 from indexer.rankers import Assemble
 from indexer.schema import Floats, Ids
-from retriever.entries import ends_of
+from retriever.entries import ranked
 from retriever.forests import MANY, Learned, chance, halves_of, order
 from retriever.lessons import Lessons, part_of
 from retriever.ranker import BETTER, CHANCE, FACTS, ODDS, Ranker, sureness
@@ -34,15 +34,7 @@ def fit_ranker(
     progress: Progress,
     base: Path | None = None,
 ) -> tuple[str, ...]:
-    """Rehearse on posts and write the ranker, where they are enough.
-
-    Args:
-        corpus: the posts.
-        assemble: makes an index of some of them.
-        config: of the ranking.
-        folder: to write the ranker into; not made where the posts are too few.
-        progress: told of the stages.
-        base: folder of a ranker that goes on learning, where the posts joined those of others.
+    """Rehearse on posts and write the ranker, where they are enough: a `FitRanker`.
 
     Returns:
         A note where the posts are too few, and where an older ranker learned from them.
@@ -121,10 +113,8 @@ def reordered(ranker: Ranker, lessons: Lessons, config: RankingConfig) -> Ranker
 
 def _shown(queries: Ids, scores: Floats) -> Ids:
     """Rows of the best candidates of each question."""
-    order = np.lexsort((-scores, queries))
-    starts, lengths = ends_of(queries)
-    places = np.arange(len(order)) - np.repeat(starts, lengths)
-    return np.sort(order[places < SHOWN])
+    rows, places = ranked(queries, scores)
+    return np.sort(rows[places < SHOWN])
 
 
 def _logistic(scores: Floats) -> NDArray[np.float64]:

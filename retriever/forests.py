@@ -39,7 +39,6 @@ _CHANCE |= {"feature_fraction": 1.0}
 CHANCE_ROUNDS = 80
 # What a forest gets besides, where it goes on learning from few.
 _MORE = {"num_leaves": 7, "min_data_in_leaf": 50}
-MORE = 160  # trees
 
 Forests = tuple[Trees, Trees]  # by which candidates are ordered: better, odds
 
@@ -79,14 +78,20 @@ def halves_of(lessons: Lessons, config: RankingConfig) -> tuple[NDArray[np.bool_
 
 
 def order(
-    lessons: Lessons, many: bool, config: RankingConfig, base: Forests | None = None
+    lessons: Lessons,
+    many: bool,
+    config: RankingConfig,
+    base: Forests | None = None,
+    more: int = 0,
 ) -> Forests:
     """What orders candidates, learned from the right ones and some of the wrong ones.
 
     `many` is of all lessons, not of a half: the share of wrong ones shifts the log-odds, and what
     is stated holds only for forests of one kind. LambdaMART learns from questions that have a
-    right candidate; the others tell it nothing. Where there is a `base`, its trees are the first.
+    right candidate; the others tell it nothing. A `base` gets `more` trees instead.
     """
+    if base and not more:
+        return base
     queries, right = lessons.candidates.queries, lessons.right
     rows = right | (np.random.default_rng(config.seed).random(len(right)) < _WRONG_KEPT[many])
     answered = np.zeros(len(lessons.folds), np.bool_)
@@ -94,7 +99,7 @@ def order(
     telling = rows & answered[queries]
     _, groups = ends_of(queries[telling])
     features = lessons.candidates.scores
-    size, rounds = (_MORE, MORE) if base else (_SIZES[many], _ROUNDS[many])
+    size, rounds = (_MORE, more) if base else (_SIZES[many], _ROUNDS[many])
     better, odds = base or (None, None)
     return (
         _trained(
@@ -121,7 +126,7 @@ def _trained(
 ) -> Trees:
     import lightgbm
 
-    data = lightgbm.Dataset(features, right.astype(np.int8), group=groups, free_raw_data=False)
+    data = lightgbm.Dataset(features, right.astype(np.int8), group=groups)
     begun = lightgbm.Booster(model_str=first.text) if first else None
     booster = lightgbm.train(settings | {"seed": config.seed}, data, rounds, init_model=begun)
     return Trees(booster.model_to_string())

@@ -79,26 +79,18 @@ class Questions:
     def put(self, generation: Generation, progress: Progress) -> Lessons:
         """What an index says to them, which has none of these posts; there must be a question."""
         index = IndexReader(generation)
-        parts, rights = [], []
+        parts = []
         for start in range(0, len(self.asked), BATCH):
             some = self.asked[start : start + BATCH]
             queries = [question.query for question in some]
             batch = prepare(index, queries, *_pictures(self.corpus, some))
             candidates = gather(index, batch)
-            rights.append(_right(index, batch, candidates, [question.answers for question in some]))
-            parts.append((start, candidates))
+            right = _right(index, batch, candidates, [question.answers for question in some])
+            folds = self.folds[[question.post for question in some]]
+            parts.append(Lessons(candidates, right, folds))
             progress.advance(len(some))
         index.store.close()
-        return Lessons(
-            Candidates(
-                np.concatenate([start + candidates.queries for start, candidates in parts]),
-                np.concatenate([candidates.tag_ids for _, candidates in parts]),
-                parts[0][1].columns,
-                np.concatenate([candidates.scores for _, candidates in parts]),
-            ),
-            np.concatenate(rights),
-            self.folds[[question.post for question in self.asked]],
-        )
+        return joined(parts)
 
 
 def _questions(
@@ -163,7 +155,7 @@ def _right(
 
 
 def joined(parts: Sequence[Lessons]) -> Lessons:
-    """Lessons of all folds, their questions numbered through."""
+    """All lessons in one, their questions numbered through."""
     firsts = np.cumsum([0, *(len(part.folds) for part in parts)])
     queries = [first + part.candidates.queries for first, part in zip(firsts, parts, strict=False)]
     return Lessons(

@@ -17,14 +17,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.config import data_path
+from indexer.config import RANKER, data_path
 from indexer.errors import IndexCorruptError
 from indexer.schema import Candidates, Floats, Ids
-from retriever.entries import Entries, ends_of
+from retriever.entries import Entries, ends_of, ranked
 from retriever.trees import Trees
 
 BETTER, ODDS, CHANCE, FACTS = "better.txt", "odds.txt", "chance.txt", "ranker.json"
-RANKER = "ranker"  # its folder, in a generation and in data/
 FIRST = 30  # trees that pick the candidates which the others are asked about
 LIKELY = 150  # candidates of a query that the whole log-odds are asked about
 HEAD = 60  # candidates of a query that are put in order by both forests
@@ -150,9 +149,9 @@ def sureness(candidates: Candidates, scores: Floats) -> Floats:
     if not len(starts):
         return np.zeros((0, len(SURENESS) + len(_facts(candidates))), np.float32)
     best = np.maximum.reduceat(scores, starts)
-    order = np.lexsort((-scores, candidates.queries))
-    first = np.arange(len(scores)) - np.repeat(starts, lengths) < BEST
-    top = np.add.reduceat(np.where(first, scores[order], 0), starts) / np.minimum(lengths, BEST)
+    order, places = ranked(candidates.queries, scores)
+    shown = np.where(places < BEST, scores[order], 0)
+    top = np.add.reduceat(shown, starts) / np.minimum(lengths, BEST)
     of_query = np.repeat(np.column_stack([best, top, lengths]), lengths, axis=0)
     told = candidates.scores[:, _facts(candidates)]
     return np.column_stack([scores, scores - of_query[:, 0], of_query, told]).astype(np.float32)

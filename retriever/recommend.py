@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from indexer.config import RANKER
 from indexer.encoders import ImageEncoder, open_recorded
 from indexer.errors import HashlensError, IndexMismatchError, InputError
 from indexer.schema import Embeddings, Floats, Query, Recommendation
@@ -19,7 +20,7 @@ from retriever.defaultindex import index_default
 from retriever.explain import explained
 from retriever.gather import gather
 from retriever.prepare import QueryBatch, prepare
-from retriever.ranker import RANKER, Ranker
+from retriever.ranker import Ranker
 from retriever.reading import IndexReader
 from retriever.selection import Selection
 from retriever.shortlist import Shortlist

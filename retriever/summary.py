@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from indexer.config import RANKER
 from indexer.vectorplace import Place
-from retriever.ranker import RANKER, Ranker
+from retriever.ranker import Ranker
 from retriever.reading import IndexReader
 
 TOP = 8  # hashtags shown for a topic

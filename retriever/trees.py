@@ -81,9 +81,8 @@ class Trees:
 
     def first(self, count: int) -> Trees:
         """The forest of the first trees alone."""
-        head, *blocks = _TREE.split(self.text.split("\nend of trees", 1)[0])
-        kept = "".join(f"Tree={n}\n{tree.strip()}\n\n" for n, tree in enumerate(blocks[:count]))
-        return Trees(f"{head}{kept}end of trees\n")
+        starts = [found.start() for found in _TREE.finditer(self.text)]
+        return Trees(self.text[: starts[count]]) if count < len(starts) else self
 
     def contributions(self, features: Floats) -> Floats:
         """What each feature adds to each row's sum, float32 (c, h).

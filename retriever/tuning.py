@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from indexer.config import RankingConfig
 from indexer.schema import Floats
 from retriever.channels import OF_POSTS
+from retriever.entries import ranked
 from retriever.forests import Forests, Learned, halves_of, order
 from retriever.lessons import Lessons, part_of, without
 from retriever.ranker import Ranker
@@ -38,14 +39,14 @@ def grown(lessons: Lessons, base: Ranker, config: RankingConfig) -> Learned:
     for silent, bar in ((OF_POSTS, 1.0), ((), MARGIN)):
         heard = without(lessons, *silent) if silent else lessons
         halves = halves_of(heard, config)
-        held = [order(part_of(heard, ~rows), True, config, begun) for rows in halves]
+        held = [order(part_of(heard, ~rows), True, config, begun, STEPS[-1]) for rows in halves]
         for more in STEPS:
             pairs = tuple(_first(pair, base, more) for pair in held)
             learned = Learned(heard, halves, pairs, begun, silent)
             gains = _gains(heard, learned.unseen())[ideal > 0] / ideal[ideal > 0]
             tried.append((float(gains.sum()) / bar, more, learned))
     _, more, best = max(tried, key=lambda trial: trial[0])  # the first of equals: fewest trees
-    return replace(best, forests=_first(order(best.lessons, True, config, begun), base, more))
+    return replace(best, forests=order(best.lessons, True, config, begun, more))
 
 
 def _first(forests: Forests, base: Ranker, more: int) -> Forests:
@@ -57,9 +58,7 @@ def _first(forests: Forests, base: Ranker, more: int) -> Forests:
 def _gains(lessons: Lessons, scores: Floats) -> NDArray[np.float64]:
     """DCG@10 of each question, float64 (n,) (Järvelin & Kekäläinen 2002)."""
     queries = lessons.candidates.queries
-    order_of = np.lexsort((-scores, queries))
-    lengths = np.bincount(queries, minlength=len(lessons.folds))
-    places = np.arange(len(queries)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    rows, places = ranked(queries, scores)
     shown = places < JUDGED
-    worth = lessons.right[order_of[shown]] / np.log2(places[shown] + 2)
+    worth = lessons.right[rows[shown]] / np.log2(places[shown] + 2)
     return np.bincount(queries[shown], worth, len(lessons.folds)).astype(np.float64)

@@ -163,7 +163,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "retriever.forests": BORDER
     | {"retriever.entries", "retriever.lessons", "retriever.ranker", "retriever.trees"},
     "retriever.tuning": BORDER
-    | {"retriever.channels", "retriever.forests", "retriever.lessons", "retriever.ranker"},
+    | {"retriever.channels", "retriever.entries", "retriever.forests"}
+    | {"retriever.lessons", "retriever.ranker"},
     "retriever.fitting": BORDER
     | {"indexer.corpus", "indexer.progress", "indexer.rankers"}
     | {"retriever.lessons", "retriever.rehearsal", "retriever.forests", "retriever.tuning"}

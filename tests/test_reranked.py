@@ -10,11 +10,9 @@ from typing import Any
 import pytest
 
 from indexer.begin import begun
-from indexer.config import RankingConfig, data_path
-from indexer.corpus import Corpus
+from indexer.config import data_path
 from indexer.generation import Generation, open_current, writer
 from indexer.progress import Progress
-from indexer.rankers import Assemble
 from indexer.reranked import LENT, RANKED
 from indexer.starter import strip
 from indexer.store import BORROWED
@@ -59,15 +57,8 @@ class Watched:
         self.bases: list[dict[str, bytes]] = []
         self.asked: list[tuple[set[str], set[str], int]] = []
 
-    def __call__(
-        self,
-        corpus: Corpus,
-        assemble: Assemble,
-        config: RankingConfig,
-        folder: Path,
-        progress: Progress,
-        base: Path | None = None,
-    ) -> tuple[str, ...]:
+    def __call__(self, *given: Any) -> tuple[str, ...]:
+        base = given[5]
         assert base is not None
         self.bases.append({path.name: path.read_bytes() for path in base.iterdir()})
         put = Questions.put
@@ -82,7 +73,7 @@ class Watched:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Questions, "put", watched)
-            return fit_ranker(corpus, assemble, config, folder, progress, base)
+            return fit_ranker(*given)
 
 
 def counts(index: Path) -> dict[str, int]:
