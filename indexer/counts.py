@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from indexer.errors import IndexCorruptError
 from indexer.matrices import Matrix, opened
-from indexer.schema import Floats, Ids
+from indexer.schema import Floats
 from indexer.store import Store
 
 BESIDE_WORD = 300  # hashtags kept beside a word, by authors
@@ -54,19 +54,18 @@ def write_counts(
     shapes = [(len(names.get(tag, "")), names.get(tag, "").isascii()) for tag in range(tags)]
     np.save(folder / "totals.npy", np.array(store.totals(), np.int64))
     np.save(folder / "shapes.npy", np.array(shapes, np.int32).reshape(tags, 2))
-    tag_posts = store.arrays(
-        "select tag_id, post_key from post_hashtags order by post_key, position"
-    )
     np.save(folder / "topics.npy", _by_topic(store, topics, tags))
-    post_tags = Matrix.of(tag_posts["post_key"], tag_posts["tag_id"], _none(tag_posts), posts)
+    found = store.arrays("select post_key, tag_id from post_hashtags order by post_key, position")
+    post_tags = Matrix.of(found["post_key"], found["tag_id"], _none(found), posts)
     post_tags.save(folder / "post_tags")
     np.save(folder / "norms.npy", _norms(post_tags, uses, tags, store.totals()[0]))
-    _sampled(tag_posts["tag_id"], tag_posts["post_key"], tags).save(folder / "tag_posts")
-    said = store.arrays(
-        """select word_id, post_key from post_words semi join post_hashtags using (post_key)
+    _sampled(post_tags, tags).save(folder / "tag_posts")
+    found = store.arrays(
+        """select post_key, word_id from post_words semi join post_hashtags using (post_key)
         order by post_key"""
     )
-    _sampled(said["word_id"], said["post_key"], words).save(folder / "word_posts")
+    post_words = Matrix.of(found["post_key"], found["word_id"], _none(found), posts)
+    _sampled(post_words, words).save(folder / "word_posts")
     _beside(store, "cooccurrences", "tag_id", "other_id", BESIDE_TAG, tags).save(
         folder / "tag_tags"
     )
@@ -194,35 +193,39 @@ def _save_columns(path: Path, found: dict[str, Any], names: tuple[str, ...], siz
     np.save(path.with_suffix(".npy"), columns)
 
 
-def _sampled(rows: Ids, columns: Ids, size: int) -> Matrix:
-    """A row's columns, each step-th of them where there are more than `OF_TAG`."""
-    order = np.argsort(rows, kind="stable")
-    rows, columns = rows[order], columns[order]
-    lengths = np.bincount(rows, minlength=size)
-    places = np.arange(len(rows)) - (np.cumsum(lengths) - lengths)[rows]
-    kept = places % -(-np.maximum(lengths, 1) // OF_TAG)[rows] == 0
-    return Matrix.of(rows[kept], columns[kept], np.zeros((kept.sum(), 0), np.float32), size)
+def _sampled(held: Matrix, size: int) -> Matrix:
+    """The rows that hold each of `size` columns; each n-th of more than `OF_TAG`."""
+    from scipy import sparse
+
+    marks = np.ones(len(held.columns), np.bool_)
+    turned = sparse.csr_matrix((marks, held.columns, held.starts), (len(held), size)).tocsc()
+    starts, lengths = turned.indptr.astype(np.int64), np.diff(turned.indptr)
+    columns = np.repeat(np.arange(size), lengths)
+    steps = -(-np.maximum(lengths, 1) // OF_TAG)
+    kept = (np.arange(len(columns)) - starts[columns]) % steps[columns] == 0
+    none = np.zeros((kept.sum(), 0), np.float32)
+    return Matrix.of(columns[kept], turned.indices[kept], none, size)
 
 
 def _beside(store: Store, table: str, row: str, column: str, kept: int, size: int) -> Matrix:
     """Authors and posts of the pairs of a table, the most of each row; of equal ones the first."""
-    query = f"select {row} as row_id, {column} as column_id, authors, posts from {table}"  # noqa: S608
-    found = store.arrays(query)
-    rows, columns = found["row_id"].astype(np.int64), found["column_id"].astype(np.int64)
-    order = np.argsort(rows << 32 | columns, kind="stable")  # the table is nearly in order
-    rows, columns = rows[order], columns[order]
-    values = np.stack([found["authors"][order], found["posts"][order]], axis=1)
-    uses = values[:, 0] << 32 | values[:, 1]
+    found = store.arrays(
+        f"""select {row}::integer as "row", {column}::integer as "column",
+            authors::integer as authors, posts::integer as posts
+        from {table} order by {row}, {column}"""  # noqa: S608
+    )
+    rows, values = found["row"], np.stack([found["authors"], found["posts"]], axis=1)
     chosen = np.ones(len(rows), np.bool_)
     lengths = np.bincount(rows, minlength=size)
     ends = np.cumsum(lengths)
     for long in np.flatnonzero(lengths > kept).tolist():
         span = slice(ends[long] - lengths[long], ends[long])
-        edge = np.partition(uses[span], -kept)[-kept]
-        chosen[span] = uses[span] > edge
-        equal = np.flatnonzero(uses[span] == edge) + span.start
+        uses = values[span, 0].astype(np.int64) << 32 | values[span, 1]
+        edge = np.partition(uses, -kept)[-kept]
+        chosen[span] = uses > edge
+        equal = np.flatnonzero(uses == edge) + span.start
         chosen[equal[: kept - np.count_nonzero(chosen[span])]] = True
-    return Matrix.of(rows[chosen], columns[chosen], values[chosen].astype(np.float32), size)
+    return Matrix.of(rows[chosen], found["column"][chosen], values[chosen], size)
 
 
 def _inside(store: Store, segment: Segment, size: int) -> Matrix:

@@ -34,11 +34,13 @@ DERIVED: dict[str, str] = {
         with forms as (
             select tag_id, form, count(*) as uses from tagged group by all),
         best as (
-            select tag_id, arg_max(form, (uses, form)) as display from forms group by all)
-        select tag_id, key, display, count(*) as posts, count(distinct author) as authors,
-               count(distinct known_author) as known_authors
-        from tagged join hashtags using (tag_id) join best using (tag_id)
-        group by all order by tag_id""",
+            select tag_id, arg_max(form, (uses, form)) as display from forms group by all),
+        used as (
+            select tag_id, count(*) as posts, count(distinct author) as authors,
+                   count(distinct known_author) as known_authors
+            from tagged group by all)
+        select tag_id, key, display, posts, authors, known_authors
+        from used join hashtags using (tag_id) join best using (tag_id) order by tag_id""",
     "hashtag_topics": """
         select topic, tag_id, count(*) as posts, count(distinct author) as authors
         from tagged where topic is not null group by all order by topic, tag_id""",
@@ -48,8 +50,11 @@ DERIVED: dict[str, str] = {
         from tagged a join tagged b using (post_key) where a.tag_id <> b.tag_id
         group by all order by a.tag_id, other_id""",
     "word_counts": """
-        select word_id, word, count(*) as posts, count(distinct author) as authors
-        from said join words using (word_id) group by all order by word_id""",
+        with used as (
+            select word_id, count(*) as posts, count(distinct author) as authors
+            from said group by all)
+        select word_id, word, posts, authors from used join words using (word_id)
+        order by word_id""",
     "word_hashtags": """
         select w.word_id, t.tag_id, count(*) as posts, count(distinct t.author) as authors
         from said w join tagged t using (post_key)

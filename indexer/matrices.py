@@ -62,9 +62,9 @@ class Matrix:
         """A matrix of `size` rows from its entries; those of a row keep their order.
 
         Args:
-            rows: int64 (e,), each below `size`.
-            columns: int64 (e,).
-            values: float32 (e, v).
+            rows: whole numbers (e,), each below `size`.
+            columns: whole numbers (e,).
+            values: numbers (e, v).
             size: number of rows.
         """
         order = np.argsort(rows, kind="stable")

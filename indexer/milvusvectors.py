@@ -17,7 +17,7 @@ from indexer.errors import DAMAGED, IndexCorruptError, ShapeError
 from indexer.matrices import opened
 from indexer.milvus import MOST_FETCHED, Collection, names
 from indexer.schema import Embeddings, Floats, Ids, Neighbors
-from indexer.settled import among, in_order, settled
+from indexer.settled import among, settled
 from indexer.vectorplace import MOST_GENERATIONS, Place
 
 SUFFIX = ".milvus"
@@ -112,7 +112,7 @@ class MilvusVectors:
         return self._collection.count(self._numbers)
 
     def _nearest(self, queries: Floats, reach: int, gone: Ids) -> tuple[Ids, Floats]:
-        """Ids and scores (q, reach) by falling score, then id; id -1 where there is none."""
+        """Ids and scores (q, reach) by falling score; id -1 where there is none."""
         keys, scores = self._collection.search(queries, reach, self._numbers, gone)
         ids = np.where(keys >= 0, keys & ((1 << _SHIFT) - 1), -1)
         real = ids[ids >= 0]
@@ -122,7 +122,7 @@ class MilvusVectors:
                 f"{self._collection.name}: found vectors in Milvus that the index does not have; "
                 f"{DAMAGED}"
             )
-        return in_order(ids, scores)
+        return ids, scores
 
 
 def keys_of(segment: int, ids: Ids) -> Ids:

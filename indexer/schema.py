@@ -24,20 +24,22 @@ def _checked(
     owner: object, name: str, dtype: type[np.generic], shape: tuple[int | None, ...]
 ) -> NDArray[Any]:
     """Freeze array field `name` of a frozen dataclass, and return it."""
-    found = np.ascontiguousarray(getattr(owner, name))
-    fits = found.ndim == len(shape) and all(
-        want is None or want == got for want, got in zip(shape, found.shape, strict=True)
-    )
+    given = getattr(owner, name)
+    found = np.ascontiguousarray(given)
+    fits = found.ndim == len(shape)
+    for want, got in zip(shape, found.shape, strict=False):
+        fits = fits and want in (None, got)
     if found.dtype != dtype or not fits:
         wanted = ", ".join("any" if want is None else str(want) for want in shape)
         raise ShapeError(
             f"{type(owner).__name__}.{name}: found {found.dtype} {found.shape}, "
             f"expected {np.dtype(dtype)} ({wanted})"
         )
-    if found is getattr(owner, name) and found.flags.writeable:
+    if found is given and found.flags.writeable:
         found = found.view()
-    found.flags.writeable = False
-    object.__setattr__(owner, name, found)
+    if found is not given:
+        found.flags.writeable = False
+        object.__setattr__(owner, name, found)
     return found
 
 
@@ -48,7 +50,7 @@ def check_unit(vectors: Floats) -> None:
         ShapeError: one is not finite, or of another length.
     """
     squares = np.einsum("ij,ij->i", vectors, vectors)  # NaN or infinite where a row is
-    if (np.abs(squares - 1) <= 2e-3).all():
+    if not len(squares) or np.abs(squares - 1).max() <= 2e-3:
         return
     if not np.isfinite(vectors).all():
         raise ShapeError("vectors: found NaN or infinite values, expected finite")

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from indexer.errors import ShapeError
 from indexer.schema import Floats, Ids, Neighbors, check_unit
 
-SPARE = 16  # neighbours fetched beyond those asked for, to see where ties end
+SPARE = 4  # neighbours fetched beyond those asked for, to see where ties end
 
-# Of queries float32 (q, d) and a number r: ids int64 and scores float32 (q, r) by falling score,
-# then id; id -1 and any score where there is none.
+# Of queries float32 (q, d) and a number r: ids int64 and scores float32 (q, r) by falling score;
+# after them id -1 and a lower score where there is none.
 Nearest = Callable[[Floats, int], tuple[Ids, Floats]]
 
 
@@ -42,13 +42,23 @@ def settled(vectors: Floats, m: int, width: int, most: int, nearest: Nearest) ->
         none = np.zeros((len(queries), 0), dtype=np.int64)
         return _padded(none, none.astype(np.float32), m)
     ids, scores = nearest(queries, reach)
+    if _plain(ids, scores, m):
+        return Neighbors(ids[:, :m], scores[:, :m], np.full(len(ids), m))
+    ids, scores = _in_order(ids, scores)
     rows = _tied(ids, scores, m, most)
     while len(rows):
         reach = min(4 * reach, most)
-        found, told = nearest(queries[rows], reach)
+        found, told = _in_order(*nearest(queries[rows], reach))
         ids[rows, :m], scores[rows, :m] = found[:, :m], told[:, :m]
         rows = rows[_tied(found, told, m, most)]
     return _padded(ids[:, :m], scores[:, :m], m)
+
+
+def _plain(ids: Ids, scores: Floats, m: int) -> bool:
+    """Whether the first m of each row are real, and no two scores of a row equal."""
+    if ids.shape[1] < m or (ids[:, m - 1] < 0).any():
+        return False
+    return bool((scores[:, 1:] < scores[:, :-1]).all())
 
 
 def _tied(ids: Ids, scores: Floats, m: int, most: int) -> Ids:
@@ -68,10 +78,8 @@ def _padded(ids: Ids, scores: Floats, m: int) -> Neighbors:
     return Neighbors(ids, scores, real.sum(axis=1))
 
 
-def in_order(ids: Ids, scores: Floats) -> tuple[Ids, Floats]:
+def _in_order(ids: Ids, scores: Floats) -> tuple[Ids, Floats]:
     """Neighbours (q, r) by falling score, equal ones by rising id."""
-    if (scores[:, 1:] < scores[:, :-1]).all():
-        return ids, scores
     order = np.lexsort((ids, -scores))
     return np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1)
 

@@ -28,7 +28,7 @@ from indexer.faisskinds import (
     trained,
 )
 from indexer.schema import Embeddings, Floats, Ids, Neighbors
-from indexer.settled import among, check_width, in_order, settled
+from indexer.settled import among, check_width, settled
 
 FEWEST_PROBES = 32  # clusters compared with a query: makes small ivf indexes exact
 PROBED_SHARE = 16  # one cluster in so many is compared, in large ones
@@ -56,6 +56,8 @@ class VectorIndex:
     def __init__(self, index: Library, *, mapped: bool = False) -> None:
         self._index = index
         self._mapped = mapped
+        self._width, self._kind = int(index.d), kind_of(index)
+        self._all = _Among(len(self), None)
         self._order: tuple[Ids, Ids] | None = None
         self._barred: tuple[Ids, _Among] | None = None
 
@@ -106,12 +108,12 @@ class VectorIndex:
     @property
     def width(self) -> int:
         """Length of each vector."""
-        return int(self._index.d)
+        return self._width
 
     @property
     def kind(self) -> Kind:
         """One of `faisskinds.KINDS`."""
-        return kind_of(self._index)
+        return self._kind
 
     @property
     def ids(self) -> Ids:
@@ -137,6 +139,7 @@ class VectorIndex:
         if not self._index.is_trained:
             self._index = trained(embeddings.vectors, self.kind)
         self._index.add_with_ids(embeddings.vectors, embeddings.ids)
+        self._all = _Among(len(self), None)
 
     def remove(self, ids: Ids) -> int:
         """Remove vectors by id; unknown ids are passed over. Returns how many were removed."""
@@ -144,6 +147,7 @@ class VectorIndex:
         if len(known):
             self._own()
             self._index.remove_ids(known)
+            self._all = _Among(len(self), None)
         return len(known)
 
     def reconstruct(self, ids: Ids) -> Floats:
@@ -215,7 +219,7 @@ class VectorIndex:
             chosen = chosen if without is None else np.setdiff1d(chosen, without)
             return _Among(len(chosen), faiss().IDSelectorBatch(chosen), exact=True)
         if without is None:
-            return _Among(len(self), None)
+            return self._all
         # The same ids are passed over in one search after the other.
         if self._barred is None or self._barred[0] is not without:
             self._barred = without, self._all_but(without)
@@ -224,12 +228,12 @@ class VectorIndex:
     def _all_but(self, without: Ids) -> _Among:
         barred = np.intersect1d(without, self.ids)
         if not len(barred):
-            return _Among(len(self), None)
+            return self._all
         batch = faiss().IDSelectorBatch(barred)
         return _Among(len(self) - len(barred), faiss().IDSelectorNot(batch), batch)
 
     def _nearest(self, queries: Floats, reach: int, among: _Among) -> tuple[Ids, Floats]:
-        """Ids and scores (q, reach) by falling score, then id; id -1 where there is none."""
+        """Ids and scores (q, reach) by falling score; id -1 where there is none."""
         choice = {} if among.selector is None else {"sel": among.selector}
         params = None
         if self.kind != "exact":
@@ -238,9 +242,17 @@ class VectorIndex:
             params = faiss().SearchParametersIVF(nprobe=min(probes, clusters), **choice)
         elif choice:
             params = faiss().SearchParameters(**choice)
-        with _threads(len(queries)):
+        if len(queries) > 1:
             scores, ids = self._index.search(queries, reach, params=params)
-        return in_order(ids, scores)
+            return ids, scores
+        # More threads than one only get in each other's way where the query is one.
+        threads = faiss().omp_get_max_threads()
+        faiss().omp_set_num_threads(1)
+        try:
+            scores, ids = self._index.search(queries, reach, params=params)
+        finally:
+            faiss().omp_set_num_threads(threads)
+        return ids, scores
 
     def _sorted(self) -> tuple[Ids, Ids]:
         """Ids ascending, and the place where each is stored."""
@@ -266,14 +278,3 @@ class VectorIndex:
         twice = np.concatenate([values[times > 1], np.intersect1d(values, self.ids)])
         if len(twice):
             raise ShapeError(f"found id {twice[0]} twice, expected ids new to the index")
-
-
-@contextmanager
-def _threads(queries: int) -> Iterator[None]:
-    """One FAISS thread for a single query, where more only get in each other's way."""
-    before = faiss().omp_get_max_threads()
-    faiss().omp_set_num_threads(1 if queries == 1 else before)
-    try:
-        yield
-    finally:
-        faiss().omp_set_num_threads(before)
