@@ -23,6 +23,7 @@ from indexer.generation import open_current
 from indexer.hashtags import tokens
 from indexer.schema import Embeddings, Floats, Ids, Post
 from indexer.segments import living
+from indexer.settled import SPARE
 from indexer.vectors import VectorIndex
 from retriever.recommend import Recommender
 
@@ -75,6 +76,16 @@ class PlainFaiss:
         return np.array([self._ids[place] for place in places[0].tolist()], np.int64)
 
 
+class OrderedFaiss(PlainFaiss):
+    """The same with equal neighbours in a settled order, as ours are: what full recall takes."""
+
+    def nearest(self, query: Floats, m: int) -> Ids:
+        """Places, looked up, by falling score, equal ones by id."""
+        scores, places = self._index.search(query[None], min(m + SPARE, self._index.ntotal))
+        ids = np.array([self._ids[place] for place in places[0].tolist()], np.int64)
+        return ids[np.lexsort((ids, -scores[0]))[:m]]
+
+
 class Lance:
     """LanceDB, every vector compared."""
 
@@ -118,6 +129,7 @@ class Chroma:
 PEERS: dict[str, tuple[str, Callable[[], Peer]]] = {
     "hashlens": ("faiss", Ours),
     "FAISS + dict": ("faiss", PlainFaiss),
+    "FAISS + dict, equal ones by id": ("faiss", OrderedFaiss),
     "LanceDB": ("lancedb", Lance),
     "Chroma": ("chromadb", Chroma),
 }

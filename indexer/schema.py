@@ -20,16 +20,16 @@ Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 
+_OFF = 2e-3  # that a unit vector's squared length may be
+
+
 def _checked(
     owner: object, name: str, dtype: type[np.generic], shape: tuple[int | None, ...]
 ) -> NDArray[Any]:
     """Freeze array field `name` of a frozen dataclass, and return it."""
     given = getattr(owner, name)
     found = np.ascontiguousarray(given)
-    fits = found.ndim == len(shape)
-    for want, got in zip(shape, found.shape, strict=False):
-        fits = fits and want in (None, got)
-    if found.dtype != dtype or not fits:
+    if found.dtype != dtype or (found.shape != shape and not _fits(found.shape, shape)):
         wanted = ", ".join("any" if want is None else str(want) for want in shape)
         raise ShapeError(
             f"{type(owner).__name__}.{name}: found {found.dtype} {found.shape}, "
@@ -43,14 +43,23 @@ def _checked(
     return found
 
 
+def _fits(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    for got, want in zip(found, wanted, strict=False):
+        if want not in (None, got):
+            return False
+    return len(found) == len(wanted)
+
+
 def check_unit(vectors: Floats) -> None:
     """Hold rows, float32 (n, d), to a length of 1.
 
     Raises:
         ShapeError: one is not finite, or of another length.
     """
+    if len(vectors) == 1 and abs(float(np.vdot(vectors, vectors)) - 1) <= _OFF:
+        return  # a single query, the quick way
     squares = np.einsum("ij,ij->i", vectors, vectors)  # NaN or infinite where a row is
-    if not len(squares) or np.abs(squares - 1).max() <= 2e-3:
+    if not len(squares) or np.abs(squares - 1).max() <= _OFF:
         return
     if not np.isfinite(vectors).all():
         raise ShapeError("vectors: found NaN or infinite values, expected finite")

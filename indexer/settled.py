@@ -13,7 +13,7 @@ from indexer.schema import Floats, Ids, Neighbors, check_unit
 SPARE = 4  # neighbours fetched beyond those asked for, to see where ties end
 
 # Of queries float32 (q, d) and a number r: ids int64 and scores float32 (q, r) by falling score;
-# after them id -1 and a lower score where there is none.
+# after them id -1 where there is none, always with the same score, the lowest.
 Nearest = Callable[[Floats, int], tuple[Ids, Floats]]
 
 
@@ -56,9 +56,11 @@ def settled(vectors: Floats, m: int, width: int, most: int, nearest: Nearest) ->
 
 def _plain(ids: Ids, scores: Floats, m: int) -> bool:
     """Whether the first m of each row are real, and no two scores of a row equal."""
-    if ids.shape[1] < m or (ids[:, m - 1] < 0).any():
+    fetched = ids.shape[1]
+    # Where the scores fall, one place at most holds none, the last: such have the same score.
+    if fetched < m or not (scores[:, 1:] < scores[:, :-1]).all():
         return False
-    return bool((scores[:, 1:] < scores[:, :-1]).all())
+    return fetched > m or bool(ids[:, -1].min() >= 0)
 
 
 def _tied(ids: Ids, scores: Floats, m: int, most: int) -> Ids:
