@@ -72,7 +72,7 @@ _TOKEN = regex.compile(
 )
 _PART = rf"{_EMOJI}|\p{{Nd}}+|[\p{{L}}\p{{M}}\u200c\u200d\u05be\u05f3\u05f4]+"
 _SCRIPT_WORD = (
-    r"(?<!\p{Han})\p{Han}{2,4}(?!\p{Han})"
+    r"(?<!\p{Han})\p{Han}{1,4}(?!\p{Han})"
     r"|(?<![\p{Katakana}ー])\p{Katakana}[\p{Katakana}ー]{1,9}(?![\p{Katakana}ー])"
 )
 _NOISE = rf"{_ADDRESS}|[@＠][\p{{L}}\p{{M}}\p{{Nd}}_.]+"
@@ -214,7 +214,7 @@ def _pairs(run: str) -> list[str]:
 def script_words(text: str) -> list[str]:
     """Words that Japanese writing shows, folded as keys are, each once, in order.
 
-    They are two to four Han characters, or two to ten katakana, with other letters on both sides.
+    They are one to four Han characters, or two to ten katakana, with other letters on both sides.
     """
     if text.isascii():
         return []

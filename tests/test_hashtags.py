@@ -236,8 +236,9 @@ def test_lengths_are_of_characters() -> None:
     ("text", "words"),
     [
         ("京都の紅葉がきれいでした", ["京都", "紅葉"]),
-        ("東京でラーメンを食べた。東京！", ["東京", "ラーメン"]),
+        ("東京でラーメンを食べた。東京！", ["東京", "ラーメン", "食"]),  # a verb's stem, too
         ("ｶﾌｪでコーヒー", ["カフェ", "コーヒー"]),  # half-width is folded
+        ("猫がソファで寝ている", ["猫", "ソファ", "寝"]),
         ("今天天气很好", []),  # six Han characters may be any number of words
         ("a cat, кот, แมว", []),
         ("", []),
