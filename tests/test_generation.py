@@ -1,16 +1,13 @@
-"""The sealed folder under crashes, damage, full disks, other writers and many readers."""
+"""The sealed folder: published, gone back in, written to by others and read by many."""
 
 from __future__ import annotations
 
 import errno
 import os
-import random
-import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,50 +17,15 @@ from indexer.errors import (
     HashlensError,
     IndexCorruptError,
     IndexLockedError,
-    IndexMismatchError,
-    IndexMissingError,
-    IndexUnusableError,
 )
 from indexer.generation import (
-    Generation,
     history,
     open_current,
     rollback,
     writer,
 )
 from indexer.manifest import FORMAT
-from indexer.verify import Verdict
-from indexer.verify import verify as verify_index
-from tests.crash_writer import content, publish
-from tests.sealing import reseal
-
-ROOT = Path(__file__).parents[1]
-FILES = ("images/0001.bin", "posts.bin", "words/all/vectors.bin")
-
-
-def published(index: Path, times: int = 1) -> Generation:
-    for _ in range(times):
-        with writer(index) as new:
-            generation = publish(new)
-    return generation
-
-
-def check_whole(generation: Generation) -> None:
-    """Every file is the one written for this generation."""
-    number, folder = generation.number, generation.folder
-    assert generation.manifest.counts == {"posts": number}
-    assert (folder / "posts.bin").read_bytes() == content(number)
-    assert (folder / "words/all/vectors.bin").read_bytes() == content(-number)
-    assert (folder / "images/0001.bin").read_bytes() == b"first pictures"
-
-
-def verify(index: Path) -> Verdict:
-    """Of files alone: these are not those of an index."""
-    return verify_index(index, contents=False)
-
-
-def names(index: Path) -> list[str]:
-    return sorted(path.name for path in index.iterdir())
+from tests.generations import ROOT, check_whole, names, published, verify
 
 
 def test_what_is_published_is_opened(tmp_path: Path) -> None:
@@ -160,199 +122,6 @@ def test_leftovers_of_killed_writers_are_cleared(tmp_path: Path) -> None:
     published(tmp_path)
     expected = ["CURRENT", "gen-000001", "gen-000002", "gen-notes", "writer.lock"]
     assert names(tmp_path) == expected
-
-
-# Crashes ------------------------------------------------------------------------------------
-
-
-def test_killed_at_any_instant_the_index_is_whole(tmp_path: Path) -> None:
-    chance = random.Random(4)
-    torn_folders = 0
-    for _ in range(20):
-        command = [sys.executable, "-m", "tests.crash_writer", str(tmp_path)]
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
-            assert child.stdout is not None
-            acknowledged = [int(child.stdout.readline())]
-            time.sleep(chance.uniform(0, 0.1))
-            child.kill()
-            acknowledged += map(int, child.stdout.read().split())
-        generation = open_current(tmp_path, deep=True)
-        check_whole(generation)
-        assert generation.number in (acknowledged[-1], acknowledged[-1] + 1)
-        assert verify(tmp_path).sound
-        folders = [path for path in tmp_path.glob("gen-*") if path.is_dir()]
-        torn_folders += any(not (path / "manifest.json").exists() for path in folders)
-    assert torn_folders > 0, "no kill hit a writer at work: the test proved nothing"
-    last = published(tmp_path)
-    assert all((path / "manifest.json").exists() for path in tmp_path.glob("gen-*"))
-    check_whole(last)
-
-
-def fail_at(calls: int, real: Callable[..., object], error: BaseException) -> Callable[..., object]:
-    left = [calls]
-
-    def call(*args: object, **names: object) -> object:
-        left[0] -= 1
-        if left[0] == 0:
-            raise error
-        return real(*args, **names)
-
-    return call
-
-
-@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()])
-@pytest.mark.parametrize("name", ["fsync", "replace", "link"])
-def test_a_failure_at_the_nth_call_leaves_old_or_new(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, error: BaseException
-) -> None:
-    number = published(tmp_path).number
-    for calls in range(1, 40):
-        with monkeypatch.context() as patch:
-            patch.setattr(os, name, fail_at(calls, getattr(os, name), error))
-            try:
-                published(tmp_path)
-            except type(error):
-                failed = True
-            else:
-                failed = False
-        live = open_current(tmp_path, deep=True)
-        check_whole(live)
-        assert live.number in ((number, number + 1) if failed else (number + 1,))
-        assert max(tmp_path.glob("gen-*")).name == live.folder.name  # nothing half-written
-        assert verify(tmp_path).sound
-        number = live.number
-        if not failed:
-            break
-    assert not failed
-    assert calls > 1
-
-
-def test_a_full_disk_is_explained_and_harmless(tmp_path: Path) -> None:
-    published(tmp_path)
-    before = names(tmp_path)
-
-    def fill() -> None:
-        with writer(tmp_path) as new:
-            (new.folder / "posts.bin").symlink_to("/dev/full")  # a device that is always full
-            with (new.folder / "posts.bin").open("wb") as file:
-                file.write(b"x" * 100_000)
-
-    with pytest.raises(HashlensError, match=r"disk full .*free some space.*as it was"):
-        fill()
-    assert names(tmp_path) == before
-    check_whole(open_current(tmp_path, deep=True))
-
-
-def test_a_disk_that_fills_while_publishing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    published(tmp_path)
-    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    monkeypatch.setattr(os, "fsync", fail_at(3, os.fsync, full))
-    with pytest.raises(HashlensError, match="disk full"):
-        published(tmp_path)
-    check_whole(open_current(tmp_path, deep=True))
-
-
-# Damage -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", [*FILES, "manifest.json"])
-def test_a_flipped_bit_is_found_by_a_deep_look(tmp_path: Path, name: str) -> None:
-    path = published(tmp_path).folder / name
-    whole = path.read_bytes()
-    chance = random.Random(name)
-    for _ in range(20):
-        place, bit = chance.randrange(len(whole)), 1 << chance.randrange(8)
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
-        with pytest.raises(IndexUnusableError, match=path.name):
-            open_current(tmp_path, deep=True)
-        (trouble,) = verify(tmp_path).troubles
-        assert str(path) in trouble
-    path.write_bytes(whole)
-    assert verify(tmp_path).sound
-
-
-@pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("share", [0, 0.5, 0.999])
-def test_a_file_cut_short_is_found_on_opening(tmp_path: Path, name: str, share: float) -> None:
-    path = published(tmp_path).folder / name
-    size = path.stat().st_size
-    os.truncate(path, int(size * share))
-    with pytest.raises(IndexCorruptError) as caught:
-        open_current(tmp_path)
-    for part in (str(path), f"expected {size}", "hashlens verify", "hashlens rollback"):
-        assert part in str(caught.value)
-
-
-@pytest.mark.parametrize("name", [*FILES, "manifest.json"])
-def test_a_missing_file_is_found_on_opening(tmp_path: Path, name: str) -> None:
-    path = published(tmp_path).folder / name
-    path.unlink()
-    with pytest.raises(IndexCorruptError, match=path.name):
-        open_current(tmp_path)
-
-
-def test_no_index(tmp_path: Path) -> None:
-    (tmp_path / "a file").touch()
-    for index in (tmp_path, tmp_path / "nothing", tmp_path / "a file"):
-        for ask in (open_current, history, verify, rollback):
-            with pytest.raises(IndexMissingError, match="hashlens build"):
-                ask(index)
-    with pytest.raises(HashlensError, match="cannot write there"), writer(tmp_path / "a file"):
-        pass
-
-
-def test_another_format_is_refused_with_both_named(tmp_path: Path) -> None:
-    reseal(published(tmp_path).folder, format=FORMAT + 1)
-    with pytest.raises(IndexMismatchError, match=f"format {FORMAT + 1}, expected {FORMAT}"):
-        open_current(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "line",
-    ["", "../gen-000001", "gen-000001/../..", "/etc", "gen-1", "gen-000000", "gen-000001\n\n", "é"],
-)
-def test_current_cannot_point_elsewhere(tmp_path: Path, line: str) -> None:
-    published(tmp_path)
-    (tmp_path / "CURRENT").write_text(line)
-    with pytest.raises(IndexCorruptError, match="CURRENT"):
-        open_current(tmp_path)
-    assert "CURRENT" in verify(tmp_path).pointer[0]
-    check_whole(rollback(tmp_path))
-    check_whole(open_current(tmp_path))
-
-
-@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/../../secret", "./posts.bin", ""])
-def test_a_manifest_cannot_reach_outside(tmp_path: Path, name: str) -> None:
-    index = tmp_path / "index"
-    folder = published(index).folder
-    (index / "secret").write_bytes(b"abc")
-    reseal(folder, files={name: {"bytes": 3, "sha256": "0" * 64}})
-    with pytest.raises(IndexCorruptError, match=r"manifest\.json"):
-        open_current(index)
-
-
-def test_a_link_to_elsewhere_is_refused(tmp_path: Path) -> None:
-    path = published(tmp_path).folder / "posts.bin"
-    shutil.copy(path, tmp_path / "outside")
-    path.unlink()
-    path.symlink_to(tmp_path / "outside")
-    with pytest.raises(IndexCorruptError, match="link"):
-        open_current(tmp_path)
-    with writer(tmp_path) as new:
-        (new.folder / "posts.bin").symlink_to(tmp_path / "outside")
-        with pytest.raises(HashlensError, match="neither a file"):
-            new.publish(encoder=None, topics=(), config={}, counts={})
-
-
-@pytest.mark.parametrize(
-    "text", ["", "[]", "null", "{}", f'{{"format": {FORMAT}, "seal": 0}}', "[" * 9000]
-)
-def test_a_manifest_of_other_make(tmp_path: Path, text: str) -> None:
-    (published(tmp_path).folder / "manifest.json").write_text(text)
-    with pytest.raises(IndexCorruptError, match=r"manifest\.json"):
-        open_current(tmp_path)
 
 
 # Going back ---------------------------------------------------------------------------------
@@ -457,7 +226,7 @@ def test_readers_never_fail_while_generations_are_published(tmp_path: Path) -> N
     code = (
         "import sys, time; from pathlib import Path; from indexer.generation import open_current\n"
     )
-    code += "from tests.test_generation import check_whole\n"
+    code += "from tests.generations import check_whole\n"
     code += (
         "while not Path(sys.argv[1], 'stop').exists(): check_whole(open_current(Path(sys.argv[1])))"
     )
