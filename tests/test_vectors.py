@@ -1,13 +1,9 @@
-"""VectorIndex of either kind against brute force in NumPy, and its files against damage."""
+"""VectorIndex of either kind against brute force in NumPy."""
 
 from __future__ import annotations
 
 import os
-import random
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,55 +11,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from indexer.errors import ConfigError, IndexCorruptError, ShapeError
-from indexer.faisskinds import KINDS, Kind
-from indexer.schema import Embeddings, Floats, Ids, Neighbors
+from indexer.errors import ConfigError, ShapeError
+from indexer.faisskinds import Kind
+from indexer.schema import Embeddings, Floats, Ids
 from indexer.vectors import VectorIndex
-
-WIDTH = 8
-kinds = pytest.mark.parametrize("kind", ["exact", "ivf"])
-all_kinds = pytest.mark.parametrize("kind", KINDS)
-
-
-def unit(rows: int, width: int = WIDTH, seed: int = 0) -> Floats:
-    vectors = np.random.default_rng(seed).normal(size=(rows, width)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors
-
-
-def embeddings(rows: int, seed: int = 0) -> Embeddings:
-    """Vectors under ids that are neither dense, small nor in order."""
-    ids = np.random.default_rng(seed).permutation(rows).astype(np.int64) * 7 + (seed << 40)
-    return Embeddings(ids, unit(rows, seed=seed))
-
-
-def array(*ids: int) -> Ids:
-    return np.array(ids, dtype=np.int64)
-
-
-def brute(known: dict[int, Floats], query: Floats, m: int) -> list[tuple[float, int]]:
-    scored = [(float(vector @ query), i) for i, vector in known.items()]
-    return sorted(scored, key=lambda pair: (-pair[0], pair[1]))[:m]
-
-
-def check(found: Neighbors, known: dict[int, Floats], queries: Floats, m: int) -> None:
-    """Each row is a true answer: the right scores, each its id's own, equal scores by id."""
-    assert found.ids.shape == (len(queries), m)
-    for row, query in enumerate(queries):
-        ids, scores = found.row(row)
-        expected = brute(known, query, m)
-        np.testing.assert_allclose(scores, [score for score, _ in expected], atol=1e-5)
-        own = [float(known[int(i)] @ query) for i in ids]
-        np.testing.assert_allclose(scores, own, atol=1e-5)
-        assert len(set(ids.tolist())) == len(ids) == min(m, len(known))
-        pairs = list(zip(-scores, ids, strict=True))
-        assert pairs == sorted(pairs)
-        assert not found.ids[row, len(ids) :].any()
-        assert (found.scores[row, len(ids) :] == -np.inf).all()
-
-
-def as_dict(stored: Embeddings) -> dict[int, Floats]:
-    return dict(zip(stored.ids.tolist(), stored.vectors, strict=True))
+from tests.searched import WIDTH, array, as_dict, check, embeddings, kinds, unit
 
 
 @kinds
@@ -236,131 +188,6 @@ def test_vectors_kept_as_bytes_are_nearly_those_added(tmp_path: Path) -> None:
         *stored.ids[:50],
         *stored.ids[100:],
     ]
-
-
-# Files --------------------------------------------------------------------------------------
-
-
-@kinds
-@pytest.mark.parametrize("mmap", [True, False])
-def test_save_and_open_round_trip_and_change_afterwards(
-    tmp_path: Path, kind: Kind, mmap: bool
-) -> None:
-    stored, path, asked = embeddings(300), tmp_path / "0001.faiss", unit(3, seed=4)
-    VectorIndex.build(stored, kind).save(path)
-    assert [p.name for p in tmp_path.iterdir()] == ["0001.faiss"]
-    before = path.read_bytes()
-    index = VectorIndex.open(path, mmap=mmap)
-    assert (index.kind, index.width, len(index)) == (kind, WIDTH, 300)
-    known = as_dict(stored)
-    check(index.search(asked, 9), known, asked, 9)
-    np.testing.assert_array_equal(index.reconstruct(stored.ids), stored.vectors)
-    index.remove(stored.ids[:20])
-    more = embeddings(10, seed=1)
-    index.add(more)
-    known = {i: known[i] for i in stored.ids[20:].tolist()} | as_dict(more)
-    check(index.search(asked, 9), known, asked, 9)
-    assert path.read_bytes() == before  # a sealed file is never written through its map
-    index.save(path)
-    check(VectorIndex.open(path, mmap=mmap).search(asked, 9), known, asked, 9)
-
-
-@all_kinds
-def test_an_empty_index_is_saved_too(tmp_path: Path, kind: Kind) -> None:
-    path = tmp_path / "x.faiss"
-    VectorIndex.empty(WIDTH, kind).save(path)
-    index = VectorIndex.open(path)
-    assert (index.kind, len(index)) == (kind, 0)
-    index.add(embeddings(5))
-    np.testing.assert_array_equal(index.ids, np.sort(embeddings(5).ids))
-
-
-def test_a_reader_keeps_its_index_when_the_file_is_replaced(tmp_path: Path) -> None:
-    path, asked, old, new = tmp_path / "x.faiss", unit(2, seed=4), embeddings(99), embeddings(9, 1)
-    VectorIndex.build(old).save(path)
-    reader = VectorIndex.open(path)
-    VectorIndex.build(new).save(path)
-    check(reader.search(asked, 5), as_dict(old), asked, 5)
-    check(VectorIndex.open(path).search(asked, 5), as_dict(new), asked, 5)
-
-
-@all_kinds
-@pytest.mark.parametrize("mmap", [True, False])
-def test_files_cut_short_are_refused(tmp_path: Path, kind: Kind, mmap: bool) -> None:
-    whole, cut = tmp_path / "whole.faiss", tmp_path / "cut.faiss"
-    VectorIndex.build(embeddings(200), kind).save(whole)
-    content = whole.read_bytes()
-    for size in (*range(0, 130, 3), len(content) // 2, len(content) - 1):
-        cut.write_bytes(content[:size])
-        with pytest.raises(IndexCorruptError, match=r"cut\.faiss"):
-            VectorIndex.open(cut, mmap=mmap)
-
-
-@all_kinds
-def test_a_damaged_header_is_refused_or_harmless(tmp_path: Path, kind: Kind) -> None:
-    """What only a hash can tell apart may open; nothing may end the process."""
-    path, chance, refused = tmp_path / "x.faiss", random.Random(1), 0
-    VectorIndex.build(embeddings(60), kind).save(path)
-    whole = path.read_bytes()
-    for place in range(130):
-        flipped = whole[place] ^ (1 << chance.randrange(8))
-        path.write_bytes(whole[:place] + bytes([flipped]) + whole[place + 1 :])
-        try:
-            VectorIndex.open(path).search(unit(2), 5)
-        except IndexCorruptError:
-            refused += 1
-    assert refused > 30
-
-
-def test_what_is_no_index_of_ours_is_refused(tmp_path: Path) -> None:
-    import faiss
-
-    path = tmp_path / "x.faiss"
-    chance = random.Random(0)
-    for magic in (b"", b"IxMp", b"IxFI", b"IwFl"):
-        path.write_bytes(magic + chance.randbytes(5000))
-        with pytest.raises(IndexCorruptError, match=r"x\.faiss.*hashlens verify"):
-            VectorIndex.open(path)
-    others: list[Any] = [
-        faiss.IndexFlatIP(8),
-        faiss.IndexFlatL2(8),
-        faiss.IndexIDMap(faiss.IndexFlatL2(8)),
-        faiss.IndexIDMap2(faiss.IndexFlatIP(8)),
-        faiss.IndexIVFFlat(faiss.IndexFlatL2(8), 8, 1, faiss.METRIC_INNER_PRODUCT),
-        faiss.IndexIVFScalarQuantizer(
-            faiss.IndexFlatIP(8),
-            8,
-            1,
-            faiss.ScalarQuantizer.QT_4bit,
-            faiss.METRIC_INNER_PRODUCT,
-        ),
-    ]
-    for other in others:
-        faiss.write_index(other, str(path))
-        with pytest.raises(IndexCorruptError, match=r"x\.faiss"):
-            VectorIndex.open(path)
-    for missing in (tmp_path / "nothing.faiss", tmp_path):
-        with pytest.raises(IndexCorruptError, match=missing.name):
-            VectorIndex.open(missing)
-
-
-def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, asked = tmp_path / "x.faiss", unit(1)
-    VectorIndex.build(embeddings(9)).save(path)
-    (tmp_path / "x.faiss.tmp").symlink_to("/dev/full")  # a device that is always full
-    with pytest.raises(OSError, match="No space left"):
-        VectorIndex.build(embeddings(5000)).save(path)
-    assert [p.name for p in tmp_path.iterdir()] == ["x.faiss"]
-    (tmp_path / "x.faiss.tmp").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left"):
-        VectorIndex.build(embeddings(3)).save(path)  # small enough to fail only when flushed
-    check(VectorIndex.open(path).search(asked, 3), as_dict(embeddings(9)), asked, 3)
-
-
-def test_faiss_is_imported_on_first_use_only() -> None:
-    code = "import sys, indexer.vectors; sys.exit('faiss' in sys.modules)"
-    root = Path(__file__).parents[1]
-    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
 
 
 # Any order of changes -----------------------------------------------------------------------
