@@ -267,7 +267,7 @@ OWNERS: dict[str, set[str]] = {
     }
     | {"evaluation.*"},
     "pyarrow": {
-        *("indexer.tables", "indexer.store", "indexer.postrows", "indexer.pretrained"),
+        *("indexer.tables", "indexer.pretrained"),
         *("indexer.picturebatches", "indexer.cluster", "evaluation.peers"),
     },
     "ray": {"indexer.cluster", "indexer.rayconnection"},
