@@ -20,7 +20,7 @@ from indexer.schema import Floats
 
 WORDS = 200_000
 RANKED = 10_000  # hashtags are cut by the ranks of words, and most by those of the first: all stay
-STEPS = 63  # of the largest number of a vector; git packs them to 4/5, and 127 steps to no less
+STEPS = 63  # of the largest number of a vector: git packs them to 8 MB, and 127 steps to 10
 
 
 def ship(out: Path, limit: int = WORDS) -> None:
