@@ -16,6 +16,7 @@ from evaluation.ablation import ablation
 from evaluation.features import learn_features
 from evaluation.intervals import paired_difference
 from evaluation.judge import FORMAT, Known, judge, places
+from evaluation.libraries import check_libraries
 from evaluation.method import Features, Method
 from evaluation.methods import METHODS, VARIANTS
 from evaluation.metrics import PerQuery
@@ -72,12 +73,14 @@ def benchmark(
         The JSON values of `report.json`.
 
     Raises:
-        ConfigError: an unknown method, a task's name twice, a k or limit below 1.
+        ConfigError: an unknown method, a task's name twice, a k or limit below 1, or a library
+            that is not installed.
         InputError: posts cannot be read, split or asked by a task's inputs, or nothing be written.
     """
     chosen = {name: named(METHODS | VARIANTS, name, "--methods") for name in methods or METHODS}
     chosen |= VARIANTS if ablate else {}
     _check(tasks, queries_limit, k)
+    check_libraries()
     progress, tell = progress or Silent(), on_message or (lambda message: None)
     _make(out)
     prepared = []

@@ -76,6 +76,7 @@ def benchmark(
 
     Near-duplicates stay on one side of the split, hashtags are taken out of captions, and the
     product is judged beside the methods of the report it comes from and the strongest simple ones.
+    It needs more than the rest: `pip install "hashlens[benchmark]"`.
 
     Example: `hashlens benchmark my-posts --out report --inputs caption --inputs image,caption`
     """

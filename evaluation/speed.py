@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from evaluation.apart import apart
+from evaluation.libraries import check_libraries
 from evaluation.limits import limits
 from evaluation.peers import compared_on
 from evaluation.profiles import profiled
@@ -141,6 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("bench"))
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     given = parser.parse_args(arguments)
+    check_libraries()
     given.out.mkdir(parents=True, exist_ok=True)
 
     def keep(figures: Figures) -> None:

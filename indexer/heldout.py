@@ -51,9 +51,7 @@ def held_out(fit: Fit, logits: Logits, topics: Ids, folds: Ids) -> tuple[Floats,
 def over_all(
     weights: NDArray[Any], bias: NDArray[Any], classes: NDArray[np.int64], width: int
 ) -> tuple[Floats, Floats]:
-    """A head over all topics from one over some; scikit-learn gives two classes a single row."""
-    if len(classes) == 2 and len(weights) == 1:
-        weights, bias = np.concatenate([-weights, weights]) / 2, np.concatenate([-bias, bias]) / 2
+    """A head over all topics from one over some."""
     all_weights = np.zeros((width, weights.shape[1]), np.float32)
     all_bias = np.full(width, -np.inf, np.float32)
     all_weights[classes], all_bias[classes] = weights, bias

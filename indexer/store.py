@@ -18,6 +18,7 @@ import numpy as np
 
 from indexer.errors import DAMAGED, IndexCorruptError
 from indexer.postrows import (
+    ADDED,
     COPIES,
     STORED,
     copy_columns,
@@ -213,11 +214,18 @@ class Store(AbstractContextManager["Store"]):
 
     @contextmanager
     def lent(self, **tables: dict[str, Any]) -> Iterator[None]:
-        """Let statements inside read column dictionaries as tables of these names."""
-        import pyarrow as pa
+        """Let statements inside read column dictionaries as tables of these names.
 
+        Args:
+            tables: columns of each, of one length: arrays of numbers or times, or lists of text,
+                where None is null.
+        """
         for name, columns in tables.items():
-            self.connection.register(name, pa.table(columns))
+            arrays = {
+                key: values if isinstance(values, np.ndarray) else np.array(values, object)
+                for key, values in columns.items()
+            }
+            self.connection.register(name, arrays)
         try:
             yield
         finally:
@@ -254,8 +262,11 @@ class Store(AbstractContextManager["Store"]):
             self._count_on("copy", first + len(posts))
 
     def _insert(self, table: str, columns: dict[str, Any]) -> None:
+        changed = f"replace ({', '.join(ADDED[table])})"
         with self.lent(incoming=columns):
-            self.connection.execute(f"insert into {table} by name select * from incoming")  # noqa: S608
+            self.connection.execute(
+                f"insert into {table} by name select * {changed} from incoming"  # noqa: S608
+            )
 
     def _count_on(self, kind: str, following: int) -> None:
         self.connection.execute("update next_ids set next_id = ? where kind = ?", [following, kind])

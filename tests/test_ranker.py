@@ -14,7 +14,7 @@ import pytest
 from indexer.config import RankingConfig
 from indexer.errors import IndexCorruptError
 from indexer.schema import Candidates
-from retriever.fitting import fit, save
+from retriever.fitting import STEPS, fit, isotonic, save
 from retriever.lessons import Lessons, without
 from retriever.ranker import FACTS, Ranker, sureness
 
@@ -211,6 +211,28 @@ def test_questions_of_one_fold_are_calibrated_too() -> None:
     found = fit(asked, RankingConfig()).probabilities(unseen.candidates)
     rows = shown(unseen.candidates, found, 5)
     assert found[rows].mean() == pytest.approx(unseen.right[rows].mean(), abs=0.05)
+
+
+def test_steps_of_probability_worked_by_hand() -> None:
+    stated = np.array([0.4, 0.1, 0.4, 0.2, 0.2, 0.3, 0.9, 0.7, 0.8])
+    right = np.array([1, 0, 0, 1, 0, 0, 1, 1, 1], bool)
+    # 0.2 came true once in two, 0.3 never, 0.4 once in two: falling, 0.2 and 0.3 become a third.
+    assert isotonic(stated, right) == pytest.approx(
+        np.array([[0.1, 0.2, 0.3, 0.4, 0.7, 0.9], [0, 1 / 3, 1 / 3, 1 / 2, 1, 1]])
+    )
+    assert isotonic(np.array([0.3]), np.array([True])).tolist() == [[0.3], [1.0]]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, 5_000])
+def test_steps_of_probability_are_scikit_learns(rows: int) -> None:
+    judge = pytest.importorskip("sklearn.isotonic").IsotonicRegression(y_min=0, y_max=1)
+    rng = np.random.default_rng(rows)
+    stated = rng.random(rows).round(3)
+    right = rng.random(rows) < stated**2
+    judge.fit(stated, right)
+    kept = np.unique(np.linspace(0, len(judge.X_thresholds_) - 1, STEPS).round().astype(int))
+    expected = np.stack([judge.X_thresholds_[kept], judge.y_thresholds_[kept]])
+    assert isotonic(stated, right) == pytest.approx(expected, abs=1e-12)
 
 
 DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {

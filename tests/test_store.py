@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -146,3 +148,58 @@ def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"not a database" * 100)
     with pytest.raises(IndexCorruptError, match=r"posts\.duckdb"):
         Store.open(path)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kathmandu"])
+def test_posts_and_reposts_come_back_as_they_were(tmp_path: Path, zone: str) -> None:
+    east = timezone(timedelta(hours=9))
+    moments = [
+        datetime(2024, 3, 10, 2, 30, 0, 123456, UTC),  # no such hour in New York
+        datetime(2024, 11, 3, 1, 30, tzinfo=east),
+        datetime(1, 1, 1, tzinfo=UTC),
+        datetime(9999, 12, 31, 23, 59, 59, 999999, UTC),
+        None,
+    ]
+    texts = ["a\0b", "😀 👩‍👩‍👧", "日本語 e\u0301", "'; drop table posts; --", "1"]
+    posts = [
+        Post(f"p{n}", None, text, tags, tags, taken_at=moment, picture=f"{n}")
+        for n, (text, moment, tags) in enumerate(
+            zip(texts, moments, [(), ("東京", "💅"), (), ("a_b",), ("x", "y", "z")], strict=True)
+        )
+    ]
+    with Store.create(tmp_path / "a.duckdb") as store:
+        store.connection.execute(f"set TimeZone = '{zone}'")
+        store.add_posts(posts, [post.caption.split() for post in posts], [(None, None)] * 5)
+        store.add_copies(posts)
+        assert store.posts() == store.copies() == posts
+
+
+def test_a_value_far_down_a_column_of_nothing_is_kept(tmp_path: Path) -> None:
+    # DuckDB tells a column's type from a thousand of its rows, where these are not all nothing.
+    posts = [Post(f"p{n}", None, "x", author="7" if n == 4_321 else None) for n in range(5_000)]
+    with Store.create(tmp_path / "a.duckdb") as store:
+        store.add_posts(posts, [["x"]] * 5_000, [(None, None)] * 5_000)
+        assert [post.author for post in store.posts()] == [post.author for post in posts]
+
+
+def test_columns_of_nothing_and_tables_of_no_rows_can_be_lent(tmp_path: Path) -> None:
+    empty = {"number": np.zeros(0, np.int64), "text": [], "time": np.zeros(0, "datetime64[us]")}
+    nothing = {"number": np.arange(2), "text": [None, None], "time": np.zeros(2, "datetime64[us]")}
+    with Store.create(tmp_path / "a.duckdb") as store, store.lent(empty=empty, nothing=nothing):
+        store.connection.execute("create table held (number bigint, text varchar, time timestamp)")
+        for name, rows in (("empty", 0), ("nothing", 2)):
+            store.connection.execute(f"insert into held select * from {name}")
+            assert store.rows("select count(*), count(text), count(time) from held") == [
+                (rows, 0, rows)
+            ]
+            assert store.rows(f"select number from {name} where text = 'x'") == []
+
+
+def test_words_of_hashtags_come_back_also_where_there_are_none(tmp_path: Path) -> None:
+    with Store.create(tmp_path / "a.duckdb") as store:
+        store.add_parts({3: ("golden", "hour", "❤"), 5: (), 4: ("東京",)})
+        assert store.rows("select * from hashtag_parts order by tag_id") == [
+            (3, ["golden", "hour", "❤"]),
+            (4, ["東京"]),
+            (5, []),
+        ]

@@ -190,7 +190,7 @@ def whole_glove(tmp_path_factory) -> tuple[WordSpace, Path]:
     return space, folder
 
 
-def test_400_000_words_open_fast(whole_glove):
+def test_all_the_words_that_ship_open_fast(whole_glove):
     _, folder = whole_glove
     seconds = []
     for _ in range(5):

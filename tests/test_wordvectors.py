@@ -203,7 +203,7 @@ def test_pretrained_method_needs_words():
         train(posts(10), VectorConfig())
 
 
-def test_packaged_words_hold_their_known_neighbours():
+def test_words_that_ship_hold_their_known_neighbours():
     space = load_pretrained(limit=30_000)
     assert len(space) == 30_000
     assert space.words[:3] == ("the", ",", ".")

@@ -1,0 +1,23 @@
+"""What methods and plots are made with besides, which the plain installation does without."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from indexer.errors import ConfigError
+
+LIBRARIES = ("bm25s", "matplotlib", "sklearn")  # of the extra `benchmark`
+
+
+def check_libraries() -> None:
+    """Say at once what hours later would be missing.
+
+    Raises:
+        ConfigError: a library is not installed.
+    """
+    for name in LIBRARIES:
+        if find_spec(name) is None:
+            raise ConfigError(
+                f"found no {name}, which methods and plots of the benchmark need: "
+                'pip install "hashlens[benchmark]"'
+            )
