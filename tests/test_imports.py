@@ -162,7 +162,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         READING | {"indexer.corpus", "indexer.progress", "indexer.rankers", "retriever.*"},
     ),
     "retriever.forests": BORDER
-    | {"retriever.entries", "retriever.lessons", "retriever.ranker", "retriever.trees"},
+    | {"retriever.channels", "retriever.entries", "retriever.lessons", "retriever.ranker"}
+    | {"retriever.trees"},
     "retriever.tuning": BORDER
     | {"retriever.channels", "retriever.entries", "retriever.forests"}
     | {"retriever.lessons", "retriever.ranker"},

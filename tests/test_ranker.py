@@ -15,6 +15,7 @@ from indexer.config import RankingConfig
 from indexer.errors import IndexCorruptError
 from indexer.schema import Candidates
 from retriever.fitting import STEPS, fit, isotonic, save
+from retriever.forests import order
 from retriever.lessons import Lessons, without
 from retriever.ranker import FACTS, Ranker, sureness
 
@@ -126,6 +127,20 @@ def test_sureness_is_that_worked_by_hand() -> None:
     expected = [[s, s - 7, 7, best_five, 7, n] for n, s in enumerate(scores[:7].tolist())]
     expected.append([1.5, 0, 1.5, 1.5, 1, 7])
     np.testing.assert_allclose(sureness(candidates, scores), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_votes_never_speak_against_a_hashtag_where_lessons_are_few(many: bool) -> None:
+    asked, _ = lessons(300, 4)
+    scores = asked.candidates.scores * np.array([-1, 1, 1, 1], np.float32)
+    columns = ("image neighbours: sum", *COLUMNS[1:])
+    misled = replace(asked, candidates=replace(asked.candidates, columns=columns, scores=scores))
+    better, odds = order(misled, many, RankingConfig())
+    fewer, more = scores.copy(), scores.copy()
+    fewer[:, 0], more[:, 0] = -3, 3
+    for forest in (better, odds):
+        risen = forest.scores(more) - forest.scores(fewer)
+        assert (risen < -0.1).all() if many else (risen >= 0).all()
 
 
 def test_nothing_said_is_nothing_scored(ranker: Ranker) -> None:
