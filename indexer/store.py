@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -220,6 +220,8 @@ class Store(AbstractContextManager["Store"]):
             tables: columns of each, of one length: arrays of numbers or times, or lists of text,
                 where None is null.
         """
+        import duckdb
+
         for name, columns in tables.items():
             arrays = {
                 key: values if isinstance(values, np.ndarray) else np.array(values, object)
@@ -230,7 +232,9 @@ class Store(AbstractContextManager["Store"]):
             yield
         finally:
             for name in tables:
-                self.connection.unregister(name)
+                # Where a transaction failed they go with it, and what it failed of is to be told.
+                with suppress(duckdb.TransactionException):
+                    self.connection.unregister(name)
 
     def add_posts(
         self,

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -193,6 +194,21 @@ def test_columns_of_nothing_and_tables_of_no_rows_can_be_lent(tmp_path: Path) ->
                 (rows, 0, rows)
             ]
             assert store.rows(f"select number from {name} where text = 'x'") == []
+
+
+def test_what_fails_in_a_transaction_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    lent = {"incoming": {"post_key": np.arange(3)}}
+    with Store.create(tmp_path / "store.duckdb") as store:
+        told = pytest.raises(duckdb.CatalogException, match="missing")
+        with told, store.transaction(), store.lent(**lent):
+            store.connection.execute("insert into missing select * from incoming")
+        with pytest.raises(IndexCorruptError, match="incoming"):
+            store.rows("select * from incoming")
+        assert store.arrays("select post_key from incoming", **lent)["post_key"].tolist() == [
+            0,
+            1,
+            2,
+        ]
 
 
 def test_words_of_hashtags_come_back_also_where_there_are_none(tmp_path: Path) -> None:
