@@ -214,18 +214,21 @@ def _beside(store: Store, table: str, row: str, column: str, kept: int, size: in
             authors::integer as authors, posts::integer as posts
         from {table} order by {row}, {column}"""  # noqa: S608
     )
-    rows, values = found["row"], np.stack([found["authors"], found["posts"]], axis=1)
-    chosen = np.ones(len(rows), np.bool_)
-    lengths = np.bincount(rows, minlength=size)
+    authors, posts = found["authors"], found["posts"]
+    chosen = np.ones(len(posts), np.bool_)
+    lengths = np.bincount(found["row"], minlength=size)
     ends = np.cumsum(lengths)
     for long in np.flatnonzero(lengths > kept).tolist():
         span = slice(ends[long] - lengths[long], ends[long])
-        uses = values[span, 0].astype(np.int64) << 32 | values[span, 1]
+        uses = authors[span].astype(np.int64) << 32 | posts[span]
         edge = np.partition(uses, -kept)[-kept]
         chosen[span] = uses > edge
         equal = np.flatnonzero(uses == edge) + span.start
         chosen[equal[: kept - np.count_nonzero(chosen[span])]] = True
-    return Matrix.of(rows[chosen], found["column"][chosen], values[chosen], size)
+    starts = np.concatenate([[0], np.cumsum(np.minimum(lengths, kept))])
+    values = np.empty((starts[-1], 2), np.float32)
+    values[:, 0], values[:, 1] = authors[chosen], posts[chosen]
+    return Matrix(starts, found["column"][chosen], values)
 
 
 def _inside(store: Store, segment: Segment, size: int) -> Matrix:

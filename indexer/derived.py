@@ -82,6 +82,8 @@ KEYS = {
 SIDES = {"tagged": ("tag_id", "hashtags", "key"), "said": ("word_id", "words", "word")}
 # The large ones, and the pair of ids that each row is of.
 PAIRS = {"cooccurrences": ("tag_id", "other_id"), "word_hashtags": ("word_id", "tag_id")}
+# Those of posts and authors alone, which add up: they change by differences.
+SUMMED = {name: keys for name, keys in KEYS.items() if name != "hashtag_counts"}
 
 
 def derive(store: Store, names: Iterable[str] = tuple(DERIVED)) -> None:
@@ -141,11 +143,8 @@ def rederived(
     run, first = store.connection.execute, store.next_id("post")
     for view, (number, *_) in SIDES.items():
         run(f"create or replace temp table touched_{view} (author varchar, {number} bigint)")
-    for name, (left, right) in PAIRS.items():
-        run(
-            f"""create or replace temp table {name}_change (
-            {left} bigint, {right} bigint, posts bigint, authors bigint)"""
-        )
+    for name in SUMMED:
+        run(f"create or replace temp table {name}_change as select * from {name} limit 0")  # noqa: S608
     run(
         "create or replace temp table leaving as select unnest(?::bigint[]) as post_key",
         [removed.tolist()],
@@ -157,9 +156,9 @@ def rederived(
     yield
     _touch(store, f"post_key >= {first}")
     _take(store, 1)
-    for name, pair in PAIRS.items():
-        _apply(store, name, *pair)
-    _derive(store, [name for name in DERIVED if name not in PAIRS])
+    for name, keys in SUMMED.items():
+        _apply(store, name, keys)
+    _derive(store, [name for name in DERIVED if name not in SUMMED])
     run("checkpoint")
 
 
@@ -195,32 +194,28 @@ def _take(store: Store, sign: int) -> None:
             f"""create or replace temp view {view} as select * from ({USES[view]})
             semi join touched_{view} using (author, {number})"""  # noqa: S608
         )
-    for name, (left, right) in PAIRS.items():
+    for name, keys in SUMMED.items():
         run(
-            f"""insert into {name}_change
-            select {left}, {right}, {sign} * posts, {sign} * authors from ({DERIVED[name]})"""  # noqa: S608
+            f"""insert into {name}_change by name
+            select {", ".join(keys)}, {sign} * posts as posts, {sign} * authors as authors
+            from ({DERIVED[name]})"""  # noqa: S608
         )
 
 
-def _apply(store: Store, name: str, left: str, right: str) -> None:
-    """Add a table's changes to it; a pair that no post is left of goes."""
-    run = store.connection.execute
+def _apply(store: Store, name: str, keys: Sequence[str]) -> None:
+    """Add a table's changes to it; a row that no post is left of goes."""
+    run, listed = store.connection.execute, ", ".join(keys)
     run(
         f"""create or replace temp table net as
-        select {left}, {right}, sum(posts)::bigint as posts, sum(authors)::bigint as authors
+        select {listed}, sum(posts)::bigint as posts, sum(authors)::bigint as authors
         from {name}_change group by all having sum(posts) <> 0 or sum(authors) <> 0"""  # noqa: S608
     )
     run(
         f"""create or replace temp table fresh as
-        select {left}, {right}, n.posts + coalesce(t.posts, 0) as posts,
+        select {listed}, n.posts + coalesce(t.posts, 0) as posts,
                n.authors + coalesce(t.authors, 0) as authors
-        from net n left join {name} t using ({left}, {right})"""  # noqa: S608
+        from net n left join {name} t using ({listed})"""  # noqa: S608
     )
-    run(
-        f"""delete from {name} t using net n
-        where t.{left} = n.{left} and t.{right} = n.{right}"""  # noqa: S608
-    )
-    run(
-        f"""insert into {name}
-        select * from fresh where posts > 0 order by {left}, {right}"""  # noqa: S608
-    )
+    same = " and ".join(f"t.{key} = n.{key}" for key in keys)
+    run(f"delete from {name} t using net n where {same}")  # noqa: S608
+    run(f"insert into {name} by name select * from fresh where posts > 0 order by {listed}")  # noqa: S608

@@ -8,7 +8,6 @@ imported on first use.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -120,7 +119,6 @@ def _bytes_fit(index: Library) -> bool:
     return bool(same and kept.code_size == index.d and kept.trained.size() in ranges)
 
 
-@cache
 def faiss() -> Library:
     """The library."""
     import faiss as library

@@ -82,8 +82,8 @@ def _padded(ids: Ids, scores: Floats, m: int) -> Neighbors:
 
 def _in_order(ids: Ids, scores: Floats) -> tuple[Ids, Floats]:
     """Neighbours (q, r) by falling score, equal ones by rising id."""
-    order = np.lexsort((ids, -scores))
-    return np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1)
+    order, rows = np.lexsort((ids, -scores)), np.arange(len(ids))[:, None]
+    return ids[rows, order], scores[rows, order]
 
 
 def check_width(vectors: Floats, width: int) -> None:
