@@ -1,6 +1,6 @@
 """The tables that are counted from the base tables of a store, each one SQL statement over them.
 
-Whoever changes posts has them made anew, or, where a table is large, only what can have changed:
+Whoever changes posts has them made anew, or, where they add up, only what can have changed:
 numbers of posts and of authors add up over authors, and an author's change a pair only where the
 changed posts hold both its sides. So the same statement over the hashtags and words that changed
 posts hold, in all posts of their authors, before and after, gives the difference.
