@@ -32,13 +32,11 @@ COPIES = """
 
 # NumPy has neither times of a zone nor lists: how its columns are added, where that is another way.
 # A list comes as lines, which hashtags and their words cannot hold; past the last one is no item.
+_TIMED = "taken_at at time zone 'UTC' as taken_at"
 _LISTED = "string_split({0}, chr(10))[:-2] as {0}"
 ADDED = {
-    "posts": ("taken_at at time zone 'UTC' as taken_at",),
-    "copies": (
-        "taken_at at time zone 'UTC' as taken_at",
-        *map(_LISTED.format, ("hashtags", "forms")),
-    ),
+    "posts": (_TIMED,),
+    "copies": (_TIMED, *map(_LISTED.format, ("hashtags", "forms"))),
     "hashtag_parts": (_LISTED.format("words"),),
 }
 

@@ -57,7 +57,8 @@ class VectorIndex:
         self._index = index
         self._mapped = mapped
         self._width, self._kind = int(index.d), kind_of(index)
-        self._all = _Among(len(self), None)
+        # Made when they are asked for, and dropped by `_own`, before any change.
+        self._all: _Among | None = None
         self._order: tuple[Ids, Ids] | None = None
         self._barred: tuple[Ids, _Among] | None = None
 
@@ -139,7 +140,6 @@ class VectorIndex:
         if not self._index.is_trained:
             self._index = trained(embeddings.vectors, self.kind)
         self._index.add_with_ids(embeddings.vectors, embeddings.ids)
-        self._all = _Among(len(self), None)
 
     def remove(self, ids: Ids) -> int:
         """Remove vectors by id; unknown ids are passed over. Returns how many were removed."""
@@ -147,7 +147,6 @@ class VectorIndex:
         if len(known):
             self._own()
             self._index.remove_ids(known)
-            self._all = _Among(len(self), None)
         return len(known)
 
     def reconstruct(self, ids: Ids) -> Floats:
@@ -219,16 +218,21 @@ class VectorIndex:
             chosen = chosen if without is None else np.setdiff1d(chosen, without)
             return _Among(len(chosen), faiss().IDSelectorBatch(chosen), exact=True)
         if without is None:
-            return self._all
+            return self._whole()
         # The same ids are passed over in one search after the other.
         if self._barred is None or self._barred[0] is not without:
             self._barred = without, self._all_but(without)
         return self._barred[1]
 
+    def _whole(self) -> _Among:
+        if self._all is None:
+            self._all = _Among(len(self), None)
+        return self._all
+
     def _all_but(self, without: Ids) -> _Among:
         barred = np.intersect1d(without, self.ids)
         if not len(barred):
-            return self._all
+            return self._whole()
         batch = faiss().IDSelectorBatch(barred)
         return _Among(len(self) - len(barred), faiss().IDSelectorNot(batch), batch)
 
@@ -242,12 +246,9 @@ class VectorIndex:
             params = faiss().SearchParametersIVF(nprobe=min(probes, clusters), **choice)
         elif choice:
             params = faiss().SearchParameters(**choice)
-        if len(queries) > 1:
-            scores, ids = self._index.search(queries, reach, params=params)
-            return ids, scores
         # More threads than one only get in each other's way where the query is one.
         threads = faiss().omp_get_max_threads()
-        faiss().omp_set_num_threads(1)
+        faiss().omp_set_num_threads(1 if len(queries) == 1 else threads)
         try:
             scores, ids = self._index.search(queries, reach, params=params)
         finally:
@@ -269,7 +270,7 @@ class VectorIndex:
         if self._mapped:
             self._index = faiss().deserialize_index(faiss().serialize_index(self._index))
             self._mapped = False
-        self._order = self._barred = None
+        self._all = self._order = self._barred = None
 
     def _check_new(self, ids: Ids) -> None:
         values, times = np.unique(ids, return_counts=True)

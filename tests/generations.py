@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from indexer.generation import (
-    Generation,
-    writer,
-)
+from indexer.generation import Generation, writer
 from indexer.verify import Verdict
 from indexer.verify import verify as verify_index
 from tests.crash_writer import content, publish

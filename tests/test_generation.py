@@ -13,17 +13,8 @@ from pathlib import Path
 import pytest
 
 import indexer.generation
-from indexer.errors import (
-    HashlensError,
-    IndexCorruptError,
-    IndexLockedError,
-)
-from indexer.generation import (
-    history,
-    open_current,
-    rollback,
-    writer,
-)
+from indexer.errors import HashlensError, IndexCorruptError, IndexLockedError
+from indexer.generation import history, open_current, rollback, writer
 from indexer.manifest import FORMAT
 from tests.generations import ROOT, check_whole, names, published, verify
 

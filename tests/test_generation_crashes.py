@@ -13,13 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from indexer.errors import (
-    HashlensError,
-)
-from indexer.generation import (
-    open_current,
-    writer,
-)
+from indexer.errors import HashlensError
+from indexer.generation import open_current, writer
 from tests.generations import ROOT, check_whole, names, published, verify
 
 

@@ -16,12 +16,7 @@ from indexer.errors import (
     IndexMissingError,
     IndexUnusableError,
 )
-from indexer.generation import (
-    history,
-    open_current,
-    rollback,
-    writer,
-)
+from indexer.generation import history, open_current, rollback, writer
 from indexer.manifest import FORMAT
 from tests.generations import FILES, check_whole, published, verify
 from tests.sealing import reseal
