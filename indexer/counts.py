@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from indexer.errors import IndexCorruptError
 from indexer.matrices import Matrix, opened
-from indexer.schema import Floats
+from indexer.schema import Floats, Ids
 from indexer.store import Store
 
 BESIDE_WORD = 300  # hashtags kept beside a word, by authors
@@ -52,13 +52,14 @@ def write_counts(
     _save_columns(folder / "posts", store.arrays(_POSTS), ("author", "words"), posts)
     names = dict(store.rows("select tag_id, key from hashtags"))
     shapes = [(len(names.get(tag, "")), names.get(tag, "").isascii()) for tag in range(tags)]
-    np.save(folder / "totals.npy", np.array(store.totals(), np.int64))
+    totals = store.totals()
+    np.save(folder / "totals.npy", np.array(totals, np.int64))
     np.save(folder / "shapes.npy", np.array(shapes, np.int32).reshape(tags, 2))
     np.save(folder / "topics.npy", _by_topic(store, topics, tags))
     found = store.arrays("select post_key, tag_id from post_hashtags order by post_key, position")
     post_tags = Matrix.of(found["post_key"], found["tag_id"], _none(found), posts)
     post_tags.save(folder / "post_tags")
-    np.save(folder / "norms.npy", _norms(post_tags, uses, tags, store.totals()[0]))
+    np.save(folder / "norms.npy", _norms(post_tags, uses, tags, totals[0]))
     _sampled(post_tags, tags).save(folder / "tag_posts")
     found = store.arrays(
         """select post_key, word_id from post_words semi join post_hashtags using (post_key)
@@ -160,8 +161,9 @@ class Counts:
 
 _POSTS = """
     select post_key as id, dense_rank() over (order by coalesce(author, '#' || post_key)) as author,
-           (select count(*) from post_words w where w.post_key = p.post_key) as words
-    from posts p"""
+           coalesce(words, 0) as words
+    from posts left join (select post_key, count(*) as words from post_words group by all)
+    using (post_key)"""
 
 
 def _norms(post_tags: Matrix, uses: dict[str, Any], tags: int, size: int) -> Floats:
@@ -199,36 +201,43 @@ def _sampled(held: Matrix, size: int) -> Matrix:
 
     marks = np.ones(len(held.columns), np.bool_)
     turned = sparse.csr_matrix((marks, held.columns, held.starts), (len(held), size)).tocsc()
-    starts, lengths = turned.indptr.astype(np.int64), np.diff(turned.indptr)
-    columns = np.repeat(np.arange(size), lengths)
-    steps = -(-np.maximum(lengths, 1) // OF_TAG)
-    kept = (np.arange(len(columns)) - starts[columns]) % steps[columns] == 0
-    none = np.zeros((kept.sum(), 0), np.float32)
-    return Matrix.of(columns[kept], turned.indices[kept], none, size)
+    kept, starts = marks, turned.indptr
+    for long in np.flatnonzero(np.diff(starts) > OF_TAG).tolist():
+        span = slice(starts[long], starts[long + 1])
+        length = span.stop - span.start
+        kept[span] = np.arange(length) % -(-length // OF_TAG) == 0
+    columns = turned.indices[kept].astype(np.int32)
+    return Matrix(_starts(kept, starts), columns, np.zeros((len(columns), 0), np.float32))
+
+
+def _starts(kept: NDArray[np.bool_], starts: NDArray[np.integer[Any]]) -> Ids:
+    """Starts of rows of which some entries are kept, int64."""
+    before = np.concatenate([[0], np.cumsum(kept)])
+    found: Ids = before[starts].astype(np.int64)
+    return found
 
 
 def _beside(store: Store, table: str, row: str, column: str, kept: int, size: int) -> Matrix:
     """Authors and posts of the pairs of a table, the most of each row; of equal ones the first."""
     found = store.arrays(
         f"""select {row}::integer as "row", {column}::integer as "column",
-            authors::integer as authors, posts::integer as posts
-        from {table} order by {row}, {column}"""  # noqa: S608
+            authors::integer as authors, posts::integer as posts from {table}"""  # noqa: S608
     )
-    authors, posts = found["authors"], found["posts"]
+    # A few runs, each in order, which a stable sort only joins.
+    order = np.argsort(found["row"].astype(np.int64) << 32 | found["column"], kind="stable")
+    columns, authors, posts = (found[name][order] for name in ("column", "authors", "posts"))
+    starts = np.concatenate([[0], np.cumsum(np.bincount(found["row"], minlength=size))])
     chosen = np.ones(len(posts), np.bool_)
-    lengths = np.bincount(found["row"], minlength=size)
-    ends = np.cumsum(lengths)
-    for long in np.flatnonzero(lengths > kept).tolist():
-        span = slice(ends[long] - lengths[long], ends[long])
+    for long in np.flatnonzero(np.diff(starts) > kept).tolist():
+        span = slice(starts[long], starts[long + 1])
         uses = authors[span].astype(np.int64) << 32 | posts[span]
         edge = np.partition(uses, -kept)[-kept]
         chosen[span] = uses > edge
         equal = np.flatnonzero(uses == edge) + span.start
         chosen[equal[: kept - np.count_nonzero(chosen[span])]] = True
-    starts = np.concatenate([[0], np.cumsum(np.minimum(lengths, kept))])
-    values = np.empty((starts[-1], 2), np.float32)
+    values = np.empty((np.count_nonzero(chosen), 2), np.float32)
     values[:, 0], values[:, 1] = authors[chosen], posts[chosen]
-    return Matrix(starts, found["column"][chosen], values)
+    return Matrix(_starts(chosen, starts), columns[chosen], values)
 
 
 def _inside(store: Store, segment: Segment, size: int) -> Matrix:

@@ -1,9 +1,9 @@
 """The tables that are counted from the base tables of a store, each one SQL statement over them.
 
-Whoever changes posts has them made anew, or, where they add up, only what can have changed:
-numbers of posts and of authors add up over authors, and an author's change a pair only where the
-changed posts hold both its sides. So the same statement over the hashtags and words that changed
-posts hold, in all posts of their authors, before and after, gives the difference.
+Whoever changes posts has them made anew, or has only that changed which can have changed: numbers
+of posts and of authors add up over authors, and an author's change a pair only where the changed
+posts hold both its sides. So the same statement over the hashtags and words that changed posts
+hold, in all posts of their authors, before and after, gives the difference.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from indexer.store import PRIOR, Store
 
 # A post without a known author counts as an author of its own.
 AUTHOR = "coalesce(author, '#' || post_key)"
-# Every use of a hashtag or word; the tables are counted over these views.
+# Every use of a hashtag or word; the tables are counted over these.
 USES = {
     "tagged": """
         select h.post_key, h.tag_id, h.form, p.topic, p.author as known_author,
@@ -29,18 +29,21 @@ USES = {
         select w.post_key, w.word_id, coalesce(p.author, '#' || p.post_key) as author
         from post_words w join posts p using (post_key)""",
 }
-DERIVED: dict[str, str] = {
+# How each hashtag is written most often, and by how many posts it is used at all.
+_WRITTEN = """
+    select tag_id, arg_max(form, (uses, form)) as display, sum(uses)::bigint as posts
+    from (select tag_id, form, count(*) as uses from post_hashtags group by all) group by all"""
+# What of a table's rows adds up, where that is not all of them.
+_NUMBERS = {
     "hashtag_counts": """
-        with forms as (
-            select tag_id, form, count(*) as uses from tagged group by all),
-        best as (
-            select tag_id, arg_max(form, (uses, form)) as display from forms group by all),
-        used as (
-            select tag_id, count(*) as posts, count(distinct author) as authors,
-                   count(distinct known_author) as known_authors
-            from tagged group by all)
-        select tag_id, key, display, posts, authors, known_authors
-        from used join hashtags using (tag_id) join best using (tag_id) order by tag_id""",
+        select tag_id, key, count(*) as posts, count(distinct author) as authors,
+               count(distinct known_author) as known_authors
+        from tagged join hashtags using (tag_id) group by all"""
+}
+DERIVED: dict[str, str] = {
+    "hashtag_counts": f"""
+        select tag_id, key, display, n.posts, authors, known_authors
+        from ({_NUMBERS["hashtag_counts"]}) n join ({_WRITTEN}) using (tag_id) order by tag_id""",  # noqa: S608
     "hashtag_topics": """
         select topic, tag_id, count(*) as posts, count(distinct author) as authors
         from tagged where topic is not null group by all order by topic, tag_id""",
@@ -62,8 +65,9 @@ DERIVED: dict[str, str] = {
 }
 # Of an index begun from another's counts: how those are added to what its own posts say.
 SUMS = {
-    "hashtag_counts": "tag_id, key, arg_max(display, posts) as display, sum(posts)::bigint as "
-    "posts, sum(authors)::bigint as authors, sum(known_authors)::bigint as known_authors",
+    "hashtag_counts": "tag_id, key, arg_max(display, (posts, display)) as display, "
+    "sum(posts)::bigint as posts, sum(authors)::bigint as authors, "
+    "sum(known_authors)::bigint as known_authors",
     "hashtag_topics": "topic, tag_id, sum(posts)::bigint as posts, sum(authors)::bigint as authors",
     "cooccurrences": "tag_id, other_id, sum(posts)::bigint as posts, "
     "sum(authors)::bigint as authors",
@@ -82,8 +86,6 @@ KEYS = {
 SIDES = {"tagged": ("tag_id", "hashtags", "key"), "said": ("word_id", "words", "word")}
 # The large ones, and the pair of ids that each row is of.
 PAIRS = {"cooccurrences": ("tag_id", "other_id"), "word_hashtags": ("word_id", "tag_id")}
-# Those of posts and authors alone, which add up: they change by differences.
-SUMMED = {name: keys for name, keys in KEYS.items() if name != "hashtag_counts"}
 
 
 def derive(store: Store, names: Iterable[str] = tuple(DERIVED)) -> None:
@@ -143,7 +145,7 @@ def rederived(
     run, first = store.connection.execute, store.next_id("post")
     for view, (number, *_) in SIDES.items():
         run(f"create or replace temp table touched_{view} (author varchar, {number} bigint)")
-    for name in SUMMED:
+    for name in DERIVED:
         run(f"create or replace temp table {name}_change as select * from {name} limit 0")  # noqa: S608
     run(
         "create or replace temp table leaving as select unnest(?::bigint[]) as post_key",
@@ -156,9 +158,11 @@ def rederived(
     yield
     _touch(store, f"post_key >= {first}")
     _take(store, 1)
-    for name, keys in SUMMED.items():
-        _apply(store, name, keys)
-    _derive(store, [name for name in DERIVED if name not in SUMMED])
+    for name in DERIVED:
+        _apply(store, name)
+    _display(store)
+    for view in USES:
+        run(f"drop table temp.{view}")
     run("checkpoint")
 
 
@@ -189,33 +193,62 @@ def _touch_coming(
 def _take(store: Store, sign: int) -> None:
     """Add to the changes, or take off, what the posts say now that touches them."""
     run = store.connection.execute
+    touching = " union all ".join(f"select author from touched_{view}" for view in SIDES)  # noqa: S608
+    # The posts of few authors: what they hold is looked up among them alone.
+    run(
+        f"""create or replace temp table theirs as
+        select * from posts where {AUTHOR} in ({touching})"""  # noqa: S608
+    )
     for view, (number, *_) in SIDES.items():
         run(
-            f"""create or replace temp view {view} as select * from ({USES[view]})
+            f"""create or replace temp table {view} as
+            select * from ({USES[view].replace("join posts", "join theirs")})
             semi join touched_{view} using (author, {number})"""  # noqa: S608
         )
-    for name, keys in SUMMED.items():
+    for name in DERIVED:
+        keys, sums = ", ".join(KEYS[name]), _sums(name)
         run(
             f"""insert into {name}_change by name
-            select {", ".join(keys)}, {sign} * posts as posts, {sign} * authors as authors
-            from ({DERIVED[name]})"""  # noqa: S608
+            select {keys}, {", ".join(f"{sign} * {column} as {column}" for column in sums)}
+            from ({_NUMBERS.get(name, DERIVED[name])})"""  # noqa: S608
         )
 
 
-def _apply(store: Store, name: str, keys: Sequence[str]) -> None:
+def _sums(name: str) -> tuple[str, ...]:
+    """The columns of a table that add up."""
+    known = ("known_authors",) if name == "hashtag_counts" else ()
+    return ("posts", "authors", *known)
+
+
+def _apply(store: Store, name: str) -> None:
     """Add a table's changes to it; a row that no post is left of goes."""
-    run, listed = store.connection.execute, ", ".join(keys)
+    run, keys, sums = store.connection.execute, KEYS[name], _sums(name)
+    listed = ", ".join(keys)
     run(
         f"""create or replace temp table net as
-        select {listed}, sum(posts)::bigint as posts, sum(authors)::bigint as authors
-        from {name}_change group by all having sum(posts) <> 0 or sum(authors) <> 0"""  # noqa: S608
+        select {listed}, {", ".join(f"sum({column})::bigint as {column}" for column in sums)}
+        from {name}_change group by all
+        having {" or ".join(f"sum({column}) <> 0" for column in sums)}"""  # noqa: S608
     )
     run(
         f"""create or replace temp table fresh as
-        select {listed}, n.posts + coalesce(t.posts, 0) as posts,
-               n.authors + coalesce(t.authors, 0) as authors
+        select n.* replace ({", ".join(f"n.{c} + coalesce(t.{c}, 0) as {c}" for c in sums)})
         from net n left join {name} t using ({listed})"""  # noqa: S608
     )
     same = " and ".join(f"t.{key} = n.{key}" for key in keys)
     run(f"delete from {name} t using net n where {same}")  # noqa: S608
     run(f"insert into {name} by name select * from fresh where posts > 0 order by {listed}")  # noqa: S608
+
+
+def _display(store: Store) -> None:
+    """Have every hashtag written as it is most often."""
+    written = _WRITTEN
+    if store.has_prior:
+        written = f"""
+            select tag_id, arg_max(display, (posts, display)) as display
+            from ({_WRITTEN} union all by name
+                  select tag_id, display, posts from {PRIOR}.hashtag_counts) group by all"""  # noqa: S608
+    store.connection.execute(
+        f"""update hashtag_counts t set display = w.display from ({written}) w
+        where t.tag_id = w.tag_id and t.display is distinct from w.display"""  # noqa: S608
+    )

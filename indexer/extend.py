@@ -59,7 +59,8 @@ def extended(
             store.remove(changes.removed, changes.copies)
             topics = topics_of(corpus, learned.model, config)
             keys = store_posts(store, corpus, topics, progress)
-            store.forget_unused()
+            if len(changes.removed):
+                store.forget_unused()
         write_vectors(folder, store, corpus, keys, learned)
         write_young(folder, store, trained, space, config.vectors)
         counts = write_counted(folder, store, learned, progress)

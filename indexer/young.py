@@ -6,10 +6,13 @@ update and searched together with the learned ones.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from indexer.config import ALL_TOPICS, VectorConfig
 from indexer.derived import AUTHOR
@@ -36,12 +39,17 @@ def write_young(
     used = store.arrays(
         f"select distinct tag_id from post_hashtags where post_key >= {trained.first_post}"  # noqa: S608
     )["tag_id"].astype(np.int64)
-    for words in sorted((folder / "words").glob("*/")):
-        lacking = np.setdiff1d(used, _learned(words))
-        if not len(lacking):
+    if not (spaces := sorted((folder / "words").glob("*/"))):
+        return
+    lacking = {words: np.setdiff1d(used, _learned(words)) for words in spaces}
+    uses = _uses(store, {words.name: tags for words, tags in lacking.items()})
+    for words, tags in lacking.items():
+        in_topic = words.name == ALL_TOPICS or uses.topics == words.name
+        chosen = np.isin(uses.tags, tags) & in_topic
+        if not chosen.any():
             continue
         space = everyone if words.name == ALL_TOPICS else WordSpace.open(words)
-        found = _young(store, words.name, lacking, space, trained, config)
+        found = _young(uses, chosen, space, trained, config)
         if len(found.ids):
             (folder / YOUNG).mkdir(exist_ok=True)
             VectorIndex.build(found).save(folder / YOUNG / f"{words.name}.faiss")
@@ -52,45 +60,68 @@ def _learned(words: Path) -> Ids:
     return VectorIndex.open(path).ids if path.exists() else np.zeros(0, np.int64)
 
 
-def _young(
-    store: Store, topic: str, tags: Ids, space: WordSpace, trained: Trained, config: VectorConfig
-) -> Embeddings:
-    """Vectors of hashtags by id, from all their posts of a topic."""
-    uses = store.arrays(
-        f"""select h.tag_id, h.post_key, dense_rank() over (order by {AUTHOR}) as author
-        from post_hashtags h semi join lacking using (tag_id) join posts p using (post_key)
-        {"" if topic == ALL_TOPICS else f"where topic = '{topic}'"}""",  # noqa: S608
-        lacking={"tag_id": tags},
+@dataclass(frozen=True, slots=True, eq=False)
+class _Uses:
+    """Every use of some hashtags: `tags`, `posts` (keys), `authors` (numbers) int64 (u,), `topics`.
+
+    `words` and `hashtags` are those of the posts, by key, each with its id.
+    """
+
+    tags: Ids
+    posts: Ids
+    authors: Ids
+    topics: NDArray[Any]
+    words: Mapping[int, Sequence[tuple[str, int]]]
+    hashtags: Mapping[int, Sequence[tuple[str, int]]]
+
+
+def _uses(store: Store, lacking: Mapping[str, Ids]) -> _Uses:
+    """The uses of hashtags in the topics whose spaces lack them."""
+    names = [name for name, tags in lacking.items() for _ in tags]
+    found = store.arrays(
+        f"""select h.tag_id, h.post_key, dense_rank() over (order by {AUTHOR}) as author, topic
+        from post_hashtags h join posts p using (post_key) semi join lacking l
+        on h.tag_id = l.tag_id and (l.space = p.topic or l.space = '{ALL_TOPICS}')""",  # noqa: S608
+        lacking={"tag_id": np.concatenate([*lacking.values()]), "space": names},
     )
-    keys, places = np.unique(uses["post_key"].astype(np.int64), return_inverse=True)
-    company = _companies(store, keys, space, trained, config)
+    tags, posts, authors = (
+        found[name].astype(np.int64) for name in ("tag_id", "post_key", "author")
+    )
+    asked = {"asked": {"post_key": np.unique(posts)}}
+    words = _terms(store, "word", "word_id", "words", asked)
+    hashtags = _terms(store, "key", "tag_id", "hashtags", asked)
+    return _Uses(tags, posts, authors, found["topic"], words, hashtags)
+
+
+def _young(
+    uses: _Uses, chosen: NDArray[np.bool_], space: WordSpace, trained: Trained, config: VectorConfig
+) -> Embeddings:
+    """Vectors of hashtags by id, from the chosen ones of their uses."""
+    keys, places = np.unique(uses.posts[chosen], return_inverse=True)
+    company = _companies(uses, keys, space, trained, config)
     row_of = np.full(len(keys), -1, np.int64)
     row_of[company.ids] = np.arange(len(company.ids))
     rows = row_of[places]
     told = rows >= 0
-    pairs = np.stack([uses["tag_id"][told], uses["author"][told]], axis=1).astype(np.int64)
+    pairs = np.stack([uses.tags[chosen][told], uses.authors[chosen][told]], axis=1)
     voices, spoken = _means(pairs, company.vectors[rows[told]])
     ids, vectors = _means(voices[:, :1], spoken)
     return Embeddings(ids[:, 0].copy(), vectors)
 
 
 def _companies(
-    store: Store, keys: Ids, space: WordSpace, trained: Trained, config: VectorConfig
+    uses: _Uses, keys: Ids, space: WordSpace, trained: Trained, config: VectorConfig
 ) -> Embeddings:
     """Vectors of posts, by place in `keys`, from their words and the hashtags that were learned."""
-    asked: dict[str, dict[str, Any]] = {"asked": {"post_key": keys}}
-    said = _terms(store, "word", "word_id", "words", asked)
-    held = _terms(store, "key", "tag_id", "hashtags", asked)
+    said = [uses.words.get(post, ()) for post in keys.tolist()]
+    held = [uses.hashtags.get(post, ()) for post in keys.tolist()]
     texts = [
-        [
-            *(word for word, _ in said.get(post, ())),
-            *(config.token(k) for k, _ in held.get(post, ())),
-        ]
-        for post in keys.tolist()
+        [*(word for word, _ in words), *(config.token(key) for key, _ in tags)]
+        for words, tags in zip(said, held, strict=True)
     ]
     idf = trained.idf(
-        {word: number for some in said.values() for word, number in some},
-        {f"#{key}": number for some in held.values() for key, number in some},
+        {word: number for words in said for word, number in words},
+        {f"#{key}": number for tags in held for key, number in tags},
     )
     return text_vectors(space, texts, idf, trained.unseen_idf)
 
