@@ -1,6 +1,7 @@
 """FAISS indexes in files: written whole or not at all, and read without trust in their length.
 
-`faisskinds` says which indexes are ours.
+`faisskinds` says which indexes are ours. One whose rows are padded is written inside FAISS's own
+`IndexPreTransform`, which says how wide they are without that.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ from typing import BinaryIO
 import numpy as np
 
 from indexer.errors import IndexCorruptError
-from indexer.faisskinds import Library, faiss, is_ours, kind_of
+from indexer.faisskinds import WIDEST_PADDED, Library, faiss, is_ours, kind_of
 
 WRITTEN_AT_ONCE = 1 << 20  # bytes
+MOST_NUMBERS = 1 << 20  # of a vector
 
 
-def read_index(path: Path, *, mmap: bool) -> tuple[Library, bool]:
-    """The index in a file, and whether it is mapped, as with `mmap` a whole one is.
+def read_index(path: Path, *, mmap: bool) -> tuple[Library, int, bool]:
+    """The index in a file, how wide its vectors are without padding, and whether it is mapped.
+
+    With `mmap` a whole one is.
 
     Raises:
         IndexCorruptError: the file is missing, cut short or not of an index of ours.
@@ -32,20 +36,29 @@ def read_index(path: Path, *, mmap: bool) -> tuple[Library, bool]:
             index = faiss().read_index(str(path), faiss().IO_FLAG_MMAP_IFC if mapped else 0)
     except (OSError, RuntimeError, MemoryError) as error:
         raise _corrupt(path, str(error).split("\n")[0]) from error
+    index, width = _unpadded(index)
     if not is_ours(index):
         raise _corrupt(path, f"a {type(index).__name__} of unknown make")
     if kind_of(index) != "exact":
         # FAISS follows the places that a file gives for its ids, wherever they lead.
         index.set_direct_map_type(faiss().DirectMap.NoMap)
-    return index, mapped
+    return index, width, mapped
 
 
-def write_index(index: Library, path: Path) -> None:
+def write_index(index: Library, width: int, path: Path) -> None:
     """Write to a file: whole or not at all, and on disk when this returns.
+
+    Args:
+        index: what is written.
+        width: of its vectors, without padding.
+        path: the file.
 
     Raises:
         OSError: it cannot be written, as when the disk is full.
     """
+    if width != index.d:
+        padding = faiss().RemapDimensionsTransform(width, index.d, False)
+        index = faiss().IndexPreTransform(padding, index)
     temporary = path.with_name(path.name + ".tmp")
     try:
         with temporary.open("wb") as file:
@@ -60,6 +73,24 @@ def write_index(index: Library, path: Path) -> None:
         raise
 
 
+def _unpadded(index: Library) -> tuple[Library, int]:
+    """An index, taken out of what says that it is padded, and the width without; else as it is."""
+    if type(index) is not faiss().IndexPreTransform or index.chain.size() != 1:
+        return index, index.d
+    step, inner = faiss().downcast_VectorTransform(index.chain.at(0)), index.index
+    if type(step) is not faiss().RemapDimensionsTransform:
+        return index, index.d
+    # Each number stays in its place, and nothing comes to the places beyond.
+    places = faiss().vector_to_array(step.map)
+    own = np.arange(len(places)) < index.d
+    kept = np.array_equal(places, np.where(own, np.arange(len(places)), -1))
+    if not kept or not 0 < index.d == step.d_in < len(places) == step.d_out == inner.d:
+        return index, index.d
+    inner = faiss().downcast_index(inner)
+    inner.referenced_objects = [index]  # whose memory it is in, as FAISS notes it
+    return inner, index.d
+
+
 def _mappable(path: Path) -> bool:
     """Whether a file is of an index of ours, and as long as its header says to the byte.
 
@@ -67,10 +98,24 @@ def _mappable(path: Path) -> bool:
     memory raises as it should. So only what is sure to be whole is mapped.
     """
     with path.open("rb") as file:
-        kind, size = file.read(4), path.stat().st_size
+        skipped = _skipped(file)
+        kind, size = file.read(4), path.stat().st_size - skipped
         if kind == b"IxMp":
             return _whole_exact(file, size)
         return kind in (b"IwFl", b"IwSq") and _whole_ivf(file, size, kind)
+
+
+def _skipped(file: BinaryIO) -> int:
+    """Bytes of what says that an index is padded, which are passed; none where it is not said.
+
+    An IndexPreTransform's header, of one step: a RemapDimensionsTransform.
+    """
+    head = file.read(4 + 33 + 4 + 4 + 8)
+    places = struct.unpack_from("<Q", head, 45)[0] if len(head) == 53 else 0
+    if head[:4] != b"IxPT" or head[41:45] != b"RmDT" or places >= MOST_NUMBERS:
+        file.seek(0)
+        return 0
+    return file.seek(53 + 4 * places + 9)
 
 
 def _whole_exact(file: BinaryIO, size: int) -> bool:
@@ -98,9 +143,9 @@ def _whole_ivf(file: BinaryIO, size: int, kind: bytes) -> bool:
     (width, n), clusters = struct.unpack_from("<iq", head), struct.unpack_from("<Q", head, 33)[0]
     code, ranges = (4 * width, 0) if kind == b"IwFl" else (width, 45 + 8 * width)
     place = 4 + 94 + 4 * width * clusters + 9 + ranges
-    if not 0 < width < 1 << 20 or not 0 <= n < 1 << 40 or place + 32 > size:
+    if not 0 < width < MOST_NUMBERS or not 0 <= n < 1 << 40 or place + 32 > size:
         return False
-    file.seek(place)
+    file.seek(place - 98, os.SEEK_CUR)
     lists = file.read(32)
     form, entries = lists[20:24], struct.unpack_from("<Q", lists, 24)[0]
     known = lists[:4] == b"ilar" and struct.unpack_from("<QQ", lists, 4) == (clusters, code)
@@ -120,9 +165,9 @@ def _corrupt(path: Path, found: str) -> IndexCorruptError:
 
 @contextmanager
 def _limited(size: int) -> Iterator[None]:
-    """Let FAISS allocate no more than `size` bytes for what a file claims to hold."""
+    """Let FAISS allocate no more than `size` bytes for what a file claims to hold, or 4 MiB."""
     before = faiss().get_deserialization_vector_byte_limit()
-    faiss().set_deserialization_vector_byte_limit(max(size, 1))
+    faiss().set_deserialization_vector_byte_limit(max(size, 4 * WIDEST_PADDED**2))
     try:
         yield
     finally:

@@ -38,7 +38,7 @@ def _checked(
     if found is given and found.flags.writeable:
         found = found.view()
     if found is not given:
-        found.flags.writeable = False
+        found.setflags(write=False)
         object.__setattr__(owner, name, found)
     return found
 

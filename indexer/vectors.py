@@ -22,6 +22,7 @@ from indexer.faisskinds import (
     Library,
     empty,
     faiss,
+    in_lanes,
     kind_for,
     kind_of,
     stored_ids,
@@ -53,10 +54,11 @@ class VectorIndex:
     Ids are unique, not negative, and keep their meaning for ever; positions are never shown.
     """
 
-    def __init__(self, index: Library, *, mapped: bool = False) -> None:
+    def __init__(self, index: Library, width: int, *, mapped: bool = False) -> None:
+        """Take an index of FAISS, whose rows may be padded, and the width without that."""
         self._index = index
         self._mapped = mapped
-        self._width, self._kind = int(index.d), kind_of(index)
+        self._width, self._padded, self._kind = width, int(index.d), kind_of(index)
         # Made when they are asked for, and dropped by `_own`, before any change.
         self._all: _Among | None = None
         self._order: tuple[Ids, Ids] | None = None
@@ -74,7 +76,7 @@ class VectorIndex:
             raise ConfigError(f"found vector index kind {kind!r}, expected {' or '.join(KINDS)}")
         if width < 1:
             raise ShapeError(f"found a vector width of {width}, expected 1 or more")
-        return cls(empty(width, kind))
+        return cls(empty(in_lanes(width), kind), width)
 
     @classmethod
     def build(cls, embeddings: Embeddings, kind: Kind | Literal["auto"] = "auto") -> Self:
@@ -100,8 +102,8 @@ class VectorIndex:
         Raises:
             IndexCorruptError: the file is missing, cut short or not of an index of ours.
         """
-        index, mapped = read_index(path, mmap=mmap)
-        return cls(index, mapped=mapped)
+        index, width, mapped = read_index(path, mmap=mmap)
+        return cls(index, width, mapped=mapped)
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
@@ -137,9 +139,10 @@ class VectorIndex:
         if not len(embeddings.ids):
             return
         self._own()
+        rows = self._in_lanes(embeddings.vectors)
         if not self._index.is_trained:
-            self._index = trained(embeddings.vectors, self.kind)
-        self._index.add_with_ids(embeddings.vectors, embeddings.ids)
+            self._index = trained(rows, self.kind)
+        self._index.add_with_ids(rows, embeddings.ids)
 
     def remove(self, ids: Ids) -> int:
         """Remove vectors by id; unknown ids are passed over. Returns how many were removed."""
@@ -163,12 +166,13 @@ class VectorIndex:
             return np.zeros((0, self.width), dtype=np.float32)
         if self.kind == "exact":
             vectors = self._index.index.reconstruct_batch(order[np.searchsorted(known, ids)])
-            return np.asarray(vectors, dtype=np.float32)
-        with self._found_by_id():
-            vectors = self._index.reconstruct_batch(np.ascontiguousarray(ids))
+        else:
+            with self._found_by_id():
+                vectors = self._index.reconstruct_batch(np.ascontiguousarray(ids))
+        vectors = vectors[:, : self.width]
         if self.kind == "ivf-sq8":
-            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.asarray(vectors, dtype=np.float32)
+            vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.ascontiguousarray(vectors, dtype=np.float32)
 
     @contextmanager
     def _found_by_id(self) -> Iterator[None]:
@@ -200,7 +204,7 @@ class VectorIndex:
             m,
             self.width,
             among.size,
-            lambda some, reach: self._nearest(some, reach, among),
+            lambda some, reach: self._nearest(self._in_lanes(some), reach, among),
         )
 
     def save(self, path: Path) -> None:
@@ -209,7 +213,7 @@ class VectorIndex:
         Raises:
             OSError: it cannot be written, as when the disk is full.
         """
-        write_index(self._index, path)
+        write_index(self._index, self.width, path)
 
     def _among(self, subset: Ids | None, without: Ids | None) -> _Among:
         """What is compared, of ids that the index holds."""
@@ -235,6 +239,14 @@ class VectorIndex:
             return self._whole()
         batch = faiss().IDSelectorBatch(barred)
         return _Among(len(self) - len(barred), faiss().IDSelectorNot(batch), batch)
+
+    def _in_lanes(self, vectors: Floats) -> Floats:
+        """Vectors float32 (n, d) with zeros after them, as wide as FAISS's."""
+        if self._padded == self._width:
+            return vectors
+        rows = np.zeros((len(vectors), self._padded), np.float32)
+        rows[:, : self._width] = vectors
+        return rows
 
     def _nearest(self, queries: Floats, reach: int, among: _Among) -> tuple[Ids, Floats]:
         """Ids and scores (q, reach) by falling score; id -1 where there is none."""

@@ -8,7 +8,7 @@ import pytest
 from indexer.faisskinds import KINDS
 from indexer.schema import Embeddings, Floats, Ids, Neighbors
 
-WIDTH = 8
+WIDTH = 10
 kinds = pytest.mark.parametrize("kind", ["exact", "ivf"])
 all_kinds = pytest.mark.parametrize("kind", KINDS)
 

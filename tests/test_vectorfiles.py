@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from indexer.errors import IndexCorruptError
+from indexer.errors import IndexCorruptError, ShapeError
 from indexer.faisskinds import Kind
+from indexer.schema import Embeddings
 from indexer.vectors import VectorIndex
 from tests.searched import WIDTH, all_kinds, as_dict, check, embeddings, kinds, unit
 
@@ -42,6 +43,36 @@ def test_save_and_open_round_trip_and_change_afterwards(
 
 
 @all_kinds
+@pytest.mark.parametrize("width", [1, 8, 10, 50, 1001, 1030])
+def test_a_width_is_kept_however_rows_are_padded(tmp_path: Path, kind: Kind, width: int) -> None:
+    stored = Embeddings(np.arange(99), unit(99, width))
+    path = tmp_path / "x.faiss"
+    VectorIndex.build(stored, kind).save(path)
+    for mmap in (True, False):
+        index = VectorIndex.open(path, mmap=mmap)
+        assert index.width == width
+        vectors = index.reconstruct(stored.ids)
+        np.testing.assert_allclose(vectors, stored.vectors, atol=0.02 if "sq8" in kind else 0)
+        with pytest.raises(ShapeError, match=f"width {width + 1}, expected {width}"):
+            index.search(unit(1, width + 1), 5)
+
+
+def test_a_file_whose_rows_are_not_padded_is_read_too(tmp_path: Path) -> None:
+    import faiss
+
+    stored, path, asked = embeddings(300), tmp_path / "x.faiss", unit(3, seed=4)
+    plain = faiss.IndexIDMap(faiss.IndexFlatIP(WIDTH))
+    plain.add_with_ids(stored.vectors, stored.ids)
+    faiss.write_index(plain, str(path))
+    index = VectorIndex.open(path)
+    check(index.search(asked, 9), as_dict(stored), asked, 9)
+    index.add(embeddings(10, seed=1))
+    index.save(path)
+    known = as_dict(stored) | as_dict(embeddings(10, seed=1))
+    check(VectorIndex.open(path).search(asked, 9), known, asked, 9)
+
+
+@all_kinds
 def test_an_empty_index_is_saved_too(tmp_path: Path, kind: Kind) -> None:
     path = tmp_path / "x.faiss"
     VectorIndex.empty(WIDTH, kind).save(path)
@@ -66,7 +97,7 @@ def test_files_cut_short_are_refused(tmp_path: Path, kind: Kind, mmap: bool) -> 
     whole, cut = tmp_path / "whole.faiss", tmp_path / "cut.faiss"
     VectorIndex.build(embeddings(200), kind).save(whole)
     content = whole.read_bytes()
-    for size in (*range(0, 130, 3), len(content) // 2, len(content) - 1):
+    for size in (*range(0, 260, 3), len(content) // 2, len(content) - 1):
         cut.write_bytes(content[:size])
         with pytest.raises(IndexCorruptError, match=r"cut\.faiss"):
             VectorIndex.open(cut, mmap=mmap)
@@ -78,19 +109,20 @@ def test_a_damaged_header_is_refused_or_harmless(tmp_path: Path, kind: Kind) -> 
     path, chance, refused = tmp_path / "x.faiss", random.Random(1), 0
     VectorIndex.build(embeddings(60), kind).save(path)
     whole = path.read_bytes()
-    for place in range(130):
+    for place in range(260):
         flipped = whole[place] ^ (1 << chance.randrange(8))
         path.write_bytes(whole[:place] + bytes([flipped]) + whole[place + 1 :])
         try:
             VectorIndex.open(path).search(unit(2), 5)
         except IndexCorruptError:
             refused += 1
-    assert refused > 30
+    assert refused > 130
 
 
 def test_what_is_no_index_of_ours_is_refused(tmp_path: Path) -> None:
     import faiss
 
+    library: Any = faiss  # its types say too little
     path = tmp_path / "x.faiss"
     chance = random.Random(0)
     for magic in (b"", b"IxMp", b"IxFI", b"IwFl"):
@@ -102,6 +134,18 @@ def test_what_is_no_index_of_ours_is_refused(tmp_path: Path) -> None:
         faiss.IndexFlatL2(8),
         faiss.IndexIDMap(faiss.IndexFlatL2(8)),
         faiss.IndexIDMap2(faiss.IndexFlatIP(8)),
+        *(
+            faiss.IndexPreTransform(step, faiss.IndexIDMap(faiss.IndexFlatIP(8)))
+            for step in (
+                library.RemapDimensionsTransform(6, 8, True),
+                library.RemapDimensionsTransform(8, 8, False),
+                library.RemapDimensionsTransform(9, 8, False),
+                library.NormalizationTransform(8),
+            )
+        ),
+        faiss.IndexPreTransform(
+            library.RemapDimensionsTransform(6, 8, False), faiss.IndexIDMap(faiss.IndexFlatL2(8))
+        ),
         faiss.IndexIVFFlat(faiss.IndexFlatL2(8), 8, 1, faiss.METRIC_INNER_PRODUCT),
         faiss.IndexIVFScalarQuantizer(
             faiss.IndexFlatIP(8),

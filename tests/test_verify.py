@@ -62,11 +62,12 @@ def vectors(
     return change
 
 
-def floats(name: str, value: float, place: int = 82) -> Callable[[Path], None]:
-    """Write over a number in a file; the first vector of an exact index is at byte 82."""
+def floats(name: str, value: float) -> Callable[[Path], None]:
+    """Write over the first number of an exact index: it follows a header of 45 bytes."""
 
     def change(folder: Path) -> None:
         whole = bytearray((folder / name).read_bytes())
+        place = whole.index(b"IxFI") + 45
         whole[place : place + 4] = np.float32(value).tobytes()
         (folder / name).unlink()
         (folder / name).write_bytes(whole)
