@@ -24,6 +24,7 @@ FEWEST = 2  # questions drawn of a post, with other inputs given
 MOST = 16_000  # posts that are asked about at once: more add hours and memory, not quality
 MOST_SEEDS = 4
 GIVEN = {"image": 0.7, "caption": 0.8, "seeds": 0.4}  # how often each is given, where it is there
+PICTURE_ALONE = ("image",)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,11 +97,17 @@ class Questions:
 def _questions(
     corpus: Corpus, asked: Ids, draws: int, rng: np.random.Generator
 ) -> Iterator[Question]:
-    """Questions of posts, each with some of its inputs, drawn at random."""
+    """Questions of posts, each with some of its inputs, drawn at random, and with a picture alone.
+
+    What a picture alone says is weak, and is lost among questions that have words besides.
+    """
     pictured = set(corpus.images.ids.tolist()) if corpus.images else set()
     for place in asked.tolist():
         post = corpus.posts[place]
-        for given in sorted({_drawn(post, place in pictured, rng) for _ in range(draws)} - {()}):
+        drawn = {_drawn(post, place in pictured, rng) for _ in range(draws)} - {()}
+        if place in pictured and post.hashtags:
+            drawn.add(PICTURE_ALONE)
+        for given in sorted(drawn):
             most = min(MOST_SEEDS, len(post.hashtags) - 1)
             seeds = int(rng.integers(1, most + 1)) if "seeds" in given else 0
             order = rng.permutation(len(post.hashtags))

@@ -68,6 +68,15 @@ class TwoNodes:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[TwoNodes]:
     pytest.importorskip("ray.data", reason="needs Ray: pip install 'hashlens[cluster]'")
+    try:
+        found = started()
+    except Exception:  # of Ray's own: its processes give up on a machine that is busy
+        found = started()
+    yield found
+    found.nodes.shutdown()
+
+
+def started() -> TwoNodes:
     from ray.cluster_utils import Cluster
 
     with socket.socket() as free:
@@ -75,10 +84,13 @@ def cluster() -> Iterator[TwoNodes]:
         port = free.getsockname()[1]
     head = NODE | {"_system_config": SOON, "ray_client_server_port": port}
     found = Cluster(initialize_head=True, head_node_args=head)
-    found.add_node(**NODE)
-    found.wait_for_nodes()
-    yield TwoNodes(found, f"ray://127.0.0.1:{port}")
-    found.shutdown()
+    try:
+        found.add_node(**NODE)
+        found.wait_for_nodes()
+    except BaseException:
+        found.shutdown()
+        raise
+    return TwoNodes(found, f"ray://127.0.0.1:{port}")
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -83,24 +84,30 @@ def rehearsed(corpus: Corpus) -> tuple[Lessons, Spied]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lessons_module, "gather", watched)
-        # Captions tell which post a question is of.
+        # Captions tell which post a question is of; where a picture is alone, that does.
         patch.setattr(lessons_module, "GIVEN", {"image": 0.5, "caption": 1.0, "seeds": 0.6})
         lessons = rehearse(corpus, assemble, CONFIG, Silent())
     assert lessons is not None
     return lessons, spied
 
 
+def by_input(corpus: Corpus) -> Callable[[Query], Post]:
+    """Finds the post that a question is of."""
+    held = {post.caption: post for post in corpus.posts} | {p.image: p for p in corpus.posts}
+    return lambda query: held[query.caption or query.image]
+
+
 def test_no_index_holds_the_posts_or_authors_it_is_asked_about(
     corpus: Corpus, rehearsed: tuple[Lessons, Spied]
 ) -> None:
     lessons, spied = rehearsed
-    by_caption = {post.caption: post for post in corpus.posts}
+    post_of = by_input(corpus)
     folds = fold_numbers(corpus.posts, CONFIG)
     assert len(spied.parts) == CONFIG.folds
     assert sorted(set(lessons.folds)) == list(range(CONFIG.folds))
     for number, part in enumerate(spied.parts):
         mine = np.flatnonzero(lessons.folds == number)
-        asked = [by_caption[spied.questions[question].caption] for question in mine]
+        asked = [post_of(spied.questions[question]) for question in mine]
         assert asked
         assert not {post.post_id for post in asked} & {post.post_id for post in part.posts}
         authors = {post.author for post in asked if post.author}
@@ -113,17 +120,18 @@ def test_no_index_holds_the_posts_or_authors_it_is_asked_about(
         assert part.images is not None
         assert [part.posts[i] for i in part.images.ids] == [corpus.posts[i] for i in shown]
         np.testing.assert_array_equal(part.images.vectors.argmax(axis=1), shown)
-    assert {query.caption for query in spied.questions} == set(by_caption)
+    asked_about = {post_of(query).post_id for query in spied.questions}
+    assert asked_about == {post.post_id for post in corpus.posts}
 
 
 def test_right_are_the_posts_own_hashtags_less_the_seeds_given(
     corpus: Corpus, rehearsed: tuple[Lessons, Spied]
 ) -> None:
     lessons, spied = rehearsed
-    by_caption = {post.caption: post for post in corpus.posts}
+    post_of = by_input(corpus)
     answers = []
     for query in spied.questions:
-        held = by_caption[query.caption].hashtags
+        held = post_of(query).hashtags
         assert set(query.seeds) < set(held)
         answers.append(set(held) - set(query.seeds))
     queries = lessons.candidates.queries.tolist()
@@ -173,6 +181,10 @@ def test_inputs_are_left_out_at_random_but_never_all(corpus: Corpus) -> None:
         assert question.query.image in (None, post.image)
         if question.query.image:
             assert question.post < len(pictures.ids)  # type: ignore[union-attr]
+    # A picture alone says little: each is asked about, not only where that is drawn.
+    alone = {q.post for q in questions if q.query.inputs == ("image",)}
+    pictured = pictures.ids.tolist()  # type: ignore[union-attr]
+    assert alone == {place for place in pictured if posts[place].hashtags}
     # The same question is asked once.
     pairs = [(question.post, question.query.inputs) for question in questions]
     assert len(set(pairs)) == len(pairs)
