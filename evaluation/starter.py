@@ -18,9 +18,11 @@ from indexer.build import build
 from indexer.config import RANKER, BuildConfig, RankingConfig
 from indexer.corpus import Corpus
 from indexer.generation import Generation, open_current, unsealed, writer
+from indexer.hashtags import cut_short
 from indexer.progress import Progress
 from indexer.rankers import Assemble
 from indexer.starter import strip
+from indexer.store import Store
 from retriever.bar import progress_bar
 from retriever.blocklist import blocked
 from retriever.channels import OF_POSTS
@@ -57,10 +59,17 @@ def make(
         whole = open_current(index)
         shutil.rmtree(out, ignore_errors=True)
         with writer(out) as new:
-            counts = strip(whole, new.folder, without=blocked())
+            counts = strip(whole, new.folder, without=_left_out(whole))
             ranker = Ranker.open(whole.folder / RANKER)
             save(replace(ranker, silent=OF_POSTS), new.folder / RANKER)
             new.publish_like(whole.manifest, counts)
+
+
+def _left_out(whole: Generation) -> frozenset[str]:
+    """Hashtags of an index that nobody should be offered."""
+    with Store.open(whole.folder / "posts.duckdb") as store:
+        keys = [key for (key,) in store.rows("select key from hashtags")]
+    return blocked() | cut_short(keys)
 
 
 def _fit_both(
@@ -76,7 +85,7 @@ def _fit_both(
     def bare(part: Corpus, place: Path) -> Generation:
         (place / "full").mkdir()
         whole = assemble(part, place / "full")
-        counts = strip(whole, place / "bare", without=blocked())
+        counts = strip(whole, place / "bare", without=_left_out(whole))
         return unsealed(place / "bare", whole.manifest.topics, whole.manifest.config, counts)
 
     lessons = [rehearse(corpus, how, config, progress) for how in (assemble, bare)]

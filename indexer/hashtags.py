@@ -9,6 +9,8 @@ or hashtag before them (`#love#travel` is two), and emoji inside them.
 from __future__ import annotations
 
 import unicodedata
+from bisect import bisect_left
+from collections.abc import Collection
 from functools import cache, lru_cache
 from itertools import pairwise
 
@@ -19,6 +21,7 @@ from indexer.errors import InputError
 RULES = ("instagram", "x")
 MAX_LENGTH = 150  # characters of a hashtag without its sign, as in Instaloader
 
+_VOICING = "\u3099\u309a"  # the marks that make が of か, and ぱ of は
 _SIGN = "[#＃]"
 # Underscore, ZWNJ and ZWJ, Hebrew and Cyrillic signs, wave dashes, kana signs, Tibetan tsheg.
 _JOINING = (
@@ -115,6 +118,29 @@ def strip(text: str, rule: str = "instagram") -> str:
     text = regex.sub(r"[^\S\n]+", " ", text)
     text = regex.sub(r" ?\n ?", "\n", text)
     return regex.sub(r"\n{3,}", "\n\n", text).strip()
+
+
+def cut_short(keys: Collection[str]) -> frozenset[str]:
+    """Those hashtags that are what is left of others, cut where a mark of voicing began.
+
+    Some programs take the mark of が, written as か and a sign of its own, for the hashtag's end:
+    a hashtag that ends so, and another one that goes on with the voiced kana, tell of it.
+    """
+    ordered = sorted(keys)
+
+    def begins_one(start: str) -> bool:
+        place = bisect_left(ordered, start)
+        return place < len(ordered) and ordered[place].startswith(start)
+
+    return frozenset(
+        key
+        for key in keys
+        if not key.isascii()
+        and any(
+            len(voiced) == len(key) and begins_one(voiced)
+            for voiced in (unicodedata.normalize("NFC", key + mark) for mark in _VOICING)
+        )
+    )
 
 
 @cache  # to compile these takes a twentieth of a whole query, and few texts need them

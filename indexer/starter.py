@@ -37,7 +37,7 @@ class Enough:
     beside_tag: int = 100  # hashtags kept beside a hashtag
     beside_word: int = 100
     linear: int = 100  # weights kept of a hashtag's row in the linear model
-    words: int = 25_000  # pretrained words whose vectors are kept besides, the commonest first
+    words: int = 22_000  # pretrained words whose vectors are kept besides, the commonest first
 
 
 def strip(

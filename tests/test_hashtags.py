@@ -15,6 +15,7 @@ from indexer.errors import InputError
 from indexer.hashtags import (
     MAX_LENGTH,
     RULES,
+    cut_short,
     extract,
     is_spaced,
     key,
@@ -246,3 +247,19 @@ def test_lengths_are_of_characters() -> None:
 )
 def test_words_that_japanese_writing_shows(text: str, words: list[str]) -> None:
     assert script_words(text) == words
+
+
+def test_hashtags_that_were_cut_at_a_mark_are_told() -> None:
+    whole = [
+        "写真好きな人と繋がりたい",
+        "スニーカーコーデ",
+        "パスタ",
+        "空",
+        "dog",
+        "dogs",
+        "はな",
+        "ハワイ",
+    ]
+    cut = ["写真好きな人と繋か", "スニーカーコーテ", "ハ"]
+    assert cut_short([*whole, *cut]) == set(cut)
+    assert cut_short(["写真好きな人と繋か", "空"]) == set()
