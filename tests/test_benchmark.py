@@ -14,7 +14,6 @@ import ir_measures
 import pytest
 
 from evaluation.benchmark import WITHOUT_FEATURES, benchmark
-from evaluation.judge import evaluate_index
 from evaluation.method import Features, Ranking
 from evaluation.methods import METHODS
 from evaluation.parts import Parts, code_of, file_name
@@ -24,6 +23,7 @@ from evaluation.suite import Task, tasks_from, tasks_of
 from indexer.config import BuildConfig, VectorConfig
 from indexer.errors import ConfigError, InputError
 from indexer.schema import Post, Query
+from tests.timeless import timeless
 
 FEW = ["popularity", "cooccurrence", "word-counts"]
 READ_QRELS: Any = ir_measures.read_trec_qrels
@@ -98,13 +98,6 @@ def ran(registered: None, captions: Path, tmp_path_factory: pytest.TempPathFacto
     tasks = tasks_from([captions], ["caption", "seeds:1,caption"], name="sample")
     names = [*FEW, "topic-popularity", "broken", "unsorted", "hashlens"]
     return out, benchmark(tasks, out, methods=names, on_message=said.append), said
-
-
-def timeless(value: Any) -> Any:
-    """JSON values without times."""
-    if isinstance(value, dict):
-        return {n: timeless(v) for n, v in value.items() if n not in ("fit_s", "ms_per_query")}
-    return [timeless(v) for v in value] if isinstance(value, list) else value
 
 
 def test_figures_are_those_of_the_run_and_qrels_files(ran: Ran) -> None:
@@ -381,36 +374,3 @@ def test_code_counts_what_is_imported_on_the_way() -> None:
     reached = set(code_of(["evaluation.product"]))
     assert reached > set(code_of(["retriever.ranker"])) | set(code_of(["evaluation.method"]))
     assert not set(code_of(["retriever.ranker"])) <= set(code_of(["evaluation.counting"]))
-
-
-def test_an_index_is_not_asked_about_posts_that_it_holds(
-    sample_folder: Path, sample_index: Path
-) -> None:
-    with pytest.raises(InputError, match="found 191 of 191 posts in the index, expected posts"):
-        evaluate_index(sample_index, [sample_folder], "caption")
-
-
-def test_an_index_is_judged_by_its_own_answers(
-    sample_folder: Path, sample_index: Path, tmp_path: Path
-) -> None:
-    lines = (sample_folder / "posts.jsonl").read_text(encoding="utf-8").splitlines()[:60]
-    posts = [json.loads(line) | {"author": "someone else", "image": None} for line in lines]
-    source = tmp_path / "posts.jsonl"
-    source.write_text("\n".join(map(json.dumps, posts)))
-    found = evaluate_index(sample_index, [source], "seeds:1,caption", k=3)
-    assert found["queries"] + sum(found["left_out"].values()) == 60
-    assert found["inputs"] == "caption,seeds:1"
-    assert found["metrics"]["P@3"] > found["metrics"]["P@10"] > 0.1  # near copies of its posts
-    low, high = found["intervals"]["P@5"]
-    assert low < found["metrics"]["P@5"] < high
-    assert (found["format"], found["failed"], found["answered"]) == (1, 0, 1)
-    again = evaluate_index(sample_index, [source], "caption,seeds:1", k=3, seen_allowed=True)
-    assert timeless(again) == timeless(found)
-
-
-@pytest.mark.parametrize(("inputs", "k"), [("caption", 0), ("picture", 5)])
-def test_evaluate_refuses_settings(
-    inputs: str, k: int, sample_folder: Path, sample_index: Path
-) -> None:
-    with pytest.raises(ConfigError, match="found"):
-        evaluate_index(sample_index, [sample_folder], inputs, k=k)

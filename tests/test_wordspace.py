@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -190,15 +189,14 @@ def whole_glove(tmp_path_factory) -> tuple[WordSpace, Path]:
     return space, folder
 
 
-def test_all_the_words_that_ship_open_fast(whole_glove):
-    _, folder = whole_glove
-    seconds = []
-    for _ in range(5):
-        start = time.process_time()
-        _, rows = WordSpace.open(folder).found(["sea", "beach", "qqqqqq", "sand", "sun"])
-        seconds.append(time.process_time() - start)
-        assert len(rows) == 4
-    assert min(seconds) < 0.3
+def test_vectors_stay_on_disk_until_they_are_read(whole_glove):
+    space = WordSpace.open(whole_glove[1])
+    _, rows = space.found(["sea", "beach", "qqqqqq", "sand", "sun"])
+    assert len(rows) == 4
+    held = space.vectors
+    while isinstance(held.base, np.ndarray):
+        held = held.base
+    assert isinstance(held, np.memmap)
 
 
 def test_neighbours_do_not_suffer_from_float16(whole_glove):
