@@ -15,6 +15,7 @@ from collections.abc import Collection, Sequence
 from indexer.schema import Post
 
 FEWEST_WORDS = 5
+_JSON = json.JSONEncoder(ensure_ascii=False)
 
 
 def signature(post: Post, words: Sequence[str]) -> str | None:
@@ -30,7 +31,7 @@ def signature(post: Post, words: Sequence[str]) -> str | None:
         picture = post.picture
     else:
         return None
-    told = json.dumps([list(words), sorted(post.hashtags), picture], ensure_ascii=False)
+    told = _JSON.encode([list(words), sorted(post.hashtags), picture])
     return hashlib.sha256(told.encode("utf-8")).hexdigest()[:32]
 
 

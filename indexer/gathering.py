@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import sys
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,23 +18,6 @@ from indexer.progress import Progress
 from indexer.schema import Embeddings, Ids, Post, Rejection
 
 
-class Once:
-    """Words and names that many posts share, kept in memory once."""
-
-    def __init__(self) -> None:
-        self._held: dict[str, str] = {}
-
-    def all(self, texts: Iterable[str]) -> list[str]:
-        """The same texts, of equal ones the first."""
-        return [self._held.setdefault(text, text) for text in texts]
-
-    def post(self, post: Post) -> Post:
-        """The same post, sharing its hashtags and author with those before."""
-        author = post.author and self._held.setdefault(post.author, post.author)
-        tags, forms = tuple(self.all(post.hashtags)), tuple(self.all(post.forms))
-        return replace(post, hashtags=tags, forms=forms, author=author)
-
-
 def gathered(
     sources: Sources, rejections: list[Rejection], progress: Progress, engine: Engine = LOCAL
 ) -> list[Post]:
@@ -43,17 +27,17 @@ def gathered(
         InputError: a source is missing or of no known form.
     """
     progress.stage("Reading posts", count_rows(sources.paths, reader=sources.reader))
-    posts, once = [], Once()
+    posts = []
     for post in engine.posts(sources, rejections):
-        posts.append(once.post(post))
+        posts.append(post)
         progress.advance()
     return posts
 
 
 def without_reposts(posts: Sequence[Post], held: Collection[str] = ()) -> Corpus:
     """Posts with their caption words, reposts of them or of what is `held` by signature apart."""
-    once = Once()
-    words = [once.all(tokens(post.caption)) for post in posts]
+    # Many posts share a word: it is kept in memory once.
+    words = [list(map(sys.intern, tokens(post.caption))) for post in posts]
     kept, copies = first_of_each(list(map(signature, posts, words)), held)
     return Corpus(
         [posts[place] for place in kept],

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+import sys
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ MAX_CAPTION = 100_000  # characters
 
 _NOTHING = "found neither caption, hashtags nor picture"
 _HASHTAG_BORDERS = re.compile(r"[\s,;#＃\[\]\"']+")
+_CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 _EPOCH = re.compile(r"-?\d{9,}(\.\d+)?")  # shorter numbers are dates such as 20160326
 
 
@@ -29,7 +31,10 @@ class UnusablePostError(Exception):
 
 @dataclass(slots=True)
 class Reading:
-    """One row on its way to a post; `problems` are parts that the post goes without."""
+    """One row on its way to a post; `problems` are parts that the post goes without.
+
+    Hashtags and authors, which many posts share, are kept in memory once.
+    """
 
     row: Row
     root: Path
@@ -60,9 +65,9 @@ class Reading:
             post_id=self._name("id") or f"sha256-{content[:16]}",
             image=image,
             caption=caption,
-            hashtags=tuple(tags),
-            forms=tuple(tags.values()),
-            author=author,
+            hashtags=tuple(map(sys.intern, tags)),
+            forms=tuple(map(sys.intern, tags.values())),
+            author=author and sys.intern(author),
             taken_at=taken_at,
             topic=topic,
             content_hash=content,
@@ -88,7 +93,9 @@ class Reading:
         found: dict[str, str] = {}
         written = extract(caption, self.rule)
         wide = [form for form in written if not form.isascii()]
-        listed = [form for form in self._listed() if not _is_torn(form, wide)]
+        listed = self._listed()
+        if wide:
+            listed = [form for form in listed if not _is_torn(form, wide)]
         for form in [*written, *listed]:
             try:
                 found.setdefault(key(form), form.strip().lstrip("#＃"))
@@ -145,6 +152,8 @@ def _is_torn(listed: str, written: list[str]) -> bool:
 def _clean(text: str) -> str:
     """Text that can be stored: NUL is a space, half of a cut emoji a replacement character."""
     text = text.replace("\0", " ")
+    if text.isascii():
+        return text
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -195,5 +204,4 @@ def _hash(
         "taken_at": taken_at.isoformat() if taken_at else None,
         "topic": topic,
     }
-    text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(content).encode("utf-8")).hexdigest()
