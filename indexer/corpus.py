@@ -12,6 +12,7 @@ import numpy as np
 from indexer.config import ALL_TOPICS, BuildConfig
 from indexer.counts import Segment, write_counts
 from indexer.engine import LOCAL, Engine
+from indexer.postfile import Posts
 from indexer.pretrained import load_pretrained
 from indexer.progress import Progress
 from indexer.prompts import READ, TextReader, hashtag_texts, topic_texts
@@ -19,6 +20,7 @@ from indexer.schema import Embeddings, Floats, Ids, Post
 from indexer.segment import Segmenter, vocabulary_counts
 from indexer.segments import living_ids, save_segment
 from indexer.store import Store
+from indexer.texts import Texts
 from indexer.textvectors import text_vectors
 from indexer.topicheads import fit_topics
 from indexer.topics import TopicModel, TopicTable
@@ -35,23 +37,21 @@ TopicOf = tuple[str | None, str | None]  # a post's topic, and where it comes fr
 class Corpus:
     """Posts with their caption words, and the vectors of those that have a readable picture.
 
+    In memory are words, hashtags and names as numbers; what else the posts are is on disk.
+
     `classes` float32 (m, 1000): of each vector's picture, the probabilities of ImageNet's classes,
     where the encoder has them. `copies` are reposts of the posts, or of posts in the same index.
     """
 
-    posts: list[Post]
-    words: list[list[str]]
+    posts: Posts
+    words: Texts
     images: Embeddings | None  # ids are positions in `posts`, ascending
     classes: Floats | None = None
     copies: tuple[Post, ...] = ()
 
-    def terms(self) -> list[list[str]]:
+    def terms(self) -> Texts:
         """Caption words and `#hashtags` of each post: what topics and vectors are learned from."""
-        signed = {tag: f"#{tag}" for post in self.posts for tag in post.hashtags}
-        return [
-            words + [signed[tag] for tag in post.hashtags]
-            for post, words in zip(self.posts, self.words, strict=True)
-        ]
+        return self.words.beside(self.posts.hashtags, "#")
 
     def part(self, rows: Ids) -> Corpus:
         """Only some posts, by ascending position int64 (p,), without reposts."""
@@ -61,7 +61,7 @@ class Corpus:
             ids = np.searchsorted(rows, self.images.ids[kept]).astype(np.int64)
             images = Embeddings(ids, self.images.vectors[kept])
             classes = None if self.classes is None else self.classes[kept]
-        posts, words = [self.posts[row] for row in rows], [self.words[row] for row in rows]
+        posts, words = self.posts.at(rows), self.words.at(rows)
         if images is None or not len(images.ids):
             return Corpus(posts, words, None)
         return Corpus(posts, words, images, classes)
@@ -94,9 +94,10 @@ def assemble(
     progress.stage("Learning topics")
     pretrained = load_pretrained(config.vectors.pretrained)
     texts = topic_texts(table, pretrained, reader) if reader else None
-    model, topics = _learn_topics(corpus, corpus.terms(), table, config, pretrained, texts)
+    terms = corpus.terms()
+    model, topics = _learn_topics(corpus, terms, table, config, pretrained, texts)
     model.save(folder / "topics")
-    spaces = _learn_spaces(corpus, topics, table, config, pretrained, progress, workers, engine)
+    spaces = _learn_spaces(terms, topics, table, config, pretrained, progress, workers, engine)
     space = spaces[ALL_TOPICS]
     counts = write_first(folder, corpus, topics, model, space, progress, engine=engine)
     with Store.open(folder / "posts.duckdb") as store:
@@ -174,11 +175,11 @@ def write_vectors(folder: Path, store: Store, corpus: Corpus, keys: Ids, learned
     if corpus.images:
         images = Embeddings(keys[corpus.images.ids], corpus.images.vectors)
         save_segment(folder / "images", images, corpus.classes)
-    tagged = [r for r, post in enumerate(corpus.posts) if post.hashtags and corpus.words[r]]
-    words = [corpus.words[row] for row in tagged]
-    idf = learned.trained.idf(store.word_ids({word for text in words for word in text}), {})
+    tagged = np.flatnonzero((corpus.posts.hashtags.lengths > 0) & (corpus.words.lengths > 0))
+    words = corpus.words.at(tagged)
+    idf = learned.trained.idf(store.word_ids(words.words), {})
     captions = text_vectors(learned.space, words, idf, learned.trained.unseen_idf)
-    rows = np.array(tagged, dtype=np.int64)[captions.ids]
+    rows = tagged[captions.ids]
     save_segment(folder / "captions", Embeddings(keys[rows], captions.vectors), None)
 
 
@@ -205,20 +206,20 @@ def _save_texts(
 
 def _learn_topics(
     corpus: Corpus,
-    terms: list[list[str]],
+    terms: Texts,
     table: TopicTable,
     config: BuildConfig,
     pretrained: WordSpace,
     texts: Floats | None,
 ) -> tuple[TopicModel, list[TopicOf]]:
     """The topic model, and of each post its (topic, where that comes from)."""
-    known = [_known_topic(post, table) for post in corpus.posts]
+    known = _known_topics(corpus.posts, table)
     labels = [topic for topic, _ in known]
     model = fit_topics(
         table,
         tokens=terms,
         labels=labels,
-        groups=[post.author for post in corpus.posts],
+        groups=corpus.posts.authors.tolist(),
         images=corpus.images,
         config=config.topics,
         pretrained=pretrained,
@@ -230,31 +231,32 @@ def _learn_topics(
 
 def topics_of(corpus: Corpus, model: TopicModel, config: BuildConfig) -> list[TopicOf]:
     """Of each post its topic by a model that is there already, and where it comes from."""
-    known = [_known_topic(post, model.table) for post in corpus.posts]
+    known = _known_topics(corpus.posts, model.table)
     return _guessed(corpus.terms(), known, model, config)
 
 
 def _guessed(
-    terms: list[list[str]], known: list[TopicOf], model: TopicModel, config: BuildConfig
+    terms: Texts, known: list[TopicOf], model: TopicModel, config: BuildConfig
 ) -> list[TopicOf]:
     """The topics, with that of the text head where none is known and it is sure enough."""
     unknown = np.array([r for r, (topic, _) in enumerate(known) if topic is None], dtype=np.int64)
-    if not len(unknown):
-        return known
-    probs = model.from_tokens([terms[row] for row in unknown]).probs
-    best = probs.argmax(axis=1)
     topics = list(known)
-    for row, topic, prob in zip(unknown, best, probs.max(axis=1), strict=True):
-        if prob >= config.topics.min_probability:
-            topics[row] = (model.table.names[topic], "text")
+    for start in range(0, len(unknown), STORED_BATCH):
+        rows = unknown[start : start + STORED_BATCH]
+        probs = model.from_tokens(terms.at(rows)).probs
+        for row, topic, prob in zip(rows, probs.argmax(axis=1), probs.max(axis=1), strict=True):
+            if prob >= config.topics.min_probability:
+                topics[row] = (model.table.names[topic], "text")
     return topics
 
 
-def _known_topic(post: Post, table: TopicTable) -> TopicOf:
-    if post.topic in table.names:
-        return post.topic, "given"
-    topic = table.defining(post.hashtags)
-    return topic, "hashtags" if topic else None
+def _known_topics(posts: Posts, table: TopicTable) -> list[TopicOf]:
+    """The topic of each post by what it says, and where in it that stands."""
+    given = ((topic, "given") if topic in table.names else None for topic in posts.topics)
+    return [
+        told or ((topic, "hashtags") if (topic := table.defining(tags)) else (None, None))
+        for told, tags in zip(given, posts.hashtags, strict=True)
+    ]
 
 
 def store_posts(store: Store, corpus: Corpus, topics: list[TopicOf], progress: Progress) -> Ids:
@@ -269,7 +271,7 @@ def store_posts(store: Store, corpus: Corpus, topics: list[TopicOf], progress: P
 
 
 def _learn_spaces(
-    corpus: Corpus,
+    terms: Texts,
     topics: list[TopicOf],
     table: TopicTable,
     config: BuildConfig,
@@ -279,10 +281,9 @@ def _learn_spaces(
     engine: Engine,
 ) -> dict[str, WordSpace]:
     """Train the space of each topic and of all posts."""
-    terms = corpus.terms()
+    of = np.array([topic or "" for topic, _ in topics], object)
     groups = {ALL_TOPICS: terms} | {
-        name: [t for t, (topic, _) in zip(terms, topics, strict=True) if topic == name]
-        for name in table.names
+        name: terms.at(np.flatnonzero(of == name)) for name in table.names
     }
     progress.stage("Learning vectors", sum(map(len, groups.values())))
     return engine.spaces(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -13,37 +12,46 @@ from indexer.duplicates import first_of_each, signature
 from indexer.encoders import EncodedImages, ImageEncoder
 from indexer.engine import LOCAL, Engine
 from indexer.hashtags import tokens
+from indexer.postfile import Posts
 from indexer.posts import Sources, count_rows
 from indexer.progress import Progress
 from indexer.schema import Embeddings, Ids, Post, Rejection
+from indexer.texts import Texts
 
 
 def gathered(
     sources: Sources, rejections: list[Rejection], progress: Progress, engine: Engine = LOCAL
-) -> list[Post]:
+) -> Posts:
     """The posts of files and folders, read by `engine`; `rejections` gets what cannot be used.
 
     Raises:
         InputError: a source is missing or of no known form.
     """
     progress.stage("Reading posts", count_rows(sources.paths, reader=sources.reader))
-    posts = []
-    for post in engine.posts(sources, rejections):
-        posts.append(post)
-        progress.advance()
-    return posts
+
+    def read() -> Iterator[Post]:
+        for post in engine.posts(sources, rejections):
+            yield post
+            progress.advance()
+
+    return Posts.of(read())
 
 
-def without_reposts(posts: Sequence[Post], held: Collection[str] = ()) -> Corpus:
+def without_reposts(posts: Posts, held: Collection[str] = ()) -> Corpus:
     """Posts with their caption words, reposts of them or of what is `held` by signature apart."""
-    # Many posts share a word: it is kept in memory once.
-    words = [list(map(sys.intern, tokens(post.caption))) for post in posts]
-    kept, copies = first_of_each(list(map(signature, posts, words)), held)
+    signatures = []
+
+    def spoken() -> Iterator[list[str]]:
+        for post in posts:
+            words = tokens(post.caption)
+            signatures.append(signature(post, words))
+            yield words
+
+    words = Texts.of(spoken())
+    kept, copies = first_of_each(signatures, held)
+    rows = np.array(kept, np.int64)
     return Corpus(
-        [posts[place] for place in kept],
-        [words[place] for place in kept],
-        None,
-        copies=tuple(posts[place] for place in copies),
+        posts.at(rows), words.at(rows), None, copies=tuple(posts[place] for place in copies)
     )
 
 
@@ -56,14 +64,15 @@ def encoded(
     engine: Engine = LOCAL,
 ) -> Corpus:
     """The posts with their pictures' vectors; one that had only an unreadable one is dropped."""
-    pictured = [row for row, post in enumerate(corpus.posts) if post.image]
-    if encoder is None or not pictured:
+    pictured = np.flatnonzero(corpus.posts.pictured)
+    if encoder is None or not len(pictured):
         return corpus
-    paths = [image for post in corpus.posts if (image := post.image)]
-    digests = [corpus.posts[row].picture for row in pictured]
+    named = [(post.image, post.picture) for post in corpus.posts.at(pictured)]
+    paths = [image for image, _ in named if image]
+    digests = [digest for _, digest in named]
     progress.stage("Encoding pictures", len(paths))
     found = engine.encode(encoder, paths, digests, workers=workers, advance=progress.advance)
-    return _readable(corpus, np.array(pictured, dtype=np.int64), found, rejections)
+    return _readable(corpus, pictured, found, rejections)
 
 
 def _readable(
@@ -81,11 +90,11 @@ def _readable(
     rows = np.flatnonzero(kept)
     ids = (np.cumsum(kept) - 1)[pictured[found.rows]].astype(np.int64)
     # What repeats a dropped post has its unreadable picture too.
-    dropped = {post.picture for post, keep in zip(posts, kept, strict=True) if not keep}
+    dropped = {post.picture for post in posts.at(np.flatnonzero(~kept))}
     return replace(
         corpus,
-        posts=[posts[row] for row in rows],
-        words=[corpus.words[row] for row in rows],
+        posts=posts.at(rows),
+        words=corpus.words.at(rows),
         images=Embeddings(ids, found.vectors),
         classes=found.classes,
         copies=tuple(

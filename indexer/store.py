@@ -64,6 +64,7 @@ MIGRATIONS: tuple[str, ...] = (
 )
 
 
+FETCHED = 10_000  # rows held at a time
 MEMORY = "3GB"  # what counting may take; beyond it DuckDB writes beside its file meanwhile
 
 # No files but its own, no networks, and no way to change that.
@@ -331,9 +332,12 @@ class Store(AbstractContextManager["Store"]):
         if parts:
             self._insert("hashtag_parts", part_columns(parts))
 
-    def posts(self) -> list[Post]:
-        """All posts as they were read, by rising key."""
-        return posts_of(self.rows(STORED))
+    def posts(self) -> Iterator[Post]:
+        """All posts as they were read, by rising key; others may ask meanwhile."""
+        with self._damage_told():
+            found = self.connection.cursor().execute(STORED)
+            while rows := found.fetchmany(FETCHED):
+                yield from posts_of(rows)
 
     def copies(self, post_ids: Sequence[str] | None = None) -> list[Post]:
         """The reposts as they were read, in order of arrival; those of some ids where named."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from indexer.corpus import Corpus
 from indexer.hashtags import tokens
+from indexer.postfile import Posts
 from indexer.schema import Embeddings, Floats, Ids
 from indexer.segments import living
 from indexer.store import Store
+from indexer.texts import Texts
 
 
 def stored_corpus(folder: Path, store: Store, removed: Ids) -> Corpus:
@@ -21,13 +24,14 @@ def stored_corpus(folder: Path, store: Store, removed: Ids) -> Corpus:
         store: its rows.
         removed: keys int64 (r,) of posts that are left out, too.
     """
-    posts = store.posts()
+    posts = Posts.of(store.posts())
     keys = store.arrays("select post_key from posts order by post_key")["post_key"]
     images, classes = living(folder / "images")
     if images is not None:
         places = np.searchsorted(keys, images.ids).astype(np.int64)
         images = Embeddings(places, images.vectors)
-    whole = Corpus(posts, [tokens(post.caption) for post in posts], images, classes)
+    words = Texts.of(tokens(post.caption) for post in posts)
+    whole = Corpus(posts, words, images, classes)
     return whole.part(np.flatnonzero(~np.isin(keys, removed)))
 
 
@@ -44,8 +48,8 @@ def joined(first: Corpus, second: Corpus) -> Corpus:
         ids = np.concatenate([part.ids for part in parts])
         images = Embeddings(ids, np.concatenate([part.vectors for part in parts]))
     return Corpus(
-        first.posts + second.posts,
-        first.words + second.words,
+        Posts.of(chain(first.posts, second.posts)),
+        Texts.of(chain(first.words, second.words)),
         images,
         _classes([part for part in (first, second) if part.images is not None]),
         first.copies + second.copies,

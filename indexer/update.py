@@ -20,6 +20,7 @@ from indexer.errors import InputError
 from indexer.extend import extended
 from indexer.gathering import encoded, gathered, without_reposts
 from indexer.generation import KEEP, Generation, GenerationWriter, open_current, writer
+from indexer.postfile import Posts
 from indexer.posts import Sources
 from indexer.progress import Progress, Silent
 from indexer.rankers import FitRanker
@@ -73,7 +74,7 @@ def described(report: UpdateReport) -> str:
 class _Incoming:
     """What an update was given, and its settings."""
 
-    posts: list[Post]
+    posts: Sequence[Post]
     deleted: Sequence[str]
     retrain: bool | None
     weights: Path | None
@@ -143,7 +144,7 @@ def update(
     progress, rejections = progress or Silent(), list[Rejection]()
     config = _config(open_current(index))
     source = Sources(sources, config.hashtag_rule, reader, columns)
-    posts = gathered(source, rejections, progress) if sources else []
+    posts = gathered(source, rejections, progress) if sources else Posts.of(())
     deleted = read_ids(delete) if isinstance(delete, Path) else list(delete or ())
     if not (posts or deleted or retrain):
         why = f"; the first of {len(rejections)} rejected: {rejections[0]}" if rejections else ""
@@ -219,7 +220,7 @@ def _written(
     if (place := Place.of(previous.folder)) and not given.retrain:
         place.continued(new.index, new.number)  # refused before pictures are encoded
     encoder = _encoder(previous, changes, given.weights)
-    corpus = without_reposts(changes.arriving, changes.held)
+    corpus = without_reposts(Posts.of(changes.arriving), changes.held)
     corpus = encoded(corpus, encoder, given.rejections, given.progress, given.workers)
     coming = {post.post_id for post in given.posts}
     copies = sum(post.post_id in coming for post in corpus.copies)

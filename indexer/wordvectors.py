@@ -7,9 +7,7 @@ with the new ones: see `_train_pretrained`.
 from __future__ import annotations
 
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from indexer.config import VectorConfig
 from indexer.errors import InputError
 from indexer.schema import Floats, Ids
+from indexer.texts import Texts
 from indexer.wordspace import WordSpace
 
 if TYPE_CHECKING:
@@ -66,7 +65,9 @@ def train(
         InputError: `pretrained+word2vec` was given no pretrained words.
     """
     if config.hashtags_as_text:
-        sentences = [[_bare(word) for word in sentence] for sentence in sentences]
+        sentences = Texts.of(map(_bare, sentence) for sentence in sentences)
+    elif not isinstance(sentences, Texts):
+        sentences = Texts.of(sentences)
     if config.method == "pretrained+word2vec":
         if pretrained is None or not len(pretrained):
             raise InputError("vectors: found no pretrained words, expected some; load them first")
@@ -86,10 +87,11 @@ def _bare(word: str) -> str:
     return word[1:] if word.startswith("#") and len(word) > 1 else word
 
 
-def _vocabulary(sentences: Sentences, min_count: int) -> dict[str, int]:
+def _vocabulary(sentences: Texts, min_count: int) -> dict[str, int]:
     """Words seen `min_count` times or more with their counts, by falling count, then by word."""
-    counts = Counter(chain.from_iterable(sentences))
-    kept = ((word, count) for word, count in counts.items() if count >= min_count)
+    counts = np.bincount(sentences.numbers, minlength=len(sentences.words)).tolist()
+    least = max(min_count, 1)
+    kept = ((w, n) for w, n in zip(sentences.words, counts, strict=True) if n >= least)
     return dict(sorted(kept, key=lambda pair: (-pair[1], pair[0])))
 
 
@@ -97,16 +99,17 @@ def _counts(vocabulary: dict[str, int]) -> Ids:
     return np.fromiter(vocabulary.values(), np.int64, len(vocabulary))
 
 
-def _ids(sentences: Sentences, words: Sequence[str]) -> list[Ids]:
-    row_of = {word: row for row, word in enumerate(words)}
-    return [
-        np.array([row_of[word] for word in sentence if word in row_of], np.int64)
-        for sentence in sentences
-    ]
+def _known(sentences: Texts, words: Sequence[str]) -> tuple[Ids, Ids]:
+    """Of every word that is one of some, in order, its sentence and its place among those."""
+    place_of = {word: place for place, word in enumerate(words)}
+    places = np.array([place_of.get(word, -1) for word in sentences.words], np.int64)
+    found = places[sentences.numbers]
+    owners = np.repeat(np.arange(len(sentences)), sentences.lengths)
+    return owners[found >= 0], found[found >= 0]
 
 
 def _train_glove(
-    sentences: Sentences,
+    sentences: Texts,
     vocabulary: dict[str, int],
     config: VectorConfig,
     on_progress: Progress | None,
@@ -114,7 +117,9 @@ def _train_glove(
     from indexer.glove import count_cooccurrences, fit_glove
 
     size = len(vocabulary)
-    pairs = count_cooccurrences(_ids(sentences, tuple(vocabulary)), size, config.window)
+    owners, places = _known(sentences, tuple(vocabulary))
+    ends = np.cumsum(np.bincount(owners, minlength=len(sentences)))
+    pairs = count_cooccurrences(np.split(places, ends[:-1]), size, config.window)
     return fit_glove(pairs, size, config.dimensions, config.epochs, config.seed, on_progress)
 
 
@@ -193,7 +198,7 @@ def _rounds(epochs: int, on_progress: Progress) -> CallbackAny2Vec:
 
 
 def _train_pretrained(
-    sentences: Sentences,
+    sentences: Texts,
     config: VectorConfig,
     pretrained: WordSpace,
     workers: int,
@@ -213,7 +218,7 @@ def _train_pretrained(
     words = tuple(vocabulary)
     known, rows = pretrained.found(words)
     model = _model(vocabulary, config, pretrained.dimensions, workers)
-    model.wv.vectors[:] = _LENGTH * _starts(_ids(sentences, words), words, pretrained)
+    model.wv.vectors[:] = _LENGTH * _starts(_incidence(sentences, words), words, pretrained)
     locks = np.ones(len(words), np.float32)
     locks[known] = 1 - _ANCHOR
     model.wv.vectors_lockf = locks
@@ -229,7 +234,7 @@ def _train_pretrained(
     )
 
 
-def _starts(posts: list[Ids], words: tuple[str, ...], pretrained: WordSpace) -> Floats:
+def _starts(beside: sparse.csr_array, words: tuple[str, ...], pretrained: WordSpace) -> Floats:
     """Where words start, unit float32 (v, d): their pretrained vector, or that of their company.
 
     A new hashtag is placed among what it is posted with, not at the word that it spells: posts
@@ -239,18 +244,17 @@ def _starts(posts: list[Ids], words: tuple[str, ...], pretrained: WordSpace) -> 
     spelled, rows = pretrained.found([_bare(word) for word in words])
     starts[spelled] = pretrained.vectors[rows]
     new = np.setdiff1d(np.arange(len(words)), pretrained.found(words)[0])
-    company = _company(posts, starts)[new]
+    company = _company(beside, starts)[new]
     starts[new] = np.where(company.any(axis=1, keepdims=True), company, starts[new])
     return starts
 
 
-def _company(posts: list[Ids], meanings: Floats) -> Floats:
+def _company(beside: sparse.csr_array, meanings: Floats) -> Floats:
     """Mean direction of the posts that hold each word; unit or zero float32 (v, d).
 
     A post's direction is the mean of its words' `meanings`, rare words weighing more.
     """
-    beside = _incidence(posts, len(meanings))
-    rarity = np.log(len(posts) / np.maximum(beside.sum(axis=0), 1))
+    rarity = np.log(beside.shape[0] / np.maximum(beside.sum(axis=0), 1))
     known = np.linalg.norm(meanings, axis=1) > 0
     # What all words share would make every mean alike.
     centre = meanings[known].mean(axis=0) if known.any() else np.float32(0)
@@ -265,14 +269,13 @@ def _unit(rows: NDArray[Any]) -> NDArray[Any]:
     return unit
 
 
-def _incidence(posts: list[Ids], size: int) -> sparse.csr_array:
+def _incidence(sentences: Texts, words: Sequence[str]) -> sparse.csr_array:
     """Which post holds which word: ones, float32 (n, v)."""
     from scipy import sparse
 
-    lengths = np.array([len(post) for post in posts])
-    places = (np.repeat(np.arange(len(posts)), lengths), np.concatenate(posts))
-    ones = np.ones(lengths.sum(), np.float32)
-    beside = sparse.coo_array((ones, places), shape=(len(posts), size)).tocsr()
+    held = _known(sentences, words)
+    ones = np.ones(len(held[0]), np.float32)
+    beside = sparse.coo_array((ones, held), shape=(len(sentences), len(words))).tocsr()
     beside.data[:] = 1
     return beside
 

@@ -39,7 +39,7 @@ def fit_ranker(
     Returns:
         A note where the posts are too few, and where an older ranker learned from them.
     """
-    tagged, fewest = sum(bool(post.hashtags) for post in corpus.posts), config.fewest
+    tagged, fewest = int(np.count_nonzero(corpus.posts.hashtags.lengths)), config.fewest
     other = "the ranker that ships is used"
     if base:
         fewest, other = min(fewest, FEWEST_MORE), "the ranker that it began with is used"

@@ -7,7 +7,6 @@ channels say in training is as strange to them as a real query is.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from indexer.config import RankingConfig
 from indexer.corpus import Corpus
+from indexer.postfile import Posts
 from indexer.progress import Progress
 from indexer.rankers import Assemble
 from indexer.schema import Ids, Post
@@ -45,12 +45,12 @@ def rehearse(
     return joined(found) if found else None
 
 
-def fold_numbers(posts: Sequence[Post], config: RankingConfig) -> Ids:
+def fold_numbers(posts: Posts, config: RankingConfig) -> Ids:
     """The fold of each post: an author's posts share one, and so do posts of the same words.
 
     Where all posts are one author's, it is that author who will ask: then words alone decide.
     """
-    alone = len({post.author for post in posts}) == 1
+    alone = len(set(posts.authors.tolist())) == 1
 
     def number(post: Post) -> int:
         words = " ".join(sorted(set(post.caption.lower().split())))

@@ -82,7 +82,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.textvectors": BORDER | {"indexer.wordspace"},
     "indexer.glove": BORDER,
     "indexer.pretrained": BORDER | {"indexer.wordspace"},
-    "indexer.wordvectors": BORDER | {"indexer.wordspace", "indexer.glove"},
+    "indexer.texts": BORDER,
+    "indexer.postfile": BORDER | {"indexer.texts"},
+    "indexer.wordvectors": BORDER | {"indexer.wordspace", "indexer.glove", "indexer.texts"},
     "indexer.faisskinds": BORDER,
     "indexer.faissfile": BORDER | {"indexer.faisskinds"},
     "indexer.settled": BORDER,
@@ -130,8 +132,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.corpus": {"indexer.*"},
     "indexer.gathering": BORDER
     | {"indexer.corpus", "indexer.duplicates", "indexer.encoders", "indexer.engine"}
-    | {"indexer.hashtags", "indexer.posts", "indexer.progress", "indexer.readers.registry"},
+    | {"indexer.hashtags", "indexer.posts", "indexer.progress", "indexer.readers.registry"}
+    | {"indexer.postfile", "indexer.texts"},
     "indexer.stored": BORDER
+    | {"indexer.postfile", "indexer.texts"}
     | {"indexer.corpus", "indexer.hashtags", "indexer.segments", "indexer.store"},
     "indexer.compact": BORDER
     | {"indexer.generation", "indexer.progress", "indexer.segments", "indexer.store"}
@@ -159,7 +163,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     # What learns ranking at a build knows its parts, but builds nothing by itself.
     **dict.fromkeys(
         ("retriever.lessons", "retriever.rehearsal"),
-        READING | {"indexer.corpus", "indexer.progress", "indexer.rankers", "retriever.*"},
+        READING
+        | {"indexer.corpus", "indexer.postfile", "indexer.progress", "indexer.rankers"}
+        | {"retriever.*"},
     ),
     "retriever.forests": BORDER
     | {"retriever.channels", "retriever.entries", "retriever.lessons", "retriever.ranker"}

@@ -19,8 +19,10 @@ from indexer.build import build
 from indexer.config import BuildConfig, RankingConfig
 from indexer.corpus import Corpus
 from indexer.generation import Generation, open_current
+from indexer.postfile import Posts
 from indexer.progress import Silent
 from indexer.schema import Candidates, Post, Query
+from indexer.texts import Texts
 from retriever import lessons as lessons_module
 from retriever.fitting import fit_ranker
 from retriever.gather import gather
@@ -114,8 +116,8 @@ def test_no_index_holds_the_posts_or_authors_it_is_asked_about(
         assert not authors & {post.author for post in part.posts}
         # All others are in it, with their words and their pictures.
         others = [post for post, fold in zip(corpus.posts, folds, strict=True) if fold != number]
-        assert part.posts == others
-        assert part.words == [corpus.words[corpus.posts.index(post)] for post in others]
+        assert list(part.posts) == others
+        assert list(part.words) == [corpus.words[corpus.posts.index(post)] for post in others]
         shown = [corpus.posts.index(post) for post in others if post.image]
         assert part.images is not None
         assert [part.posts[i] for i in part.images.ids] == [corpus.posts[i] for i in shown]
@@ -158,7 +160,7 @@ def test_inputs_are_left_out_at_random_but_never_all(corpus: Corpus) -> None:
         *(replace(post, post_id=f"{post.post_id}.{n}") for n in range(20) for post in corpus.posts)
     ]
     pictures = corpus.images
-    many = Corpus(posts, corpus.words * 20, pictures)
+    many = Corpus(Posts.of(posts), Texts.of([*corpus.words] * 20), pictures)
     rng = np.random.default_rng(1)
     folds = np.zeros(len(posts), np.int64)
     questions = Questions.about(many, np.arange(len(posts)), folds, rng, 3).asked
@@ -227,7 +229,7 @@ def test_an_authors_posts_and_posts_of_the_same_words_share_a_fold(
     posts: list[Post], folds: int, seed: int
 ) -> None:
     config = RankingConfig(folds=folds, seed=seed)
-    numbers = fold_numbers(posts, config).tolist()
+    numbers = fold_numbers(Posts.of(posts), config).tolist()
     assert all(0 <= number < folds for number in numbers)
     owners: dict[object, set[int]] = {}
     alone = len({post.author for post in posts}) == 1  # then its words part an author's posts
@@ -237,14 +239,14 @@ def test_an_authors_posts_and_posts_of_the_same_words_share_a_fold(
         owners.setdefault(owner, set()).add(number)
     assert all(len(found) == 1 for found in owners.values())
     # Neither the order of the posts nor their number decides.
-    assert fold_numbers(posts[::-1], config).tolist() == numbers[::-1]
+    assert fold_numbers(Posts.of(posts[::-1]), config).tolist() == numbers[::-1]
 
 
 def test_folds_are_nearly_even_and_follow_the_seed() -> None:
     posts = [Post(str(n), caption="x", author=f"author {n}") for n in range(1000)]
-    numbers = fold_numbers(posts, RankingConfig(folds=4))
+    numbers = fold_numbers(Posts.of(posts), RankingConfig(folds=4))
     assert np.bincount(numbers, minlength=4).tolist() == pytest.approx([250] * 4, abs=60)
-    assert (fold_numbers(posts, RankingConfig(folds=4, seed=2)) != numbers).mean() > 0.6
+    assert (fold_numbers(Posts.of(posts), RankingConfig(folds=4, seed=2)) != numbers).mean() > 0.6
 
 
 def test_questions_do_not_depend_on_the_hashes_of_strings() -> None:

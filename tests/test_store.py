@@ -172,7 +172,7 @@ def test_posts_and_reposts_come_back_as_they_were(tmp_path: Path, zone: str) -> 
         store.connection.execute(f"set TimeZone = '{zone}'")
         store.add_posts(posts, [post.caption.split() for post in posts], [(None, None)] * 5)
         store.add_copies(posts)
-        assert store.posts() == store.copies() == posts
+        assert list(store.posts()) == store.copies() == posts
 
 
 def test_a_value_far_down_a_column_of_nothing_is_kept(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_a_view_in_the_rows_reads_no_file(ask: str, index: Path, secret: Path) -
             Store.open(open_current(index).folder / "posts.duckdb") as store,
             pytest.raises(IndexCorruptError, match="Permission"),
         ):
-            store.posts()
+            list(store.posts())
 
 
 def test_a_row_that_points_out_of_its_range_is_our_error(index: Path) -> None:

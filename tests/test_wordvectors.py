@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from indexer.config import VectorConfig
 from indexer.errors import InputError
@@ -168,9 +169,9 @@ def test_company_is_the_rarity_weighted_mean_of_posts():
     # Word 2 is new, in posts 0 and 1; words 0 and 1 mean (1, 0) and (0, 1), centred (.5, -.5)
     # and (-.5, .5). Post 0 holds 0, post 1 holds 0 and 1, post 2 holds 1 alone. Word 0 and 1 are
     # equally rare, so post 1 has no direction, and post 0 that of word 0.
-    posts_held = [np.array([0, 2]), np.array([0, 1, 2]), np.array([1])]
+    beside = sparse.csr_array(np.array([[1, 0, 1], [1, 1, 1], [0, 1, 0]], np.float32))
     meanings = np.array([[1, 0], [0, 1], [0, 0]], np.float32)
-    company = _company(posts_held, meanings)
+    company = _company(beside, meanings)
     np.testing.assert_allclose(company[2], np.sqrt(0.5) * np.array([1, -1]), atol=1e-6)
 
 

@@ -11,9 +11,11 @@ from indexer.config import BuildConfig, VectorConfig
 from indexer.corpus import Corpus, assemble
 from indexer.generation import Generation, unsealed, writer
 from indexer.hashtags import tokens
+from indexer.postfile import Posts
 from indexer.progress import Silent
 from indexer.prompts import TextReader
 from indexer.schema import Embeddings, Post
+from indexer.texts import Texts
 from indexer.topics import load_topics
 from retriever.entries import Entries
 from retriever.reading import IndexReader
@@ -52,7 +54,8 @@ def corpus(rows: Sequence[Row], pictures: np.ndarray | None = None) -> Corpus:
         for number, (author, caption, tags) in enumerate(rows)
     ]
     images = None if pictures is None else Embeddings(np.arange(shown), pictures)
-    return Corpus(posts, [tokens(post.caption) for post in posts], images)
+    words = Texts.of(tokens(post.caption) for post in posts)
+    return Corpus(Posts.of(posts), words, images)
 
 
 def generation(
