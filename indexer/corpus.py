@@ -28,7 +28,7 @@ from indexer.trained import Trained
 from indexer.vectors import VectorIndex
 from indexer.wordspace import WordSpace
 
-STORED_BATCH = 20_000  # posts a transaction: keeps memory flat and Arrow efficient
+BATCH = 20_000  # posts that are stored, or whose topics are told, at a time: keeps memory flat
 
 TopicOf = tuple[str | None, str | None]  # a post's topic, and where it comes from
 
@@ -241,8 +241,8 @@ def _guessed(
     """The topics, with that of the text head where none is known and it is sure enough."""
     unknown = np.array([r for r, (topic, _) in enumerate(known) if topic is None], dtype=np.int64)
     topics = list(known)
-    for start in range(0, len(unknown), STORED_BATCH):
-        rows = unknown[start : start + STORED_BATCH]
+    for start in range(0, len(unknown), BATCH):
+        rows = unknown[start : start + BATCH]
         probs = model.from_tokens(terms.at(rows)).probs
         for row, topic, prob in zip(rows, probs.argmax(axis=1), probs.max(axis=1), strict=True):
             if prob >= config.topics.min_probability:
@@ -262,8 +262,8 @@ def _known_topics(posts: Posts, table: TopicTable) -> list[TopicOf]:
 def store_posts(store: Store, corpus: Corpus, topics: list[TopicOf], progress: Progress) -> Ids:
     """Put posts and reposts into a store; returns the posts' keys int64 (n,), ascending."""
     keys = [np.zeros(0, np.int64)]
-    for start in range(0, len(corpus.posts), STORED_BATCH):
-        batch = slice(start, start + STORED_BATCH)
+    for start in range(0, len(corpus.posts), BATCH):
+        batch = slice(start, start + BATCH)
         keys.append(store.add_posts(corpus.posts[batch], corpus.words[batch], topics[batch]))
         progress.advance(len(keys[-1]))
     store.add_copies(corpus.copies)

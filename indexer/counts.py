@@ -199,9 +199,9 @@ def _sampled(held: Matrix, size: int) -> Matrix:
     """The rows that hold each of `size` columns; each n-th of more than `OF_TAG`."""
     from scipy import sparse
 
-    marks = np.ones(len(held.columns), np.bool_)
-    turned = sparse.csr_matrix((marks, held.columns, held.starts), (len(held), size)).tocsc()
-    kept, starts = marks, turned.indptr
+    kept = np.ones(len(held.columns), np.bool_)
+    turned = sparse.csr_matrix((kept, held.columns, held.starts), (len(held), size)).tocsc()
+    starts = turned.indptr
     for long in np.flatnonzero(np.diff(starts) > OF_TAG).tolist():
         span = slice(starts[long], starts[long + 1])
         length = span.stop - span.start

@@ -19,16 +19,17 @@ from indexer.store import PRIOR, Store
 
 # A post without a known author counts as an author of its own.
 AUTHOR = "coalesce(author, '#' || post_key)"
-# Every use of a hashtag or word; the tables are counted over these.
-USES = {
+# Every use of a hashtag or word in some posts; the tables are counted over these.
+_USES_IN = {
     "tagged": """
         select h.post_key, h.tag_id, h.form, p.topic, p.author as known_author,
                coalesce(p.author, '#' || p.post_key) as author
-        from post_hashtags h join posts p using (post_key)""",
+        from post_hashtags h join {posts} p using (post_key)""",
     "said": """
         select w.post_key, w.word_id, coalesce(p.author, '#' || p.post_key) as author
-        from post_words w join posts p using (post_key)""",
+        from post_words w join {posts} p using (post_key)""",
 }
+USES = {view: query.format(posts="posts") for view, query in _USES_IN.items()}
 # How each hashtag is written most often, and by how many posts it is used at all.
 _WRITTEN = """
     select tag_id, arg_max(form, (uses, form)) as display, sum(uses)::bigint as posts
@@ -63,18 +64,6 @@ DERIVED: dict[str, str] = {
         from said w join tagged t using (post_key)
         group by all order by w.word_id, t.tag_id""",
 }
-# Of an index begun from another's counts: how those are added to what its own posts say.
-SUMS = {
-    "hashtag_counts": "tag_id, key, arg_max(display, (posts, display)) as display, "
-    "sum(posts)::bigint as posts, sum(authors)::bigint as authors, "
-    "sum(known_authors)::bigint as known_authors",
-    "hashtag_topics": "topic, tag_id, sum(posts)::bigint as posts, sum(authors)::bigint as authors",
-    "cooccurrences": "tag_id, other_id, sum(posts)::bigint as posts, "
-    "sum(authors)::bigint as authors",
-    "word_counts": "word_id, word, sum(posts)::bigint as posts, sum(authors)::bigint as authors",
-    "word_hashtags": "word_id, tag_id, sum(posts)::bigint as posts, "
-    "sum(authors)::bigint as authors",
-}
 KEYS = {
     "hashtag_counts": ("tag_id", "key"),
     "hashtag_topics": ("topic", "tag_id"),
@@ -82,6 +71,11 @@ KEYS = {
     "word_counts": ("word_id", "word"),
     "word_hashtags": ("word_id", "tag_id"),
 }
+# The columns that add up.
+SUMMED: dict[str, tuple[str, ...]] = dict.fromkeys(KEYS, ("posts", "authors"))
+SUMMED["hashtag_counts"] = ("posts", "authors", "known_authors")
+# Of a hashtag that is written in several ways: as it is in most posts.
+_DISPLAY = "arg_max(display, (posts, display)) as display"
 # Of each view the id it counts, and the table and column of the terms.
 SIDES = {"tagged": ("tag_id", "hashtags", "key"), "said": ("word_id", "words", "word")}
 # The large ones, and the pair of ids that each row is of.
@@ -124,10 +118,15 @@ def statement(name: str, *, prior: bool) -> str:
 def added(name: str, rows: str, *, prior: bool) -> str:
     """The query that adds up rows of a derived table, which several parts of posts gave."""
     keys, held = ", ".join(KEYS[name]), f" union all by name select * from {PRIOR}.{name}"  # noqa: S608
+    display = f"{_DISPLAY}, " if name == "hashtag_counts" else ""
     return (
-        f"select {SUMS[name]} from ({rows}{held if prior else ''}) "  # noqa: S608
+        f"select {keys}, {display}{_added_up(name)} from ({rows}{held if prior else ''}) "  # noqa: S608
         f"group by {keys} order by {keys}"
     )
+
+
+def _added_up(name: str) -> str:
+    return ", ".join(f"sum({column})::bigint as {column}" for column in SUMMED[name])
 
 
 @contextmanager
@@ -202,11 +201,11 @@ def _take(store: Store, sign: int) -> None:
     for view, (number, *_) in SIDES.items():
         run(
             f"""create or replace temp table {view} as
-            select * from ({USES[view].replace("join posts", "join theirs")})
+            select * from ({_USES_IN[view].format(posts="theirs")})
             semi join touched_{view} using (author, {number})"""  # noqa: S608
         )
     for name in DERIVED:
-        keys, sums = ", ".join(KEYS[name]), _sums(name)
+        keys, sums = ", ".join(KEYS[name]), SUMMED[name]
         run(
             f"""insert into {name}_change by name
             select {keys}, {", ".join(f"{sign} * {column} as {column}" for column in sums)}
@@ -214,20 +213,13 @@ def _take(store: Store, sign: int) -> None:
         )
 
 
-def _sums(name: str) -> tuple[str, ...]:
-    """The columns of a table that add up."""
-    known = ("known_authors",) if name == "hashtag_counts" else ()
-    return ("posts", "authors", *known)
-
-
 def _apply(store: Store, name: str) -> None:
     """Add a table's changes to it; a row that no post is left of goes."""
-    run, keys, sums = store.connection.execute, KEYS[name], _sums(name)
+    run, keys, sums = store.connection.execute, KEYS[name], SUMMED[name]
     listed = ", ".join(keys)
     run(
         f"""create or replace temp table net as
-        select {listed}, {", ".join(f"sum({column})::bigint as {column}" for column in sums)}
-        from {name}_change group by all
+        select {listed}, {_added_up(name)} from {name}_change group by all
         having {" or ".join(f"sum({column}) <> 0" for column in sums)}"""  # noqa: S608
     )
     run(
@@ -245,7 +237,7 @@ def _display(store: Store) -> None:
     written = _WRITTEN
     if store.has_prior:
         written = f"""
-            select tag_id, arg_max(display, (posts, display)) as display
+            select tag_id, {_DISPLAY}
             from ({_WRITTEN} union all by name
                   select tag_id, display, posts from {PRIOR}.hashtag_counts) group by all"""  # noqa: S608
     store.connection.execute(

@@ -25,7 +25,7 @@ MOST_NUMBERS = 1 << 20  # of a vector
 def read_index(path: Path, *, mmap: bool) -> tuple[Library, int, bool]:
     """The index in a file, how wide its vectors are without padding, and whether it is mapped.
 
-    With `mmap` a whole one is.
+    It is with `mmap`, where the file is sure to be whole.
 
     Raises:
         IndexCorruptError: the file is missing, cut short or not of an index of ours.

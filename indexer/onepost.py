@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import re
-import sys
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -31,10 +30,7 @@ class UnusablePostError(Exception):
 
 @dataclass(slots=True)
 class Reading:
-    """One row on its way to a post; `problems` are parts that the post goes without.
-
-    Hashtags and authors, which many posts share, are kept in memory once.
-    """
+    """One row on its way to a post; `problems` are parts that the post goes without."""
 
     row: Row
     root: Path
@@ -65,9 +61,9 @@ class Reading:
             post_id=self._name("id") or f"sha256-{content[:16]}",
             image=image,
             caption=caption,
-            hashtags=tuple(map(sys.intern, tags)),
-            forms=tuple(map(sys.intern, tags.values())),
-            author=author and sys.intern(author),
+            hashtags=tuple(tags),
+            forms=tuple(tags.values()),
+            author=author,
             taken_at=taken_at,
             topic=topic,
             content_hash=content,

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import weakref
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
-from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.postrows import post_of, row_of
 from indexer.schema import Ids, Post
 from indexer.texts import Texts
 
@@ -54,9 +54,10 @@ class Posts(Sequence[Post]):
 
             def written() -> Iterator[tuple[str, ...]]:
                 for post in posts:
-                    ends.append(ends[-1] + file.write(_line(post)))
-                    authors.append(post.author)
-                    topics.append(post.topic)
+                    ends.append(ends[-1] + file.write(json.dumps(row_of(post)).encode("ascii")))
+                    # Many posts share one: it is kept in memory once.
+                    authors.append(post.author and sys.intern(post.author))
+                    topics.append(post.topic and sys.intern(post.topic))
                     pictured.append(post.image is not None)
                     yield post.hashtags
 
@@ -101,7 +102,7 @@ class Posts(Sequence[Post]):
         )
 
     def _read(self, start: int, end: int) -> Post:
-        return _post(os.pread(self._file.number, end - start, start))
+        return post_of(json.loads(os.pread(self._file.number, end - start, start)))
 
 
 class _File:
@@ -110,37 +111,6 @@ class _File:
     def __init__(self, number: int) -> None:
         self.number = number
         weakref.finalize(self, os.close, number)
-
-
-def _line(post: Post) -> bytes:
-    values = [
-        post.post_id,
-        post.image and str(post.image),
-        post.caption,
-        post.hashtags,
-        post.forms,
-        post.author,
-        post.taken_at and post.taken_at.isoformat(),
-        post.topic,
-        post.content_hash,
-        post.origin,
-        post.picture,
-    ]
-    return json.dumps(values).encode("ascii")
-
-
-def _post(line: bytes) -> Post:
-    post_id, image, caption, hashtags, forms, author, taken_at, *rest = json.loads(line)
-    return Post(
-        post_id,
-        Path(image) if image else None,
-        caption,
-        tuple(hashtags),
-        tuple(forms),
-        author,
-        datetime.fromisoformat(taken_at) if taken_at else None,
-        *rest,
-    )
 
 
 def _objects(values: list[str | None]) -> NDArray[Any]:

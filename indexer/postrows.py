@@ -41,21 +41,36 @@ ADDED = {
 }
 
 
-def posts_of(rows: Iterable[tuple[Any, ...]]) -> list[Post]:
-    """The posts that rows of `STORED` or `COPIES` hold."""
-    return [
-        Post(
-            post_id,
-            Path(image) if image else None,
-            caption,
-            tuple(hashtags),
-            tuple(forms),
-            author,
-            None if taken_at is None else _EPOCH + timedelta(microseconds=taken_at),
-            *rest,
-        )
-        for post_id, image, caption, hashtags, forms, author, taken_at, *rest in rows
-    ]
+def post_of(row: Sequence[Any]) -> Post:
+    """The post that a row of `STORED` or `COPIES` holds."""
+    post_id, image, caption, hashtags, forms, author, taken_at, *rest = row
+    return Post(
+        post_id,
+        Path(image) if image else None,
+        caption,
+        tuple(hashtags),
+        tuple(forms),
+        author,
+        None if taken_at is None else _EPOCH + timedelta(microseconds=taken_at),
+        *rest,
+    )
+
+
+def row_of(post: Post) -> tuple[Any, ...]:
+    """The row that `post_of` makes the post of; its values are those of JSON."""
+    return (
+        post.post_id,
+        str(post.image) if post.image else None,
+        post.caption,
+        post.hashtags,
+        post.forms,
+        post.author,
+        _since(post.taken_at),
+        post.topic,
+        post.content_hash,
+        post.origin,
+        post.picture,
+    )
 
 
 def post_columns(
@@ -146,5 +161,9 @@ def _lines(items: Iterable[str]) -> str:
 
 def _times(values: Iterable[datetime | None]) -> NDArray[np.datetime64]:
     """Times in UTC, datetime64[us] (n,), NaT for None; one without a zone is taken to be in UTC."""
-    since = [t and (t.replace(tzinfo=t.tzinfo or UTC) - _EPOCH) // _MICROSECOND for t in values]
-    return np.array(since, "datetime64[us]")
+    return np.array(list(map(_since, values)), "datetime64[us]")
+
+
+def _since(time: datetime | None) -> int | None:
+    """Microseconds since 1970."""
+    return (time.replace(tzinfo=time.tzinfo or UTC) - _EPOCH) // _MICROSECOND if time else None

@@ -24,7 +24,7 @@ from indexer.postrows import (
     copy_columns,
     part_columns,
     post_columns,
-    posts_of,
+    post_of,
     tag_columns,
     word_columns,
 )
@@ -337,13 +337,13 @@ class Store(AbstractContextManager["Store"]):
         with self._damage_told():
             found = self.connection.cursor().execute(STORED)
             while rows := found.fetchmany(FETCHED):
-                yield from posts_of(rows)
+                yield from map(post_of, rows)
 
     def copies(self, post_ids: Sequence[str] | None = None) -> list[Post]:
         """The reposts as they were read, in order of arrival; those of some ids where named."""
         chosen = "" if post_ids is None else " where post_id in (select unnest(?::varchar[]))"
         given = [] if post_ids is None else [list(post_ids)]
-        return posts_of(self.rows(f"{COPIES}{chosen} order by number", given))
+        return list(map(post_of, self.rows(f"{COPIES}{chosen} order by number", given)))
 
     def tag_ids(self) -> dict[str, int]:
         """Id of every hashtag key."""

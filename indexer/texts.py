@@ -73,7 +73,7 @@ class Texts(Sequence[list[str]]):
     def at(self, rows: Ids) -> Texts:
         """Some of the texts, by place int64 (p,)."""
         lengths = self.lengths[rows]
-        starts = _ends(lengths)
+        starts = np.concatenate([[0], np.cumsum(lengths)])
         entries = np.repeat(self.starts[rows] - starts[:-1], lengths) + np.arange(starts[-1])
         return Texts(self.words, self.numbers[entries], starts)
 
@@ -92,7 +92,3 @@ class Texts(Sequence[list[str]]):
             numbers[places] = texts.numbers + first
         words = [*self.words, *(f"{sign}{word}" for word in others.words)]
         return Texts(words, numbers, starts)
-
-
-def _ends(lengths: Ids) -> Ids:
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])

@@ -83,7 +83,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.glove": BORDER,
     "indexer.pretrained": BORDER | {"indexer.wordspace"},
     "indexer.texts": BORDER,
-    "indexer.postfile": BORDER | {"indexer.texts"},
+    "indexer.postfile": BORDER | {"indexer.postrows", "indexer.texts"},
     "indexer.wordvectors": BORDER | {"indexer.wordspace", "indexer.glove", "indexer.texts"},
     "indexer.faisskinds": BORDER,
     "indexer.faissfile": BORDER | {"indexer.faisskinds"},
