@@ -149,10 +149,14 @@ def _peers(peers: Figures) -> list[str]:
             rows.append([name, f"{found['train_s']:.1f} (training)", f"{found['ms']:.2f}", "", ""])
         else:
             sizes = [f"{found['recall']:.3f}", f"{found['bytes'] / MIB:.1f}"]
-            rows.append([name, f"{found['add_s']:.2f}", f"{found['ms']:.2f}", *sizes])
+            low, high = found["ms_quartiles"]
+            query = f"{found['ms']:.3f} ({low:.3f} to {high:.3f})"
+            rows.append([name, f"{found['add_s']:.2f}", query, *sizes])
     if not rows:
         return []
-    return _table(["caption vectors", "add, s", "query, ms", "recall@100", "MiB on disk"], rows)
+    return _table(
+        ["caption vectors", "add, s", "query, ms (quartiles)", "recall@100", "MiB on disk"], rows
+    )
 
 
 def speed_plot(figures: Figures) -> bytes:

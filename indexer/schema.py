@@ -35,19 +35,22 @@ def _checked(
             f"{type(owner).__name__}.{name}: found {found.dtype} {found.shape}, "
             f"expected {np.dtype(dtype)} ({wanted})"
         )
-    if found is given and found.flags.writeable:
+    if found is given:
+        if not found.flags.writeable:
+            return found
         found = found.view()
-    if found is not given:
-        found.setflags(write=False)
-        object.__setattr__(owner, name, found)
+    found.flags.writeable = False
+    object.__setattr__(owner, name, found)
     return found
 
 
 def _fits(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    for got, want in zip(found, wanted, strict=False):
-        if want not in (None, got):
+    if len(found) != len(wanted):
+        return False
+    for got, want in zip(found, wanted, strict=True):
+        if want is not None and want != got:
             return False
-    return len(found) == len(wanted)
+    return True
 
 
 def check_unit(vectors: Floats) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from indexer.errors import ShapeError
 from indexer.schema import Floats, Ids, Neighbors, check_unit
 
-SPARE = 4  # neighbours fetched beyond those asked for, to see where ties end
+SPARE = 12
 
 # Of queries float32 (q, d) and a number r: ids int64 and scores float32 (q, r) by falling score;
 # after them id -1 where there is none, always with the same score, the lowest.
@@ -41,10 +41,7 @@ def settled(vectors: Floats, m: int, width: int, most: int, nearest: Nearest) ->
     if not (reach and len(queries)):
         none = np.zeros((len(queries), 0), dtype=np.int64)
         return _padded(none, none.astype(np.float32), m)
-    ids, scores = nearest(queries, reach)
-    if _plain(ids, scores, m):
-        return Neighbors(ids[:, :m], scores[:, :m], np.full(len(ids), m))
-    ids, scores = _in_order(ids, scores)
+    ids, scores = _in_order(*nearest(queries, reach))
     rows = _tied(ids, scores, m, most)
     while len(rows):
         reach = min(4 * reach, most)
@@ -54,36 +51,28 @@ def settled(vectors: Floats, m: int, width: int, most: int, nearest: Nearest) ->
     return _padded(ids[:, :m], scores[:, :m], m)
 
 
-def _plain(ids: Ids, scores: Floats, m: int) -> bool:
-    """Whether the first m of each row are real, and no two scores of a row equal."""
-    fetched = ids.shape[1]
-    # Where the scores fall, one place at most holds none, the last: such have the same score.
-    if fetched < m or not (scores[:, 1:] < scores[:, :-1]).all():
-        return False
-    return fetched > m or bool(ids[:, -1].min() >= 0)
+def _in_order(ids: Ids, scores: Floats) -> tuple[Ids, Floats]:
+    """Neighbours (q, r) by falling score, as they come, with equal ones by rising id."""
+    return ids[np.arange(len(ids))[:, None], np.lexsort((ids, -scores))], scores
 
 
 def _tied(ids: Ids, scores: Floats, m: int, most: int) -> Ids:
     """Rows whose m-th neighbour is as near as the last that was fetched, of more that there are."""
     if not m < ids.shape[1] < most:
         return np.zeros(0, dtype=np.int64)
-    return np.flatnonzero((scores[:, m - 1] == scores[:, -1]) & (ids[:, -1] >= 0))
+    rows = (scores[:, m - 1] == scores[:, -1]).nonzero()[0]
+    return rows[ids[rows, -1] >= 0] if len(rows) else rows
 
 
 def _padded(ids: Ids, scores: Floats, m: int) -> Neighbors:
-    """Neighbours (q, r) of which some are -1, r at most m, as (q, m)."""
+    """Neighbours (q, r) of which the last may be -1, r at most m, as (q, m)."""
+    if ids.shape[1] == m and ids[:, -1].min() >= 0:
+        return Neighbors(ids, scores, np.zeros(len(ids), np.int64) + m)
     real = ids >= 0
-    if ids.shape[1] < m or not real.all():
-        beyond = ((0, 0), (0, m - ids.shape[1]))
-        ids = np.pad(np.where(real, ids, 0), beyond)
-        scores = np.pad(np.where(real, scores, -np.inf), beyond, constant_values=-np.inf)
+    beyond = ((0, 0), (0, m - ids.shape[1]))
+    ids = np.pad(np.where(real, ids, 0), beyond)
+    scores = np.pad(np.where(real, scores, -np.inf), beyond, constant_values=-np.inf)
     return Neighbors(ids, scores, real.sum(axis=1))
-
-
-def _in_order(ids: Ids, scores: Floats) -> tuple[Ids, Floats]:
-    """Neighbours (q, r) by falling score, equal ones by rising id."""
-    order, rows = np.lexsort((ids, -scores)), np.arange(len(ids))[:, None]
-    return ids[rows, order], scores[rows, order]
 
 
 def check_width(vectors: Floats, width: int) -> None:
