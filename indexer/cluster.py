@@ -113,12 +113,14 @@ class RayEngine:
             if self.is_client
             else _by_ray_data(batches, wanted)
         )
-        done = []
-        for batch in found:
-            check_same_files(paths, digests, batch)
-            done.append(batch)
-            advance(batch.num_rows)
-        return joined_batches(done, len(paths))
+
+        def checked() -> Iterator[Table]:
+            for batch in found:
+                check_same_files(paths, digests, batch)
+                yield batch
+                advance(batch.num_rows)
+
+        return joined_batches(checked(), len(paths))
 
     def spaces(
         self,

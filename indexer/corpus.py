@@ -16,6 +16,7 @@ from indexer.postfile import Posts
 from indexer.pretrained import load_pretrained
 from indexer.progress import Progress
 from indexer.prompts import READ, TextReader, hashtag_texts, topic_texts
+from indexer.rowfile import taken
 from indexer.schema import Embeddings, Floats, Ids, Post
 from indexer.segment import Segmenter, vocabulary_counts
 from indexer.segments import living_ids, save_segment
@@ -37,7 +38,8 @@ TopicOf = tuple[str | None, str | None]  # a post's topic, and where it comes fr
 class Corpus:
     """Posts with their caption words, and the vectors of those that have a readable picture.
 
-    In memory are words, hashtags and names as numbers; what else the posts are is on disk.
+    In memory are words, hashtags and names as numbers; what else the posts are is on disk, and so
+    are the vectors of many pictures.
 
     `classes` float32 (m, 1000): of each vector's picture, the probabilities of ImageNet's classes,
     where the encoder has them. `copies` are reposts of the posts, or of posts in the same index.
@@ -57,10 +59,10 @@ class Corpus:
         """Only some posts, by ascending position int64 (p,), without reposts."""
         images = classes = None
         if self.images is not None:
-            kept = np.isin(self.images.ids, rows)
+            kept = np.flatnonzero(np.isin(self.images.ids, rows))
             ids = np.searchsorted(rows, self.images.ids[kept]).astype(np.int64)
-            images = Embeddings(ids, self.images.vectors[kept])
-            classes = None if self.classes is None else self.classes[kept]
+            images = Embeddings(ids, taken(self.images.vectors, kept))
+            classes = None if self.classes is None else taken(self.classes, kept)
         posts, words = self.posts.at(rows), self.words.at(rows)
         if images is None or not len(images.ids):
             return Corpus(posts, words, None)

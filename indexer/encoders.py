@@ -25,6 +25,7 @@ from indexer.images import cropped, open_image
 from indexer.networks import CLASSES, Network, TorchNetwork
 from indexer.openclip import FORM, PREFIX, open_clip_recipe, text_vectors
 from indexer.recipes import DRAFT, LITE0, RECIPES, RESNET50, Recipe
+from indexer.rowfile import Rows
 from indexer.schema import Embeddings, Floats, Ids
 from indexer.weights import sha256, usual_file
 
@@ -45,7 +46,7 @@ class EncodedImages:
     `rows` int64 (n,): places in the list that could be encoded, rising; `vectors` float32 (n, d):
     their unit vectors; `failures`: place and reason of each of the others, rising; `classes`
     float32 (n, 1000): probabilities of ImageNet's classes, None where they were not asked for or
-    the network has none.
+    the network has none. Many vectors and classes are on disk: see `rowfile`.
     """
 
     rows: Ids
@@ -134,13 +135,20 @@ class ImageEncoder:
         batches = ((start, paths[start : start + batch_size]) for start in starts)
         cores = workers if len(starts) == 1 else 1
         encode = partial(self._encode_batch, classes=classes, cores=cores)
-        parts = [encode((0, []))]
+        rows = [np.zeros(0, np.int64)]
+        failures: list[tuple[int, str]] = []
+        vectors, probs = Rows(self.width), Rows(CLASSES)
         with closing(_mapped(encode, batches, workers)) as done:
             for batch in done:
-                parts.append(batch)
+                rows.append(batch.rows)
+                failures += batch.failures
+                vectors.add(batch.vectors)
+                if batch.classes is not None:
+                    probs.add(batch.classes)
                 if on_progress:
                     on_progress(len(batch.rows) + len(batch.failures))
-        return _joined(parts)
+        told = probs.whole() if classes and self.has_classes else None
+        return EncodedImages(np.concatenate(rows), vectors.whole(), tuple(failures), told)
 
     def encode_pixels(
         self, pixels: Sequence[_Picture], *, classes: bool = False, cores: int = 1
@@ -201,16 +209,6 @@ class ImageEncoder:
                 failures.append((row, str(error)))
         vectors, probs = self.encode_pixels(list(seen.values()), classes=classes, cores=cores)
         return EncodedImages(np.array(list(seen), np.int64), vectors, tuple(failures), probs)
-
-
-def _joined(parts: Sequence[EncodedImages]) -> EncodedImages:
-    classes = [part.classes for part in parts if part.classes is not None]
-    return EncodedImages(
-        np.concatenate([part.rows for part in parts]),
-        np.concatenate([part.vectors for part in parts]),
-        tuple(failure for part in parts for failure in part.failures),
-        np.concatenate(classes) if classes else None,
-    )
 
 
 def _softmax(logits: Floats) -> Floats:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from indexer.encoders import EncodedImages, ImageEncoder, open_encoder
 from indexer.errors import ClusterError, EncoderError
+from indexer.rowfile import Rows, taken
 from indexer.schema import Floats
 
 if TYPE_CHECKING:
@@ -138,29 +139,33 @@ def check_same_files(paths: Sequence[Path], digests: Sequence[str | None], batch
             )
 
 
-def joined_batches(batches: Sequence[Table], size: int) -> EncodedImages:
+def joined_batches(batches: Iterable[Table], size: int) -> EncodedImages:
     """What became of all `size` pictures, in order, of batches in any order.
 
     Raises:
         ClusterError: one is missing, or there twice.
     """
-    batches = sorted(batches, key=lambda batch: batch["position"][0].as_py())
-    position = np.concatenate([batch["position"].to_numpy() for batch in batches])
-    if not np.array_equal(position, np.arange(size)):
+    positions, failures = [np.zeros(0, np.int64)], []
+    found: dict[str, Rows] = {}
+    for batch in batches:
+        positions.append(batch["position"].to_numpy())
+        failures += batch["failure"].to_pylist()
+        for name in {"vector", "classes"} & set(batch.column_names):
+            rows = found.setdefault(name, Rows(batch.schema.field(name).type.list_size))
+            for chunk in batch[name].chunks:
+                rows.add(chunk.flatten().to_numpy().reshape(len(chunk), -1))
+    position = np.concatenate(positions)
+    order = np.argsort(position)
+    if not np.array_equal(position[order], np.arange(size)):
         raise ClusterError(
             f"pictures: found {len(position)} results, expected one of each of {size}: build again"
         )
-    failures = [why for batch in batches for why in batch["failure"].to_pylist()]
-    good = np.array([why is None for why in failures], np.bool_)
+    told = [failures[place] for place in order.tolist()]
+    good = np.flatnonzero([why is None for why in told]).astype(np.int64)
+    numbers = {name: taken(rows.whole(), order[good]) for name, rows in found.items()}
     return EncodedImages(
-        np.flatnonzero(good).astype(np.int64),
-        _matrix(batches, "vector")[good],
-        tuple((place, why) for place, why in enumerate(failures) if why is not None),
-        _matrix(batches, "classes")[good] if "classes" in batches[0].column_names else None,
+        good,
+        numbers["vector"],
+        tuple((place, why) for place, why in enumerate(told) if why is not None),
+        numbers.get("classes"),
     )
-
-
-def _matrix(batches: Sequence[Table], name: str) -> Floats:
-    """A column of equal lists as float32 (n, d)."""
-    parts = [chunk for batch in batches for chunk in batch[name].chunks]
-    return np.concatenate([part.flatten().to_numpy().reshape(len(part), -1) for part in parts])

@@ -35,22 +35,19 @@ def _checked(
             f"{type(owner).__name__}.{name}: found {found.dtype} {found.shape}, "
             f"expected {np.dtype(dtype)} ({wanted})"
         )
-    if found is given:
-        if not found.flags.writeable:
-            return found
+    if found is given and found.flags.writeable:
         found = found.view()
-    found.flags.writeable = False
-    object.__setattr__(owner, name, found)
+    if found is not given:
+        found.setflags(write=False)
+        object.__setattr__(owner, name, found)
     return found
 
 
 def _fits(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    if len(found) != len(wanted):
-        return False
-    for got, want in zip(found, wanted, strict=True):
-        if want is not None and want != got:
+    for got, want in zip(found, wanted, strict=False):
+        if want not in (None, got):
             return False
-    return True
+    return len(found) == len(wanted)
 
 
 def check_unit(vectors: Floats) -> None:

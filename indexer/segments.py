@@ -22,6 +22,8 @@ from indexer.schema import Embeddings, Floats, Ids, Neighbors
 from indexer.vectorplace import Place
 from indexer.vectors import VectorIndex
 
+AT_ONCE = 4_096  # rows of classes written at a time
+
 KINDS = ("images", "captions")  # folders of a generation that hold segments
 DEAD = "dead.npy"
 
@@ -193,7 +195,16 @@ def save_segment(folder: Path, found: Embeddings, classes: NDArray[np.generic] |
         path = folder / f"{last + 1:04}.faiss"
         VectorIndex.build(found).save(path)
     if classes is not None:
-        np.save(path.with_suffix(".npy"), classes.astype(np.float16))
+        _save_halves(path.with_suffix(".npy"), classes)
+
+
+def _save_halves(path: Path, numbers: NDArray[np.generic]) -> None:
+    """Write numbers (n, d) as float16, some at a time."""
+    form = {"descr": "<f2", "fortran_order": False, "shape": numbers.shape}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, form)
+        for start in range(0, len(numbers), AT_ONCE):
+            file.write(numbers[start : start + AT_ONCE].astype("<f2").tobytes())
 
 
 def living(folder: Path) -> tuple[Embeddings | None, Floats | None]:

@@ -60,14 +60,14 @@ def _tied(ids: Ids, scores: Floats, m: int, most: int) -> Ids:
     """Rows whose m-th neighbour is as near as the last that was fetched, of more that there are."""
     if not m < ids.shape[1] < most:
         return np.zeros(0, dtype=np.int64)
-    rows = (scores[:, m - 1] == scores[:, -1]).nonzero()[0]
+    rows: Ids = (scores[:, m - 1] == scores[:, -1]).nonzero()[0]
     return rows[ids[rows, -1] >= 0] if len(rows) else rows
 
 
 def _padded(ids: Ids, scores: Floats, m: int) -> Neighbors:
     """Neighbours (q, r) of which the last may be -1, r at most m, as (q, m)."""
-    if ids.shape[1] == m and ids[:, -1].min() >= 0:
-        return Neighbors(ids, scores, np.zeros(len(ids), np.int64) + m)
+    if ids.shape[1] == m and not np.count_nonzero(ids[:, -1] < 0):
+        return Neighbors(ids, scores, np.array([m] * len(ids)))
     real = ids >= 0
     beyond = ((0, 0), (0, m - ids.shape[1]))
     ids = np.pad(np.where(real, ids, 0), beyond)

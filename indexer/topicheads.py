@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MASKED, PLAIN = 1, 2  # views of a text: without its defining hashtags, without any
 MIN_POSTS, MAX_WORDS = 2, 50_000  # a word's posts; words of the posts, and as many pretrained
 MEANING = 2.0  # how much the mean meaning of a text counts beside its words
-PER_TOPIC = 6_000  # labelled texts a topic: more add minutes, not accuracy
+PER_TOPIC = 6_000  # labelled texts, or pictures, a topic: more add minutes, not accuracy
 TEXT_STRENGTH = 0.3  # inverse weight of the text head's L2 penalty
 
 
@@ -69,13 +69,14 @@ def fit_topics(
     text, vocabulary, idf, plain = _text_head(table, tokens, topics, folds, config, pretrained)
     image = None if texts is None else texts_alone(texts)
     if images is not None:
-        places = np.flatnonzero(topics[images.ids] >= 0)
+        known = np.flatnonzero(topics[images.ids] >= 0).tolist()
+        places = _sampled(known, topics[images.ids], config.seed)
         rows = images.ids[places]
         seen = None
         if classes is not None:
             seen = (classes[places], classes_by_words(table, pretrained))
-        known = (images.vectors[places], topics[rows], folds[rows], len(number))
-        image = image_opinion(*known, config, seen, texts)
+        shown = (images.vectors[places], topics[rows], folds[rows], len(number))
+        image = image_opinion(*shown, config, seen, texts)
     return TopicModel(table, image, text, vocabulary, idf, plain)
 
 

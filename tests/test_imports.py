@@ -62,9 +62,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.networks": BORDER | {"indexer.recipes", "indexer.weights"},
     "indexer.openclip": BORDER | {"indexer.cache", "indexer.recipes", "indexer.networks"},
     "indexer.exports": BORDER | {"indexer.cache", "indexer.recipes", "indexer.networks"},
+    "indexer.rowfile": BORDER,
     "indexer.encoders": BORDER
     | {"indexer.images", "indexer.recipes", "indexer.weights", "indexer.networks"}
-    | {"indexer.openclip", "indexer.exports"},
+    | {"indexer.openclip", "indexer.exports", "indexer.rowfile"},
     "indexer.available": BORDER
     | {"indexer.images", "indexer.recipes", "indexer.openclip", "indexer.encoders"},
     "indexer.heads": BORDER,
@@ -118,7 +119,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.engine": BORDER
     | {"indexer.derived", "indexer.encoders", "indexer.posts", "indexer.store"}
     | {"indexer.wordspace", "indexer.wordvectors"},
-    "indexer.picturebatches": BORDER | {"indexer.encoders"},
+    "indexer.picturebatches": BORDER | {"indexer.encoders", "indexer.rowfile"},
     "indexer.rayconnection": BORDER,
     "indexer.cluster": BORDER
     | {"indexer.derivedparts", "indexer.encoders", "indexer.engine", "indexer.picturebatches"}
