@@ -13,6 +13,7 @@ from indexer.errors import InputError
 from indexer.hashtags import tokens
 from indexer.schema import Embeddings, Floats, Ids, Query, TopicProbs
 from retriever.entries import Entries
+from retriever.glossary import Meant, understood
 from retriever.reading import IndexReader
 from retriever.spelling import Spelt, spell
 
@@ -24,11 +25,12 @@ Texts = tuple[tuple[str, ...], ...]
 class QueryBatch:
     """What the channels see of q queries.
 
-    `words` are the caption's words and those that unknown seeds are made of; `seeds` are tag ids
-    of known seeds, `seed_tokens` the seeds as the vector spaces write them; `images`, `texts` and
-    `seed_texts` are vectors of pictures, words and seeds whose ids are query numbers; `word_pairs`
-    and `seed_pairs` are the different known words (by id, with idf) and seeds of each query;
-    `spelt` are the hashtags that its words spell; `idf` weighs each token, `unseen_idf` others;
+    `words` are the caption's words, those that unknown seeds are made of, and what the glossary
+    knows them to mean (`meant`); `seeds` are tag ids of known seeds, `seed_tokens` the seeds as the
+    vector spaces write them; `images`, `texts` and `seed_texts` are vectors of pictures, words and
+    seeds whose ids are query numbers; `word_pairs` and `seed_pairs` are the different known words
+    (by id, with idf) and seeds of each query; `spelt` are the hashtags that its words spell; `idf`
+    weighs each token, `unseen_idf` others;
     `text_idf` weighs tokens in vectors, as when the index learned. `near` keeps what was found of
     the posts near the queries, which votes and is then named as evidence.
     """
@@ -43,6 +45,7 @@ class QueryBatch:
     topics: TopicProbs
     word_pairs: Entries
     seed_pairs: Entries
+    meant: tuple[tuple[Meant, ...], ...]
     spelt: Spelt
     idf: dict[str, float]
     text_idf: dict[str, float]
@@ -70,10 +73,12 @@ def prepare(
     """
     known = index.tag_ids([seed for query in queries for seed in query.seeds])
     spoken = [tuple(tokens(query.caption)) for query in queries]
-    words = tuple(
+    meant = tuple(understood(query.caption) for query in queries)
+    said = [
         text + index.words_inside([seed for seed in query.seeds if seed not in known])
         for text, query in zip(spoken, queries, strict=True)
-    )
+    ]
+    words = tuple(text + _english(text, each) for text, each in zip(said, meant, strict=True))
     seed_tokens = tuple(tuple(index.token(seed) for seed in query.seeds) for query in queries)
     seeds = tuple(tuple(known[s] for s in query.seeds if s in known) for query in queries)
     idf, text_idf = index.idf({token for text in (*words, *seed_tokens) for token in text})
@@ -88,11 +93,18 @@ def prepare(
         topics=index.gated(_corrected(queries, _topics(index, queries, words, images, classes))),
         word_pairs=_word_pairs(index, words, idf),
         seed_pairs=_pairs([dict.fromkeys(tags, 1.0) for tags in seeds]),
-        spelt=spell(index, [query.caption for query in queries], words, idf),
+        meant=meant,
+        spelt=spell(index, [query.caption for query in queries], said, meant, idf),
         idf=idf,
         text_idf=text_idf,
         unseen_idf=index.unseen_idf,
     )
+
+
+def _english(text: Sequence[str], meant: Sequence[Meant]) -> tuple[str, ...]:
+    """The English words that a text means besides those that it holds."""
+    words = [word for each in meant for word in each.english_words]
+    return tuple(word for word in dict.fromkeys(words) if word not in text)
 
 
 def _word_pairs(index: IndexReader, words: Texts, idf: dict[str, float]) -> Entries:

@@ -15,6 +15,7 @@ from indexer.config import ALL_TOPICS
 from indexer.schema import Evidence, Floats, Ids, ScoredTag
 from retriever.channels import COMMON, DISCOUNT
 from retriever.entries import Entries
+from retriever.glossary import Meant
 from retriever.prepare import QueryBatch
 from retriever.reading import IndexReader
 
@@ -99,13 +100,22 @@ class Case:
         number = self.ids.get(tag.tag, fresh.get(tag.tag))
         if number not in _of(self.batch.spelt.entries, self.query).tags.tolist():
             return None
+        said = next((each.said for each in self._meant() if tag.tag in each.keys), None)
+        if said:
+            return f"'{said}' in your caption means it"
         return "your caption spells it" + ("" if tag.tag in self.ids else ", though no post has it")
 
     def _words_inside(self, tag: ScoredTag, part: Evidence) -> str | None:
         words = _of(self.batch.word_pairs, self.query).tags
         places, tags, _ = self.index.counts.word_inside.rows(words)
         held = [self.words[int(w)] for w in words[places[tags == self.ids.get(tag.tag, -1)]]]
+        said = {word: each.said for each in self._meant() for word in each.english_words}
+        held = [f"{word} ({said[word]})" if word in said else word for word in held]
         return f"it holds your {_listed(held)}" if held else None
+
+    def _meant(self) -> Sequence[Meant]:
+        """The caption's words that are understood through English."""
+        return self.batch.meant[self.query]
 
     def _with_words(self, tag: ScoredTag, part: Evidence) -> str | None:
         """The one or two words that say most, with who uses the hashtag beside them."""

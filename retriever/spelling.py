@@ -19,6 +19,7 @@ from indexer.hashtags import key as hashtag_key
 from indexer.schema import Ids
 from retriever.blocklist import blocked
 from retriever.entries import Entries
+from retriever.glossary import Meant
 from retriever.reading import IndexReader
 
 JOINED = 3  # words that may make one hashtag together
@@ -52,9 +53,14 @@ def spell(
     index: IndexReader,
     captions: Sequence[str],
     words: Sequence[Sequence[str]],
+    meant: Sequence[Sequence[Meant]],
     idf: dict[str, float],
 ) -> Spelt:
-    """What each query's words spell; nothing where the index has no hashtag to compare with."""
+    """What each query's words spell; nothing where the index has no hashtag to compare with.
+
+    Words that the glossary knows spell their dictionary form, and the English that they mean
+    where the index has that.
+    """
     runs = [
         (query, *run)
         for query, (caption, text) in enumerate(zip(captions, words, strict=True))
@@ -62,9 +68,14 @@ def spell(
         for run in (
             *_runs(text[:READ], _capitals(caption), idf, index.unseen_idf),
             *_script_runs(caption, idf, index.unseen_idf),
+            *_meant_runs(meant[query], idf, index.unseen_idf),
         )
     ]
-    written = [set(script_words(caption)) for caption in captions]
+    written = [
+        {*script_words(caption), *("".join(each.word.split()) for each in some)}
+        for caption, some in zip(captions, meant, strict=True)
+    ]
+    only_known = [{word for each in some for word in _never_new(each)} for some in meant]
     known = index.tag_ids(list({key for _, key, *_ in runs}))
     shunned = blocked()
     coined: dict[str, tuple[int, str]] = {}
@@ -74,6 +85,8 @@ def spell(
         if tag is None or not index.offered[tag]:
             whole = is_spaced(key) or key in written[query]
             if not whole or not _may_be_new(key, parts, commonest, capitals) or key in shunned:
+                continue
+            if key not in written[query] and not only_known[query].isdisjoint(parts):
                 continue
             if tag is None:
                 fresh = (index.tags + len(coined), _display(parts))
@@ -113,6 +126,24 @@ def _script_runs(
         weights = [idf.get(pair, unseen) for pair in tokens(word)] or [unseen]
         place = max(caption.find(word), 0) / len(caption)
         yield (word, (word,), max(weights), min(weights), 0, place, max(caption.count(word), 1))
+
+
+def _meant_runs(
+    meant: Sequence[Meant], idf: dict[str, float], unseen: float
+) -> Iterator[tuple[str, Sequence[str], float, float, int, float, int]]:
+    """The same of the words that the glossary knows: as it offers them, and in English."""
+    for each in meant:
+        for form in (each.word, *each.english):
+            words = form.split()
+            weights = [idf.get(word, unseen) for word in words]
+            yield "".join(words), words, max(weights), min(weights), 0, each.place, 1
+
+
+def _never_new(meant: Meant) -> Iterator[str]:
+    """Words of which no hashtag is made that nobody used: inflected ones, and translations."""
+    if meant.said != meant.word:
+        yield from meant.said.split()
+    yield from meant.english_words
 
 
 def _may_be_new(key: str, parts: Sequence[str], commonest: float, capitals: int) -> bool:

@@ -179,6 +179,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"retriever.lessons", "retriever.rehearsal", "retriever.forests", "retriever.tuning"}
     | {"retriever.entries", "retriever.ranker"},
     "retriever.platforms": BORDER,
+    "retriever.glossary": BORDER,
     "retriever.blocklist": BORDER | {"indexer.hashtags"},
     "retriever.likeness": BORDER,
     "retriever.selection": BORDER | {"retriever.platforms"},
@@ -239,6 +240,7 @@ OWNERS: dict[str, set[str]] = {
     # `limits` and `peers` measure libraries as people would use them without us.
     "faiss": {"indexer.faisskinds", "evaluation.limits", "evaluation.peers"},
     "lancedb": {"evaluation.peers"},
+    "snowballstemmer": {"retriever.glossary"},
     "chromadb": {"evaluation.peers"},
     "duckdb": {"indexer.store"},
     "pymilvus": {"indexer.milvus"},

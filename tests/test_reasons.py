@@ -106,6 +106,15 @@ def test_a_coined_hashtag_is_said_to_be_in_no_post(tiny_index: IndexReader) -> N
     assert said == "because your caption spells it, though no post has it"
 
 
+def test_a_word_that_is_understood_is_quoted_as_it_stands(tiny_index: IndexReader) -> None:
+    query = Query(caption="Сплю с котёнком")
+    said = reason(tiny_index, query, "kitten", ("spelled", 1.0))
+    assert said == "because 'котёнком' in your caption means it"
+    said = reason(tiny_index, query, "sleepykitten", ("words inside", 1.0))
+    assert said == "because it holds your word 'kitten (котёнком)'"
+    assert reason(tiny_index, query, "котёнок", ("spelled", 1.0)).endswith("no post has it")
+
+
 def test_posts_are_counted_where_nobody_has_a_name(tmp_path: Path) -> None:
     rows = [(None, "walk in town", ["dog"]), (None, "long walk", ["dog"]), (None, "x", ["cat"])]
     index = tiny.reader(rows, tmp_path)

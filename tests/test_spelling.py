@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.hashtags import key, tokens
+from retriever.glossary import understood
 from retriever.reading import IndexReader
 from retriever.spelling import COLUMNS, LONGEST, RARE, READ, Spelt, spell
 from tests import tiny
@@ -17,7 +18,8 @@ OFTEN = RARE - 2  # idf of one such as `the`
 
 
 def spelt(index: IndexReader, *captions: str, **idf: float) -> Spelt:
-    return spell(index, captions, [tokens(caption) for caption in captions], idf)
+    meant = [understood(caption) for caption in captions]
+    return spell(index, captions, [tokens(caption) for caption in captions], meant, idf)
 
 
 def told(index: IndexReader, found: Spelt, query: int = 0) -> dict[str, dict[str, float]]:
@@ -191,7 +193,7 @@ letters = st.text(
 @given(st.lists(st.one_of(letters, st.text(max_size=20)), min_size=1, max_size=3))
 def test_any_text_spells_only_hashtags(tiny_index: IndexReader, captions: list[str]) -> None:
     words = [tokens(caption) for caption in captions]
-    found = spell(tiny_index, captions, words, {word: RARELY for text in words for word in text})
+    found = spelt(tiny_index, *captions, **{word: RARELY for text in words for word in text})
     assert [key(tag) for tag in found.coined] == list(found.coined)
     assert [key(shown) for shown in found.displays] == list(found.coined)
     assert len(set(found.coined)) == len(found.coined)
