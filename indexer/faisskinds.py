@@ -8,6 +8,7 @@ imported on first use.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -128,6 +129,7 @@ def _bytes_fit(index: Library) -> bool:
     return bool(same and kept.code_size == index.d and kept.trained.size() in ranges)
 
 
+@cache
 def faiss() -> Library:
     """The library."""
     import faiss as library

@@ -28,26 +28,30 @@ def _checked(
 ) -> NDArray[Any]:
     """Freeze array field `name` of a frozen dataclass, and return it."""
     given = getattr(owner, name)
-    found = np.ascontiguousarray(given)
+    found: NDArray[Any] = np.ascontiguousarray(given)
     if found.dtype != dtype or (found.shape != shape and not _fits(found.shape, shape)):
         wanted = ", ".join("any" if want is None else str(want) for want in shape)
         raise ShapeError(
             f"{type(owner).__name__}.{name}: found {found.dtype} {found.shape}, "
             f"expected {np.dtype(dtype)} ({wanted})"
         )
-    if found is given and found.flags.writeable:
+    is_same = found is given
+    if is_same and not found.flags.writeable:
+        return found
+    if is_same:
         found = found.view()
-    if found is not given:
-        found.setflags(write=False)
-        object.__setattr__(owner, name, found)
+    found.flags.writeable = False
+    object.__setattr__(owner, name, found)
     return found
 
 
 def _fits(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    for got, want in zip(found, wanted, strict=False):
-        if want not in (None, got):
+    if len(found) != len(wanted):
+        return False
+    for got, want in zip(found, wanted, strict=True):
+        if want is not None and want != got:
             return False
-    return len(found) == len(wanted)
+    return True
 
 
 def check_unit(vectors: Floats) -> None:

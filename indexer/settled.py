@@ -11,6 +11,7 @@ from indexer.errors import ShapeError
 from indexer.schema import Floats, Ids, Neighbors, check_unit
 
 SPARE = 12
+_NONE: Ids = np.zeros(0, dtype=np.int64)
 
 # Of queries float32 (q, d) and a number r: ids int64 and scores float32 (q, r) by falling score;
 # after them id -1 where there is none, always with the same score, the lowest.
@@ -59,14 +60,16 @@ def _in_order(ids: Ids, scores: Floats) -> tuple[Ids, Floats]:
 def _tied(ids: Ids, scores: Floats, m: int, most: int) -> Ids:
     """Rows whose m-th neighbour is as near as the last that was fetched, of more that there are."""
     if not m < ids.shape[1] < most:
-        return np.zeros(0, dtype=np.int64)
+        return _NONE
+    if len(ids) == 1 and scores.item(m - 1) > scores.item(-1):
+        return _NONE  # a single query, the quick way
     rows: Ids = (scores[:, m - 1] == scores[:, -1]).nonzero()[0]
     return rows[ids[rows, -1] >= 0] if len(rows) else rows
 
 
 def _padded(ids: Ids, scores: Floats, m: int) -> Neighbors:
     """Neighbours (q, r) of which the last may be -1, r at most m, as (q, m)."""
-    if ids.shape[1] == m and not np.count_nonzero(ids[:, -1] < 0):
+    if ids.shape[1] == m and min(ids[:, -1].tolist()) >= 0:
         return Neighbors(ids, scores, np.array([m] * len(ids)))
     real = ids >= 0
     beyond = ((0, 0), (0, m - ids.shape[1]))

@@ -285,9 +285,10 @@ class VectorIndex:
         self._all = self._order = self._barred = None
 
     def _check_new(self, ids: Ids) -> None:
-        values, times = np.unique(ids, return_counts=True)
+        values = np.sort(ids)
         if len(values) and values[0] < 0:
             raise ShapeError(f"found id {values[0]}, expected 0 or more")
-        twice = np.concatenate([values[times > 1], np.intersect1d(values, self.ids)])
+        again, taken = values[1:] == values[:-1], among(values, self.ids)
+        twice = np.concatenate([values[1:][again], values[taken]])
         if len(twice):
             raise ShapeError(f"found id {twice[0]} twice, expected ids new to the index")
