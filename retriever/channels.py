@@ -13,6 +13,7 @@ import numpy as np
 
 from indexer.config import ALL_TOPICS
 from indexer.schema import Floats, Ids, TopicProbs
+from retriever.classwords import Shown, around, spelled_by, words_of
 from retriever.entries import WIDTH, Entries, Groups, silent
 from retriever.neighbours import (
     near_captions,
@@ -229,6 +230,22 @@ def picture_words(index: IndexReader, batch: QueryBatch) -> Entries:
     return pairs.entries(pairs.sum(near.scores[real]), pairs.sum(shares[real]))
 
 
+def picture_classes(index: IndexReader, batch: QueryBatch) -> Entries:
+    """Hashtags that the names of what the picture shows speak for: see `classwords`.
+
+    Columns: around the names' vectors; P(tag | word) of the names' words; spelled by them.
+    """
+    shown = Shown.of(batch)
+    if shown is None:
+        return silent(3)
+    near = around(index, shown, AROUND, PRIOR)
+    words = words_of(index, shown)
+    places, tags, chance, _ = _with_words(index, words)
+    pairs = Groups.of(words.queries[places] * WIDTH + tags)
+    told = pairs.entries(pairs.sum(words.values[places, 0] * chance))
+    return _beside(_beside(near, told), spelled_by(index, shown))
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A channel: its function, and the names of the columns it gives."""
@@ -256,4 +273,5 @@ CHANNELS: dict[str, Kind] = {
     "words inside": Kind(words_inside, ("score", "share")),
     "topic": Kind(topic_top),
     "picture words": Kind(picture_words, ("cosine", "share")),
+    "picture classes": Kind(picture_classes, ("around", "with words", "spelled")),
 }

@@ -28,9 +28,10 @@ class QueryBatch:
     `words` are the caption's words, those that unknown seeds are made of, and what the glossary
     knows them to mean (`meant`); `seeds` are tag ids of known seeds, `seed_tokens` the seeds as the
     vector spaces write them; `images`, `texts` and `seed_texts` are vectors of pictures, words and
-    seeds whose ids are query numbers; `word_pairs` and `seed_pairs` are the different known words
-    (by id, with idf) and seeds of each query; `spelt` are the hashtags that its words spell; `idf`
-    weighs each token, `unseen_idf` others;
+    seeds whose ids are query numbers; `classes` float32 (p, 1000) are the pictures' probabilities
+    of ImageNet's classes; `word_pairs` and `seed_pairs` are the different known words (by id, with
+    idf) and seeds of each query; `spelt` are the hashtags that its words spell; `idf` weighs each
+    token, `unseen_idf` others;
     `text_idf` weighs tokens in vectors, as when the index learned. `near` keeps what was found of
     the posts near the queries, which votes and is then named as evidence.
     """
@@ -40,6 +41,7 @@ class QueryBatch:
     seeds: tuple[tuple[int, ...], ...]
     seed_tokens: Texts
     images: Embeddings | None
+    classes: Floats | None
     texts: Embeddings
     seed_texts: Embeddings
     topics: TopicProbs
@@ -88,6 +90,7 @@ def prepare(
         seeds=seeds,
         seed_tokens=seed_tokens,
         images=images,
+        classes=classes,
         texts=index.text_vectors(ALL_TOPICS, words, text_idf),
         seed_texts=index.text_vectors(ALL_TOPICS, seed_tokens, text_idf),
         topics=index.gated(_corrected(queries, _topics(index, queries, words, images, classes))),

@@ -14,6 +14,7 @@ import numpy as np
 from indexer.config import ALL_TOPICS
 from indexer.schema import Evidence, Floats, Ids, ScoredTag
 from retriever.channels import COMMON, DISCOUNT
+from retriever.classwords import Shown
 from retriever.entries import Entries
 from retriever.glossary import Meant
 from retriever.prepare import QueryBatch
@@ -35,6 +36,7 @@ PHRASES = {
     "caption neighbours": "similar captions",
     "image neighbours": "similar pictures",
     "seed neighbours": "similar hashtags",
+    "picture classes": "what it shows",
     "co-occurrence": "with your hashtags",
     "linear": "with your hashtags",
     "seed vectors": "near in meaning",
@@ -215,6 +217,16 @@ class Case:
     def _pinned(self, tag: ScoredTag, part: Evidence) -> str:
         return "you pinned it"
 
+    def _shows(self, tag: ScoredTag, part: Evidence) -> str | None:
+        """What the picture most likely shows, of all that the encoder has a word for."""
+        shown = Shown.of(self.batch)
+        mine = np.flatnonzero(shown.queries == self.query) if shown else np.zeros(0, np.int64)
+        if shown is None or not len(mine):
+            return None
+        first = mine[np.argmax(shown.chances[mine])]
+        name = " ".join(shown.names[shown.kinds[first]])
+        return f"the picture looks like '{name}' ({shown.chances[first]:.0%} sure)"
+
     def _posts(self, tag: ScoredTag, part: Evidence) -> str | None:
         found = self.supports.get(part.channel, {}).get(tag.tag)
         if found is None:
@@ -251,6 +263,7 @@ _CLAUSES: dict[str, Clause] = {
     "topic fit": Case._of_topic,
     "popularity": Case._used,
     "pinned": Case._pinned,
+    "picture classes": Case._shows,
 }
 # What the posts are that a channel asked.
 _KINDS = {

@@ -180,6 +180,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"retriever.entries", "retriever.ranker"},
     "retriever.platforms": BORDER,
     "retriever.glossary": BORDER,
+    "retriever.classwords": READING | {"indexer.openclip", "retriever.*"},
     "retriever.blocklist": BORDER | {"indexer.hashtags"},
     "retriever.likeness": BORDER,
     "retriever.selection": BORDER | {"retriever.platforms"},

@@ -21,6 +21,8 @@ from retriever.recommend import Recommender
 from retriever.selection import Selection
 from tests import tiny
 
+PICTURE = tiny.PICTURES[:1]
+
 
 def reason(
     index: IndexReader,
@@ -113,6 +115,19 @@ def test_a_word_that_is_understood_is_quoted_as_it_stands(tiny_index: IndexReade
     said = reason(tiny_index, query, "sleepykitten", ("words inside", 1.0))
     assert said == "because it holds your word 'kitten (котёнком)'"
     assert reason(tiny_index, query, "котёнок", ("spelled", 1.0)).endswith("no post has it")
+
+
+def test_what_a_picture_shows_is_named(tiny_index: IndexReader) -> None:
+    classes = np.zeros((1, 1000), np.float32)
+    classes[0, [703, 934]] = 0.2, 0.7  # park bench, hot dog
+    batch = prepare(tiny_index, [Query(Path("0.png"))], Embeddings(np.arange(1), PICTURE), classes)
+    tag = ScoredTag("dog", "dog", 0.5, "niche", (Evidence("picture classes", 1.0),))
+    (answer,) = explained(tiny_index, batch, [Recommendation((tag,), (), ())])
+    assert isinstance(answer, Recommendation)
+    assert answer.tags[0].reason == "because the picture looks like 'hot dog' (70% sure)"
+    assert "looks like" not in reason(
+        tiny_index, Query(Path("0.png")), "dog", ("picture classes", 1.0)
+    )
 
 
 def test_posts_are_counted_where_nobody_has_a_name(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 // Channels of evidence in the words, and the colours, that people see.
 
 const GROUPS = {
-  picture: { name: "your photo", channels: ["image neighbours", "picture words"] },
+  picture: { name: "your photo", channels: ["image neighbours", "picture words", "picture classes"] },
   words: {
     name: "your words",
     channels: ["caption neighbours", "word neighbours", "word counts", "caption vectors", "meaning",

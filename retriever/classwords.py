@@ -1,0 +1,105 @@
+"""What a picture shows, told by its encoder's ImageNet classes, whose names are words.
+
+A photo of a cup is `espresso` and `coffee mug` to the network: those words speak for hashtags as a
+caption's do, each as loudly as its class is likely. Where the encoder reads text, the channel
+`picture words` does the like without classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from indexer.config import ALL_TOPICS
+from indexer.hashtags import tokens
+from indexer.openclip import imagenet_names
+from indexer.schema import Floats, Ids
+from retriever.entries import WIDTH, Entries, Groups
+from retriever.prepare import QueryBatch
+from retriever.reading import IndexReader
+
+MOST_SHOWN = 8  # classes of a picture that speak
+LEAST_SHOWN = 0.02  # their probability
+EMPTY = frozenset({"and", "des", "for", "of", "or", "the"})  # words of names
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """The classes that pictures show.
+
+    `queries` int64 (r,), `kinds` int64 (r,) and `chances` float32 (r,): which picture shows which
+    of `names`, and how likely; those are the words of k different classes.
+    """
+
+    queries: Ids
+    kinds: Ids
+    chances: Floats
+    names: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def of(cls, batch: QueryBatch) -> Shown | None:
+        """Those of a batch's pictures; None where it has none, or the encoder knows no classes."""
+        if batch.images is None or batch.classes is None or not len(batch.images.ids):
+            return None
+        top = np.argpartition(batch.classes, -MOST_SHOWN, axis=1)[:, -MOST_SHOWN:]
+        chances = np.take_along_axis(batch.classes, top, axis=1)
+        rows, places = (chances >= LEAST_SHOWN).nonzero()
+        classes, kinds = np.unique(top[rows, places], return_inverse=True)
+        names = tuple(_names()[number] for number in classes.tolist())
+        return cls(batch.images.ids[rows], kinds, chances[rows, places], names)
+
+    def said(self, kinds: Ids, ids: Ids, values: Floats) -> Entries:
+        """What r values of kinds and ids, such as words', are to the queries, each class's share.
+
+        Args:
+            kinds: int64 (v,), ascending.
+            ids: int64 (v,).
+            values: float32 (v,).
+        """
+        starts, ends = (np.searchsorted(kinds, self.kinds, side) for side in ("left", "right"))
+        sizes = ends - starts
+        rows = np.repeat(np.arange(len(sizes)), sizes)
+        places = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes) + starts[rows]
+        pairs = Groups.of(self.queries[rows] * WIDTH + ids[places])
+        return pairs.entries(pairs.sum(self.chances[rows] * values[places]))
+
+
+@cache
+def _names() -> list[tuple[str, ...]]:
+    """The words of each class's name that say something."""
+    named = [tokens(name) for name in imagenet_names()]
+    return [tuple(word for word in words if word not in EMPTY) for words in named]
+
+
+def spelled_by(index: IndexReader, shown: Shown) -> Entries:
+    """Hashtags that the names spell, as a whole or one word of theirs."""
+    keys = [{"".join(name), *name} for name in shown.names]
+    known = index.tag_ids(sorted({key for some in keys for key in some}))
+    pairs = [(kind, known[key]) for kind, some in enumerate(keys) for key in some if key in known]
+    found = np.array(sorted(set(pairs)), np.int64).reshape(-1, 2)
+    return shown.said(found[:, 0], found[:, 1], np.ones(len(found), np.float32))
+
+
+def words_of(index: IndexReader, shown: Shown) -> Entries:
+    """The names' words that posts hold, by id."""
+    ids = index.word_ids({word for name in shown.names for word in name})
+    pairs = {(k, ids[word]) for k, name in enumerate(shown.names) for word in name if word in ids}
+    found = np.array(sorted(pairs), np.int64).reshape(-1, 2)
+    return shown.said(found[:, 0], found[:, 1], np.ones(len(found), np.float32))
+
+
+def around(index: IndexReader, shown: Shown, most: int, prior: float) -> Entries:
+    """Hashtags around the names' vectors: cosines, and `prior` for each doubling of posts by e."""
+    _, idf = index.idf({word for name in shown.names for word in name})
+    vectors = index.text_vectors(ALL_TOPICS, shown.names, idf)
+    hashtags = index.hashtags(ALL_TOPICS)
+    if hashtags is None or not len(vectors.ids):
+        return shown.said(*(np.zeros(0, np.int64),) * 2, np.zeros(0, np.float32))
+    near = hashtags.search(vectors.vectors, most)
+    real = (np.arange(near.ids.shape[1]) < near.counts[:, None]) & (near.scores > 0)
+    tags = near.ids[real]
+    often = np.log(np.maximum(index.counts.hashtags[tags, 0], 1))
+    scores = (near.scores[real] + prior * often).astype(np.float32)
+    return shown.said(vectors.ids[real.nonzero()[0]], tags, scores)

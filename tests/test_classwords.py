@@ -1,0 +1,104 @@
+"""Hashtags by the names of what a picture shows: every column by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from indexer.config import ALL_TOPICS
+from indexer.hashtags import tokens
+from indexer.openclip import imagenet_names
+from indexer.schema import Embeddings, Floats, Query
+from retriever.channels import DISCOUNT, PRIOR, picture_classes
+from retriever.classwords import LEAST_SHOWN, MOST_SHOWN, Shown
+from retriever.prepare import QueryBatch, prepare
+from retriever.reading import IndexReader
+from tests import tiny
+
+PICTURE = Path("0.png")
+PARK_BENCH, MOBILE_HOME, HOT_DOG, SLED_DOG = 703, 660, 934, 537
+
+
+def asked(index: IndexReader, *pictures: dict[int, float]) -> QueryBatch:
+    """A query without a picture, then one for each of some."""
+    classes = np.zeros((len(pictures), 1000), np.float32)
+    for row, shown in enumerate(pictures):
+        classes[row, list(shown)] = list(shown.values())
+    images = Embeddings(np.arange(1, 1 + len(pictures)), _vectors(len(pictures)))
+    return prepare(
+        index, [Query(caption="walk")] + [Query(PICTURE) for _ in pictures], images, classes
+    )
+
+
+def _vectors(number: int) -> Floats:
+    return np.repeat(tiny.PICTURES[:1], number, axis=0)
+
+
+def test_the_names_are_those_of_the_classes() -> None:
+    names = imagenet_names()
+    assert [names[n] for n in (PARK_BENCH, HOT_DOG, SLED_DOG)] == [
+        "park bench",
+        "hot dog",
+        "dog sled",
+    ]
+
+
+def test_only_likely_classes_speak(tiny_index: IndexReader) -> None:
+    many = {n: 0.03 + n / 1000 for n in range(MOST_SHOWN + 3)}
+    batch = asked(tiny_index, many, {PARK_BENCH: 0.9, HOT_DOG: LEAST_SHOWN / 2}, {})
+    shown = Shown.of(batch)
+    assert shown is not None
+    assert np.bincount(shown.queries, minlength=4).tolist() == [0, MOST_SHOWN, 1, 0]
+    assert shown.chances[shown.queries == 1].min() == pytest.approx(0.03 + 3 / 1000)
+    assert [shown.names[kind] for kind in shown.kinds[shown.queries == 2]] == [("park", "bench")]
+
+
+def test_names_speak_as_loudly_as_their_classes_are_likely(tiny_index: IndexReader) -> None:
+    batch = asked(tiny_index, {PARK_BENCH: 0.5, HOT_DOG: 0.3, SLED_DOG: 0.1}, {HOT_DOG: 1.0})
+    found = picture_classes(tiny_index, batch)
+    assert tiny.said(tiny_index, found, 0) == {}
+    first, second = (tiny.said(tiny_index, found, query) for query in (1, 2))
+    # Spelled by one of the names' words: `dog` stands in two names.
+    assert first["park"][2] == pytest.approx(0.5)
+    assert first["dog"][2] == pytest.approx(0.4)
+    assert second["dog"][2] == pytest.approx(1)
+    assert np.isnan(first["home"][2])
+    # `park` is said by one author, beside #dog and #park; the other words by none.
+    assert first["park"][1] == first["dog"][1] == pytest.approx(0.5 * (1 - DISCOUNT) / (1 + 5))
+    assert np.isnan(second["dog"][1])
+
+
+def test_hashtags_around_the_names_are_those_of_brute_force(tiny_index: IndexReader) -> None:
+    batch = asked(tiny_index, {PARK_BENCH: 0.5, MOBILE_HOME: 0.3})
+    said = tiny.said(tiny_index, picture_classes(tiny_index, batch), 1)
+    names = [tuple(tokens(name)) for name in ("park bench", "mobile home")]
+    _, idf = tiny_index.idf({word for name in names for word in name})
+    vectors = tiny_index.text_vectors(ALL_TOPICS, names, idf)
+    assert vectors.ids.tolist() == [0, 1]
+    posts = dict(tiny_index.store.rows("select key, posts from hashtag_counts"))
+    ids = tiny_index.tag_ids(list(posts))
+    hashtags = tiny_index.hashtags(ALL_TOPICS)
+    assert hashtags is not None
+    checked = 0
+    for tag, number in ids.items():
+        if number not in hashtags.ids:
+            continue
+        cosines = vectors.vectors @ hashtags.reconstruct(np.array([number]))[0]
+        parts = [
+            chance * (cosine + PRIOR * np.log(posts[tag]))
+            for chance, cosine in zip((0.5, 0.3), cosines, strict=True)
+            if cosine > 0
+        ]
+        assert (tag in said and not np.isnan(said[tag][0])) == bool(parts)
+        if parts:
+            assert said[tag][0] == pytest.approx(sum(parts), abs=1e-5)
+            checked += 1
+    assert checked
+
+
+def test_a_picture_of_an_encoder_without_classes_is_silent(tiny_index: IndexReader) -> None:
+    batch = prepare(tiny_index, [Query(PICTURE)], Embeddings(np.arange(1), _vectors(1)), None)
+    assert Shown.of(batch) is None
+    assert not len(picture_classes(tiny_index, batch))
