@@ -14,7 +14,6 @@ import numpy as np
 
 from indexer.config import ALL_TOPICS
 from indexer.hashtags import tokens
-from indexer.openclip import imagenet_names
 from indexer.schema import Floats, Ids
 from retriever.entries import WIDTH, Entries, Groups
 from retriever.prepare import QueryBatch
@@ -47,7 +46,7 @@ class Shown:
         chances = np.take_along_axis(batch.classes, top, axis=1)
         rows, places = (chances >= LEAST_SHOWN).nonzero()
         classes, kinds = np.unique(top[rows, places], return_inverse=True)
-        names = tuple(_names()[number] for number in classes.tolist())
+        names = tuple(map(_words, classes.tolist()))
         return cls(batch.images.ids[rows], kinds, chances[rows, places], names)
 
     def said(self, kinds: Ids, ids: Ids, values: Floats) -> Entries:
@@ -67,10 +66,17 @@ class Shown:
 
 
 @cache
-def _names() -> list[tuple[str, ...]]:
-    """The words of each class's name that say something."""
-    named = [tokens(name) for name in imagenet_names()]
-    return [tuple(word for word in words if word not in EMPTY) for words in named]
+def _words(number: int) -> tuple[str, ...]:
+    """The words of a class's name that say something."""
+    return tuple(word for word in tokens(_names()[number]) if word not in EMPTY)
+
+
+@cache
+def _names() -> list[str]:
+    # A query without a picture never waits for it.
+    from indexer.openclip import imagenet_names
+
+    return imagenet_names()
 
 
 def spelled_by(index: IndexReader, shown: Shown) -> Entries:
