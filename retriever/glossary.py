@@ -58,8 +58,8 @@ class Meant:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """What it means as hashtags."""
-        return tuple("".join(english.split()) for english in self.english)
+        """The hashtags that it speaks for, in its own language and in English."""
+        return tuple("".join(form.split()) for form in (self.word, *self.english))
 
 
 _Entry = tuple[str, tuple[str, ...]]  # how a form is offered, and what it means

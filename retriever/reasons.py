@@ -102,10 +102,9 @@ class Case:
         number = self.ids.get(tag.tag, fresh.get(tag.tag))
         if number not in _of(self.batch.spelt.entries, self.query).tags.tolist():
             return None
-        said = next((each.said for each in self._meant() if tag.tag in each.keys), None)
-        if said:
-            return f"'{said}' in your caption means it"
-        return "your caption spells it" + ("" if tag.tag in self.ids else ", though no post has it")
+        said = next((each.said for each in self._meant() if tag.tag in each.keys), tag.tag)
+        how = "your caption spells it" if said == tag.tag else f"'{said}' in your caption means it"
+        return how + ("" if tag.tag in self.ids else ", though no post has it")
 
     def _words_inside(self, tag: ScoredTag, part: Evidence) -> str | None:
         words = _of(self.batch.word_pairs, self.query).tags
