@@ -28,7 +28,7 @@ from indexer.vectors import VectorIndex
 from retriever.recommend import Recommender
 
 ASKED = 300  # queries put to each
-TURNS = 3
+TURNS = 3  # in which each keeps the vectors, and is asked
 AT_ONCE = 5_000  # vectors that Chroma takes in one call
 
 

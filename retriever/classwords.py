@@ -7,6 +7,7 @@ caption's do, each as loudly as its class is likely. Where the encoder reads tex
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -82,16 +83,17 @@ def _names() -> list[str]:
 def spelled_by(index: IndexReader, shown: Shown) -> Entries:
     """Hashtags that the names spell, as a whole or one word of theirs."""
     keys = [{"".join(name), *name} for name in shown.names]
-    known = index.tag_ids(sorted({key for some in keys for key in some}))
-    pairs = [(kind, known[key]) for kind, some in enumerate(keys) for key in some if key in known]
-    found = np.array(sorted(set(pairs)), np.int64).reshape(-1, 2)
-    return shown.said(found[:, 0], found[:, 1], np.ones(len(found), np.float32))
+    return _named(shown, keys, index.tag_ids(sorted(set().union(*keys))))
 
 
 def words_of(index: IndexReader, shown: Shown) -> Entries:
     """The names' words that posts hold, by id."""
-    ids = index.word_ids({word for name in shown.names for word in name})
-    pairs = {(k, ids[word]) for k, name in enumerate(shown.names) for word in name if word in ids}
+    return _named(shown, shown.names, index.word_ids(set().union(*shown.names)))
+
+
+def _named(shown: Shown, terms: Sequence[Collection[str]], ids: Mapping[str, int]) -> Entries:
+    """Those of each class's terms that have an id, as loud as the class is likely."""
+    pairs = {(kind, ids[t]) for kind, some in enumerate(terms) for t in some if t in ids}
     found = np.array(sorted(pairs), np.int64).reshape(-1, 2)
     return shown.said(found[:, 0], found[:, 1], np.ones(len(found), np.float32))
 

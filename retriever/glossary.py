@@ -58,7 +58,7 @@ class Meant:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The hashtags that it speaks for, in its own language and in English."""
+        """The hashtags that it speaks for: in its own language, then in English."""
         return tuple("".join(form.split()) for form in (self.word, *self.english))
 
 

@@ -31,9 +31,9 @@ class QueryBatch:
     seeds whose ids are query numbers; `classes` float32 (p, 1000) are the pictures' probabilities
     of ImageNet's classes; `word_pairs` and `seed_pairs` are the different known words (by id, with
     idf) and seeds of each query; `spelt` are the hashtags that its words spell; `idf` weighs each
-    token, `unseen_idf` others;
-    `text_idf` weighs tokens in vectors, as when the index learned. `near` keeps what was found of
-    the posts near the queries, which votes and is then named as evidence.
+    token, `unseen_idf` others; `text_idf` weighs tokens in vectors, as when the index learned.
+    `near` keeps what was found of the posts near the queries, which votes and is then named as
+    evidence.
     """
 
     queries: tuple[Query, ...]

@@ -72,7 +72,7 @@ def spell(
         )
     ]
     written = [
-        {*script_words(caption), *("".join(each.word.split()) for each in some)}
+        {*script_words(caption), *(each.keys[0] for each in some)}
         for caption, some in zip(captions, meant, strict=True)
     ]
     only_known = [{word for each in some for word in _never_new(each)} for some in meant]
