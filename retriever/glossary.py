@@ -1,4 +1,4 @@
-"""Words of Cyrillic, Japanese, Chinese and Korean captions, understood through English.
+"""Words of Russian, Japanese, Chinese and Korean captions, understood through English.
 
 Few posts of an index may be in a caption's language, while its vectors and counts know English
 words. So the words that `data/glossary.tsv` knows are read as its English words, too: translation
@@ -137,7 +137,7 @@ def _is_part(text: str, start: int, end: int) -> bool:
 
 @cache
 def _entries(language: str) -> dict[str, _Entry]:
-    """By form (stems in Cyrillic): how it is offered, what it means; first forms come first."""
+    """By form (stems in Russian): how it is offered, what it means; first forms come first."""
     header, *lines = data_path("glossary.tsv").read_text(encoding="utf-8").splitlines()
     column = header.split("\t").index(language)
     rows = [(row[0], row[column].split(",")) for row in (line.split("\t") for line in lines)]
