@@ -6,6 +6,7 @@ It goes with the last array that shows it. Where the folder of temporary files i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from tempfile import TemporaryFile
 from typing import IO
 
@@ -51,6 +52,15 @@ class Rows:
             file.flush()
             mapped = np.memmap(file, np.float32, "r", shape=(self._number, self._width))
         return np.asarray(mapped)
+
+
+def stacked(parts: Sequence[Floats]) -> Floats:
+    """The rows of all parts float32 (p, d), one after another, on disk where they are many."""
+    found = Rows(parts[0].shape[1])
+    for part in parts:
+        for start in range(0, len(part), AT_ONCE):
+            found.add(part[start : start + AT_ONCE])
+    return found.whole()
 
 
 def taken(rows: Floats, places: Ids) -> Floats:

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from indexer.errors import ShapeError
 from indexer.matrices import opened
 from indexer.milvusvectors import SUFFIX, MilvusVectors, ids_of, save_vectors
+from indexer.rowfile import Rows
 from indexer.schema import Embeddings, Floats, Ids, Neighbors
 from indexer.vectorplace import Place
 from indexer.vectors import VectorIndex
 
-AT_ONCE = 4_096  # rows of classes written at a time
+AT_ONCE = 4_096  # rows read or written at a time
 
 KINDS = ("images", "captions")  # folders of a generation that hold segments
 DEAD = "dead.npy"
@@ -210,16 +211,34 @@ def _save_halves(path: Path, numbers: NDArray[np.generic]) -> None:
 def living(folder: Path) -> tuple[Embeddings | None, Floats | None]:
     """All living vectors of a folder's segments, by rising id, and the classes of their pictures.
 
-    Classes are None where a segment has none.
+    Both are on disk where they are many. Classes are None where a segment has none.
     """
     segments = Segments.open(folder)
     if segments is None or not len(segments):
         return None, None
-    found = Embeddings(segments.ids, segments.reconstruct(segments.ids))
+    ids, vectors = segments.ids, Rows(segments.width)
+    for start in range(0, len(ids), AT_ONCE):
+        vectors.add(segments.reconstruct(ids[start : start + AT_ONCE]))
     tables = [path.with_suffix(".npy") for path in paths_of(folder)]
-    if not all(table.exists() for table in tables):
-        return found, None
-    ids = np.concatenate([segment_ids(path) for path in paths_of(folder)])
-    classes = np.concatenate([np.asarray(opened(table), np.float32) for table in tables])
+    known = all(table.exists() for table in tables)
+    return Embeddings(ids, vectors.whole()), _classes_of(folder, ids) if known else None
+
+
+def _classes_of(folder: Path, wanted: Ids) -> Floats:
+    """Classes of pictures by their ids, float32 (n, 1000)."""
+    paths = paths_of(folder)
+    tables = [opened(path.with_suffix(".npy")) for path in paths]
+    ids = np.concatenate([segment_ids(path) for path in paths])
+    firsts = np.cumsum([0, *map(len, tables)])
     order = np.argsort(ids)
-    return found, classes[order][np.isin(ids[order], found.ids)]
+    rows = order[np.searchsorted(ids[order], wanted)]
+    classes = Rows(tables[0].shape[1])
+    for start in range(0, len(rows), AT_ONCE):
+        some = rows[start : start + AT_ONCE]
+        owners = np.searchsorted(firsts, some, "right") - 1
+        told = np.empty((len(some), tables[0].shape[1]), np.float32)
+        for owner in np.unique(owners).tolist():
+            mine = owners == owner
+            told[mine] = tables[owner][some[mine] - firsts[owner]]
+        classes.add(told)
+    return classes.whole()

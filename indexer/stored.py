@@ -10,6 +10,7 @@ import numpy as np
 from indexer.corpus import Corpus
 from indexer.hashtags import tokens
 from indexer.postfile import Posts
+from indexer.rowfile import stacked
 from indexer.schema import Embeddings, Floats, Ids
 from indexer.segments import living
 from indexer.store import Store
@@ -46,7 +47,7 @@ def joined(first: Corpus, second: Corpus) -> Corpus:
     images = None
     if parts:
         ids = np.concatenate([part.ids for part in parts])
-        images = Embeddings(ids, np.concatenate([part.vectors for part in parts]))
+        images = Embeddings(ids, stacked([part.vectors for part in parts]))
     return Corpus(
         Posts.of(chain(first.posts, second.posts)),
         Texts.of(chain(first.words, second.words)),
@@ -59,4 +60,4 @@ def joined(first: Corpus, second: Corpus) -> Corpus:
 def _classes(pictured: list[Corpus]) -> Floats | None:
     """Classes of all pictures; None where those of some are not known."""
     known = [part.classes for part in pictured if part.classes is not None]
-    return np.concatenate(known) if known and len(known) == len(pictured) else None
+    return stacked(known) if known and len(known) == len(pictured) else None

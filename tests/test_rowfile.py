@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from indexer import rowfile
-from indexer.rowfile import Rows, taken
+from indexer.rowfile import Rows, stacked, taken
 from indexer.schema import Floats
 
 NUMBERS = np.random.default_rng(3).normal(size=(1_000, 7)).astype(np.float32)
@@ -31,6 +31,8 @@ def test_rows_come_back_as_they_were_added(held: int, monkeypatch: pytest.Monkey
     places = np.random.default_rng(4).permutation(1_000)[:350]
     np.testing.assert_array_equal(taken(found, places), NUMBERS[places])
     assert taken(found, places[:0]).shape == (0, 7)
+    parts = [NUMBERS[:450], NUMBERS[450:450], NUMBERS[450:]]
+    np.testing.assert_array_equal(stacked(parts), NUMBERS)
     assert Rows(5).whole().shape == (0, 5)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from indexer import segments
 from indexer.errors import IndexCorruptError, ShapeError
 from indexer.schema import Embeddings
 from indexer.segments import DEAD, Segments, bury, living, paths_of, save_segment
@@ -71,12 +72,16 @@ def test_all_dead_finds_nothing_and_unknown_ids_are_refused() -> None:
         Segments([part, VectorIndex.empty(4)])
 
 
-def test_segments_on_disk_keep_classes_and_lose_the_dead(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", [1, 3, 4_096])
+def test_segments_on_disk_keep_classes_and_lose_the_dead(
+    at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "AT_ONCE", at_once)
     draw = np.random.default_rng(2)
     vectors, classes = unit(draw, 6), draw.random((6, 4)).astype(np.float32)
     folder = tmp_path / "images"
-    for first in (0, 3):
-        some = slice(first, first + 3)
+    for first in (0, 1):
+        some = slice(first, None, 2)
         part = Embeddings(np.arange(6)[some] * 10, vectors[some])
         save_segment(folder, part, classes[some])
     save_segment(folder, Embeddings(np.zeros(0, np.int64), np.zeros((0, 6), np.float32)), None)
@@ -84,7 +89,7 @@ def test_segments_on_disk_keep_classes_and_lose_the_dead(tmp_path: Path) -> None
     left, dead = bury(folder, np.array([10, 40, 7, 999]))
     assert ([path.name for path in left], dead.tolist()) == (["0001.faiss", "0002.faiss"], [10, 40])
     left, dead = bury(folder, np.array([0, 10, 20, 40]))
-    assert ([path.name for path in left], dead.tolist()) == (["0002.faiss"], [40])
+    assert ([path.name for path in left], dead.tolist()) == (["0002.faiss"], [10])
     np.save(folder / DEAD, np.array([10, 40]))
     found, told = living(folder)
     assert found is not None
