@@ -40,7 +40,7 @@ from retriever.recommend import Recommender
 from retriever.rehearsal import rehearse
 from retriever.selection import Selection
 from tests.drawn import PHOTOS, TINY_CLIP, clip_vectors, drawn_clip, taught_clip
-from tests.test_imports import SLOW
+from tests.importtable import SLOW
 
 ROOT = Path(__file__).parents[1]
 PICTURES = {"pets": "chelsea", "food": "coffee", "selfie": "astronaut"}
