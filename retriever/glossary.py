@@ -150,20 +150,21 @@ def _entries(language: str) -> dict[str, _Entry]:
         key=lambda each: each[0],
     )
     entries: dict[str, _Entry] = {}
+    stem = _stemmer() if language == "ru" else str
     for _, english, form, first in ranked:
         bare = form.removeprefix(UNDERSTOOD).casefold()
         if not bare:
             continue
-        key = " ".join(map(_stemmer(), bare.split())) if language == "ru" else bare
+        key = " ".join(map(stem, bare.split()))
         word, known = entries.get(key, (first if form.startswith(UNDERSTOOD) else form, ()))
         if english not in known and len(known) < MEANINGS:
             entries[key] = (word, (*known, english))
     return entries
 
 
-@cache
 def _stemmer() -> Callable[[str], str]:
-    """The Snowball stemmer of Russian (Porter 2001)."""
+    """A Snowball stemmer of Russian (Porter 2001), for one thread: it keeps its word in itself."""
     from snowballstemmer import stemmer
 
-    return cache(stemmer("russian").stemWord)
+    stem: Callable[[str], str] = stemmer("russian").stemWord
+    return stem

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -45,6 +48,24 @@ def told(caption: str) -> list[tuple[str, str, tuple[str, ...]]]:
 def test_words_are_understood_as_they_stand(caption: str, expected: str) -> None:
     found = [f"{word} {' '.join(english)}" for _, word, english in told(caption)]
     assert found == [each for each in expected.split(", ") if each]
+
+
+@pytest.fixture
+def hurried() -> Iterator[None]:
+    """Threads that take turns far more often than they do."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.usefixtures("hurried")
+def test_threads_do_not_disturb_one_another() -> None:
+    letters = "абвгдежзиклмнопрстуфхцчшщэюя"
+    captions = [f"{a}{b}ульчатые {b}{a}онами осеннему" for a in letters for b in letters]
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(told, captions))
+    assert together == [told(caption) for caption in captions]
 
 
 def test_a_word_is_told_once_where_it_stands_first() -> None:
