@@ -25,7 +25,7 @@ from indexer.rankers import Assemble
 from indexer.starter import strip
 from indexer.store import Store
 from retriever.bar import progress_bar
-from retriever.blocklist import blocked
+from retriever.blocklist import blocked, unkind
 from retriever.channels import OF_POSTS
 from retriever.fitting import fit, save
 from retriever.lessons import joined
@@ -69,7 +69,7 @@ def _left_out(whole: Generation) -> frozenset[str]:
     """Hashtags of an index that nobody should be offered."""
     with Store.open(whole.folder / "posts.duckdb") as store:
         keys = [key for (key,) in store.rows("select key from hashtags")]
-    return blocked() | cut_short(keys)
+    return blocked() | unkind() | cut_short(keys)
 
 
 def _fit_each(

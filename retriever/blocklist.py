@@ -13,6 +13,7 @@ from indexer.errors import InputError
 from indexer.hashtags import key
 
 GENERIC = "generic"  # the table of hashtags that are shown last rather than never
+UNKIND = "unkind"  # the table of those that the index that ships is without
 COMMENT = "//"  # a # would be a hashtag's
 
 
@@ -24,13 +25,24 @@ def _lists() -> dict[str, Any]:
 @cache
 def blocked() -> frozenset[str]:
     """Keys of all blocked hashtags."""
-    return frozenset(k for name, keys in _lists().items() if name != GENERIC for k in keys)
+    tables = {GENERIC, UNKIND}
+    return frozenset(k for name, keys in _lists().items() if name not in tables for k in keys)
 
 
 @cache
 def generic() -> frozenset[str]:
     """Keys of the hashtags that would suit almost any post."""
-    return frozenset(k for keys in _lists()[GENERIC].values() for k in keys)
+    return _of_table(GENERIC)
+
+
+@cache
+def unkind() -> frozenset[str]:
+    """Keys of the hashtags that say of a person what no photo can tell."""
+    return _of_table(UNKIND)
+
+
+def _of_table(name: str) -> frozenset[str]:
+    return frozenset(k for keys in _lists()[name].values() for k in keys)
 
 
 def read_blocked(named: Sequence[str]) -> frozenset[str]:

@@ -123,12 +123,11 @@ def cooccurrence(index: IndexReader, batch: QueryBatch) -> Entries:
     seed never stood with it; the sum of cosines between their posts; the mean log lift.
     """
     counts, seeds = index.counts, batch.seed_pairs
-    places, tags, values = counts.tag_tags.rows(seeds.tags)
-    posts, authors = counts.hashtags[seeds.tags, :2].astype(np.float32).T
-    by_authors = np.maximum(values[:, 0] - 0.5, 0) / (authors[places] + 2)
-    by_posts = np.maximum(values[:, 1] - 0.5, 0) / (posts[places] + 2)
+    places, tags, posts, by_authors = _with_tags(index, seeds)
+    often = counts.hashtags[seeds.tags, 0].astype(np.float32)[places]
+    by_posts = np.maximum(posts - 0.5, 0) / (often + 2)
     uses = counts.hashtags[tags, 0].astype(np.float32)
-    cosine = values[:, 1] / np.sqrt(np.maximum(posts[places] * uses, 1))
+    cosine = posts / np.sqrt(np.maximum(often * uses, 1))
     lift = np.log(np.maximum(by_posts * counts.size / np.maximum(uses, 1), 1e-3))
     pairs = Groups.of(seeds.queries[places] * WIDTH + tags)
     asked = np.bincount(seeds.queries, minlength=len(batch))[pairs.keys // WIDTH]
@@ -140,6 +139,16 @@ def cooccurrence(index: IndexReader, batch: QueryBatch) -> Entries:
         pairs.sum(cosine),
         pairs.sum(lift) / pairs.sizes,
     )
+
+
+def _with_tags(index: IndexReader, first: Entries) -> tuple[Ids, Ids, Floats, Floats]:
+    """Of each pair of hashtags: place of the first, the other's id, their posts, P(other | first).
+
+    That is by authors.
+    """
+    places, tags, values = index.counts.tag_tags.rows(first.tags)
+    authors = index.counts.hashtags[first.tags, 1].astype(np.float32)[places]
+    return places, tags, values[:, 1], np.maximum(values[:, 0] - 0.5, 0) / (authors + 2)
 
 
 def linear(index: IndexReader, batch: QueryBatch) -> Entries:
@@ -233,17 +242,24 @@ def picture_words(index: IndexReader, batch: QueryBatch) -> Entries:
 def picture_classes(index: IndexReader, batch: QueryBatch) -> Entries:
     """Hashtags that the names of what the picture shows speak for: see `classwords`.
 
-    Columns: around the names' vectors; P(tag | word) of the names' words; spelled by them.
+    Columns: around the names' vectors; the largest P(tag | word) of the names' words; spelled by
+    them; the largest P(tag | tag) of those spelled.
     """
     shown = Shown.of(batch)
     if shown is None:
-        return silent(3)
-    near = around(index, shown, AROUND, PRIOR)
-    words = words_of(index, shown)
+        return silent(4)
+    words, called = words_of(index, shown), spelled_by(index, shown)
     places, tags, chance, _ = _with_words(index, words)
-    pairs = Groups.of(words.queries[places] * WIDTH + tags)
-    told = pairs.entries(pairs.sum(words.values[places, 0] * chance))
-    return _beside(_beside(near, told), spelled_by(index, shown))
+    told = _loudest(words, places, tags, chance)
+    places, tags, _, chance = _with_tags(index, called)
+    told = _beside(_beside(told, called), _loudest(called, places, tags, chance))
+    return _beside(around(index, shown, AROUND, PRIOR), told)
+
+
+def _loudest(said: Entries, places: Ids, tags: Ids, chance: Floats) -> Entries:
+    """Hashtags by what speaks for them the loudest, of what stands at places of some entries."""
+    pairs = Groups.of(said.queries[places] * WIDTH + tags)
+    return pairs.entries(pairs.max(said.values[places, 0] * chance))
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,5 +289,5 @@ CHANNELS: dict[str, Kind] = {
     "words inside": Kind(words_inside, ("score", "share")),
     "topic": Kind(topic_top),
     "picture words": Kind(picture_words, ("cosine", "share")),
-    "picture classes": Kind(picture_classes, ("around", "with words", "spelled")),
+    "picture classes": Kind(picture_classes, ("around", "with words", "spelled", "beside spelled")),
 }

@@ -1,8 +1,9 @@
-"""What a picture shows, told by its encoder's ImageNet classes, whose names are words.
+"""What a picture shows, told by its encoder's ImageNet classes, in words that people tag with.
 
-A photo of a cup is `espresso` and `coffee mug` to the network: those words speak for hashtags as a
-caption's do, each as loudly as its class is likely. Where the encoder reads text, the channel
-`picture words` does the like without classes.
+A photo of a cup is `espresso` and `coffee mug` to the network, and both are coffee to people, as
+`data/classes.tsv` says: names and plain words speak for hashtags as a caption's do, each as loudly
+as its classes are likely. Where the encoder reads text, the channel `picture words` does the like
+without classes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from functools import cache
 
 import numpy as np
 
-from indexer.config import ALL_TOPICS
+from indexer.config import ALL_TOPICS, data_path
 from indexer.hashtags import tokens
 from indexer.schema import Floats, Ids
 from retriever.entries import WIDTH, Entries, Groups
@@ -30,13 +31,15 @@ class Shown:
     """The classes that pictures show.
 
     `queries` int64 (r,), `kinds` int64 (r,) and `chances` float32 (r,): which picture shows which
-    of `names`, and how likely; those are the words of k different classes.
+    of k different classes, and how likely. `names` are the words of their names, `plain` what
+    people call such.
     """
 
     queries: Ids
     kinds: Ids
     chances: Floats
     names: tuple[tuple[str, ...], ...]
+    plain: tuple[tuple[str, ...], ...]
 
     @classmethod
     def of(cls, batch: QueryBatch) -> Shown | None:
@@ -46,9 +49,22 @@ class Shown:
         top = np.argpartition(batch.classes, -MOST_SHOWN, axis=1)[:, -MOST_SHOWN:]
         chances = np.take_along_axis(batch.classes, top, axis=1)
         rows, places = (chances >= LEAST_SHOWN).nonzero()
-        classes, kinds = np.unique(top[rows, places], return_inverse=True)
-        names = tuple(map(_words, classes.tolist()))
-        return cls(batch.images.ids[rows], kinds, chances[rows, places], names)
+        numbers, kinds = np.unique(top[rows, places], return_inverse=True)
+        names = tuple(map(_words, numbers.tolist()))
+        plain = tuple(_plain().get(number, ()) for number in numbers.tolist())
+        return cls(batch.images.ids[rows], kinds, chances[rows, places], names, plain)
+
+    @property
+    def words(self) -> tuple[tuple[str, ...], ...]:
+        """All words that tell of each class, each once."""
+        named = zip(self.names, self.plain, strict=True)
+        return tuple(tuple(dict.fromkeys(name + plain)) for name, plain in named)
+
+    @property
+    def keys(self) -> tuple[frozenset[str], ...]:
+        """The hashtags that each class is called: its whole name, and the plain words."""
+        named = zip(self.names, self.plain, strict=True)
+        return tuple(frozenset({"".join(name), *plain}) for name, plain in named)
 
     def said(self, kinds: Ids, ids: Ids, values: Floats) -> Entries:
         """What r values of kinds and ids, such as words', are to the queries, each class's share.
@@ -80,15 +96,30 @@ def _names() -> list[str]:
     return imagenet_names()
 
 
+@cache
+def _plain() -> dict[int, tuple[str, ...]]:
+    """What people call each class, by its number; those that `data/classes.tsv` knows."""
+    numbers: dict[str, list[int]] = {}
+    for number, name in enumerate(_names()):
+        numbers.setdefault(name, []).append(number)
+    said: dict[int, tuple[str, ...]] = {}
+    for line in data_path("classes.tsv").read_text(encoding="utf-8").splitlines()[1:]:
+        words, classes = line.split("\t")
+        for part in classes.split(", "):
+            first, _, last = part.partition(" .. ")
+            some = range(numbers[first][0], numbers[last][0] + 1) if last else numbers[first]
+            said |= {number: (*said.get(number, ()), *words.split()) for number in some}
+    return {number: tuple(dict.fromkeys(words)) for number, words in said.items()}
+
+
 def spelled_by(index: IndexReader, shown: Shown) -> Entries:
-    """Hashtags that the names spell, as a whole or one word of theirs."""
-    keys = [{"".join(name), *name} for name in shown.names]
-    return _named(shown, keys, index.tag_ids(sorted(set().union(*keys))))
+    """Hashtags that the classes are called."""
+    return _named(shown, shown.keys, index.tag_ids(sorted(frozenset().union(*shown.keys))))
 
 
 def words_of(index: IndexReader, shown: Shown) -> Entries:
-    """The names' words that posts hold, by id."""
-    return _named(shown, shown.names, index.word_ids(set().union(*shown.names)))
+    """The classes' words that posts hold, by id."""
+    return _named(shown, shown.words, index.word_ids(set().union(*shown.words)))
 
 
 def _named(shown: Shown, terms: Sequence[Collection[str]], ids: Mapping[str, int]) -> Entries:
@@ -99,9 +130,9 @@ def _named(shown: Shown, terms: Sequence[Collection[str]], ids: Mapping[str, int
 
 
 def around(index: IndexReader, shown: Shown, most: int, prior: float) -> Entries:
-    """Hashtags around the names' vectors: cosines, and `prior` for each doubling of posts by e."""
-    _, idf = index.idf({word for name in shown.names for word in name})
-    vectors = index.text_vectors(ALL_TOPICS, shown.names, idf)
+    """Hashtags around the words' vectors: cosines, and `prior` for each doubling of posts by e."""
+    _, idf = index.idf({word for words in shown.words for word in words})
+    vectors = index.text_vectors(ALL_TOPICS, shown.words, idf)
     hashtags = index.hashtags(ALL_TOPICS)
     if hashtags is None or not len(vectors.ids):
         return shown.said(*(np.zeros(0, np.int64),) * 2, np.zeros(0, np.float32))

@@ -217,12 +217,14 @@ class Case:
         return "you pinned it"
 
     def _shows(self, tag: ScoredTag, part: Evidence) -> str | None:
-        """What the picture most likely shows, of all that the encoder has a word for."""
+        """What the picture most likely shows, of what is called so or else of all."""
         shown = Shown.of(self.batch)
         mine = np.flatnonzero(shown.queries == self.query) if shown else np.zeros(0, np.int64)
         if shown is None or not len(mine):
             return None
-        first = mine[np.argmax(shown.chances[mine])]
+        keys = shown.keys
+        called = [row for row in mine.tolist() if tag.tag in keys[shown.kinds[row]]]
+        first = max(called or mine.tolist(), key=lambda row: float(shown.chances[row]))
         name = " ".join(shown.names[shown.kinds[first]])
         return f"the picture looks like '{name}' ({shown.chances[first]:.0%} sure)"
 

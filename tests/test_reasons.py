@@ -122,10 +122,15 @@ def test_what_a_picture_shows_is_named(tiny_index: IndexReader) -> None:
     classes = np.zeros((1, 1000), np.float32)
     classes[0, [703, 934]] = 0.2, 0.7  # park bench, hot dog
     batch = prepare(tiny_index, [Query(Path("0.png"))], Embeddings(np.arange(1), PICTURE), classes)
-    tag = ScoredTag("dog", "dog", 0.5, "niche", (Evidence("picture classes", 1.0),))
-    (answer,) = explained(tiny_index, batch, [Recommendation((tag,), (), ())])
+    shown = (Evidence("picture classes", 1.0),)
+    tags = tuple(ScoredTag(tag, tag, 0.5, "niche", shown) for tag in ("beach", "park"))
+    (answer,) = explained(tiny_index, batch, [Recommendation(tags, (), ())])
     assert isinstance(answer, Recommendation)
-    assert answer.tags[0].reason == "because the picture looks like 'hot dog' (70% sure)"
+    # What is called so, though less likely; else the likeliest.
+    assert [tag.reason for tag in answer.tags] == [
+        "because the picture looks like 'hot dog' (70% sure)",
+        "because the picture looks like 'park bench' (20% sure)",
+    ]
     assert "looks like" not in reason(
         tiny_index, Query(Path("0.png")), "dog", ("picture classes", 1.0)
     )
