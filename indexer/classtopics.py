@@ -1,4 +1,4 @@
-"""ImageNet's classes as topics: by the words of their names, and by pictures of known topic.
+"""ImageNet's classes as topics: by what they are called, and by pictures of known topic.
 
 Letters in shapes: n pictures, t topics, c classes.
 """
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from indexer.classnames import words_of_classes
 from indexer.heads import ClassOpinion
-from indexer.openclip import imagenet_names
 from indexer.schema import Floats, Ids
 from indexer.topics import TopicTable
 from indexer.wordspace import WordSpace
@@ -25,10 +25,10 @@ _COMMON = 50_000  # words whose mean is what all words share
 def classes_by_words(table: TopicTable, space: WordSpace | None) -> Floats:
     """Topics of each ImageNet class by words alone, float32 (c, t); a row sums to 1.
 
-    A class is as near a topic as its name is to the topic's name and defining hashtags, by
-    pretrained vectors. Of a topic without any known word nothing is said for or against.
+    A class is as near a topic as what it is called is to the topic's name and defining hashtags,
+    by pretrained vectors. Of a topic without any known word nothing is said for or against.
     """
-    names = imagenet_names()
+    names = [" ".join(words) for words in words_of_classes()]
     if space is None:
         return np.full((len(names), len(table.names)), 1 / len(table.names), np.float32)
     said = zip(table.names, table.hashtags, strict=True)

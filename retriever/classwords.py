@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
-from indexer.config import ALL_TOPICS, data_path
-from indexer.hashtags import tokens
+from indexer.classnames import class_names, plain_words, words_of_classes
+from indexer.config import ALL_TOPICS
 from indexer.schema import Floats, Ids
 from retriever.entries import WIDTH, Entries, Groups
 from retriever.prepare import QueryBatch
@@ -23,7 +22,6 @@ from retriever.reading import IndexReader
 
 MOST_SHOWN = 8  # classes of a picture that speak
 LEAST_SHOWN = 0.02  # their probability
-EMPTY = frozenset({"and", "des", "for", "of", "or", "the"})  # words of names
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +30,7 @@ class Shown:
 
     `queries` int64 (r,), `kinds` int64 (r,) and `chances` float32 (r,): which picture shows which
     of k different classes, and how likely. `names` are the words of their names, `plain` what
-    people call such.
+    people call such, `words` are both.
     """
 
     queries: Ids
@@ -40,6 +38,7 @@ class Shown:
     chances: Floats
     names: tuple[tuple[str, ...], ...]
     plain: tuple[tuple[str, ...], ...]
+    words: tuple[tuple[str, ...], ...]
 
     @classmethod
     def of(cls, batch: QueryBatch) -> Shown | None:
@@ -50,15 +49,11 @@ class Shown:
         chances = np.take_along_axis(batch.classes, top, axis=1)
         rows, places = (chances >= LEAST_SHOWN).nonzero()
         numbers, kinds = np.unique(top[rows, places], return_inverse=True)
-        names = tuple(map(_words, numbers.tolist()))
-        plain = tuple(_plain().get(number, ()) for number in numbers.tolist())
-        return cls(batch.images.ids[rows], kinds, chances[rows, places], names, plain)
-
-    @property
-    def words(self) -> tuple[tuple[str, ...], ...]:
-        """All words that tell of each class, each once."""
-        named = zip(self.names, self.plain, strict=True)
-        return tuple(tuple(dict.fromkeys(name + plain)) for name, plain in named)
+        told = (
+            tuple(words[number] for number in numbers.tolist())
+            for words in (class_names(), plain_words(), words_of_classes())
+        )
+        return cls(batch.images.ids[rows], kinds, chances[rows, places], *told)
 
     @property
     def keys(self) -> tuple[frozenset[str], ...]:
@@ -80,36 +75,6 @@ class Shown:
         places = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes) + starts[rows]
         pairs = Groups.of(self.queries[rows] * WIDTH + ids[places])
         return pairs.entries(pairs.sum(self.chances[rows] * values[places]))
-
-
-@cache
-def _words(number: int) -> tuple[str, ...]:
-    """The words of a class's name that say something."""
-    return tuple(word for word in tokens(_names()[number]) if word not in EMPTY)
-
-
-@cache
-def _names() -> list[str]:
-    # A query without a picture never waits for it.
-    from indexer.openclip import imagenet_names
-
-    return imagenet_names()
-
-
-@cache
-def _plain() -> dict[int, tuple[str, ...]]:
-    """What people call each class, by its number; those that `data/classes.tsv` knows."""
-    numbers: dict[str, list[int]] = {}
-    for number, name in enumerate(_names()):
-        numbers.setdefault(name, []).append(number)
-    said: dict[int, tuple[str, ...]] = {}
-    for line in data_path("classes.tsv").read_text(encoding="utf-8").splitlines()[1:]:
-        words, classes = line.split("\t")
-        for part in classes.split(", "):
-            first, _, last = part.partition(" .. ")
-            some = range(numbers[first][0], numbers[last][0] + 1) if last else numbers[first]
-            said |= {number: (*said.get(number, ()), *words.split()) for number in some}
-    return {number: tuple(dict.fromkeys(words)) for number, words in said.items()}
 
 
 def spelled_by(index: IndexReader, shown: Shown) -> Entries:

@@ -50,7 +50,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.heldout": BORDER,
     "indexer.logistic": set(),
     "indexer.classtopics": BORDER
-    | {"indexer.heads", "indexer.topics", "indexer.openclip", "indexer.wordspace"},
+    | {"indexer.classnames", "indexer.heads", "indexer.topics", "indexer.wordspace"},
+    "indexer.classnames": BORDER | {"indexer.hashtags", "indexer.openclip"},
     "indexer.imagehead": BORDER | {"indexer.heads", "indexer.heldout", "indexer.classtopics"},
     "indexer.topicheads": BORDER
     | {"indexer.heads", "indexer.heldout", "indexer.imagehead", "indexer.classtopics"}
@@ -158,7 +159,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"retriever.entries", "retriever.ranker"},
     "retriever.platforms": BORDER,
     "retriever.glossary": BORDER,
-    "retriever.classwords": READING | {"indexer.openclip", "retriever.*"},
+    "retriever.classwords": READING | {"indexer.classnames", "retriever.*"},
     "retriever.blocklist": BORDER | {"indexer.hashtags"},
     "retriever.likeness": BORDER,
     "retriever.selection": BORDER | {"retriever.platforms"},
