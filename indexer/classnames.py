@@ -17,7 +17,21 @@ def class_names() -> tuple[tuple[str, ...], ...]:
 
 
 @cache
-def plain_words() -> tuple[tuple[str, ...], ...]:
+def words_of_classes() -> tuple[tuple[str, ...], ...]:
+    """All words that tell of each class, each once."""
+    named = zip(class_names(), _plain_words(), strict=True)
+    return tuple(tuple(dict.fromkeys(name + plain)) for name, plain in named)
+
+
+@cache
+def keys_of_classes() -> tuple[frozenset[str], ...]:
+    """The hashtags that each class is called: its whole name, and the plain words."""
+    named = zip(class_names(), _plain_words(), strict=True)
+    return tuple(frozenset({"".join(name), *plain}) for name, plain in named)
+
+
+@cache
+def _plain_words() -> tuple[tuple[str, ...], ...]:
     """The words that people have for what each class is, the most telling first; often none."""
     numbers: dict[str, list[int]] = {}
     for number, name in enumerate(_names()):
@@ -31,13 +45,6 @@ def plain_words() -> tuple[tuple[str, ...], ...]:
             for number in some:
                 said[number] |= dict.fromkeys(words.split())
     return tuple(map(tuple, said))
-
-
-@cache
-def words_of_classes() -> tuple[tuple[str, ...], ...]:
-    """All words that tell of each class, each once."""
-    named = zip(class_names(), plain_words(), strict=True)
-    return tuple(tuple(dict.fromkeys(name + plain)) for name, plain in named)
 
 
 @cache

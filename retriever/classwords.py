@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from indexer.classnames import class_names, plain_words, words_of_classes
+from indexer.classnames import class_names, keys_of_classes, words_of_classes
 from indexer.config import ALL_TOPICS
 from indexer.schema import Floats, Ids
 from retriever.entries import WIDTH, Entries, Groups
@@ -29,16 +29,16 @@ class Shown:
     """The classes that pictures show.
 
     `queries` int64 (r,), `kinds` int64 (r,) and `chances` float32 (r,): which picture shows which
-    of k different classes, and how likely. `names` are the words of their names, `plain` what
-    people call such, `words` are both.
+    of k different classes, and how likely. `names` are the words of their names, `words` these and
+    what people call such, `keys` the hashtags that such is called.
     """
 
     queries: Ids
     kinds: Ids
     chances: Floats
     names: tuple[tuple[str, ...], ...]
-    plain: tuple[tuple[str, ...], ...]
     words: tuple[tuple[str, ...], ...]
+    keys: tuple[frozenset[str], ...]
 
     @classmethod
     def of(cls, batch: QueryBatch) -> Shown | None:
@@ -49,17 +49,13 @@ class Shown:
         chances = np.take_along_axis(batch.classes, top, axis=1)
         rows, places = (chances >= LEAST_SHOWN).nonzero()
         numbers, kinds = np.unique(top[rows, places], return_inverse=True)
-        told = (
-            tuple(words[number] for number in numbers.tolist())
-            for words in (class_names(), plain_words(), words_of_classes())
+        some = numbers.tolist()
+        return cls(
+            *(batch.images.ids[rows], kinds, chances[rows, places]),
+            names=tuple(class_names()[number] for number in some),
+            words=tuple(words_of_classes()[number] for number in some),
+            keys=tuple(keys_of_classes()[number] for number in some),
         )
-        return cls(batch.images.ids[rows], kinds, chances[rows, places], *told)
-
-    @property
-    def keys(self) -> tuple[frozenset[str], ...]:
-        """The hashtags that each class is called: its whole name, and the plain words."""
-        named = zip(self.names, self.plain, strict=True)
-        return tuple(frozenset({"".join(name), *plain}) for name, plain in named)
 
     def said(self, kinds: Ids, ids: Ids, values: Floats) -> Entries:
         """What r values of kinds and ids, such as words', are to the queries, each class's share.
