@@ -94,7 +94,8 @@ class Ranker:
     def shares(self, candidates: Candidates) -> tuple[tuple[str, ...], Floats]:
         """Channels, and the share of each in what speaks for a candidate, float32 (c, n).
 
-        Shares are of the positive contributions to the score, and sum to 1; 0 where there is none.
+        Shares are of the positive contributions to the score, and sum to 1; 0 where there is none,
+        and for a channel that is silent: that nothing is said may lift a score, but is no reason.
         """
         features = self.features(candidates)
         found = self.better.contributions(features) + self.odds.contributions(features)
@@ -102,7 +103,7 @@ class Ranker:
         # What is told of the query is the same for all its candidates, and speaks for none.
         channels = tuple(dict.fromkeys(n for n in owners if f"{n}: " != FACT))
         member = np.array([[owner == channel for channel in channels] for owner in owners])
-        gains = np.maximum(found @ member, 0)
+        gains = np.where(np.isfinite(features) @ member, np.maximum(found @ member, 0), 0)
         return channels, gains / np.maximum(gains.sum(axis=1, keepdims=True), 1e-9)
 
     def features(self, candidates: Candidates) -> Floats:

@@ -37,6 +37,7 @@ PHRASES = {
     "image neighbours": "similar pictures",
     "seed neighbours": "similar hashtags",
     "picture classes": "what it shows",
+    "picture words": "what it shows",
     "co-occurrence": "with your hashtags",
     "linear": "with your hashtags",
     "seed vectors": "near in meaning",
@@ -228,6 +229,9 @@ class Case:
         name = " ".join(shown.names[shown.kinds[first]])
         return f"the picture looks like '{name}' ({shown.chances[first]:.0%} sure)"
 
+    def _matches(self, tag: ScoredTag, part: Evidence) -> str:
+        return "its words are among the nearest to the picture"
+
     def _posts(self, tag: ScoredTag, part: Evidence) -> str | None:
         found = self.supports.get(part.channel, {}).get(tag.tag)
         if found is None:
@@ -265,6 +269,7 @@ _CLAUSES: dict[str, Clause] = {
     "popularity": Case._used,
     "pinned": Case._pinned,
     "picture classes": Case._shows,
+    "picture words": Case._matches,
 }
 # What the posts are that a channel asked.
 _KINDS = {

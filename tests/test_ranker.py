@@ -199,6 +199,11 @@ def test_shares_go_to_the_channel_that_decides(
     expected = gains[spoken] / gains[spoken].sum(axis=1, keepdims=True)
     np.testing.assert_allclose(shares[spoken], expected, atol=1e-5)
     assert not shares[~spoken].any()
+    # What says nothing is no reason, though its silence may lift the score.
+    scores = best.scores.copy()
+    scores[:, 1:3] = np.nan
+    assert ranker.better.contributions(scores)[:, 1:3].max() > 0
+    assert not ranker.shares(replace(best, scores=scores))[1][:, 1].any()
 
 
 def test_a_saved_ranker_states_the_same(

@@ -12,7 +12,9 @@ import pytest
 from indexer.hashtags import extract, strip, tokens
 from indexer.posts import read_posts
 from indexer.schema import Embeddings, Evidence, Post, Query, Recommendation, ScoredTag
+from retriever.channels import CHANNELS
 from retriever.explain import explained
+from retriever.gather import COMPANIONS
 from retriever.neighbours import near_captions, near_seeds, near_words
 from retriever.prepare import prepare
 from retriever.reading import IndexReader
@@ -151,8 +153,8 @@ def test_channels_of_one_kind_are_told_together() -> None:
 
 
 def test_every_channel_has_a_phrase(sample_index: Path) -> None:
-    channels = {column.split(":")[0] for column in Recommender.open(sample_index).ranker.columns}
-    assert channels - {"query"} <= set(PHRASES)
+    read = {column.split(":")[0] for column in Recommender.open(sample_index).ranker.columns}
+    assert {*CHANNELS, COMPANIONS, *read} - {"query"} <= set(PHRASES)
 
 
 # ---- real posts, counted again in plain Python
