@@ -87,10 +87,24 @@ def started() -> TwoNodes:
     try:
         found.add_node(**NODE)
         found.wait_for_nodes()
+        answering(port)
     except BaseException:
         found.shutdown()
         raise
     return TwoNodes(found, f"ray://127.0.0.1:{port}")
+
+
+def answering(port: int, seconds: float = 120) -> None:
+    """Wait until the server of Ray's client listens: on a busy machine the nodes come first."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            return
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")
