@@ -6,7 +6,7 @@ It goes with the last array that shows it. Where the folder of temporary files i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from tempfile import TemporaryFile
 from typing import IO
 
@@ -54,6 +54,14 @@ class Rows:
         return np.asarray(mapped)
 
 
+def gathered(number: int, width: int, read: Callable[[slice], Floats]) -> Floats:
+    """Rows float32 (number, width), read some at a time, on disk where they are many."""
+    found = Rows(width)
+    for start in range(0, number, AT_ONCE):
+        found.add(read(slice(start, min(start + AT_ONCE, number))))
+    return found.whole()
+
+
 def stacked(parts: Sequence[Floats]) -> Floats:
     """The rows of all parts float32 (p, d), one after another, on disk where they are many."""
     found = Rows(parts[0].shape[1])
@@ -65,7 +73,4 @@ def stacked(parts: Sequence[Floats]) -> Floats:
 
 def taken(rows: Floats, places: Ids) -> Floats:
     """The rows float32 (p, d) at places int64 (p,), on disk where they are many."""
-    found = Rows(rows.shape[1])
-    for start in range(0, len(places), AT_ONCE):
-        found.add(rows[places[start : start + AT_ONCE]])
-    return found.whole()
+    return gathered(len(places), rows.shape[1], lambda some: rows[places[some]])

@@ -18,12 +18,10 @@ from numpy.typing import NDArray
 from indexer.errors import ShapeError
 from indexer.matrices import opened
 from indexer.milvusvectors import SUFFIX, MilvusVectors, ids_of, save_vectors
-from indexer.rowfile import Rows
+from indexer.rowfile import AT_ONCE, gathered
 from indexer.schema import Embeddings, Floats, Ids, Neighbors
 from indexer.vectorplace import Place
 from indexer.vectors import VectorIndex
-
-AT_ONCE = 4_096  # rows read or written at a time
 
 KINDS = ("images", "captions")  # folders of a generation that hold segments
 DEAD = "dead.npy"
@@ -216,12 +214,11 @@ def living(folder: Path) -> tuple[Embeddings | None, Floats | None]:
     segments = Segments.open(folder)
     if segments is None or not len(segments):
         return None, None
-    ids, vectors = segments.ids, Rows(segments.width)
-    for start in range(0, len(ids), AT_ONCE):
-        vectors.add(segments.reconstruct(ids[start : start + AT_ONCE]))
+    ids = segments.ids
+    vectors = gathered(len(ids), segments.width, lambda some: segments.reconstruct(ids[some]))
     tables = [path.with_suffix(".npy") for path in paths_of(folder)]
     known = all(table.exists() for table in tables)
-    return Embeddings(ids, vectors.whole()), _classes_of(folder, ids) if known else None
+    return Embeddings(ids, vectors), _classes_of(folder, ids) if known else None
 
 
 def _classes_of(folder: Path, wanted: Ids) -> Floats:
@@ -232,13 +229,14 @@ def _classes_of(folder: Path, wanted: Ids) -> Floats:
     firsts = np.cumsum([0, *map(len, tables)])
     order = np.argsort(ids)
     rows = order[np.searchsorted(ids[order], wanted)]
-    classes = Rows(tables[0].shape[1])
-    for start in range(0, len(rows), AT_ONCE):
-        some = rows[start : start + AT_ONCE]
-        owners = np.searchsorted(firsts, some, "right") - 1
-        told = np.empty((len(some), tables[0].shape[1]), np.float32)
+    width = tables[0].shape[1]
+
+    def read(some: slice) -> Floats:
+        owners = np.searchsorted(firsts, rows[some], "right") - 1
+        told = np.empty((len(owners), width), np.float32)
         for owner in np.unique(owners).tolist():
             mine = owners == owner
-            told[mine] = tables[owner][some[mine] - firsts[owner]]
-        classes.add(told)
-    return classes.whole()
+            told[mine] = tables[owner][rows[some][mine] - firsts[owner]]
+        return told
+
+    return gathered(len(rows), width, read)

@@ -25,8 +25,7 @@ def _lists() -> dict[str, Any]:
 @cache
 def blocked() -> frozenset[str]:
     """Keys of all blocked hashtags."""
-    tables = {GENERIC, UNKIND}
-    return frozenset(k for name, keys in _lists().items() if name not in tables for k in keys)
+    return frozenset(k for keys in _lists().values() if isinstance(keys, list) for k in keys)
 
 
 @cache

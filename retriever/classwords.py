@@ -92,7 +92,7 @@ def _named(shown: Shown, terms: Sequence[Collection[str]], ids: Mapping[str, int
 
 def around(index: IndexReader, shown: Shown, most: int, prior: float) -> Entries:
     """Hashtags around the words' vectors: cosines, and `prior` for each doubling of posts by e."""
-    _, idf = index.idf({word for words in shown.words for word in words})
+    _, idf = index.idf(set().union(*shown.words))
     vectors = index.text_vectors(ALL_TOPICS, shown.words, idf)
     hashtags = index.hashtags(ALL_TOPICS)
     if hashtags is None or not len(vectors.ids):

@@ -9,6 +9,7 @@ import numpy as np
 
 from indexer.errors import HashlensError
 from indexer.schema import Evidence, Recommendation, ScoredTag
+from retriever.classwords import Shown
 from retriever.entries import WIDTH
 from retriever.neighbours import Near, near_captions, near_images, near_seeds, near_words
 from retriever.prepare import QueryBatch
@@ -52,6 +53,7 @@ def explained(
     # One question to the store for all: each costs more than a channel does.
     names = index.post_ids({post for found in near.values() for some in found for post in some[1]})
     found = {ask: _named(some, names) for ask, some in near.items()}
+    seen = Shown.of(batch)
     told: list[Recommendation | HashlensError] = list(answers)
     for query, answer in shown.items():
         case = Case(
@@ -62,6 +64,7 @@ def explained(
             [tag.tag for tag in answer.tags if tag.evidence != PINNED],
             {words[word]: word for word in batch.words[query] if word in words},
             {channel: found[ask].get(query, {}) for channel, ask in _ASKED.items()},
+            seen,
         )
         told[query] = replace(answer, tags=tuple(_told(tag, case) for tag in answer.tags))
     return told

@@ -66,7 +66,8 @@ class Case:
 
     `ids` are ids of the hashtags shown and given, by key, for those that the index knows; `others`
     those shown that nobody pinned; `words` the caption's words by id; `supports` what each channel
-    that rests on posts found, by its name and the hashtag's key.
+    that rests on posts found, by its name and the hashtag's key; `seen` what the batch's
+    pictures show.
     """
 
     index: IndexReader
@@ -76,6 +77,7 @@ class Case:
     others: Sequence[str]
     words: Mapping[int, str]
     supports: Mapping[str, Mapping[str, Support]]
+    seen: Shown | None
 
     def sentence(self, tag: ScoredTag) -> str:
         """Why the hashtag is there: the kind of evidence that says most, and a strong second."""
@@ -219,12 +221,11 @@ class Case:
 
     def _shows(self, tag: ScoredTag, part: Evidence) -> str | None:
         """What the picture most likely shows, of what is called so or else of all."""
-        shown = Shown.of(self.batch)
+        shown = self.seen
         mine = np.flatnonzero(shown.queries == self.query) if shown else np.zeros(0, np.int64)
         if shown is None or not len(mine):
             return None
-        keys = shown.keys
-        called = [row for row in mine.tolist() if tag.tag in keys[shown.kinds[row]]]
+        called = [row for row in mine.tolist() if tag.tag in shown.keys[shown.kinds[row]]]
         first = max(called or mine.tolist(), key=lambda row: float(shown.chances[row]))
         name = " ".join(shown.names[shown.kinds[first]])
         return f"the picture looks like '{name}' ({shown.chances[first]:.0%} sure)"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexer import segments
+from indexer import rowfile
 from indexer.errors import IndexCorruptError, ShapeError
 from indexer.schema import Embeddings
 from indexer.segments import DEAD, Segments, bury, living, paths_of, save_segment
@@ -76,7 +76,7 @@ def test_all_dead_finds_nothing_and_unknown_ids_are_refused() -> None:
 def test_segments_on_disk_keep_classes_and_lose_the_dead(
     at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(segments, "AT_ONCE", at_once)
+    monkeypatch.setattr(rowfile, "AT_ONCE", at_once)
     draw = np.random.default_rng(2)
     vectors, classes = unit(draw, 6), draw.random((6, 4)).astype(np.float32)
     folder = tmp_path / "images"
