@@ -34,7 +34,7 @@ from indexer.stored import stored_corpus
 from indexer.verify import verify
 from indexer.wordspace import WordSpace
 from retriever.ranker import Ranker
-from tests.test_posts import write_csv, write_parquet
+from tests.written import write_csv, write_parquet
 
 # Ray leaves files of its logs open, and warns of what it does itself.
 pytestmark = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
@@ -10,18 +9,14 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from indexer.errors import InputError
 from indexer.images import MAX_BYTES
-from indexer.onepost import MAX_CAPTION
-from indexer.posts import count_rows, read_posts
-from indexer.schema import Post, Rejection
-from indexer.tables import MAX_LINE
+from indexer.posts import count_rows
+from indexer.schema import Post
+from tests.written import one, read, write_csv, write_jsonl, write_parquet
 
 NOON = datetime(2016, 3, 26, 12, tzinfo=UTC)
 PICTURE = b"\xff\xd8 not looked into here"
@@ -49,37 +44,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def write_jsonl(path: Path, rows: list[Any]) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
-def write_csv(path: Path, rows: list[dict[str, Any]]) -> Path:
-    with path.open("w", encoding="utf-8-sig", newline="") as file:
-        names = ["id", "image", "caption", "hashtags", "author", "taken_at", "topic", "origin"]
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        for row in rows:
-            tags = row.get("hashtags")
-            writer.writerow(row | {"hashtags": ", ".join(tags) if tags else ""})
-    return path
-
-
-def write_parquet(path: Path, rows: list[dict[str, Any]]) -> Path:
-    pq.write_table(pa.Table.from_pylist(rows), path)
-    return path
-
-
 WRITERS = {"jsonl": write_jsonl, "csv": write_csv, "parquet": write_parquet}
-
-
-def read(*sources: Path, rule: str = "instagram") -> tuple[list[Post], list[Rejection]]:
-    rejections: list[Rejection] = []
-    return list(read_posts(sources, rule=rule, rejections=rejections)), rejections
-
-
-def one(folder: Path, **fields: Any) -> tuple[list[Post], list[Rejection]]:
-    return read(write_jsonl(folder / "posts.jsonl", [fields]))
 
 
 @pytest.mark.parametrize("form", WRITERS)
@@ -156,11 +121,12 @@ def test_moments_are_in_utc(folder: Path, value: object, moment: datetime | None
 
 
 def test_moments_of_parquet(folder: Path) -> None:
-    table = pa.table({"caption": ["x", "y"], "taken_at": [datetime(2016, 3, 26, 12), None]})
-    pq.write_table(table, folder / "a.parquet")
-    pq.write_table(
-        pa.table({"caption": ["z"], "taken_at": [date(2016, 3, 26)]}), folder / "b.parquet"
+    noon = datetime(2016, 3, 26, 12)
+    write_parquet(
+        folder / "a.parquet",
+        [{"caption": "x", "taken_at": noon}, {"caption": "y", "taken_at": None}],
     )
+    write_parquet(folder / "b.parquet", [{"caption": "z", "taken_at": date(2016, 3, 26)}])
     posts, rejections = read(folder)
     assert [post.taken_at for post in posts] == [NOON, None, datetime(2016, 3, 26, tzinfo=UTC)]
     assert rejections == []
@@ -222,36 +188,6 @@ def test_a_picture_too_large_is_not_read(folder: Path) -> None:
     assert "found 25,000,001 bytes, expected 25,000,000 at most" in rejection.reason
 
 
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
-        (b'{"id": "b", "caption": "x"', "malformed JSON"),
-        (b"[" * 100_000, "malformed JSON"),
-        (b'{"id": ' + b"1" * 5000 + b', "caption": "x"}', "malformed JSON"),
-        (b'["caption"]', "found a list, expected a JSON object"),
-        (b"null", "found null, expected a JSON object"),
-        (b'{"caption": "caf\xe9"}', "not UTF-8"),
-        (b'{"caption": 7}', "found a number as caption, expected text"),
-        (b'{"caption": "x", "hashtags": {"a": 1}}', "found an object as hashtags"),
-        (b'{"caption": "x", "topic": ["a"]}', "found a list as topic"),
-        (b'{"caption": "x", "id": true}', "found true or false as id"),
-        (b'{"caption": " ", "hashtags": [], "likes": 3}', "found neither caption, hashtags nor"),
-        (b'{"hashtags": ["2024"]}', "found '2024', expected a hashtag"),
-        (b'{"id": "a", "caption": "again"}', "found id 'a' again, first at"),
-        (b'{"caption": "' + b"x" * MAX_LINE + b'"}', "longer than 1,048,576 bytes"),
-        (b'{"caption": "' + b"x" * (MAX_CAPTION + 1) + b'"}', "100,001 characters"),
-    ],
-)
-def test_reading_goes_on_after_a_bad_line(folder: Path, line: bytes, reason: str) -> None:
-    path = folder / "posts.jsonl"
-    first, last = b'{"id": "a", "caption": "one"}', b'{"id": "z", "caption": "two"}'
-    path.write_bytes(b"\n".join([first, b"", line, last]))
-    posts, (rejection,) = read(path)
-    assert [post.post_id for post in posts] == ["a", "z"]
-    assert (rejection.source, rejection.line, rejection.post_kept) == (str(path), 3, False)
-    assert reason in rejection.reason
-
-
 def test_parts_that_are_no_hashtags_are_told(folder: Path) -> None:
     (post,), rejections = one(folder, hashtags=["ok", "two words", 7, "123", "#ok"])
     assert post.hashtags == ("ok",)
@@ -269,11 +205,6 @@ def test_pieces_that_a_scraper_tore_off_are_left_out(folder: Path) -> None:
     (post,), rejections = one(folder, caption=caption, hashtags=listed)
     assert post.hashtags == ("españa", "fútbol", "zürich", "lagos", "lago", "spain", "zur", "b")
     assert rejections == []
-
-
-def test_rows_of_csv_are_counted_without_the_lines_in_cells(folder: Path) -> None:
-    rows = [{"id": str(n), "caption": f'line "one",\nline two\n\n{n}'} for n in range(5)]
-    assert count_rows([write_csv(folder / "posts.csv", rows)]) == 5
 
 
 def test_text_is_made_storable(folder: Path) -> None:
@@ -307,89 +238,6 @@ def test_content_decides_the_hash(folder: Path) -> None:
     hashes = [one(folder, **(plain | change))[0][0].content_hash for change in changed]
     assert len(set(hashes)) == 7
     assert hashes[0] == hashes[1] == hashes[8]
-
-
-def test_ids_are_unique_over_all_sources(folder: Path) -> None:
-    a = write_jsonl(folder / "a.jsonl", [{"id": "1", "caption": "first"}])
-    b = write_csv(folder / "b.csv", [{"id": "1", "caption": "second"}, {"id": "2", "caption": "x"}])
-    posts, (rejection,) = read(a, b)
-    assert [post.caption for post in posts] == ["first", "x"]
-    assert str(rejection) == f"{b}:2: found id '1' again, first at {a}:1"
-    posts, rejections = read(a, a)
-    assert (len(posts), len(rejections)) == (1, 1)
-
-
-def test_bad_rows_of_csv(folder: Path) -> None:
-    path = folder / "posts.csv"
-    path.write_bytes(
-        b"id, caption ,likes\r\n"
-        b'1,"two\nlines",5\r\n'
-        b"2,x,5,extra\r\n"
-        b"3,caf\xe9,5\r\n"
-        b"\r\n"
-        b"4," + b"x" * MAX_LINE + b",5\r\n"
-        b'5,"x"y,5\r\n'
-        b"6,short\r\n"
-    )
-    posts, rejections = read(path)
-    assert [(p.post_id, p.caption) for p in posts] == [("1", "two\nlines"), ("6", "short")]
-    assert [(r.line, r.reason[:24]) for r in rejections] == [
-        (4, "found 4 cells, expected "),
-        (5, "found bytes that are not"),
-        (7, "found a line longer than"),
-        (8, "found malformed CSV (','"),
-    ]
-
-
-def test_a_long_cell_of_csv_is_read(folder: Path) -> None:
-    path = write_csv(folder / "posts.csv", [{"id": "1", "caption": "é" * MAX_CAPTION}])
-    (post,), rejections = read(path)
-    assert (len(post.caption), rejections) == (MAX_CAPTION, [])
-
-
-def test_text_of_parquet_that_is_not_utf_8(folder: Path) -> None:
-    text = pa.array([b"one", b"caf\xe9", b"two"]).view(pa.utf8())
-    pq.write_table(pa.table({"caption": text}), folder / "posts.parquet")
-    posts, (rejection,) = read(folder)
-    assert [post.caption for post in posts] == ["one", "two"]
-    assert rejection.line == 2
-
-
-def test_a_folder_stands_for_its_posts_first(folder: Path) -> None:
-    def captions() -> list[str]:
-        return [post.caption for post in read(folder)[0]]
-
-    for name in ("b", "a"):
-        (folder / name).mkdir()
-        write_jsonl(folder / name / "posts.jsonl", [{"caption": f"in {name}"}])
-    write_jsonl(folder / "a" / "other.jsonl", [{"caption": "beside"}])
-    assert captions() == ["in a", "in b"]
-    write_csv(folder / "y.csv", [{"caption": "y"}])
-    write_jsonl(folder / "x.JSONL", [{"caption": "x"}])
-    assert captions() == ["x", "y"]
-    write_parquet(folder / "posts.parquet", [{"caption": "own"}])
-    assert captions() == ["own"]
-
-
-def test_sources_that_cannot_be_read(folder: Path) -> None:
-    (folder / "a.txt").write_text("x")
-    (folder / "a.csv").write_text("name,text\n1,2\n")
-    (folder / "empty.csv").write_text("")
-    (folder / "a.parquet").write_bytes(b"PAR1 torn")
-    empty = folder / "pics"
-    for source, reason in {
-        folder / "none": "found nothing at",
-        folder / "a.txt": r"expected a folder or a file named \*.jsonl, .*csv or .*parquet",
-        empty: "found a.jpg in .*pics, expected posts.jsonl, posts.csv or posts.parquet",
-        folder / "a.csv": "found columns name, text, expected some of id, image, caption",
-        folder / "empty.csv": "found an empty file, expected column names",
-        folder / "a.parquet": "cannot be read as Parquet",
-    }.items():
-        with pytest.raises(InputError, match=reason):
-            read(source)
-    assert count_rows([folder / "none"]) is None
-    assert count_rows([empty]) is None
-    assert count_rows([folder / "a.parquet"]) is None
 
 
 JSON = st.recursive(
