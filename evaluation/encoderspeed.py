@@ -107,7 +107,8 @@ def _loop(plain: ImageEncoder, paths: Sequence[Path]) -> np.ndarray:
     from PIL import Image
     from torchvision import transforms as t
 
-    recipe, module = plain.recipe, plain.network.module  # type: ignore[attr-defined]
+    recipe = plain.recipe
+    module = plain.network.module  # type: ignore[attr-defined] # only PyTorch's networks have one
     mode = t.InterpolationMode.BICUBIC if recipe.bicubic else t.InterpolationMode.BILINEAR
     transform = t.Compose(
         [

@@ -253,7 +253,7 @@ def _tuned(seen: Sequence[_Example], unseen: Sequence[_Example]) -> tuple[int, f
     return max(FASTTEXT_SETTINGS, key=hits)
 
 
-def _trained(examples: Sequence[_Example], settings: tuple[int, float]) -> Any:  # noqa: ANN401
+def _trained(examples: Sequence[_Example], settings: tuple[int, float]) -> Any:  # noqa: ANN401 (untyped)
     """A fastText model; None where there is nothing to learn from."""
     try:
         import fasttext
