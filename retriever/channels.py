@@ -13,7 +13,7 @@ import numpy as np
 
 from indexer.config import ALL_TOPICS
 from indexer.schema import Floats, Ids, TopicProbs
-from retriever.classwords import Shown, around, spelled_by, words_of
+from retriever.classwords import LEAST_SHOWN, Shown, around, called, words_of
 from retriever.entries import WIDTH, Entries, Groups, silent
 from retriever.neighbours import (
     near_captions,
@@ -242,17 +242,18 @@ def picture_words(index: IndexReader, batch: QueryBatch) -> Entries:
 def picture_classes(index: IndexReader, batch: QueryBatch) -> Entries:
     """Hashtags that the names of what the picture shows speak for: see `classwords`.
 
-    Columns: around the names' vectors; the largest P(tag | word) of the names' words; spelled by
-    them; the largest P(tag | tag) of those spelled.
+    Columns: around the names' vectors; the largest P(tag | word) of the names' words; how likely
+    the picture shows what is called so; the largest P(tag | tag) of those that it shows.
     """
     shown = Shown.of(batch)
     if shown is None:
         return silent(4)
-    words, called = words_of(index, shown), spelled_by(index, shown)
+    words, named = words_of(index, shown), called(index, batch)
     places, tags, chance, _ = _with_words(index, words)
-    told = _loudest(words, places, tags, chance)
-    places, tags, _, chance = _with_tags(index, called)
-    told = _beside(_beside(told, called), _loudest(called, places, tags, chance))
+    told = _beside(_loudest(words, places, tags, chance), named)
+    seen = named.where(named.values[:, 0] >= LEAST_SHOWN)
+    places, tags, _, chance = _with_tags(index, seen)
+    told = _beside(told, _loudest(seen, places, tags, chance))
     return _beside(around(index, shown, AROUND, PRIOR), told)
 
 
@@ -289,5 +290,7 @@ CHANNELS: dict[str, Kind] = {
     "words inside": Kind(words_inside, ("score", "share")),
     "topic": Kind(topic_top),
     "picture words": Kind(picture_words, ("cosine", "share")),
-    "picture classes": Kind(picture_classes, ("around", "with words", "spelled", "beside spelled")),
+    "picture classes": Kind(
+        picture_classes, ("around", "with words", "called so", "beside called")
+    ),
 }

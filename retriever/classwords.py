@@ -8,7 +8,6 @@ without classes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy as np
 from indexer.classnames import class_names, keys_of_classes, words_of_classes
 from indexer.config import ALL_TOPICS
 from indexer.schema import Floats, Ids
-from retriever.entries import WIDTH, Entries, Groups
+from retriever.entries import WIDTH, Entries, Groups, silent
 from retriever.prepare import QueryBatch
 from retriever.reading import IndexReader
 
@@ -73,19 +72,23 @@ class Shown:
         return pairs.entries(pairs.sum(self.chances[rows] * values[places]))
 
 
-def spelled_by(index: IndexReader, shown: Shown) -> Entries:
-    """Hashtags that the classes are called."""
-    return _named(shown, shown.keys, index.tag_ids(sorted(frozenset().union(*shown.keys))))
+def called(index: IndexReader, batch: QueryBatch) -> Entries:
+    """All hashtags that a class is called, by how likely each picture shows such.
+
+    Of those that it does not show, too: that it shows no beach speaks against #beach.
+    """
+    if batch.images is None or batch.classes is None:
+        return silent(1)
+    tags, names = index.class_tags
+    chances = batch.classes @ names
+    queries = np.repeat(batch.images.ids, len(tags))
+    return Entries(queries, np.tile(tags, len(chances)), chances.reshape(-1, 1))
 
 
 def words_of(index: IndexReader, shown: Shown) -> Entries:
-    """The classes' words that posts hold, by id."""
-    return _named(shown, shown.words, index.word_ids(set().union(*shown.words)))
-
-
-def _named(shown: Shown, terms: Sequence[Collection[str]], ids: Mapping[str, int]) -> Entries:
-    """Those of each class's terms that have an id, as loud as the class is likely."""
-    pairs = {(kind, ids[t]) for kind, some in enumerate(terms) for t in some if t in ids}
+    """The classes' words that posts hold, by id, as loud as the class is likely."""
+    ids = index.word_ids(set().union(*shown.words))
+    pairs = {(kind, ids[w]) for kind, some in enumerate(shown.words) for w in some if w in ids}
     found = np.array(sorted(pairs), np.int64).reshape(-1, 2)
     return shown.said(found[:, 0], found[:, 1], np.ones(len(found), np.float32))
 

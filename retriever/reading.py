@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.classnames import keys_of_classes
 from indexer.config import ALL_TOPICS, RankingConfig, VectorConfig
 from indexer.counts import Counts
 from indexer.errors import DAMAGED, IndexCorruptError
@@ -252,6 +253,20 @@ class IndexReader:
             return vectors
         vectors[found.ids] = found.reconstruct(found.ids)
         return vectors
+
+    @cached_property
+    def class_tags(self) -> tuple[Ids, Floats]:
+        """Hashtags that ImageNet's classes are called.
+
+        Their ids, int64 (n,) ascending, and float32 (1000, n): 1 where a class is called so.
+        """
+        keys = keys_of_classes()
+        ids = self.tag_ids(sorted(frozenset().union(*keys)))
+        tags = np.array(sorted(ids.values()), np.int64)
+        called = np.zeros((len(keys), len(tags)), np.float32)
+        for number, some in enumerate(keys):
+            called[number, np.searchsorted(tags, [ids[key] for key in some if key in ids])] = 1
+        return tags, called
 
     @cached_property
     def _ranking(self) -> RankingConfig:

@@ -7,42 +7,76 @@ channels say in training is as strange to them as a real query is.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from numpy.typing import NDArray
 
 from indexer.config import RankingConfig
 from indexer.corpus import Corpus
 from indexer.postfile import Posts
 from indexer.progress import Progress
 from indexer.rankers import Assemble
-from indexer.schema import Ids, Post
+from indexer.schema import Ids, Post, Query
 from retriever.lessons import FEWEST, Lessons, Questions, joined
 
 MOST_DRAWS = 6  # questions of a post, where there are few posts
+RARE = 0.5  # share of the questions that are enough, up to which pictures and captions are too few
 
 
 def rehearse(
     corpus: Corpus, assemble: Assemble, config: RankingConfig, progress: Progress
 ) -> Lessons | None:
-    """Ask about one part of the posts after another, until enough was asked; None without posts."""
+    """Ask about one part of the posts after another, until enough was asked; None without posts.
+
+    Where few posts have a picture, or a caption, the other parts are asked about these alone: what
+    few say is else lost among what the many do.
+    """
     parts = fold_numbers(corpus.posts, config)
-    # Few posts are asked about more often.
-    draws = int(np.clip(2 * config.enough // max(len(corpus.posts), 1), FEWEST, MOST_DRAWS))
     rng = np.random.default_rng(config.seed)
+    wanted = np.ones(len(corpus.posts), np.bool_)
+    asked: list[Query] = []
     found: list[Lessons] = []
     for fold in range(config.folds):
-        questions = Questions.about(corpus, np.flatnonzero(parts == fold), parts, rng, draws)
+        rows = np.flatnonzero((parts == fold) & wanted)
+        questions = Questions.about(corpus, rows, parts, rng, _draws(wanted, config))
         if not questions.asked or (parts == fold).all():
             continue
         progress.stage(f"Rehearsing, part {fold + 1}", len(questions.asked))
         with TemporaryDirectory(prefix="hashlens-") as folder:
             index = assemble(corpus.part(np.flatnonzero(parts != fold)), Path(folder))
             found.append(questions.put(index, progress))
-        if sum(len(lessons.folds) for lessons in found) >= config.enough:
-            break
+        asked += [question.query for question in questions.asked]
+        if len(asked) >= config.enough:
+            wanted = _rare(corpus, asked, config)
+            if not wanted.any():
+                break
     return joined(found) if found else None
+
+
+def _draws(wanted: NDArray[np.bool_], config: RankingConfig) -> int:
+    """Questions of a post: few posts are asked about more often."""
+    fair = 2 * config.enough // max(int(np.count_nonzero(wanted)), 1)
+    return int(np.clip(fair, FEWEST, MOST_DRAWS))
+
+
+def _rare(corpus: Corpus, asked: Sequence[Query], config: RankingConfig) -> NDArray[np.bool_]:
+    """Which posts, bool (n,), have an input that was seldom given, though many enough have it."""
+    posts = corpus.posts
+    pictured = np.zeros(len(posts), np.bool_)
+    if corpus.images is not None:
+        pictured[corpus.images.ids] = True
+    having = {"image": pictured, "caption": corpus.words.lengths > 0}
+    given = Counter(name for query in asked for name in query.inputs)
+    wanted = np.zeros(len(posts), np.bool_)
+    for name, there in having.items():
+        tagged = there & (posts.hashtags.lengths > 0)
+        if given[name] < RARE * config.enough and np.count_nonzero(tagged) >= config.fewest:
+            wanted |= tagged
+    return wanted
 
 
 def fold_numbers(posts: Posts, config: RankingConfig) -> Ids:

@@ -71,8 +71,10 @@ def test_names_speak_as_loudly_as_their_classes_are_likely(tiny_index: IndexRead
     # A bench says park, a sled dog; a hot dog is food.
     assert first["park"][2] == pytest.approx(0.5)
     assert first["dog"][2] == pytest.approx(0.1)
-    assert "dog" not in second
-    assert np.isnan(first["home"][2])
+    # What it does not show is told, too, and is no reason for anything else.
+    assert second["dog"][2] == first["home"][2] == 0
+    assert np.isnan(second["dog"][1])
+    assert np.isnan(second["dog"][3])
     # `park` is said by one author, beside #dog and #park; the other words by none.
     assert first["park"][1] == first["dog"][1] == pytest.approx(0.5 * (1 - DISCOUNT) / (1 + 5))
     # #park and #dog are of one author and of two, and stand together with one.

@@ -214,6 +214,32 @@ def test_rehearsing_ends_when_enough_was_asked(corpus: Corpus) -> None:
     assert set(lessons.folds.tolist()) == {0}
 
 
+def test_posts_of_rare_inputs_are_asked_about_in_every_part() -> None:
+    many = [(f"b{n}", f"walk number{n} of many", ["dog", "park"]) for n in range(200)]
+    lists = [(f"c{n}", "", ["dog", "sea"]) for n in range(200)]
+    some = tiny.corpus([*rows(), *many, *lists], np.eye(12, dtype=np.float32))
+    alike = tiny.corpus([*many, *lists])
+
+    def shown(corpus: Corpus, fewest: int) -> Counter[tuple[int, bool]]:
+        """Questions by part, and whether they have a picture."""
+        config = replace(CONFIG, enough=60, fewest=fewest)
+        lessons = rehearse(corpus, tiny.generation, config, Silent())
+        assert lessons is not None
+        of_query = lessons.candidates.columns.index("query: picture")
+        _, first = np.unique(lessons.candidates.queries, return_index=True)
+        pictured = lessons.candidates.scores[first, of_query] == 1
+        return Counter(zip(lessons.folds.tolist(), pictured.tolist(), strict=True))
+
+    found = shown(some, 12)
+    assert {part for part, _ in found} == {0, 1, 2}
+    # After enough was asked, only of the twelve with pictures, and without their pictures, too.
+    assert found[0, False] > 100
+    assert all(found[part, True] and found[part, False] < 12 for part in (1, 2))
+    # Too few to learn from, or none: once enough was asked, that is all.
+    assert {part for part, _ in shown(some, 13)} == {0}
+    assert {part for part, _ in shown(alike, 1)} == {0}
+
+
 post_of = st.builds(
     lambda author, words, number: Post(
         str(number), caption=" ".join(words), author=author, hashtags=("x",), forms=("x",)
