@@ -125,8 +125,9 @@ class RankingConfig(JsonConfig):
     """How the ranker is fitted, and how topics are used.
 
     It learns from posts that an index without their authors is asked about: one of `folds` parts
-    of the posts at a time, until `enough` questions were asked. With fewer than `fewest` posts that
-    have hashtags the ranker that ships is taken. `gate` says whether all likely topics are used
+    of the posts at a time, until `enough` questions were asked, and half as many with pictures and
+    with captions where `fewest` posts or more have them. With fewer than `fewest` posts that have
+    hashtags the ranker that ships is taken. `gate` says whether all likely topics are used
     (`soft`), the likeliest alone (`hard`), or none.
     """
 

@@ -37,12 +37,14 @@ def rehearse(
     """
     parts = fold_numbers(corpus.posts, config)
     rng = np.random.default_rng(config.seed)
+    # Few posts are asked about more often.
+    draws = int(np.clip(2 * config.enough // max(len(corpus.posts), 1), FEWEST, MOST_DRAWS))
     wanted = np.ones(len(corpus.posts), np.bool_)
     asked: list[Query] = []
     found: list[Lessons] = []
     for fold in range(config.folds):
         rows = np.flatnonzero((parts == fold) & wanted)
-        questions = Questions.about(corpus, rows, parts, rng, _draws(wanted, config))
+        questions = Questions.about(corpus, rows, parts, rng, draws)
         if not questions.asked or (parts == fold).all():
             continue
         progress.stage(f"Rehearsing, part {fold + 1}", len(questions.asked))
@@ -55,12 +57,6 @@ def rehearse(
             if not wanted.any():
                 break
     return joined(found) if found else None
-
-
-def _draws(wanted: NDArray[np.bool_], config: RankingConfig) -> int:
-    """Questions of a post: few posts are asked about more often."""
-    fair = 2 * config.enough // max(int(np.count_nonzero(wanted)), 1)
-    return int(np.clip(fair, FEWEST, MOST_DRAWS))
 
 
 def _rare(corpus: Corpus, asked: Sequence[Query], config: RankingConfig) -> NDArray[np.bool_]:
