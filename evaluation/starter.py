@@ -96,7 +96,9 @@ def _fit_each(
     lessons = [found for found in rehearsed if found]
     progress.stage("Learning to rank")
     save(fit(lessons[0], config), folder)
-    save(fit(joined(lessons), config), lent)
+    both = joined(lessons)
+    lessons.clear()  # gigabytes, now twice in memory
+    save(fit(both, config), lent)
     return ()
 
 
