@@ -27,7 +27,7 @@ from indexer.posts import once_each, parts, read_posts
 from indexer.schema import Post, Rejection
 from indexer.store import Store
 from tests.drawn import PHOTOS
-from tests.test_posts import write_csv, write_jsonl, write_parquet
+from tests.written import write_csv, write_jsonl, write_parquet
 
 COLUMNS = """select table_name, column_name, data_type from duckdb_columns()
 where not internal and database_name <> 'temp' order by all"""

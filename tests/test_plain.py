@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from evaluation.libraries import LIBRARIES
-from tests.test_posts import write_csv
+from tests.written import write_csv
 
 ROOT = Path(__file__).parents[1]
 # Of the extras, and of what their packages bring; by the names that are imported.
