@@ -8,6 +8,7 @@ WORDS = {"indexer.hashtags", "indexer.wordspace", "indexer.textvectors", "indexe
 READING = BORDER | WORDS
 READING |= {"indexer.images", "indexer.encoders", "indexer.topics", "indexer.vectors"}
 READING |= {"indexer.store", "indexer.generation", "indexer.matrices", "indexer.counts"}
+READING |= {"indexer.classnames"}
 READING |= {"indexer.segments", "indexer.settled", "indexer.trained", "indexer.vectorplace"}
 
 # What each module may import of ours, beside itself; a name may be a pattern.
@@ -159,7 +160,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"retriever.entries", "retriever.ranker"},
     "retriever.platforms": BORDER,
     "retriever.glossary": BORDER,
-    "retriever.classwords": READING | {"indexer.classnames", "retriever.*"},
+    "retriever.classwords": READING | {"retriever.*"},
     "retriever.blocklist": BORDER | {"indexer.hashtags"},
     "retriever.likeness": BORDER,
     "retriever.selection": BORDER | {"retriever.platforms"},
