@@ -95,7 +95,7 @@ def _served(index: Path) -> Iterator[tuple[str, int]]:
     """Address and process id of a server."""
     program = "from cli import main; main()"
     words = [sys.executable, "-c", program, "serve", "--index", str(index), "--port", "0"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 (our own command)
         try:
             line = process.stdout.readline() if process.stdout else ""
             address = re.search(r"http://\S+", line)

@@ -97,7 +97,7 @@ class Split:
             ) from error
 
 
-def _fields(found: Any) -> tuple[tuple[str, ...], tuple[str, ...], int, str]:  # noqa: ANN401
+def _fields(found: Any) -> tuple[tuple[str, ...], tuple[str, ...], int, str]:  # noqa: ANN401 (any JSON value)
     """Train, test, seed and rule of a split, from any JSON value."""
     if not isinstance(found, dict) or found.get("format") != _FORMAT:
         raise InputError(f"expected a JSON object of format {_FORMAT}")

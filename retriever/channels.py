@@ -248,7 +248,7 @@ def picture_classes(index: IndexReader, batch: QueryBatch) -> Entries:
     shown = Shown.of(batch)
     if shown is None:
         return silent(4)
-    words, named = words_of(index, shown), called(index, batch)
+    words, named = words_of(index, shown), called(index, shown)
     places, tags, chance, _ = _with_words(index, words)
     told = _beside(_loudest(words, places, tags, chance), named)
     seen = named.where(named.values[:, 0] >= LEAST_SHOWN)

@@ -15,7 +15,7 @@ import numpy as np
 from indexer.classnames import class_names, keys_of_classes, words_of_classes
 from indexer.config import ALL_TOPICS
 from indexer.schema import Floats, Ids
-from retriever.entries import WIDTH, Entries, Groups, silent
+from retriever.entries import WIDTH, Entries, Groups
 from retriever.prepare import QueryBatch
 from retriever.reading import IndexReader
 
@@ -28,13 +28,16 @@ class Shown:
     """The classes that pictures show.
 
     `queries` int64 (r,), `kinds` int64 (r,) and `chances` float32 (r,): which picture shows which
-    of k different classes, and how likely. `names` are the words of their names, `words` these and
-    what people call such, `keys` the hashtags that such is called.
+    of k different classes, and how likely. `pictures` int64 (p,) are the queries with a picture,
+    `classes` float32 (p, 1000) how likely each shows any class. `names` are the words of the k
+    classes' names, `words` these and what people call such, `keys` the hashtags such is called.
     """
 
     queries: Ids
     kinds: Ids
     chances: Floats
+    pictures: Ids
+    classes: Floats
     names: tuple[tuple[str, ...], ...]
     words: tuple[tuple[str, ...], ...]
     keys: tuple[frozenset[str], ...]
@@ -51,6 +54,8 @@ class Shown:
         some = numbers.tolist()
         return cls(
             *(batch.images.ids[rows], kinds, chances[rows, places]),
+            pictures=batch.images.ids,
+            classes=batch.classes,
             names=tuple(class_names()[number] for number in some),
             words=tuple(words_of_classes()[number] for number in some),
             keys=tuple(keys_of_classes()[number] for number in some),
@@ -72,17 +77,15 @@ class Shown:
         return pairs.entries(pairs.sum(self.chances[rows] * values[places]))
 
 
-def called(index: IndexReader, batch: QueryBatch) -> Entries:
+def called(index: IndexReader, shown: Shown) -> Entries:
     """All hashtags that a class is called, by how likely each picture shows such.
 
     Of those that it does not show, too: that it shows no beach speaks against #beach.
     """
-    if batch.images is None or batch.classes is None:
-        return silent(1)
     tags, names = index.class_tags
-    chances = batch.classes @ names
-    queries = np.repeat(batch.images.ids, len(tags))
-    return Entries(queries, np.tile(tags, len(chances)), chances.reshape(-1, 1))
+    queries = np.repeat(shown.pictures, len(tags))
+    chances = (shown.classes @ names).reshape(-1, 1)
+    return Entries(queries, np.tile(tags, len(shown.pictures)), chances)
 
 
 def words_of(index: IndexReader, shown: Shown) -> Entries:

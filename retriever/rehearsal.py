@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,7 +20,7 @@ from indexer.corpus import Corpus
 from indexer.postfile import Posts
 from indexer.progress import Progress
 from indexer.rankers import Assemble
-from indexer.schema import Ids, Post, Query
+from indexer.schema import Ids, Post
 from retriever.lessons import FEWEST, Lessons, Questions, joined
 
 MOST_DRAWS = 6  # questions of a post, where there are few posts
@@ -40,7 +40,7 @@ def rehearse(
     # Few posts are asked about more often.
     draws = int(np.clip(2 * config.enough // max(len(corpus.posts), 1), FEWEST, MOST_DRAWS))
     wanted = np.ones(len(corpus.posts), np.bool_)
-    asked: list[Query] = []
+    given: Counter[str] = Counter()  # questions by input
     found: list[Lessons] = []
     for fold in range(config.folds):
         rows = np.flatnonzero((parts == fold) & wanted)
@@ -51,22 +51,21 @@ def rehearse(
         with TemporaryDirectory(prefix="hashlens-") as folder:
             index = assemble(corpus.part(np.flatnonzero(parts != fold)), Path(folder))
             found.append(questions.put(index, progress))
-        asked += [question.query for question in questions.asked]
-        if len(asked) >= config.enough:
-            wanted = _rare(corpus, asked, config)
+        given.update(name for question in questions.asked for name in question.query.inputs)
+        if sum(len(lessons.folds) for lessons in found) >= config.enough:
+            wanted = _rare(corpus, given, config)
             if not wanted.any():
                 break
     return joined(found) if found else None
 
 
-def _rare(corpus: Corpus, asked: Sequence[Query], config: RankingConfig) -> NDArray[np.bool_]:
+def _rare(corpus: Corpus, given: Mapping[str, int], config: RankingConfig) -> NDArray[np.bool_]:
     """Which posts, bool (n,), have an input that was seldom given, though many enough have it."""
     posts = corpus.posts
     pictured = np.zeros(len(posts), np.bool_)
     if corpus.images is not None:
         pictured[corpus.images.ids] = True
     having = {"image": pictured, "caption": corpus.words.lengths > 0}
-    given = Counter(name for query in asked for name in query.inputs)
     wanted = np.zeros(len(posts), np.bool_)
     for name, there in having.items():
         tagged = there & (posts.hashtags.lengths > 0)
