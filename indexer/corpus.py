@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from indexer.config import ALL_TOPICS, BuildConfig
 from indexer.counts import Segment, write_counts
@@ -50,6 +51,14 @@ class Corpus:
     images: Embeddings | None  # ids are positions in `posts`, ascending
     classes: Floats | None = None
     copies: tuple[Post, ...] = ()
+
+    @property
+    def pictured(self) -> NDArray[np.bool_]:
+        """Which posts have a readable picture, bool (n,)."""
+        found = np.zeros(len(self.posts), np.bool_)
+        if self.images is not None:
+            found[self.images.ids] = True
+        return found
 
     def terms(self) -> Texts:
         """Caption words and `#hashtags` of each post: what topics and vectors are learned from."""

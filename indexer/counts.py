@@ -118,7 +118,6 @@ class Counts:
     word_inside: Matrix
     ease: Matrix
     size: int
-    mean_words: float
     authors: int
 
     @classmethod
@@ -142,8 +141,6 @@ class Counts:
                     f"{np.dtype(dtype)} ({len(matrices[rows])}, ...); build the index again"
                 )
             arrays[name] = array
-        lengths = arrays["posts"][:, 1]
-        spoken = np.count_nonzero(lengths)
         totals = opened(folder / "totals.npy")
         if totals.dtype != np.int64 or totals.shape != (2,):
             raise IndexCorruptError(
@@ -154,7 +151,6 @@ class Counts:
             **arrays,
             **matrices,
             size=int(totals[0]),
-            mean_words=float(lengths.sum() / max(spoken, 1)),
             authors=int(totals[1]),
         )
 

@@ -33,6 +33,8 @@ LIKELY = 0.15  # topics at least this probable have their space searched
 MOST_TOPICS = 3
 SHARP = 100.0  # a picture's cosines with texts are multiplied by: the bound of CLIP's training
 COMMON = 0.03  # share of the authors from which on a word tells of the language, not of the post
+USUAL = 300.0  # posts' worth of what is usual, which smooth what stands beside a seed
+INDEPENDENT = 0.7  # how far each further seed is evidence of its own
 TELLING = 0.1  # share of the authors up to which one word alone may speak for a hashtag
 
 Channel = Callable[[IndexReader, QueryBatch], Entries]
@@ -46,7 +48,7 @@ def image_neighbours(index: IndexReader, batch: QueryBatch) -> Entries:
 
 def caption_neighbours(index: IndexReader, batch: QueryBatch) -> Entries:
     """Hashtags of the posts whose captions mean nearly the same."""
-    return vote(index, near_captions(index, batch), power=4)
+    return vote(index, near_captions(index, batch), power=8)
 
 
 def word_neighbours(index: IndexReader, batch: QueryBatch) -> Entries:
@@ -120,7 +122,8 @@ def cooccurrence(index: IndexReader, batch: QueryBatch) -> Entries:
     """Hashtags used with the seeds: P(tag given seed), shrunk for rare seeds.
 
     Columns: the sum over the seeds by authors, and by posts; the largest; the smallest, 0 where a
-    seed never stood with it; the sum of cosines between their posts; the mean log lift.
+    seed never stood with it; the sum of cosines between their posts; the mean log lift; the log of
+    the product of smoothed chances (naive Bayes).
     """
     counts, seeds = index.counts, batch.seed_pairs
     places, tags, posts, by_authors = _with_tags(index, seeds)
@@ -131,6 +134,8 @@ def cooccurrence(index: IndexReader, batch: QueryBatch) -> Entries:
     lift = np.log(np.maximum(by_posts * counts.size / np.maximum(uses, 1), 1e-3))
     pairs = Groups.of(seeds.queries[places] * WIDTH + tags)
     asked = np.bincount(seeds.queries, minlength=len(batch))[pairs.keys // WIDTH]
+    usual = np.maximum(uses, 1) / max(counts.size, 1)
+    evidence = pairs.sum(np.log1p(posts / (USUAL * usual)))
     return pairs.entries(
         pairs.sum(by_authors),
         pairs.sum(by_posts),
@@ -138,6 +143,7 @@ def cooccurrence(index: IndexReader, batch: QueryBatch) -> Entries:
         np.where(pairs.sizes == asked, pairs.min(by_posts), 0),
         pairs.sum(cosine),
         pairs.sum(lift) / pairs.sizes,
+        evidence + (asked - INDEPENDENT * (asked - 1)) * np.log(pairs.max(usual)),
     )
 
 
@@ -281,7 +287,8 @@ CHANNELS: dict[str, Kind] = {
     "caption vectors": Kind(caption_vectors),
     "seed vectors": Kind(seed_vectors),
     "co-occurrence": Kind(
-        cooccurrence, ("by authors", "by posts", "largest", "smallest", "cosine", "lift")
+        cooccurrence,
+        ("by authors", "by posts", "largest", "smallest", "cosine", "lift", "likelihood"),
     ),
     "linear": Kind(linear),
     "word counts": Kind(word_counts, ("sum", "lift", "largest")),

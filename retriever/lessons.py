@@ -101,11 +101,11 @@ def _questions(
 
     What a picture alone says is weak, and is lost among questions that have words besides.
     """
-    pictured = set(corpus.images.ids.tolist()) if corpus.images else set()
+    pictured = corpus.pictured
     for place in asked.tolist():
         post = corpus.posts[place]
-        drawn = {_drawn(post, place in pictured, rng) for _ in range(draws)} - {()}
-        if place in pictured and post.hashtags:
+        drawn = {_drawn(post, bool(pictured[place]), rng) for _ in range(draws)} - {()}
+        if pictured[place] and post.hashtags:
             drawn.add(PICTURE_ALONE)
         for given in sorted(drawn):
             most = min(MOST_SEEDS, len(post.hashtags) - 1)

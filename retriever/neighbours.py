@@ -14,10 +14,9 @@ from retriever.entries import WIDTH, Entries, Groups, silent
 from retriever.prepare import QueryBatch
 from retriever.reading import IndexReader
 
-NEIGHBOURS = 100  # posts that may vote
+NEIGHBOURS = 300  # posts that may vote
 POSTINGS = 12_000  # posts read for a caption's words: its rarest words first
 SHARED = 2_000  # posts with two seeds or more that are counted
-SATURATION, LENGTH = 1.2, 0.75  # k1 and b of BM25 (Robertson & Zaragoza 2009)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,9 +67,10 @@ def near_captions(index: IndexReader, batch: QueryBatch) -> Near:
 
 @_once
 def near_words(index: IndexReader, batch: QueryBatch) -> Near:
-    """Posts that share the most telling words (BM25, as a share of the best post's).
+    """Posts that share the most telling words: cosine of idf weights, as a share of the best's.
 
-    Common words are left out where the rarer ones are in posts enough.
+    Of each post's length the root of its number of words is known, which a word's weight in it is
+    divided by. Common words are left out where the rarer ones are in posts enough.
     """
     counts = index.counts
     words = batch.word_pairs
@@ -84,9 +84,8 @@ def near_words(index: IndexReader, batch: QueryBatch) -> Near:
     if not len(posts):
         return NOBODY
     held = counts.words[words.tags[read], 0]
-    rarity = np.log1p((counts.size - held + 0.5) / (held + 0.5))
-    size = counts.posts[posts, 1] / max(counts.mean_words, 1)
-    gain = rarity[places] * (SATURATION + 1) / (1 + SATURATION * (1 - LENGTH + LENGTH * size))
+    weight = (np.log((counts.size + 1) / (held + 1)) + 1) ** 2
+    gain = weight[places] / np.sqrt(np.maximum(counts.posts[posts, 1], 1))
     found = Groups.of(words.queries[read][places] * WIDTH + posts)
     best = found.entries(found.sum(gain)).best(NEIGHBOURS)
     return Near(best.queries, best.tags, best.relative())

@@ -62,10 +62,7 @@ def rehearse(
 def _rare(corpus: Corpus, given: Mapping[str, int], config: RankingConfig) -> NDArray[np.bool_]:
     """Which posts, bool (n,), have an input that was seldom given, though many enough have it."""
     posts = corpus.posts
-    pictured = np.zeros(len(posts), np.bool_)
-    if corpus.images is not None:
-        pictured[corpus.images.ids] = True
-    having = {"image": pictured, "caption": corpus.words.lengths > 0}
+    having = {"image": corpus.pictured, "caption": corpus.words.lengths > 0}
     wanted = np.zeros(len(posts), np.bool_)
     for name, there in having.items():
         tagged = there & (posts.hashtags.lengths > 0)

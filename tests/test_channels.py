@@ -15,7 +15,7 @@ from indexer.hashtags import tokens
 from indexer.prompts import TextReader
 from indexer.schema import Embeddings, Query
 from retriever import channels
-from retriever.channels import CHANNELS
+from retriever.channels import CHANNELS, INDEPENDENT, USUAL
 from retriever.gather import COMPANIONS, gather
 from retriever.prepare import prepare
 from retriever.ranker import Ranker
@@ -82,12 +82,24 @@ def test_seeds_ask_the_posts_that_share_them(tiny_index: IndexReader) -> None:
     }
 
 
+def likelihood(uses: int, *beside: int) -> float:
+    """Log of each seed's smoothed chance beside a hashtag of so many posts, by posts of both.
+
+    Over what the same seeds have beside none; a second seed counts by `INDEPENDENT`.
+    """
+    usual = uses / POSTS
+    odds = math.prod((posts + USUAL * usual) / (USUAL * usual) for posts in beside)
+    return math.log(odds) + math.log(usual) * (len(beside) - INDEPENDENT * (len(beside) - 1))
+
+
 def test_cooccurrence_tells_of_each_seed_and_of_all(tiny_index: IndexReader) -> None:
     # #dog: 3 posts of 2 authors; with #park 2 posts of one, with #beach one of one.
     found = says(tiny_index, "co-occurrence", Query(seeds=("dog",)))
+    park = [0.5 / 4, 1.5 / 5, 1.5 / 5, 1.5 / 5, 2 / math.sqrt(3 * 2), math.log(0.3 * 8 / 2)]
+    beach = [0.5 / 4, 0.5 / 5, 0.5 / 5, 0.5 / 5, 1 / math.sqrt(3 * 1), math.log(0.1 * 8 / 1)]
     assert found == close(
-        park=[0.5 / 4, 1.5 / 5, 1.5 / 5, 1.5 / 5, 2 / math.sqrt(3 * 2), math.log(0.3 * 8 / 2)],
-        beach=[0.5 / 4, 0.5 / 5, 0.5 / 5, 0.5 / 5, 1 / math.sqrt(3 * 1), math.log(0.1 * 8 / 1)],
+        park=[*park, likelihood(2, 2)],
+        beach=[*beach, likelihood(1, 1)],
     )
     # #kitten: 3 posts of 3 authors; with #home 2 of 2. #mybrand: one post, with #home.
     found = says(
@@ -101,9 +113,13 @@ def test_cooccurrence_tells_of_each_seed_and_of_all(tiny_index: IndexReader) -> 
             0.5 / 3,
             2 / 3 + 1 / math.sqrt(3),
             (math.log(0.3 * 8 / 3) + math.log(0.5 / 3 * 8 / 3)) / 2,
+            likelihood(3, 2, 1),
         ],
         # It never stood with #mybrand.
-        sleepykitten=[0.1, 0.1, 0.1, 0, 1 / math.sqrt(3 * 2), math.log(0.1 * 8 / 2)],
+        sleepykitten=[
+            *(0.1, 0.1, 0.1, 0, 1 / math.sqrt(3 * 2), math.log(0.1 * 8 / 2)),
+            likelihood(2, 1, 0),
+        ],
     )
     assert says(tiny_index, "co-occurrence", Query(caption="dog")) == {}
 

@@ -16,8 +16,6 @@ from indexer.schema import Embeddings, Query
 from retriever import neighbours
 from retriever.entries import WIDTH
 from retriever.neighbours import (
-    LENGTH,
-    SATURATION,
     Near,
     near_captions,
     near_images,
@@ -43,16 +41,13 @@ def told(near: Near, query: int = 0) -> dict[int, float]:
     return {post: similarity for number, post, similarity in rows if number == query}
 
 
-def bm25(words: set[str]) -> dict[int, float]:
-    """Share of the best post's score, by the formula of Robertson and Zaragoza."""
-    mean = sum(map(len, WORDS)) / POSTS
+def weighed(words: set[str]) -> dict[int, float]:
+    """Share of the best post's idf weights, over the root of its number of words."""
     scores: dict[int, float] = defaultdict(float)
     for post, held in enumerate(WORDS):
         for word in words & held:
             df = sum(word in other for other in WORDS)
-            idf = math.log(1 + (POSTS - df + 0.5) / (df + 0.5))
-            size = 1 - LENGTH + LENGTH * len(held) / mean
-            scores[post] += idf * (SATURATION + 1) / (1 + SATURATION * size)
+            scores[post] += (math.log((POSTS + 1) / (df + 1)) + 1) ** 2 / math.sqrt(len(held))
     return {post: score / max(scores.values()) for post, score in scores.items()}
 
 
@@ -71,13 +66,13 @@ def cosines(seeds: set[str]) -> dict[int, float]:
 
 @settings(max_examples=25)
 @given(st.lists(some_words, min_size=1, max_size=3))
-def test_posts_near_by_words_are_those_of_bm25(
+def test_posts_near_by_words_have_their_weights(
     tiny_index: IndexReader, captions: list[list[str]]
 ) -> None:
     batch = prepare(tiny_index, [Query(caption=" ".join(words)) for words in captions], None)
     near = near_words(tiny_index, batch)
     for query, words in enumerate(captions):
-        assert told(near, query) == pytest.approx(bm25(set(words)), rel=1e-5)
+        assert told(near, query) == pytest.approx(weighed(set(words)), rel=1e-5)
 
 
 @settings(max_examples=25)
@@ -103,12 +98,12 @@ def test_common_words_are_left_out_where_rarer_ones_have_posts_enough(
     for most, words in asked.items():
         monkeypatch.setattr(neighbours, "POSTINGS", most)
         batch = prepare(tiny_index, [Query(caption="walk kitten home")], None)
-        assert told(near_words(tiny_index, batch)) == pytest.approx(bm25(words), rel=1e-5)
+        assert told(near_words(tiny_index, batch)) == pytest.approx(weighed(words), rel=1e-5)
     monkeypatch.setattr(neighbours, "POSTINGS", 1)  # the rarest is read however many it has
     batch = prepare(tiny_index, [Query(caption="walk"), Query(caption="kitten walk")], None)
     near = near_words(tiny_index, batch)
-    assert told(near, 0) == pytest.approx(bm25({"walk"}), rel=1e-5)
-    assert told(near, 1) == pytest.approx(bm25({"kitten"}), rel=1e-5)
+    assert told(near, 0) == pytest.approx(weighed({"walk"}), rel=1e-5)
+    assert told(near, 1) == pytest.approx(weighed({"kitten"}), rel=1e-5)
 
 
 def test_only_the_nearest_posts_vote(
@@ -117,7 +112,7 @@ def test_only_the_nearest_posts_vote(
     monkeypatch.setattr(neighbours, "NEIGHBOURS", 2)
     queries = [Query(caption="walk home in the park", seeds=("dog", "park")), Query(caption="walk")]
     batch = prepare(tiny_index, queries, None)
-    ranked = sorted(bm25({"walk", "home", "in", "the", "park"}).items(), key=lambda x: -x[1])
+    ranked = sorted(weighed({"walk", "home", "in", "the", "park"}).items(), key=lambda x: -x[1])
     near = near_words(tiny_index, batch)
     assert told(near) == pytest.approx(dict(ranked[:2]), rel=1e-5)
     assert len(told(near, 1)) == 2

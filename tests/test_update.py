@@ -75,7 +75,10 @@ def _named(generation: Generation) -> dict[tuple[str, ...], float]:
         words = dict(store.rows("select word_id, word from words"))
         posts = dict(store.rows("select post_key, post_id from posts"))
     sides = {"post": posts, "tag": tags, "word": words, "tags": tags, "posts": posts}
-    values: dict[tuple[str, ...], float] = {("size",): found.size, ("words",): found.mean_words}
+    values: dict[tuple[str, ...], float] = {
+        ("size",): found.size,
+        ("words",): int(found.posts[:, 1].sum()),
+    }
     for name in MATRICES:
         left, right = (tags, tags) if name == "ease" else map(sides.get, _pair(name))
         values |= _entries(name, getattr(found, name), left or {}, right or {})
