@@ -4,8 +4,9 @@
 
 A fifth of each folder's posts is held out, whole authors where authors are known. An index is built
 of the others, and its aggregates made into one that could ship. Both are asked about the posts
-held out, by the inputs that each folder has. Then the posts of half the authors held out, or of
-another folder, are somebody's own: more and more of them join the aggregates, and make an index
+held out, by the inputs that each folder has; told besides is what the former keeps without hashtags
+that the aggregates lack, since too few use them. Then the posts of half the authors held out, or
+of another folder, are somebody's own: more and more of them join the aggregates, and make an index
 of their own, and both are asked about the other half's captions. JSON goes to stdout.
 """
 
@@ -20,6 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from evaluation.method import Ranking
 from evaluation.metrics import KS, evaluate
 from evaluation.product import asked, write_posts
 from evaluation.splits import split
@@ -29,7 +31,7 @@ from evaluation.tasks import Inputs, make_queries
 from indexer.begin import begun
 from indexer.build import build
 from indexer.errors import InputError
-from indexer.schema import Post
+from indexer.schema import Post, Query
 from indexer.update import update
 from retriever.fitting import fit_ranker
 from retriever.recommend import Recommender
@@ -38,6 +40,7 @@ SEED = 5
 OWN = (0, 50, 200, 800, 2_000)  # posts of one's own
 INPUTS = ("caption", "seeds:2", "caption,seeds:2", "image,caption,seeds:1")
 SHOWN = ("P@5", "nDCG@10")
+DEEP = 60  # places of an answer from which hashtags move up
 
 Figures = dict[str, Any]
 
@@ -60,6 +63,7 @@ def starter_quality(
         write_posts(train, place / "posts" / folder.name)
         held[folder.name] = [post for post in test if post.hashtags]
     make([place / "posts"], place / "starter", full=place / "full")
+    starter = Recommender.open(place / "starter")
     found: Figures = {}
     for name, posts in held.items():
         for inputs in INPUTS:
@@ -67,15 +71,25 @@ def starter_quality(
                 index: _scores(place / index, posts, inputs, limit) for index in ("full", "starter")
             }
             if scores["full"]:
-                found[f"{name}: {inputs}"] = scores | {"kept": _kept(scores)}
+                scores["possible"] = _scores(place / "full", posts, inputs, limit, starter)
+                kept = {"kept": _kept(scores, "starter"), "at most": _kept(scores, "possible")}
+                found[f"{name}: {inputs}"] = scores | kept
     told = [[post for post in posts if post.author and post.caption] for posts in held.values()]
     mine = usable([own], "instagram", []) if own else max(told, key=len)
     return {"tasks": found, "own": _grown(mine, place, limit)}
 
 
-def _kept(scores: dict[str, Figures]) -> float:
-    starter, full = (float(scores[index]["nDCG@10"]) for index in ("starter", "full"))
-    return round(starter / max(full, 1e-9), 3)
+def _kept(scores: dict[str, Figures], of: str) -> float:
+    kept, full = (float(scores[index]["nDCG@10"]) for index in (of, "full"))
+    return round(kept / max(full, 1e-9), 3)
+
+
+def _sayable(ranking: Ranking, query: Query, recommender: Recommender) -> Ranking:
+    """What of an answer a recommender could say: hashtags that it knows, or the caption spells."""
+    known = set(recommender.index.tag_ids([tag for tag, _ in ranking]))
+    if query.caption:
+        known.update(recommender.prepared([Query(caption=query.caption)]).spelt.coined)
+    return [told for told in ranking if told[0] in known]
 
 
 def _grown(posts: Sequence[Post], place: Path, limit: int | None) -> list[Figures]:
@@ -101,8 +115,17 @@ def _grown(posts: Sequence[Post], place: Path, limit: int | None) -> list[Figure
     return found
 
 
-def _scores(index: Path, posts: Sequence[Post], inputs: str, limit: int | None) -> Figures:
-    """Means over at most `limit` questions, drawn by hash; nothing where posts lack the inputs."""
+def _scores(
+    index: Path,
+    posts: Sequence[Post],
+    inputs: str,
+    limit: int | None,
+    within: Recommender | None = None,
+) -> Figures:
+    """Means over at most `limit` questions, drawn by hash; nothing where posts lack the inputs.
+
+    What another recommender could not say is taken out of the answers `within` it.
+    """
     try:
         questions = make_queries(posts, Inputs.parse(inputs), seed=SEED)
     except InputError:
@@ -110,7 +133,10 @@ def _scores(index: Path, posts: Sequence[Post], inputs: str, limit: int | None) 
     rows = sorted(range(len(questions.queries)), key=lambda n: _drawn(questions.post_ids[n]))
     rows = rows[:limit]
     queries = [questions.queries[row] for row in rows]
-    rankings, _ = asked(Recommender.open(index), queries, max(KS))
+    rankings, _ = asked(Recommender.open(index), queries, DEEP if within else max(KS))
+    if within:
+        answered = zip(rankings, queries, strict=True)
+        rankings = [_sayable(ranking, query, within) for ranking, query in answered]
     means = evaluate(rankings, [questions.answers[row] for row in rows], KS).means()
     return {"queries": len(rows)} | {name: round(means[name], 4) for name in SHOWN}
 
