@@ -71,8 +71,11 @@ def starter_quality(
                 index: _scores(place / index, posts, inputs, limit) for index in ("full", "starter")
             }
             if scores["full"]:
-                scores["possible"] = _scores(place / "full", posts, inputs, limit, starter)
-                kept = {"kept": _kept(scores, "starter"), "at most": _kept(scores, "possible")}
+                scores["full, less rare"] = _scores(place / "full", posts, inputs, limit, starter)
+                kept = {
+                    "kept": _kept(scores, "starter"),
+                    "kept, less rare": _kept(scores, "full, less rare"),
+                }
                 found[f"{name}: {inputs}"] = scores | kept
     told = [[post for post in posts if post.author and post.caption] for posts in held.values()]
     mine = usable([own], "instagram", []) if own else max(told, key=len)

@@ -131,10 +131,10 @@ def cooccurrence(index: IndexReader, batch: QueryBatch) -> Entries:
     by_posts = np.maximum(posts - 0.5, 0) / (often + 2)
     uses = counts.hashtags[tags, 0].astype(np.float32)
     cosine = posts / np.sqrt(np.maximum(often * uses, 1))
-    lift = np.log(np.maximum(by_posts * counts.size / np.maximum(uses, 1), 1e-3))
+    usual = np.maximum(uses, 1) / max(counts.size, 1)
+    lift = np.log(np.maximum(by_posts / usual, 1e-3))
     pairs = Groups.of(seeds.queries[places] * WIDTH + tags)
     asked = np.bincount(seeds.queries, minlength=len(batch))[pairs.keys // WIDTH]
-    usual = np.maximum(uses, 1) / max(counts.size, 1)
     evidence = pairs.sum(np.log1p(posts / (USUAL * usual)))
     return pairs.entries(
         pairs.sum(by_authors),
