@@ -13,7 +13,7 @@ import numpy as np
 
 from indexer.config import ALL_TOPICS
 from indexer.schema import Floats, Ids, TopicProbs
-from retriever.classwords import LEAST_SHOWN, Shown, around, called, words_of
+from retriever.classwords import LEAST_SHOWN, Shown, around, called, fitting, words_of
 from retriever.entries import WIDTH, Entries, Groups, silent
 from retriever.neighbours import (
     near_captions,
@@ -219,13 +219,16 @@ def words_inside(index: IndexReader, batch: QueryBatch) -> Entries:
 
 
 def topic_top(index: IndexReader, batch: QueryBatch) -> Entries:
-    """Each topic's own top hashtags, by share of its authors times the topic's probability."""
+    """Each topic's own top hashtags, by share of its authors times the topic's probability.
+
+    And by how well they fit what a picture shows: a cat is no #dog, though both are pets.
+    """
     top = index.topic_tops(AROUND)
     shares = index.counts.topics[top] / np.maximum(index.topic_authors, 1)
-    scores = batch.topics.probs @ shares.T
-    queries = np.repeat(np.arange(len(batch)), len(top))
-    said = Entries(queries, np.tile(top, len(batch)), scores.reshape(-1, 1).astype(np.float32))
-    return said.where(scores.ravel() > 0)
+    queries, tags = np.repeat(np.arange(len(batch)), len(top)), np.tile(top, len(batch))
+    scores = (batch.topics.probs @ shares.T).ravel() * fitting(index, batch, queries, tags)
+    said = Entries(queries, tags, scores.reshape(-1, 1).astype(np.float32))
+    return said.where(scores > 0)
 
 
 def picture_words(index: IndexReader, batch: QueryBatch) -> Entries:
@@ -249,15 +252,17 @@ def picture_classes(index: IndexReader, batch: QueryBatch) -> Entries:
     """Hashtags that the names of what the picture shows speak for: see `classwords`.
 
     Columns: around the names' vectors; the largest P(tag | word) of the names' words; how likely
-    the picture shows what is called so; the largest P(tag | tag) of those that it shows.
+    the picture shows what is called so, and that beside chance; the largest P(tag | tag) of those
+    that it shows.
     """
     shown = Shown.of(batch)
     if shown is None:
-        return silent(4)
+        return silent(5)
     words, named = words_of(index, shown), called(index, shown)
     places, tags, chance, _ = _with_words(index, words)
     told = _beside(_loudest(words, places, tags, chance), named)
-    seen = named.where(named.values[:, 0] >= LEAST_SHOWN)
+    chances, likelier = named.values.T
+    seen = named.where((chances >= LEAST_SHOWN) & (likelier > 0))
     places, tags, _, chance = _with_tags(index, seen)
     told = _beside(told, _loudest(seen, places, tags, chance))
     return _beside(around(index, shown, AROUND, PRIOR), told)
@@ -298,6 +303,6 @@ CHANNELS: dict[str, Kind] = {
     "topic": Kind(topic_top),
     "picture words": Kind(picture_words, ("cosine", "share")),
     "picture classes": Kind(
-        picture_classes, ("around", "with words", "called so", "beside called")
+        picture_classes, ("around", "with words", "called so", "beside chance", "beside called")
     ),
 }

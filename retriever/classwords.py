@@ -21,6 +21,8 @@ from retriever.reading import IndexReader
 
 MOST_SHOWN = 8  # classes of a picture that speak
 LEAST_SHOWN = 0.02  # their probability
+LEAST = 1e-6  # any probability
+LEAST_FIT = 0.1  # what stays of a topic's hashtag that a picture does not show
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,12 +82,36 @@ class Shown:
 def called(index: IndexReader, shown: Shown) -> Entries:
     """All hashtags that a class is called, by how likely each picture shows such.
 
-    Of those that it does not show, too: that it shows no beach speaks against #beach.
+    Of those that it does not show, too: that it shows no beach speaks against #beach. Columns: how
+    likely that is, and the log of how much likelier than by chance.
     """
     tags, names = index.class_tags
-    queries = np.repeat(shown.pictures, len(tags))
-    chances = (shown.classes @ names).reshape(-1, 1)
-    return Entries(queries, np.tile(tags, len(shown.pictures)), chances)
+    chances = shown.classes @ names
+    values = np.stack([chances, np.log(_beside_chance(chances, names))], axis=-1).reshape(-1, 2)
+    return Entries(np.repeat(shown.pictures, len(tags)), np.tile(tags, len(chances)), values)
+
+
+def _beside_chance(chances: Floats, names: Floats) -> Floats:
+    """How much likelier than if all classes were equally likely: a tenth of them are dogs."""
+    ratios: Floats = np.maximum(chances, LEAST) / names.mean(axis=0)
+    return ratios
+
+
+def fitting(index: IndexReader, batch: QueryBatch, queries: Ids, tags: Ids) -> Floats:
+    """How much of its topics' claim stays to each pair of query and hashtag, float32 (p,).
+
+    Less than 1 where a picture shows what is called so less than by chance. Never more: that it
+    shows such has columns of its own.
+    """
+    fits = np.ones(len(tags), np.float32)
+    if batch.images is None or batch.classes is None or not len(batch.images.ids):
+        return fits
+    named, names = index.class_tags
+    ratios = np.ones((len(batch), len(named)), np.float32)
+    ratios[batch.images.ids] = np.clip(_beside_chance(batch.classes @ names, names), LEAST_FIT, 1)
+    rows = np.flatnonzero(np.isin(tags, named))
+    fits[rows] = ratios[queries[rows], np.searchsorted(named, tags[rows])]
+    return fits
 
 
 def words_of(index: IndexReader, shown: Shown) -> Entries:

@@ -6,6 +6,7 @@ import numpy as np
 
 from indexer.config import ALL_TOPICS
 from indexer.schema import Embeddings, Floats, Ids
+from retriever.classwords import fitting
 from retriever.prepare import QueryBatch
 from retriever.reading import IndexReader
 
@@ -62,11 +63,11 @@ def _of_hashtags(
 def _of_topics(
     index: IndexReader, batch: QueryBatch, queries: Ids, rows: Ids, known: np.ndarray
 ) -> Floats:
-    """Share of the topics' authors who use it, and of its authors who are in the topics."""
+    """Share of the topics' authors who use it, as it fits; of its authors who are in the topics."""
     authors = index.counts.topics[rows].astype(np.float32)
     totals = np.maximum(index.topic_authors, 1)
     probs = batch.topics.probs[queries]
-    prior = (probs * authors / totals).sum(axis=1)
+    prior = (probs * authors / totals).sum(axis=1) * fitting(index, batch, queries, rows)
     belonging = (probs * authors).sum(axis=1) / np.maximum(authors.sum(axis=1), 1)
     return np.where(known[:, None], np.column_stack([prior, belonging]), np.nan)
 

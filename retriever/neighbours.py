@@ -83,8 +83,7 @@ def near_words(index: IndexReader, batch: QueryBatch) -> Near:
     places, posts, _ = counts.word_posts.rows(words.tags[read])
     if not len(posts):
         return NOBODY
-    held = counts.words[words.tags[read], 0]
-    weight = (np.log((counts.size + 1) / (held + 1)) + 1) ** 2
+    weight = words.values[read, 0] ** 2
     gain = weight[places] / np.sqrt(np.maximum(counts.posts[posts, 1], 1))
     found = Groups.of(words.queries[read][places] * WIDTH + posts)
     best = found.entries(found.sum(gain)).best(NEIGHBOURS)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from indexer.classnames import keys_of_classes
 from indexer.config import ALL_TOPICS, data_path
 from indexer.hashtags import key
 from indexer.openclip import imagenet_names
 from indexer.schema import Embeddings, Floats, Query
-from retriever.channels import DISCOUNT, PRIOR, picture_classes
-from retriever.classwords import LEAST_SHOWN, MOST_SHOWN, Shown
+from retriever.channels import DISCOUNT, PRIOR, picture_classes, topic_top
+from retriever.classwords import LEAST, LEAST_FIT, LEAST_SHOWN, MOST_SHOWN, Shown, fitting
+from retriever.describe import described
+from retriever.entries import Entries
 from retriever.prepare import QueryBatch, prepare
 from retriever.reading import IndexReader
 from tests import tiny
@@ -74,12 +78,47 @@ def test_names_speak_as_loudly_as_their_classes_are_likely(tiny_index: IndexRead
     # What it does not show is told, too, and is no reason for anything else.
     assert second["dog"][2] == first["home"][2] == 0
     assert np.isnan(second["dog"][1])
-    assert np.isnan(second["dog"][3])
+    assert np.isnan(second["dog"][4])
+    # One class of a thousand is as likely as another, but some hashtags are called by many.
+    often = {tag: sum(tag in keys for keys in keys_of_classes()) / 1000 for tag in ("park", "dog")}
+    assert first["park"][3] == pytest.approx(np.log(0.5 / often["park"]))
+    assert first["dog"][3] == pytest.approx(np.log(0.1 / often["dog"]))
+    assert second["dog"][3] == pytest.approx(np.log(LEAST / often["dog"]))
     # `park` is said by one author, beside #dog and #park; the other words by none.
     assert first["park"][1] == first["dog"][1] == pytest.approx(0.5 * (1 - DISCOUNT) / (1 + 5))
-    # #park and #dog are of one author and of two, and stand together with one.
-    assert first["dog"][3] == pytest.approx(0.5 * 0.5 / (1 + 2))
-    assert first["park"][3] == first["beach"][3] == pytest.approx(0.1 * 0.5 / (2 + 2))
+    # #park is of one author, who has #dog, too. A tenth of dogs is less than chance: no reason.
+    assert first["dog"][4] == pytest.approx(0.5 * 0.5 / (1 + 2))
+    assert np.isnan(first["beach"][4])
+    sure = asked(tiny_index, {SLED_DOG: 0.3, PARK_BENCH: 0.01})
+    told = tiny.said(tiny_index, picture_classes(tiny_index, sure), 1)
+    assert told["park"][4] == told["beach"][4] == pytest.approx(0.3 * 0.5 / (2 + 2))
+
+
+def test_what_a_picture_does_not_show_is_less_of_its_topic(tiny_index: IndexReader) -> None:
+    batch = asked(tiny_index, {PARK_BENCH: 0.9}, {SLED_DOG: 0.06, HOT_DOG: 0.9})
+    ids = tiny_index.tag_ids(["dog", "park", "sleepykitten"])
+    dog, park, strange = (ids[tag] for tag in ("dog", "park", "sleepykitten"))
+    pairs = np.repeat([0, 1, 2], 3), np.tile([dog, park, strange], 3)
+    half = 0.06 / (sum("dog" in keys for keys in keys_of_classes()) / 1000)
+    assert LEAST_FIT < half < 1
+    expected = [1, 1, 1, LEAST_FIT, 1, 1, half, LEAST_FIT, 1]
+    assert fitting(tiny_index, batch, *pairs).tolist() == pytest.approx(expected)
+    # So it is with the topics' own hashtags, and with what is known of any.
+    bare = replace(batch, images=None, classes=None)
+    for said, alone in (
+        (topic_top(tiny_index, batch), topic_top(tiny_index, bare)),
+        (_prior(tiny_index, batch), _prior(tiny_index, bare)),
+    ):
+        ours, theirs = (tiny.said(tiny_index, each, 1) for each in (said, alone))
+        assert ours["dog"][0] == pytest.approx(LEAST_FIT * theirs["dog"][0])
+        assert ours["sleepykitten"] == pytest.approx(theirs["sleepykitten"])
+
+
+def _prior(index: IndexReader, batch: QueryBatch) -> Entries:
+    tags = np.array(sorted(index.tag_ids(["dog", "park", "sleepykitten"]).values()))
+    names, facts = described(index, batch, np.ones(len(tags), np.int64), tags)
+    prior = facts[:, [names.index("topic fit: prior")]]
+    return Entries(np.ones(len(tags), np.int64), tags, np.ascontiguousarray(prior))
 
 
 def test_hashtags_around_the_names_are_those_of_brute_force(tiny_index: IndexReader) -> None:
