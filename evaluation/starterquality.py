@@ -4,10 +4,11 @@
 
 A fifth of each folder's posts is held out, whole authors where authors are known. An index is built
 of the others, and its aggregates made into one that could ship. Both are asked about the posts
-held out, by the inputs that each folder has; told besides is what the former keeps without hashtags
-that the aggregates lack, since too few use them. Then the posts of half the authors held out, or
-of another folder, are somebody's own: more and more of them join the aggregates, and make an index
-of their own, and both are asked about the other half's captions. JSON goes to stdout.
+held out, by the inputs that each folder has, and told is what the questions of all folders come to
+together, too; and what the former keeps without hashtags that the aggregates lack, since too few
+use them. Then the posts of half the authors held out, or of another folder, are somebody's own:
+more and more of them join the aggregates, and make an index of their own, and both are asked about
+the other half's captions. JSON goes to stdout.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import numpy as np
 
 from evaluation.method import Ranking
 from evaluation.metrics import KS, evaluate
@@ -63,23 +66,51 @@ def starter_quality(
         write_posts(train, place / "posts" / folder.name)
         held[folder.name] = [post for post in test if post.hashtags]
     make([place / "posts"], place / "starter", full=place / "full")
-    starter = Recommender.open(place / "starter")
+    full, starter = (Recommender.open(place / index) for index in ("full", "starter"))
     found: Figures = {}
     for name, posts in held.items():
         for inputs in INPUTS:
-            scores = {
-                index: _scores(place / index, posts, inputs, limit) for index in ("full", "starter")
+            queries, answers = _questions(posts, inputs, limit)
+            if not queries:
+                continue
+            deep, _ = asked(full, queries, DEEP)
+            rankings = {
+                "full": deep,
+                "starter": asked(starter, queries, max(KS))[0],
+                "full, less rare": [
+                    _sayable(ranking, query, starter)
+                    for ranking, query in zip(deep, queries, strict=True)
+                ],
             }
-            if scores["full"]:
-                scores["full, less rare"] = _scores(place / "full", posts, inputs, limit, starter)
-                kept = {
-                    "kept": _kept(scores, "starter"),
-                    "kept, less rare": _kept(scores, "full, less rare"),
-                }
-                found[f"{name}: {inputs}"] = scores | kept
+            scores = {index: _means(some, answers) for index, some in rankings.items()}
+            kept = {
+                "kept": _kept(scores, "starter"),
+                "kept, less rare": _kept(scores, "full, less rare"),
+            }
+            found[f"{name}: {inputs}"] = scores | kept
     told = [[post for post in posts if post.author and post.caption] for posts in held.values()]
     mine = usable([own], "instagram", []) if own else max(told, key=len)
-    return {"tasks": found, "own": _grown(mine, place, limit)}
+    return {"tasks": found, "together": _together(found), "own": _grown(mine, place, limit)}
+
+
+def _together(tasks: Figures) -> Figures:
+    """The means over all folders' questions of the same inputs, and what of nDCG@10 is kept."""
+    found: Figures = {}
+    for inputs in INPUTS:
+        asked_so = [scores for name, scores in tasks.items() if name.endswith(f": {inputs}")]
+        sizes = [scores["full"]["queries"] for scores in asked_so]
+        if not sizes:
+            continue
+        means: Figures = {
+            index: {"queries": sum(sizes)}
+            | {
+                name: round(float(np.average([s[index][name] for s in asked_so], weights=sizes)), 4)
+                for name in SHOWN
+            }
+            for index in ("full", "starter")
+        }
+        found[inputs] = means | {"kept": _kept(means, "starter")}
+    return found
 
 
 def _kept(scores: dict[str, Figures], of: str) -> float:
@@ -100,6 +131,7 @@ def _grown(posts: Sequence[Post], place: Path, limit: int | None) -> list[Figure
     mine = [post for post in posts if _drawn(post.author or post.post_id)[0] % 2]
     others = [post for post in posts if not _drawn(post.author or post.post_id)[0] % 2]
     mine.sort(key=lambda post: _drawn(post.post_id))
+    queries, answers = _questions(others, "caption", limit)
     found = []
     for number in OWN:
         if number > len(mine):
@@ -112,36 +144,28 @@ def _grown(posts: Sequence[Post], place: Path, limit: int | None) -> list[Figure
             with begun(index, place / "starter"):
                 update([own], index, fit_ranker=fit_ranker)
             build([own], alone, fit_ranker=fit_ranker)
-            row["alone"] = _scores(alone, others, "caption", limit)
-        row["begun"] = _scores(index, others, "caption", limit)
+            row["alone"] = _means(asked(Recommender.open(alone), queries, max(KS))[0], answers)
+        row["begun"] = _means(asked(Recommender.open(index), queries, max(KS))[0], answers)
         found.append(row)
     return found
 
 
-def _scores(
-    index: Path,
-    posts: Sequence[Post],
-    inputs: str,
-    limit: int | None,
-    within: Recommender | None = None,
-) -> Figures:
-    """Means over at most `limit` questions, drawn by hash; nothing where posts lack the inputs.
-
-    What another recommender could not say is taken out of the answers `within` it.
-    """
+def _questions(
+    posts: Sequence[Post], inputs: str, limit: int | None
+) -> tuple[list[Query], list[tuple[str, ...]]]:
+    """At most `limit` questions drawn by hash, and their answers; none where posts lack inputs."""
     try:
-        questions = make_queries(posts, Inputs.parse(inputs), seed=SEED)
+        found = make_queries(posts, Inputs.parse(inputs), seed=SEED)
     except InputError:
-        return {}
-    rows = sorted(range(len(questions.queries)), key=lambda n: _drawn(questions.post_ids[n]))
-    rows = rows[:limit]
-    queries = [questions.queries[row] for row in rows]
-    rankings, _ = asked(Recommender.open(index), queries, DEEP if within else max(KS))
-    if within:
-        answered = zip(rankings, queries, strict=True)
-        rankings = [_sayable(ranking, query, within) for ranking, query in answered]
-    means = evaluate(rankings, [questions.answers[row] for row in rows], KS).means()
-    return {"queries": len(rows)} | {name: round(means[name], 4) for name in SHOWN}
+        return [], []
+    rows = sorted(range(len(found.queries)), key=lambda row: _drawn(found.post_ids[row]))[:limit]
+    return [found.queries[row] for row in rows], [found.answers[row] for row in rows]
+
+
+def _means(rankings: Sequence[Ranking], answers: Sequence[tuple[str, ...]]) -> Figures:
+    """How many there are, and means over them."""
+    means = evaluate([ranking[: max(KS)] for ranking in rankings], answers, KS).means()
+    return {"queries": len(rankings)} | {name: round(means[name], 4) for name in SHOWN}
 
 
 def _drawn(text: str) -> bytes:
