@@ -15,7 +15,7 @@ from indexer.schema import Embeddings, Floats, Ids, Query, TopicProbs
 from retriever.entries import Entries
 from retriever.glossary import Meant, understood
 from retriever.reading import IndexReader
-from retriever.spelling import Spelt, spell
+from retriever.spelling import OWNED, Spelt, spell
 
 DEFINED = 0.8  # share of the topic that a query's seeds define, the rest is the text head's
 Texts = tuple[tuple[str, ...], ...]
@@ -25,15 +25,15 @@ Texts = tuple[tuple[str, ...], ...]
 class QueryBatch:
     """What the channels see of q queries.
 
-    `words` are the caption's words, those that unknown seeds are made of, and what the glossary
-    knows them to mean (`meant`); `seeds` are tag ids of known seeds, `seed_tokens` the seeds as the
-    vector spaces write them; `images`, `texts` and `seed_texts` are vectors of pictures, words and
-    seeds whose ids are query numbers; `classes` float32 (p, 1000) are the pictures' probabilities
-    of ImageNet's classes; `word_pairs` and `seed_pairs` are the different known words (by id, with
-    idf) and seeds of each query; `spelt` are the hashtags that its words spell; `idf` weighs each
-    token, `unseen_idf` others; `text_idf` weighs tokens in vectors, as when the index learned.
-    `near` keeps what was found of the posts near the queries, which votes and is then named as
-    evidence.
+    `words` are the caption's words, those that unknown seeds are made of, what the glossary knows
+    them to mean (`meant`), and what is left of them without `'s`; `seeds` are tag ids of known
+    seeds, `seed_tokens` the seeds as the vector spaces write them; `images`, `texts` and
+    `seed_texts` are vectors of pictures, words and seeds whose ids are query numbers; `classes`
+    float32 (p, 1000) are the pictures' probabilities of ImageNet's classes; `word_pairs` and
+    `seed_pairs` are the different known words (by id, with idf) and seeds of each query; `spelt`
+    are the hashtags that its words spell; `idf` weighs each token, `unseen_idf` others; `text_idf`
+    weighs tokens in vectors, as when the index learned. `near` keeps what was found of the posts
+    near the queries, which votes and is then named as evidence.
     """
 
     queries: tuple[Query, ...]
@@ -80,7 +80,7 @@ def prepare(
         text + index.words_inside([seed for seed in query.seeds if seed not in known])
         for text, query in zip(spoken, queries, strict=True)
     ]
-    words = tuple(text + _english(text, each) for text, each in zip(said, meant, strict=True))
+    words = tuple(text + _besides(text, each) for text, each in zip(said, meant, strict=True))
     seed_tokens = tuple(tuple(index.token(seed) for seed in query.seeds) for query in queries)
     seeds = tuple(tuple(known[s] for s in query.seeds if s in known) for query in queries)
     idf, text_idf = index.idf({token for text in (*words, *seed_tokens) for token in text})
@@ -104,9 +104,10 @@ def prepare(
     )
 
 
-def _english(text: Sequence[str], meant: Sequence[Meant]) -> tuple[str, ...]:
-    """The English words that a text means besides those that it holds."""
+def _besides(text: Sequence[str], meant: Sequence[Meant]) -> tuple[str, ...]:
+    """The words that a text means besides those that it holds: in English, and without `'s`."""
     words = [word for each in meant for word in each.english_words]
+    words += [word.removesuffix(OWNED) for word in text if word.endswith(OWNED)]
     return tuple(word for word in dict.fromkeys(words) if word not in text)
 
 

@@ -26,6 +26,7 @@ JOINED = 3  # words that may make one hashtag together
 READ = 100  # words of a caption that are looked at
 LONGEST = 30  # characters of a hashtag never used before
 RARE = 3.0  # idf that each word of a joined one needs, else `ofthe` would be one
+OWNED = "'s"  # `puppy's first snow` is of #puppy; `mother's day` is #mothersday all the same
 
 _WORD = re.compile(r"[^\W_]+(?:['’ʼ][^\W_]+)*")
 _SENTENCE_ENDS = ".!?\n:"
@@ -100,7 +101,10 @@ def spell(
 def _runs(
     text: Sequence[str], capitals: dict[str, int], idf: dict[str, float], unseen: float
 ) -> Iterator[tuple[str, Sequence[str], float, float, int, float, int]]:
-    """Every run of words once, at its first place: key, words, and the columns of `Spelt`."""
+    """Every run of words once, at its first place: key, words, and the columns of `Spelt`.
+
+    And each word without its `'s`.
+    """
     weights = [idf.get(word, unseen) for word in text]
     shown = [capitals.get(word, 0) for word in text]
     seen = set()
@@ -116,6 +120,13 @@ def _runs(
                 *(key, run, max(weights[span]), min(weights[span]), min(shown[span])),
                 *(start / len(text), text.count(run[0])),
             )
+    for start, word in enumerate(text):
+        owner = word.removesuffix(OWNED)
+        if owner and owner != word and owner not in seen:
+            seen.add(owner)
+            weight = idf.get(owner, unseen)
+            place, times = start / len(text), text.count(word)
+            yield owner.replace("'", ""), (owner,), weight, weight, shown[start], place, times
 
 
 def _script_runs(
@@ -148,6 +159,8 @@ def _never_new(meant: Meant) -> Iterator[str]:
 
 def _may_be_new(key: str, parts: Sequence[str], commonest: float, capitals: int) -> bool:
     """Whether words may make a hashtag that nobody used."""
+    if len(parts) == 1 and parts[0].endswith(OWNED):
+        return False
     if not 2 <= len(key) <= LONGEST or not any(map(str.isalpha, key)):
         return False
     if len(parts) > 1 and (commonest < RARE or (len(parts) > 2 and not capitals)):
