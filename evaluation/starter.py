@@ -19,13 +19,13 @@ from indexer.build import build
 from indexer.config import RANKER, BuildConfig, RankingConfig
 from indexer.corpus import Corpus
 from indexer.generation import Generation, open_current, unsealed, writer
-from indexer.hashtags import cut_short
+from indexer.hashtags import cut_short, dated
 from indexer.progress import Progress
 from indexer.rankers import Assemble
 from indexer.starter import strip
 from indexer.store import Store
 from retriever.bar import progress_bar
-from retriever.blocklist import blocked, unkind
+from retriever.blocklist import blocked, unshipped
 from retriever.channels import OF_POSTS
 from retriever.fitting import fit, save
 from retriever.lessons import joined
@@ -69,7 +69,7 @@ def _left_out(whole: Generation) -> frozenset[str]:
     """Hashtags of an index that nobody should be offered."""
     with Store.open(whole.folder / "posts.duckdb") as store:
         keys = [key for (key,) in store.rows("select key from hashtags")]
-    return blocked() | unkind() | cut_short(keys)
+    return blocked() | unshipped() | cut_short(keys) | dated(keys)
 
 
 def _fit_each(

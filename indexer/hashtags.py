@@ -80,6 +80,7 @@ _SCRIPT_WORD = (
     r"(?<!\p{Han})\p{Han}{1,4}(?!\p{Han})"
     r"|(?<![\p{Katakana}ー])\p{Katakana}[\p{Katakana}ー]{1,9}(?![\p{Katakana}ー])"
 )
+_YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 _NOISE = rf"{_ADDRESS}|[@＠][\p{{L}}\p{{M}}\p{{Nd}}_.]+"
 _UNWORDED = str.maketrans({"©": " ", "®": " ", "™": " ", "’": "'", "ʼ": "'"})
 
@@ -124,6 +125,11 @@ def strip(text: str, rule: str = "instagram") -> str:
         text = _compiled(r" ?\n ?").sub("\n", text)
         text = _compiled(r"\n{3,}").sub("\n\n", text)
     return text.strip()
+
+
+def dated(keys: Collection[str]) -> frozenset[str]:
+    """Those hashtags that name a year from 1900 to 2099: `#summer2020` is over."""
+    return frozenset(key for key in keys if _YEAR.search(key))
 
 
 def cut_short(keys: Collection[str]) -> frozenset[str]:

@@ -13,7 +13,7 @@ from indexer.errors import InputError
 from indexer.hashtags import key
 
 GENERIC = "generic"  # the table of hashtags that are shown last rather than never
-UNKIND = "unkind"  # the table of those that the index that ships is without
+UNSHIPPED = ("unkind", "past")  # the tables of those that the index that ships is without
 COMMENT = "//"  # a # would be a hashtag's
 
 
@@ -35,9 +35,9 @@ def generic() -> frozenset[str]:
 
 
 @cache
-def unkind() -> frozenset[str]:
-    """Keys of the hashtags that say of a person what no photo can tell."""
-    return _of_table(UNKIND)
+def unshipped() -> frozenset[str]:
+    """Keys of those that say of a person what no photo can tell, or of what is over."""
+    return frozenset().union(*map(_of_table, UNSHIPPED))
 
 
 def _of_table(name: str) -> frozenset[str]:

@@ -16,6 +16,7 @@ from indexer.hashtags import (
     MAX_LENGTH,
     RULES,
     cut_short,
+    dated,
     extract,
     is_spaced,
     key,
@@ -263,3 +264,9 @@ def test_hashtags_that_were_cut_at_a_mark_are_told() -> None:
     cut = ["写真好きな人と繋か", "スニーカーコーテ", "ハ"]
     assert cut_short([*whole, *cut]) == set(cut)
     assert cut_short(["写真好きな人と繋か", "空"]) == set()
+
+
+def test_years_are_told_from_other_numbers() -> None:
+    over = ["summer2020", "1999", "лето2020", "coachella2017❤", "expo2015milano"]
+    lasting = ["summer", "route66", "canon2470mm", "12019", "2100", "1888", "mi6", "10k", "20200"]
+    assert dated([*over, *lasting]) == set(over)

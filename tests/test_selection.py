@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from indexer.errors import ConfigError, InputError
 from indexer.schema import Floats, Ids, Query
-from retriever.blocklist import blocked, generic, read_blocked, unkind
+from retriever.blocklist import blocked, generic, read_blocked, unshipped
 from retriever.options import selection_from
 from retriever.platforms import platform
 from retriever.recommend import Recommender
@@ -315,7 +315,7 @@ def test_a_mix_that_cannot_be_read_is_refused(text: str) -> None:
 def test_the_lists_that_ship_are_apart() -> None:
     assert {"like4like", "sponsored"} <= blocked()
     assert {"love", "instagood", "photooftheday", "picoftheday", "instadaily"} <= generic()
-    assert not blocked() & (generic() | unkind())
+    assert not blocked() & (generic() | unshipped())
 
 
 # ---- on an index
