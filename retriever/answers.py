@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from indexer.schema import Candidates, Evidence, Floats, Ids, Recommendation, ScoredTag
 from retriever.gather import split
+from retriever.habits import Habits
 from retriever.prepare import QueryBatch
 from retriever.ranker import Ranker
 from retriever.reading import IndexReader
@@ -16,6 +17,7 @@ from retriever.selection import Selection, tier
 from retriever.shortlist import Shortlist
 
 TOLD = 0.005  # smallest share that is told
+HABITS = "habits"  # what a person's own posts say, as evidence names it
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +28,13 @@ class AnswerWriter:
     ranker: Ranker
     shortlist: Shortlist
     selection: Selection
+    habits: Habits | None = None
 
     def write(
         self, batch: QueryBatch, candidates: Candidates, *, evidence: bool
     ) -> list[Recommendation]:
         """Answers in order; `evidence` adds each channel's share, without its posts."""
-        chances = self.ranker.probabilities(candidates)
+        chances, habitual = self._chances(candidates)
         spans = split(candidates, len(batch))
         rows = [
             span.start
@@ -40,11 +43,20 @@ class AnswerWriter:
             )
             for span in spans
         ]
-        tags = self._tags(batch, candidates, chances, np.concatenate(rows), evidence)
+        shown = np.concatenate(rows)
+        told = self._evidence(candidates, shown, habitual[shown]) if evidence else None
+        tags = self._tags(batch, candidates, chances, shown, told or [()] * len(shown))
         return [
             self._answer(batch, number, candidates, chances, spans[number], tags, len(chosen))
             for number, chosen in enumerate(rows)
         ]
+
+    def _chances(self, candidates: Candidates) -> tuple[Floats, Floats]:
+        """How likely each candidate is, and what share of that is habit, float32 (c,) each."""
+        chances = self.ranker.probabilities(candidates)
+        if self.habits is None:
+            return chances, np.zeros(len(chances), np.float32)
+        return self.habits.corrected(candidates.tag_ids, chances)
 
     def _answer(
         self,
@@ -66,15 +78,19 @@ class AnswerWriter:
         )
 
     def _tags(
-        self, batch: QueryBatch, candidates: Candidates, chances: Floats, rows: Ids, evidence: bool
+        self,
+        batch: QueryBatch,
+        candidates: Candidates,
+        chances: Floats,
+        rows: Ids,
+        told: Sequence[tuple[Evidence, ...]],
     ) -> Iterator[ScoredTag]:
-        """The chosen rows' hashtags, one after the other."""
+        """The chosen rows' hashtags, one after the other, each with what is told of it."""
         tag_ids = candidates.tag_ids[rows]
         names = self.index.names(np.unique(tag_ids[tag_ids < self.index.tags]).tolist())
         fresh = zip(batch.spelt.coined, batch.spelt.displays, strict=True)
         names |= dict(enumerate(fresh, start=self.index.tags))
         posts = self.index.posts_of(tag_ids).tolist()
-        told = self._evidence(candidates, rows) if evidence else [()] * len(rows)
         for place, row in enumerate(rows):
             yield ScoredTag(
                 *names[int(tag_ids[place])],
@@ -84,7 +100,9 @@ class AnswerWriter:
                 young=self.index.first_young <= int(tag_ids[place]) < self.index.tags,
             )
 
-    def _evidence(self, candidates: Candidates, rows: Ids) -> list[tuple[Evidence, ...]]:
+    def _evidence(
+        self, candidates: Candidates, rows: Ids, habitual: Floats
+    ) -> list[tuple[Evidence, ...]]:
         """Of each row the channels that spoke for it, the largest share first."""
         chosen = Candidates(
             candidates.queries[rows],
@@ -93,6 +111,8 @@ class AnswerWriter:
             candidates.scores[rows],
         )
         channels, shares = self.ranker.shares(chosen)
+        channels = (*channels, HABITS)
+        shares = np.column_stack([shares * (1 - habitual[:, None]), habitual])
         orders = np.argsort(-shares, axis=1, kind="stable")
         return [
             tuple(Evidence(channels[c], float(row[c])) for c in order if row[c] >= TOLD)

@@ -26,13 +26,23 @@ GUESSING = (
 COMPANIONS = "companions"
 
 
-def gather(index: IndexReader, batch: QueryBatch, *, without: Collection[str] = ()) -> Candidates:
+NOTHING: Ids = np.zeros(0, np.int64)
+
+
+def gather(
+    index: IndexReader,
+    batch: QueryBatch,
+    *,
+    without: Collection[str] = (),
+    usual: Ids = NOTHING,
+) -> Candidates:
     """Candidates of every query, without its seeds and without one author's brands.
 
     Args:
         index: what is asked.
         batch: q queries.
         without: channels that are not asked.
+        usual: hashtags that are candidates of every query, as the most used are.
     """
     said = {name: kind.ask(index, batch) for name, kind in CHANNELS.items() if name not in without}
     allowed = _Allowed(index, batch)
@@ -41,7 +51,7 @@ def gather(index: IndexReader, batch: QueryBatch, *, without: Collection[str] = 
         said[COMPANIONS] = _companions(index, offered)
         offered[COMPANIONS] = allowed.of(said[COMPANIONS])
     named = [entries.best(MOST).keys for entries in offered.values()]
-    keys = np.unique(np.concatenate([*named, allowed.of(_everywhere(index, batch)).keys]))
+    keys = np.unique(np.concatenate([*named, allowed.of(_everywhere(index, batch, usual)).keys]))
     columns, values = [], []
     for name, entries in said.items():
         names = CHANNELS[name].columns if name in CHANNELS else ("score",)
@@ -78,9 +88,9 @@ class _Allowed:
         return entries.where(offered & ~among(keys, self._seeds))
 
 
-def _everywhere(index: IndexReader, batch: QueryBatch) -> Entries:
-    """The most used hashtags, for every query."""
-    top = index.most_used(EVERYWHERE)
+def _everywhere(index: IndexReader, batch: QueryBatch, usual: Ids) -> Entries:
+    """The most used hashtags, and those that somebody usually uses, for every query."""
+    top = np.union1d(index.most_used(EVERYWHERE), usual)
     queries = np.repeat(np.arange(len(batch)), len(top))
     return Entries(queries, np.tile(top, len(batch)), np.ones((len(queries), 1), np.float32))
 

@@ -25,6 +25,7 @@ from indexer.trained import YOUNG, Trained
 from indexer.vectors import VectorIndex
 from indexer.wordspace import WordSpace
 from retriever.blocklist import blocked
+from retriever.habits import Habits
 from retriever.selection import tier_floors
 from retriever.vocabulary import Vocabulary
 
@@ -137,6 +138,16 @@ class IndexReader:
     def first_young(self) -> int:
         """Hashtags from this id on came after the index last learned."""
         return len(self.trained.tags)
+
+    @cached_property
+    def habits(self) -> Habits | None:
+        """What the person tags whose posts these are; None where they are several people's."""
+        return Habits.of(self.counts)
+
+    @property
+    def begun(self) -> bool:
+        """Whether its posts joined what others' posts were counted to."""
+        return self.counts.size > self.manifest.counts["posts"]
 
     @cached_property
     def tag_posts(self) -> Ids:

@@ -47,6 +47,7 @@ PHRASES = {
     "topic": "fits the topic",
     "topic fit": "fits the topic",
     "popularity": "much used",
+    "habits": "you often use it",
     "pinned": "pinned by you",
 }
 
@@ -216,6 +217,14 @@ class Case:
             return "it fits the rest"
         return str(self._uses([(self.index.counts.hashtags[number, 1], "of this index")]))
 
+    def _habit(self, tag: ScoredTag, part: Evidence) -> str | None:
+        habits = self.index.habits
+        if habits is None or tag.tag not in self.ids:
+            return None
+        return (
+            f"{habits.uses_of(self.ids[tag.tag]):,} of your {_many(habits.posts, 'post')} have it"
+        )
+
     def _pinned(self, tag: ScoredTag, part: Evidence) -> str:
         return "you pinned it"
 
@@ -268,6 +277,7 @@ _CLAUSES: dict[str, Clause] = {
     "topic": Case._of_topic,
     "topic fit": Case._of_topic,
     "popularity": Case._used,
+    "habits": Case._habit,
     "pinned": Case._pinned,
     "picture classes": Case._shows,
     "picture words": Case._matches,

@@ -18,7 +18,8 @@ from indexer.schema import Embeddings, Floats, Query, Recommendation
 from retriever.answers import AnswerWriter
 from retriever.defaultindex import index_default
 from retriever.explain import explained
-from retriever.gather import gather
+from retriever.gather import NOTHING, gather
+from retriever.habits import Habits
 from retriever.prepare import QueryBatch, prepare
 from retriever.ranker import Ranker
 from retriever.reading import IndexReader
@@ -190,8 +191,13 @@ class Recommender:
         """One batch; evidence tells each channel's share, `explain` also the posts behind it."""
         images, classes, failures = self._encode(queries)
         batch = prepare(self.index, queries, images, classes)
-        candidates = gather(self.index, batch, without=(*self._without, *self.ranker.silent))
-        writer = AnswerWriter(self.index, self.ranker, self._shortlist, selection)
+        candidates = gather(
+            self.index,
+            batch,
+            without=(*self._without, *self.ranker.silent),
+            usual=self.habits.usual if self.habits else NOTHING,
+        )
+        writer = AnswerWriter(self.index, self.ranker, self._shortlist, selection, self.habits)
         answers: list[Recommendation | HashlensError] = [
             failures.get(number, answer)
             for number, answer in enumerate(
@@ -207,6 +213,12 @@ class Recommender:
             return self._given
         folder = self.index.generation.folder / RANKER
         return Ranker.open(folder) if folder.is_dir() else Ranker.shipped()
+
+    @cached_property
+    def habits(self) -> Habits | None:
+        """What the one person tags whose posts these are; a ranker of their own knows already."""
+        learned = (self.index.generation.folder / RANKER).is_dir()
+        return None if learned and not self.index.begun else self.index.habits
 
     def _encode(
         self, queries: Sequence[Query]

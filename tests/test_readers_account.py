@@ -33,7 +33,7 @@ def test_where_posts_are_in_exports(tmp_path: Path, place: str, pointed: str) ->
     (post,), rejections = read(tmp_path / pointed.format(place=place))
     assert rejections == []
     assert (post.post_id, post.caption, post.hashtags) == (URI, "Café am See 🌊", ("übung",))
-    assert (post.taken_at, post.author) == (MOMENT, None)
+    assert (post.taken_at, post.author) == (MOMENT, "instagram-export")
     assert post.image == (tmp_path / URI).resolve()
 
 
@@ -46,6 +46,22 @@ def test_a_carousel_is_one_post_with_its_first_picture(tmp_path: Path) -> None:
     (post,), rejections = read(tmp_path)
     assert (post.post_id, post.caption, rejections) == (names[0], "All", [])
     assert post.image == (tmp_path / names[2]).resolve()
+
+
+@pytest.mark.parametrize(
+    ("folder", "author"),
+    [
+        ("instagram-ann.lee_1-2026-11-25-Ab3xY", "ann.lee_1"),
+        ("instagram-two-names-2026-11-25", "two-names"),
+        ("downloads", "instagram-export"),
+    ],
+)
+def test_all_posts_are_the_accounts(tmp_path: Path, folder: str, author: str) -> None:
+    media = tmp_path / folder / "your_instagram_activity" / "media"
+    put_json(media / "posts_1.json", [{"media": [item(title="x #a")]}])
+    put_json(media / "posts_2.json", [{"media": [item("media/b.jpg", title="y #b")]}])
+    posts, _ = read(tmp_path / folder)
+    assert [post.author for post in posts] == [author, author]
 
 
 def test_a_single_post_is_no_list(tmp_path: Path) -> None:

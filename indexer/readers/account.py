@@ -6,6 +6,9 @@ among its `label_values`, whose labels are in the language of the account: Engli
 Reels, stories, archived posts and the rest count where they have a caption. What the account
 liked or saved is not its own, and is not looked at.
 
+All posts are of one author, whom the folder names where it is called as Instagram called it,
+`instagram-NAME-DATE-...`.
+
 Every text is UTF-8 that was taken for Latin-1, and is repaired. A post has one picture here: the
 first of its media that is there and is one; a video has none.
 """
@@ -33,6 +36,8 @@ _OWN = ("posts", "media")  # files whose posts count without a caption, too
 _HEAD = 1 << 18  # bytes that tell whose file it is
 _LOOKED_AT = 5  # entries
 _CAPTION_LABELS = ("Caption", "Title")
+_FOLDER = re.compile(r"instagram-(?P<name>.+?)-\d{4}-\d{2}-\d{2}(-.*)?")
+_NAMELESS = "instagram-export"
 
 
 def rows(source: Path) -> Iterator[Found]:
@@ -81,7 +86,8 @@ def _file_rows(path: Path) -> Iterator[Found]:
     line, counted, end = 1, 0, 0
     for start, end in entries(text):
         line, counted = line + text.count("\n", counted, start), start
-        if row := _row(line, text[start:end] if end - start <= MAX_LINE else None, path.name):
+        entry = text[start:end] if end - start <= MAX_LINE else None
+        if row := _row(line, entry, path.name, _owner(root)):
             yield Found(path, root, row)
     if not end and (problem := _unlisted(text)):
         yield Found(path, root, Row(None, problem=problem))
@@ -104,7 +110,13 @@ def _root(path: Path) -> Path:
     return path.parent.parent if path.parent.name in ("content", "media") else path.parent
 
 
-def _row(line: int, text: str | None, name: str) -> Row | None:
+def _owner(root: Path) -> str:
+    """Whose export it is."""
+    named = _FOLDER.fullmatch(root.name)
+    return named["name"] if named else _NAMELESS
+
+
+def _row(line: int, text: str | None, name: str, owner: str) -> Row | None:
     if text is None:
         return Row(line, problem=f"found an entry longer than {MAX_LINE:,} bytes")
     try:
@@ -114,7 +126,7 @@ def _row(line: int, text: str | None, name: str) -> Row | None:
     media = _media(entry)
     if media is None:
         return Row(line, problem="found an entry without media, expected a post")
-    fields = _fields(entry, media)
+    fields = _fields(entry, media) | {"author": owner}
     return Row(line, fields) if fields["caption"] or name.startswith(_OWN) else None
 
 

@@ -1,0 +1,106 @@
+"""What one person usually tags: counts by hand, and in an index begun from the one that ships."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evaluation.product import write_posts
+from indexer.begin import begun
+from indexer.schema import Post, Query
+from indexer.update import update
+from retriever.defaultindex import starter
+from retriever.habits import MOST, PRIOR, Habits
+from retriever.reading import IndexReader
+from retriever.recommend import Recommender
+from tests import tiny
+
+MINE: tuple[tiny.Row, ...] = (
+    ("ann", "one", ["dog", "park"]),
+    ("ann", "two", ["dog"]),
+    ("ann", "three", ["dog", "beach"]),
+    ("ann", "four words", []),
+)
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory: pytest.TempPathFactory) -> IndexReader:
+    return tiny.reader(MINE, tmp_path_factory.mktemp("mine"))
+
+
+def test_one_persons_posts_correct_the_chances(mine: IndexReader) -> None:
+    habits = mine.habits
+    assert habits is not None
+    ids = mine.tag_ids(["dog", "park", "beach"])
+    assert habits.posts == len(MINE)
+    assert {tag: habits.uses_of(ids[tag]) for tag in ids} == {"dog": 3, "park": 1, "beach": 1}
+    assert habits.usual.tolist() == sorted(ids.values())
+    strange = mine.tags + 5
+    assert habits.uses_of(strange) == 0
+    tags = np.array([ids["dog"], ids["park"], strange])
+    chances, shares = habits.corrected(tags, np.array([0.1, 0.5, 0.3], np.float32))
+    expected = [(PRIOR * p + n) / (PRIOR + 4) for p, n in ((0.1, 3), (0.5, 1), (0.3, 0))]
+    assert chances == pytest.approx(expected)
+    assert shares == pytest.approx([3 / (PRIOR * 0.1 + 3), 1 / (PRIOR * 0.5 + 1), 0])
+    assert chances.dtype == shares.dtype == np.float32
+
+
+def test_however_many_posts_what_is_asked_keeps_its_say() -> None:
+    many = Habits(np.array([3]), np.array([800]), 1_000)
+    chances, _ = many.corrected(np.array([3, 4]), np.array([0, 0.6], np.float32))
+    assert chances == pytest.approx([0.8 * MOST / (PRIOR + MOST), 0.6 * PRIOR / (PRIOR + MOST)])
+
+
+def test_several_peoples_posts_are_nobodys_habits(tiny_index: IndexReader, tmp_path: Path) -> None:
+    assert tiny_index.habits is None
+    nameless = [(None, caption, tags) for _, caption, tags in MINE]
+    assert tiny.reader(nameless, tmp_path / "nameless").habits is None
+    assert tiny.reader([("ann", "one two", [])], tmp_path / "bare").habits is None
+
+
+def _posts(*authors: str) -> list[Post]:
+    captions = ("rye loaves", "first croissants", "buns with cream", "opening at seven")
+    return [
+        Post(
+            f"p{number}",
+            None,
+            captions[number],
+            ("bäckereilotte", "bread"),
+            ("bäckereilotte", "bread"),
+            authors[number % len(authors)],
+            content_hash=f"h{number}",
+        )
+        for number in range(4)
+    ]
+
+
+@pytest.fixture
+def index(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    write_posts(_posts(*request.param), tmp_path / "posts")
+    with begun(tmp_path / "index", starter()):
+        update([tmp_path / "posts"], tmp_path / "index")
+    return tmp_path / "index"
+
+
+@pytest.mark.parametrize("index", [("lotte",)], indirect=True)
+def test_what_a_person_always_tags_comes_first(index: Path) -> None:
+    recommender = Recommender.open(index)
+    answer = recommender.recommend(caption="sunset over the beach", explain=True)
+    usual = {tag.tag: tag for tag in answer.tags[:2]}
+    assert usual.keys() == {"bäckereilotte", "bread"}
+    brand = usual["bäckereilotte"]
+    assert brand.reason == "because 4 of your 4 posts have it"
+    assert brand.evidence[0].channel == "habits"
+    assert brand.evidence[0].share > 0.9
+    assert sum(part.share for part in brand.evidence) == pytest.approx(1, abs=0.05)
+    assert {"sunset", "beach"} <= {tag.tag for tag in answer.tags}
+    seeded = recommender.recommend(Query(seeds=("bäckereilotte",)))
+    assert "bäckereilotte" not in {tag.tag for tag in seeded.tags}
+
+
+@pytest.mark.parametrize("index", [("lotte", "otto")], indirect=True)
+def test_what_several_always_tag_is_no_habit(index: Path) -> None:
+    answer = Recommender.open(index).recommend(caption="sunset over the beach")
+    assert "bäckereilotte" not in {tag.tag for tag in answer.tags}
