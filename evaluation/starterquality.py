@@ -8,7 +8,8 @@ held out, by the inputs that each folder has, and told is what the questions of 
 together, too; and what the former keeps without hashtags that the aggregates lack, since too few
 use them. Then the posts of half the authors held out, or of another folder, are somebody's own:
 more and more of them join the aggregates, and make an index of their own, and both are asked about
-the other half's captions. JSON goes to stdout.
+the other half's captions. And the first posts of single accounts join, which are asked about their
+later ones (`evaluation.accounts`). JSON goes to stdout.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from evaluation.accounts import account_quality
 from evaluation.method import Ranking
 from evaluation.metrics import KS, evaluate
 from evaluation.product import asked, write_posts
@@ -90,7 +92,12 @@ def starter_quality(
             found[f"{name}: {inputs}"] = scores | kept
     told = [[post for post in posts if post.author and post.caption] for posts in held.values()]
     mine = usable([own], "instagram", []) if own else max(told, key=len)
-    return {"tasks": found, "together": _together(found), "own": _grown(mine, place, limit)}
+    return {
+        "tasks": found,
+        "together": _together(found),
+        "own": _grown(mine, place, limit),
+        "account": account_quality(max(told, key=len), place / "starter", place),
+    }
 
 
 def _together(tasks: Figures) -> Figures:

@@ -206,7 +206,13 @@ MAY_IMPORT: dict[str, set[str]] = {
         ("evaluation.sizes", "evaluation.limits", "evaluation.peers", "evaluation.speed"), ALL
     ),
     **dict.fromkeys(
-        ("evaluation.updatespeed", "evaluation.updatequality", "evaluation.starterquality"), ALL
+        (
+            "evaluation.updatespeed",
+            "evaluation.updatequality",
+            "evaluation.starterquality",
+            "evaluation.accounts",
+        ),
+        ALL,
     ),
     "evaluation.profiles": set(),
     "evaluation.*": BORDER

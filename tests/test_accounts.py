@@ -1,0 +1,50 @@
+"""What an account's own posts bring, on two accounts that always tag the same."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from evaluation import accounts
+from evaluation.accounts import account_quality
+from indexer.schema import Post
+from retriever.defaultindex import starter
+
+BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def posts(author: str, captions: list[str]) -> list[Post]:
+    tags = (f"{author}pottery", f"{author}kiln")
+    return [
+        Post(
+            f"{author}{n}",
+            None,
+            caption,
+            tags,
+            tags,
+            author,
+            BEGINNING + timedelta(days=n),
+            content_hash=f"{author}{n}",
+        )
+        for n, caption in enumerate(captions)
+    ]
+
+
+CAPTIONS = ["a bowl", "two cups", "glaze again", "sunset", "the sea", "a bowl", "coffee", "rain"]
+
+
+def test_first_posts_join_and_later_ones_are_asked_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "JOINED", (0, 3))
+    some = [*posts("ann", CAPTIONS), *reversed(posts("bob", CAPTIONS)), *posts("eve", ["x y"] * 9)]
+    before, after = account_quality(some, starter(), tmp_path)
+    # Of eve all later captions were said before, of the others the second bowl was.
+    assert (before["own_posts"], before["accounts"], before["queries"]) == (0, 2, 8)
+    assert (after["own_posts"], after["accounts"], after["queries"]) == (3, 2, 8)
+    assert before["P@5"] == 0
+    assert after["P@5"] == pytest.approx(2 / 5)
+    assert after["nDCG@10"] == 1
+    assert account_quality(posts("eve", ["x y"] * 9), starter(), tmp_path)[1]["queries"] == 0
