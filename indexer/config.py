@@ -16,6 +16,8 @@ T = TypeVar("T")
 
 ALL_TOPICS = "all"  # the space of every post; other spaces are named after their topics
 RANKER = "ranker"  # folder of a ranker, in a generation and in `data/`
+# The ranker that an index began with; that in `RANKER` has learned from its posts besides.
+LENT = "lent-ranker"
 VECTOR_METHODS = ("word2vec", "glove", "pretrained+word2vec")
 
 

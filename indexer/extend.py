@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from indexer.changes import Changes
-from indexer.config import ALL_TOPICS, RANKER, BuildConfig
+from indexer.config import ALL_TOPICS, LENT, RANKER, BuildConfig
 from indexer.corpus import Corpus, Learned, store_posts, topics_of, write_counted, write_vectors
 from indexer.derived import rederived
 from indexer.generation import Generation, GenerationWriter
 from indexer.progress import Progress
-from indexer.reranked import LENT
 from indexer.schema import Ids
 from indexer.segments import DEAD, KINDS, bury
 from indexer.store import Store

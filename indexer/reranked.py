@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from indexer.config import RANKER, BuildConfig
+from indexer.config import LENT, RANKER, BuildConfig
 from indexer.corpus import Corpus
 from indexer.generation import Generation, open_current, writer
 from indexer.manifest import Manifest
@@ -21,8 +21,6 @@ from indexer.rankers import FitRanker
 from indexer.store import Store
 from indexer.stored import stored_corpus
 
-# The ranker that the index began with; that in `RANKER` has learned from its posts besides.
-LENT = "lent-ranker"
 RANKED = "ranked"  # name of the number of posts that ranking learned from, among the counts
 
 Remove = Callable[[Path, Sequence[str]], object]  # posts, by id, from the index in a folder

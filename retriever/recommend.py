@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from indexer.config import RANKER
+from indexer.config import LENT, RANKER
 from indexer.encoders import ImageEncoder, open_recorded
 from indexer.errors import HashlensError, IndexMismatchError, InputError
 from indexer.schema import Embeddings, Floats, Query, Recommendation
@@ -216,9 +216,10 @@ class Recommender:
 
     @cached_property
     def habits(self) -> Habits | None:
-        """What the one person tags whose posts these are; a ranker of their own knows already."""
-        learned = (self.index.generation.folder / RANKER).is_dir()
-        return None if learned and not self.index.begun else self.index.habits
+        """What the one person tags whose posts these are, where no ranker learned from them."""
+        folder = self.index.generation.folder
+        lent = self.index.begun and not (folder / LENT).is_dir()
+        return self.index.habits if lent or not (folder / RANKER).is_dir() else None
 
     def _encode(
         self, queries: Sequence[Query]

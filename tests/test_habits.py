@@ -9,6 +9,7 @@ import pytest
 
 from evaluation.product import write_posts
 from indexer.begin import begun
+from indexer.config import LENT, RANKER
 from indexer.schema import Post, Query
 from indexer.update import update
 from retriever.defaultindex import starter
@@ -98,6 +99,22 @@ def test_what_a_person_always_tags_comes_first(index: Path) -> None:
     assert {"sunset", "beach"} <= {tag.tag for tag in answer.tags}
     seeded = recommender.recommend(Query(seeds=("bäckereilotte",)))
     assert "bäckereilotte" not in {tag.tag for tag in seeded.tags}
+
+
+def test_a_ranker_that_learned_from_them_knows_better(tmp_path: Path) -> None:
+    alone = Recommender(tiny.reader(MINE, tmp_path))
+    assert alone.habits is alone.index.habits is not None
+    learned = Recommender(alone.index)
+    (alone.index.generation.folder / RANKER).mkdir()
+    assert learned.habits is None
+
+
+@pytest.mark.parametrize("index", [("lotte",)], indirect=True)
+def test_a_ranker_that_was_lent_knows_nothing_of_them(index: Path) -> None:
+    lent, learned = Recommender.open(index), Recommender.open(index)
+    assert lent.habits is not None
+    (learned.index.generation.folder / LENT).mkdir()
+    assert learned.habits is None
 
 
 @pytest.mark.parametrize("index", [("lotte", "otto")], indirect=True)

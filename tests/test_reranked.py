@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from indexer.begin import begun
-from indexer.config import data_path
+from indexer.config import LENT, data_path
 from indexer.generation import Generation, open_current, writer
 from indexer.progress import Progress
-from indexer.reranked import LENT, RANKED
+from indexer.reranked import RANKED
 from indexer.starter import strip
 from indexer.store import BORROWED
 from indexer.verify import verify
