@@ -47,7 +47,7 @@ def weighed(words: set[str]) -> dict[int, float]:
     for post, held in enumerate(WORDS):
         for word in words & held:
             df = sum(word in other for other in WORDS)
-            scores[post] += (math.log((POSTS + 1) / (df + 1)) + 1) ** 2 / math.sqrt(len(held))
+            scores[post] += math.log(1 + POSTS / df) ** 2 / math.sqrt(len(held))
     return {post: score / max(scores.values()) for post, score in scores.items()}
 
 
