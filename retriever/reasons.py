@@ -47,7 +47,7 @@ PHRASES = {
     "topic": "fits the topic",
     "topic fit": "fits the topic",
     "popularity": "much used",
-    "habits": "you often use it",
+    "habits": "you use it",
     "pinned": "pinned by you",
 }
 
@@ -221,9 +221,8 @@ class Case:
         habits = self.index.habits
         if habits is None or tag.tag not in self.ids:
             return None
-        return (
-            f"{habits.uses_of(self.ids[tag.tag]):,} of your {_many(habits.posts, 'post')} have it"
-        )
+        held = habits.uses_of(self.ids[tag.tag])
+        return f"{held:,} of your {_many(habits.posts, 'post')} {'has' if held == 1 else 'have'} it"
 
     def _pinned(self, tag: ScoredTag, part: Evidence) -> str:
         return "you pinned it"

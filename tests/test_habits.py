@@ -117,6 +117,13 @@ def test_a_ranker_that_was_lent_knows_nothing_of_them(index: Path) -> None:
     assert learned.habits is None
 
 
+def test_one_post_has_it(tmp_path: Path) -> None:
+    alone = Recommender(tiny.reader(MINE, tmp_path))
+    reasons = {tag.tag: tag.reason for tag in alone.recommend(caption="x", explain=True).tags}
+    assert reasons["dog"] == "because 3 of your 4 posts have it"
+    assert "1 of your 4 posts has it" in reasons["park"]
+
+
 @pytest.mark.parametrize("index", [("lotte", "otto")], indirect=True)
 def test_what_several_always_tag_is_no_habit(index: Path) -> None:
     answer = Recommender.open(index).recommend(caption="sunset over the beach")

@@ -9,7 +9,7 @@ const GROUPS = {
   },
   seeds: { name: "your seeds", channels: ["seed neighbours", "co-occurrence", "seed vectors", "linear"] },
   topic: { name: "the topic", channels: ["topic", "topic fit"] },
-  own: { name: "what you often use", channels: ["habits"] },
+  own: { name: "what you use", channels: ["habits"] },
   known: { name: "what is often used", channels: [] },
 };
 
