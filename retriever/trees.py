@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ from indexer.errors import HashlensError, IndexCorruptError
 from indexer.schema import Floats, Ids
 
 FEW = 2_000  # rows that one thread scores by itself
+# LightGBM keeps the number of threads for all calls in one place, and has buffers for as many: a
+# call that changes it has another one, under way, write beside its own.
+_ASKING = Lock()
 _LARGEST = 64 << 20  # bytes of a model file
 _MOST_LEAVES = 1_024  # of a tree: LightGBM walks it by recursion
 _MOST_FEATURES = 10_000
@@ -137,11 +141,12 @@ class Trees:
         # Threads that meet for a few rows wait for one another longer than they work.
         threads = b"num_threads=1" if rows < FEW else b""
         if rows:
-            _call(
-                *("LGBM_BoosterPredictForMat", self._handle, _address(given), _FLOAT32),
-                *(ctypes.c_int32(rows), ctypes.c_int32(columns), 1, kind, first, count, threads),
-                *(ctypes.byref(length), _address(found)),
-            )
+            with _ASKING:
+                _call(
+                    *("LGBM_BoosterPredictForMat", self._handle, _address(given), _FLOAT32),
+                    *(ctypes.c_int32(rows), ctypes.c_int32(columns), 1, kind),
+                    *(first, count, threads, ctypes.byref(length), _address(found)),
+                )
         return found
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Semaphore
+from time import sleep
+from typing import Any
 
 import lightgbm
 import numpy as np
 import pytest
 
 from indexer.errors import IndexCorruptError
-from retriever.trees import Trees
+from retriever import trees as trees_module
+from retriever.trees import FEW, Trees
 
 FEATURES = 4
 
@@ -58,6 +63,26 @@ def test_scores_are_lightgbms_own(booster: lightgbm.Booster, model: str) -> None
     np.testing.assert_allclose(scores, booster.predict(features, raw_score=True), rtol=1e-6)
     parts = trees.scores(features, 0, 5) + trees.scores(features, 5)
     np.testing.assert_allclose(parts, scores, atol=1e-5)
+
+
+def test_threads_never_ask_lightgbm_at_once(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    call, now, most = trees_module._call, Semaphore(0), []
+
+    def counted(*arguments: Any) -> None:
+        now.release()
+        most.append(now._value)
+        sleep(0.005)
+        call(*arguments)
+        now.acquire()
+
+    trees, asked = Trees(model), [samples(rows, rows) for rows in (1, FEW + 1) * 8]
+    alone = [trees.scores(features) for features in asked]
+    monkeypatch.setattr(trees_module, "_call", counted)
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(trees.scores, asked))
+    assert most == [1] * len(asked)
+    for found, expected in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_the_first_trees_are_a_forest_of_their_own(model: str) -> None:
