@@ -44,8 +44,7 @@ def account_quality(posts: Sequence[Post], starter: Path, place: Path) -> list[d
             if number:
                 index, own = (place / f"{what}-{number}-{account}" for what in ("joined", "first"))
                 write_posts(first[:number], own)
-                with begun(index, starter):
-                    update([own], index, fit_ranker=fit_ranker)
+                join(own, starter, index)
             queries = [Query(caption=post.caption) for post in later]
             rankings += asked(Recommender.open(index), queries, max(KS))[0]
             answers += [post.hashtags for post in later]
@@ -53,6 +52,12 @@ def account_quality(posts: Sequence[Post], starter: Path, place: Path) -> list[d
         row = {"own_posts": number, "accounts": len(accounts), "queries": len(answers)}
         found.append(row | {name: round(value, 4) for name, value in means.items()})
     return found
+
+
+def join(posts: Path, starter: Path, index: Path) -> None:
+    """Begin an index from another one, with posts that join what it knows."""
+    with begun(index, starter):
+        update([posts], index, fit_ranker=fit_ranker)
 
 
 def _accounts(posts: Sequence[Post]) -> list[tuple[list[Post], list[Post]]]:

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.accounts import account_quality
+from evaluation.accounts import account_quality, join
 from evaluation.method import Ranking
 from evaluation.metrics import KS, evaluate
 from evaluation.product import asked, write_posts
@@ -33,11 +33,9 @@ from evaluation.splits import split
 from evaluation.starter import make
 from evaluation.suite import usable
 from evaluation.tasks import Inputs, make_queries
-from indexer.begin import begun
 from indexer.build import build
 from indexer.errors import InputError
 from indexer.schema import Post, Query
-from indexer.update import update
 from retriever.fitting import fit_ranker
 from retriever.recommend import Recommender
 
@@ -91,12 +89,13 @@ def starter_quality(
             }
             found[f"{name}: {inputs}"] = scores | kept
     told = [[post for post in posts if post.author and post.caption] for posts in held.values()]
-    mine = usable([own], "instagram", []) if own else max(told, key=len)
+    most = max(told, key=len)
+    mine = usable([own], "instagram", []) if own else most
     return {
         "tasks": found,
         "together": _together(found),
         "own": _grown(mine, place, limit),
-        "account": account_quality(max(told, key=len), place / "starter", place),
+        "account": account_quality(most, place / "starter", place),
     }
 
 
@@ -148,8 +147,7 @@ def _grown(posts: Sequence[Post], place: Path, limit: int | None) -> list[Figure
         if number:
             index, own, alone = (place / f"{what}-{number}" for what in ("begun", "own", "alone"))
             write_posts(mine[:number], own)
-            with begun(index, place / "starter"):
-                update([own], index, fit_ranker=fit_ranker)
+            join(own, place / "starter", index)
             build([own], alone, fit_ranker=fit_ranker)
             row["alone"] = _means(asked(Recommender.open(alone), queries, max(KS))[0], answers)
         row["begun"] = _means(asked(Recommender.open(index), queries, max(KS))[0], answers)

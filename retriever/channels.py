@@ -252,17 +252,18 @@ def picture_classes(index: IndexReader, batch: QueryBatch) -> Entries:
     """Hashtags that the names of what the picture shows speak for: see `classwords`.
 
     Columns: around the names' vectors; the largest P(tag | word) of the names' words; how likely
-    the picture shows what is called so, and that beside chance; the largest P(tag | tag) of those
-    that it shows.
+    the picture shows what is called so, and the log of that beside chance; the largest
+    P(tag | tag) of those that it shows.
     """
     shown = Shown.of(batch)
     if shown is None:
         return silent(5)
-    words, named = words_of(index, shown), called(index, shown)
+    words, named = words_of(index, shown), called(index, batch)
     places, tags, chance, _ = _with_words(index, words)
-    told = _beside(_loudest(words, places, tags, chance), named)
-    chances, likelier = named.values.T
-    seen = named.where((chances >= LEAST_SHOWN) & (likelier > 0))
+    chances, ratios = named.values.T
+    logs = Entries(named.queries, named.tags, np.column_stack([chances, np.log(ratios)]))
+    told = _beside(_loudest(words, places, tags, chance), logs)
+    seen = named.where((chances >= LEAST_SHOWN) & (ratios > 1))
     places, tags, _, chance = _with_tags(index, seen)
     told = _beside(told, _loudest(seen, places, tags, chance))
     return _beside(around(index, shown, AROUND, PRIOR), told)

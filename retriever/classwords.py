@@ -15,8 +15,8 @@ import numpy as np
 from indexer.classnames import class_names, keys_of_classes, words_of_classes
 from indexer.config import ALL_TOPICS
 from indexer.schema import Floats, Ids
-from retriever.entries import WIDTH, Entries, Groups
-from retriever.prepare import QueryBatch
+from retriever.entries import WIDTH, Entries, Groups, looked_up, silent
+from retriever.prepare import QueryBatch, once
 from retriever.reading import IndexReader
 
 MOST_SHOWN = 8  # classes of a picture that speak
@@ -30,16 +30,13 @@ class Shown:
     """The classes that pictures show.
 
     `queries` int64 (r,), `kinds` int64 (r,) and `chances` float32 (r,): which picture shows which
-    of k different classes, and how likely. `pictures` int64 (p,) are the queries with a picture,
-    `classes` float32 (p, 1000) how likely each shows any class. `names` are the words of the k
-    classes' names, `words` these and what people call such, `keys` the hashtags such is called.
+    of k different classes, and how likely. `names` are the words of the k classes' names, `words`
+    these and what people call such, `keys` the hashtags such is called.
     """
 
     queries: Ids
     kinds: Ids
     chances: Floats
-    pictures: Ids
-    classes: Floats
     names: tuple[tuple[str, ...], ...]
     words: tuple[tuple[str, ...], ...]
     keys: tuple[frozenset[str], ...]
@@ -56,8 +53,6 @@ class Shown:
         some = numbers.tolist()
         return cls(
             *(batch.images.ids[rows], kinds, chances[rows, places]),
-            pictures=batch.images.ids,
-            classes=batch.classes,
             names=tuple(class_names()[number] for number in some),
             words=tuple(words_of_classes()[number] for number in some),
             keys=tuple(keys_of_classes()[number] for number in some),
@@ -79,22 +74,21 @@ class Shown:
         return pairs.entries(pairs.sum(self.chances[rows] * values[places]))
 
 
-def called(index: IndexReader, shown: Shown) -> Entries:
+@once
+def called(index: IndexReader, batch: QueryBatch) -> Entries:
     """All hashtags that a class is called, by how likely each picture shows such.
 
     Of those that it does not show, too: that it shows no beach speaks against #beach. Columns: how
-    likely that is, and the log of how much likelier than by chance.
+    likely that is, and how much likelier than if all classes were equally likely: a tenth of them
+    are dogs.
     """
+    if batch.images is None or batch.classes is None:
+        return silent(2)
     tags, names = index.class_tags
-    chances = shown.classes @ names
-    values = np.stack([chances, np.log(_beside_chance(chances, names))], axis=-1).reshape(-1, 2)
-    return Entries(np.repeat(shown.pictures, len(tags)), np.tile(tags, len(chances)), values)
-
-
-def _beside_chance(chances: Floats, names: Floats) -> Floats:
-    """How much likelier than if all classes were equally likely: a tenth of them are dogs."""
-    ratios: Floats = np.maximum(chances, LEAST) / names.mean(axis=0)
-    return ratios
+    chances = batch.classes @ names
+    ratios = np.maximum(chances, LEAST) / names.mean(axis=0)
+    values = np.stack([chances, ratios], axis=-1).reshape(-1, 2)
+    return Entries(np.repeat(batch.images.ids, len(tags)), np.tile(tags, len(chances)), values)
 
 
 def fitting(index: IndexReader, batch: QueryBatch, queries: Ids, tags: Ids) -> Floats:
@@ -103,14 +97,11 @@ def fitting(index: IndexReader, batch: QueryBatch, queries: Ids, tags: Ids) -> F
     Less than 1 where a picture shows what is called so less than by chance. Never more: that it
     shows such has columns of its own.
     """
-    fits = np.ones(len(tags), np.float32)
-    if batch.images is None or batch.classes is None or not len(batch.images.ids):
-        return fits
-    named, names = index.class_tags
-    ratios = np.ones((len(batch), len(named)), np.float32)
-    ratios[batch.images.ids] = np.clip(_beside_chance(batch.classes @ names, names), LEAST_FIT, 1)
-    rows = np.flatnonzero(np.isin(tags, named))
-    fits[rows] = ratios[queries[rows], np.searchsorted(named, tags[rows])]
+    said = called(index, batch)
+    if not len(said):
+        return np.ones(len(tags), np.float32)
+    ratios = looked_up(said, queries * WIDTH + tags)[:, 1]
+    fits: Floats = np.where(np.isnan(ratios), 1, np.clip(ratios, LEAST_FIT, 1))
     return fits
 
 

@@ -9,19 +9,21 @@ posterior; Gelman et al., "Bayesian Data Analysis", 2013, 2.4).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
 
 from indexer.counts import Counts
 from indexer.schema import Floats, Ids
+from indexer.settled import among
 
 PRIOR = 10.0  # posts that a ranker's chance is worth
 MOST = 10.0  # posts that a person's are worth at most: half the say stays with what is asked
 USUAL = 100  # hashtags that are candidates of every question
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Habits:
     """The hashtags of one person's posts.
 
@@ -43,7 +45,7 @@ class Habits:
         tags = np.flatnonzero(uses)
         return cls(tags, uses[tags], len(authors))
 
-    @property
+    @cached_property
     def usual(self) -> Ids:
         """The ids of the most used, ascending."""
         return np.sort(self.tags[np.argsort(-self.uses, kind="stable")[:USUAL]])
@@ -59,7 +61,7 @@ class Habits:
             Two of float32 (c,).
         """
         used = np.zeros(len(tags), np.float32)
-        rows = np.flatnonzero(np.isin(tags, self.tags))
+        rows = np.flatnonzero(among(tags, self.tags))
         used[rows] = self.uses[np.searchsorted(self.tags, tags[rows])] / self.posts
         say = min(self.posts, MOST)
         both = PRIOR * chances + say * used

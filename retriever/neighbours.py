@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
-from typing import TypeVar
 
 import numpy as np
 
 from indexer.schema import Floats, Ids, Neighbors
 from retriever.entries import WIDTH, Entries, Groups, silent
-from retriever.prepare import QueryBatch
+from retriever.prepare import QueryBatch, once
 from retriever.reading import IndexReader
 
 NEIGHBOURS = 300  # posts that may vote
@@ -31,25 +28,7 @@ class Near:
 NOBODY = Near(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
-Found = TypeVar("Found")
-
-
-def _once(
-    ask: Callable[[IndexReader, QueryBatch], Found],
-) -> Callable[[IndexReader, QueryBatch], Found]:
-    """The same function, which a batch is put to once."""
-
-    @wraps(ask)
-    def asked(index: IndexReader, batch: QueryBatch) -> Found:
-        if ask.__name__ not in batch.near:
-            batch.near[ask.__name__] = ask(index, batch)
-        found: Found = batch.near[ask.__name__]
-        return found
-
-    return asked
-
-
-@_once
+@once
 def near_images(index: IndexReader, batch: QueryBatch) -> Near:
     """Posts with the nearest pictures (cosine of encoder features)."""
     if batch.images is None or index.images is None:
@@ -57,7 +36,7 @@ def near_images(index: IndexReader, batch: QueryBatch) -> Near:
     return _near(batch.images.ids, index.images.search(batch.images.vectors, NEIGHBOURS))
 
 
-@_once
+@once
 def near_captions(index: IndexReader, batch: QueryBatch) -> Near:
     """Posts with the nearest captions (cosine of idf-weighted mean vectors)."""
     if index.captions is None or not len(batch.texts.ids):
@@ -65,7 +44,7 @@ def near_captions(index: IndexReader, batch: QueryBatch) -> Near:
     return _near(batch.texts.ids, index.captions.search(batch.texts.vectors, NEIGHBOURS))
 
 
-@_once
+@once
 def near_words(index: IndexReader, batch: QueryBatch) -> Near:
     """Posts that share the most telling words: cosine of idf weights, as a share of the best's.
 
@@ -90,7 +69,7 @@ def near_words(index: IndexReader, batch: QueryBatch) -> Near:
     return Near(best.queries, best.tags, best.relative())
 
 
-@_once
+@once
 def near_seeds(index: IndexReader, batch: QueryBatch) -> tuple[Near, Entries]:
     """Posts that share the seeds (cosine of idf weights), and all that share two or more.
 

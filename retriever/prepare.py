@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -32,8 +33,8 @@ class QueryBatch:
     float32 (p, 1000) are the pictures' probabilities of ImageNet's classes; `word_pairs` and
     `seed_pairs` are the different known words (by id, with idf) and seeds of each query; `spelt`
     are the hashtags that its words spell; `idf` weighs each token, `unseen_idf` others; `text_idf`
-    weighs tokens in vectors, as when the index learned. `near` keeps what was found of the posts
-    near the queries, which votes and is then named as evidence.
+    weighs tokens in vectors, as when the index learned. `found` keeps what is asked `once`, such as
+    the posts near the queries, which vote and are then named as evidence.
     """
 
     queries: tuple[Query, ...]
@@ -52,10 +53,28 @@ class QueryBatch:
     idf: dict[str, float]
     text_idf: dict[str, float]
     unseen_idf: float
-    near: dict[str, Any] = field(default_factory=dict)
+    found: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.words)
+
+
+Found = TypeVar("Found")
+
+
+def once(
+    ask: Callable[[IndexReader, QueryBatch], Found],
+) -> Callable[[IndexReader, QueryBatch], Found]:
+    """The same function, which a batch is put to once."""
+
+    @wraps(ask)
+    def asked(index: IndexReader, batch: QueryBatch) -> Found:
+        if ask.__name__ not in batch.found:
+            batch.found[ask.__name__] = ask(index, batch)
+        found: Found = batch.found[ask.__name__]
+        return found
+
+    return asked
 
 
 def prepare(

@@ -122,11 +122,11 @@ def _runs(
             )
     for start, word in enumerate(text):
         owner = word.removesuffix(OWNED)
-        if owner and owner != word and owner not in seen:
-            seen.add(owner)
+        key = owner.replace("'", "")
+        if owner != word and key not in seen:
+            seen.add(key)
             weight = idf.get(owner, unseen)
-            place, times = start / len(text), text.count(word)
-            yield owner.replace("'", ""), (owner,), weight, weight, shown[start], place, times
+            yield key, (owner,), weight, weight, shown[start], start / len(text), text.count(word)
 
 
 def _script_runs(

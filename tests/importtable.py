@@ -182,7 +182,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "retriever.recommend": READING | {"indexer.queries", "retriever.*"},
     "retriever.asked": BORDER
     | {"indexer.hashtags", "retriever.memory", "retriever.platforms", "retriever.selection"},
-    "retriever.habits": BORDER | {"indexer.counts"},
+    "retriever.habits": BORDER | {"indexer.counts", "indexer.settled"},
     "retriever.memory": set(),
     "retriever.heads": set(),
     "retriever.meters": set(),

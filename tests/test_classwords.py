@@ -104,7 +104,7 @@ def test_what_a_picture_does_not_show_is_less_of_its_topic(tiny_index: IndexRead
     expected = [1, 1, 1, LEAST_FIT, 1, 1, half, LEAST_FIT, 1]
     assert fitting(tiny_index, batch, *pairs).tolist() == pytest.approx(expected)
     # So it is with the topics' own hashtags, and with what is known of any.
-    bare = replace(batch, images=None, classes=None)
+    bare = replace(batch, images=None, classes=None, found={})
     for said, alone in (
         (topic_top(tiny_index, batch), topic_top(tiny_index, bare)),
         (_prior(tiny_index, batch), _prior(tiny_index, bare)),

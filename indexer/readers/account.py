@@ -78,6 +78,7 @@ def _is_post(text: str) -> bool:
 
 def _file_rows(path: Path) -> Iterator[Found]:
     root = _root(path.absolute())
+    owner = _owner(root)
     try:
         text = json_text(path, MAX_EXPORT)
     except UnreadableError as error:
@@ -87,7 +88,7 @@ def _file_rows(path: Path) -> Iterator[Found]:
     for start, end in entries(text):
         line, counted = line + text.count("\n", counted, start), start
         entry = text[start:end] if end - start <= MAX_LINE else None
-        if row := _row(line, entry, path.name, _owner(root)):
+        if row := _row(line, entry, path.name, owner):
             yield Found(path, root, row)
     if not end and (problem := _unlisted(text)):
         yield Found(path, root, Row(None, problem=problem))
