@@ -1,4 +1,4 @@
-"""How an index serves one account, whose own posts join what it knows of others.
+"""How an index serves an account whose own posts join what it knows of others.
 
 An account's first posts join, and its later ones are asked about: who asks is who was learned from,
 on purpose, since that is what people do with posts of their own. The index must not have learned
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from evaluation.method import Ranking
 from evaluation.metrics import KS, evaluate
 from evaluation.product import asked, write_posts
 from evaluation.tasks import caption_words
@@ -25,33 +26,60 @@ from retriever.recommend import Recommender
 JOINED = (0, 1, 3, 6, 12)  # posts of an account that join, its first ones
 ASKED = 4  # later posts that an account needs
 ACCOUNTS = 40  # at most, drawn by hash
+SHOWN = ("P@5", "nDCG@10")
+
+Account = tuple[list[Post], list[Post]]  # its first posts, and its later ones
 
 
-def account_quality(posts: Sequence[Post], starter: Path, place: Path) -> list[dict[str, Any]]:
+def account_quality(
+    posts: Sequence[Post], starter: Path, full: Path, place: Path
+) -> list[dict[str, Any]]:
     """P@5 and nDCG@10 of later captions of accounts, by how many of their posts have joined.
 
+    `joined` is an index for each account, begun from aggregates; `named` and `unnamed` one index of
+    others' posts that all accounts' join, which is told who asks, or not.
+
     Args:
-        posts: of accounts that the index did not learn from.
-        starter: index that is begun from.
+        posts: of accounts that the indexes did not learn from.
+        starter: index of aggregates.
+        full: index of others' posts.
         place: an existing folder.
     """
     accounts = _accounts(posts)
+    answers = [post.hashtags for _, later in accounts for post in later]
     found = []
     for number in JOINED:
-        rankings, answers = [], []
-        for account, (first, later) in enumerate(accounts):
-            index = starter
-            if number:
-                index, own = (place / f"{what}-{number}-{account}" for what in ("joined", "first"))
-                write_posts(first[:number], own)
-                join(own, starter, index)
-            queries = [Query(caption=post.caption) for post in later]
-            rankings += asked(Recommender.open(index), queries, max(KS))[0]
-            answers += [post.hashtags for post in later]
-        means = evaluate(rankings, answers, KS).means() if answers else {}
-        row = {"own_posts": number, "accounts": len(accounts), "queries": len(answers)}
-        found.append(row | {name: round(value, 4) for name, value in means.items()})
+        row: dict[str, Any] = {"own_posts": number, "accounts": len(accounts)}
+        row["queries"] = len(answers)
+        for name, rankings in _asked_by(accounts, number, starter, full, place).items():
+            means = evaluate(rankings, answers, KS).means() if answers else {}
+            row[name] = {metric: round(means[metric], 4) for metric in SHOWN if answers}
+        found.append(row)
     return found
+
+
+def _asked_by(
+    accounts: Sequence[Account], number: int, starter: Path, full: Path, place: Path
+) -> dict[str, list[Ranking]]:
+    """What each kind of index says to all accounts' later captions."""
+    beside = full
+    if number and accounts:
+        beside, own = (place / f"{what}-{number}" for what in ("beside", "firsts"))
+        write_posts([post for first, _ in accounts for post in first[:number]], own)
+        join(own, full, beside)
+    others = Recommender.open(beside)
+    rankings: dict[str, list[Ranking]] = {"joined": [], "named": [], "unnamed": []}
+    for account, (first, later) in enumerate(accounts):
+        index = starter
+        if number:
+            index, own = (place / f"{what}-{number}-{account}" for what in ("joined", "first"))
+            write_posts(first[:number], own)
+            join(own, starter, index)
+        queries = [Query(caption=post.caption) for post in later]
+        rankings["joined"] += asked(Recommender.open(index), queries, max(KS))[0]
+        rankings["named"] += asked(others, queries, max(KS), first[0].author)[0]
+        rankings["unnamed"] += asked(others, queries, max(KS))[0]
+    return rankings
 
 
 def join(posts: Path, starter: Path, index: Path) -> None:
@@ -60,7 +88,7 @@ def join(posts: Path, starter: Path, index: Path) -> None:
         update([posts], index, fit_ranker=fit_ranker)
 
 
-def _accounts(posts: Sequence[Post]) -> list[tuple[list[Post], list[Post]]]:
+def _accounts(posts: Sequence[Post]) -> list[Account]:
     """Of each account its first posts, and the later ones whose captions are none of the first."""
     by: dict[str, list[Post]] = defaultdict(list)
     for post in posts:

@@ -20,6 +20,7 @@ from indexer.errors import ConfigError, HashlensError, InputError
 from indexer.schema import Post, Query
 from retriever.fitting import fit_ranker
 from retriever.recommend import Recommender
+from retriever.selection import Selection
 
 _PICTURES = "pictures"
 
@@ -69,15 +70,19 @@ class Product:
         return rankings
 
 
-def asked(recommender: Recommender, queries: Sequence[Query], k: int) -> tuple[list[Ranking], int]:
+def asked(
+    recommender: Recommender, queries: Sequence[Query], k: int, author: str | None = None
+) -> tuple[list[Ranking], int]:
     """What a recommender says to each query, and how many it refused, which are silent.
+
+    `author` is who asks, if it is to know.
 
     Raises:
         ConfigError: k is below 1.
     """
     if k < 1:
         raise ConfigError(f"k: found {k}, expected 1 or more hashtags")
-    answers = recommender.answer(queries, k)
+    answers = recommender.answer(queries, selection=Selection(k=k, author=author))
     rankings = [
         []
         if isinstance(answer, HashlensError)

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.accounts import account_quality, join
+from evaluation.accounts import SHOWN, account_quality, join
 from evaluation.method import Ranking
 from evaluation.metrics import KS, evaluate
 from evaluation.product import asked, write_posts
@@ -42,7 +42,6 @@ from retriever.recommend import Recommender
 SEED = 5
 OWN = (0, 50, 200, 800, 2_000)  # posts of one's own
 INPUTS = ("caption", "seeds:2", "caption,seeds:2", "image,caption,seeds:1")
-SHOWN = ("P@5", "nDCG@10")
 DEEP = 60  # places of an answer from which hashtags move up
 
 Figures = dict[str, Any]
@@ -95,7 +94,7 @@ def starter_quality(
         "tasks": found,
         "together": _together(found),
         "own": _grown(mine, place, limit),
-        "account": account_quality(most, place / "starter", place),
+        "account": account_quality(most, place / "starter", place / "full", place),
     }
 
 

@@ -26,6 +26,10 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 K = Annotated[int | None, Field(ge=1, le=50, description="How many hashtags at most.")]
 Blocked = Annotated[list[Tag], Field(max_length=1_000, description="Hashtags to leave out.")]
 Pinned = Annotated[list[Tag], Field(max_length=50, description="Hashtags to put first.")]
+Author = Annotated[
+    str | None,
+    Field(max_length=300, description="Whose post it is: what they usually tag counts as well."),
+]
 Mix = Annotated[
     dict[str, Annotated[int, Field(ge=0, le=50)]],
     Field(max_length=3, description="Places for each tier: broad, medium, niche."),
@@ -43,6 +47,7 @@ class Options(BaseModel):
 
     k: K = None
     platform: Annotated[str | None, Field(max_length=40)] = None
+    author: Author = None
     min_probability: Share = 0.0
     diversity: Share = DIVERSITY
     generic: Share = GENERIC
@@ -65,6 +70,7 @@ class Options(BaseModel):
             blocked=frozenset(map(key, self.block)),
             pinned=tuple(dict.fromkeys(map(key, self.pin))),
             platform=platform_named(self.platform) if self.platform else None,
+            author=self.author or None,
         )
 
 

@@ -34,6 +34,7 @@ def recommend(
     pin: options.Pin = None,
     sets: options.Set = None,
     platform: options.Platform = None,
+    whose: options.Whose = None,
     index: options.ReadIndex = None,
     weights: options.Weights = None,
     check: options.Check = False,
@@ -60,6 +61,7 @@ def recommend(
     selection = options.selection_from(
         *(k, min_probability, diversity, generic, mix, block, pin, platform),
         sets=sets,
+        author=whose,
         config=options.config_of(context),
     )
     caption = _read(caption)
@@ -112,6 +114,7 @@ def batch(
     pin: options.Pin = None,
     sets: options.Set = None,
     platform: options.Platform = None,
+    whose: options.Whose = None,
     weights: options.Weights = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where a run that was stopped had come to.")
@@ -134,11 +137,12 @@ def batch(
     selection = options.selection_from(
         *(k, min_probability, diversity, generic, mix, block, pin, platform),
         sets=sets,
+        author=whose,
         config=options.config_of(context),
     )
-    for note in selection.notes:
-        typer.echo(f"hashlens: {note}", err=True)
     recommender = Recommender.open(index, weights, check=check)
+    for note in recommender.notes(selection):
+        typer.echo(f"hashlens: {note}", err=True)
     about = About.of(recommender.index.manifest, selection)
     with progress_bar() as progress, answers_file(out, about, resume=resume) as answers:
         if answers.kept:

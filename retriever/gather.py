@@ -12,6 +12,7 @@ from indexer.settled import among
 from retriever.channels import CHANNELS
 from retriever.describe import described
 from retriever.entries import WIDTH, Entries, Groups, looked_up, silent
+from retriever.habits import Habits
 from retriever.prepare import QueryBatch
 from retriever.reading import IndexReader
 
@@ -26,32 +27,29 @@ GUESSING = (
 COMPANIONS = "companions"
 
 
-NOTHING: Ids = np.zeros(0, np.int64)
-
-
 def gather(
     index: IndexReader,
     batch: QueryBatch,
     *,
     without: Collection[str] = (),
-    usual: Ids = NOTHING,
+    habits: Habits | None = None,
 ) -> Candidates:
-    """Candidates of every query, without its seeds and without one author's brands.
+    """Candidates of every query, without its seeds and without another author's brands.
 
     Args:
         index: what is asked.
         batch: q queries.
         without: channels that are not asked.
-        usual: hashtags that are candidates of every query, as the most used are.
+        habits: of who asks, whose usual hashtags are candidates of every query.
     """
     said = {name: kind.ask(index, batch) for name, kind in CHANNELS.items() if name not in without}
-    allowed = _Allowed(index, batch)
+    allowed = _Allowed(index, batch, habits)
     offered = {name: allowed.of(entries) for name, entries in said.items()}
     if COMPANIONS not in without:
         said[COMPANIONS] = _companions(index, offered)
         offered[COMPANIONS] = allowed.of(said[COMPANIONS])
     named = [entries.best(MOST).keys for entries in offered.values()]
-    keys = np.unique(np.concatenate([*named, allowed.of(_everywhere(index, batch, usual)).keys]))
+    keys = np.unique(np.concatenate([*named, allowed.of(_everywhere(index, batch, habits)).keys]))
     columns, values = [], []
     for name, entries in said.items():
         names = CHANNELS[name].columns if name in CHANNELS else ("score",)
@@ -66,8 +64,8 @@ def gather(
 class _Allowed:
     """Which pairs may be offered: no seeds, nothing blocked, no brands that are not spelled out."""
 
-    def __init__(self, index: IndexReader, batch: QueryBatch) -> None:
-        self._offered = index.offered
+    def __init__(self, index: IndexReader, batch: QueryBatch, habits: Habits | None) -> None:
+        self._offered = index.offered_to(habits)
         self._spelt = batch.spelt.entries.keys
         coined = {key: index.tags + place for place, key in enumerate(batch.spelt.coined)}
         fresh = [
@@ -88,9 +86,11 @@ class _Allowed:
         return entries.where(offered & ~among(keys, self._seeds))
 
 
-def _everywhere(index: IndexReader, batch: QueryBatch, usual: Ids) -> Entries:
-    """The most used hashtags, and those that somebody usually uses, for every query."""
-    top = np.union1d(index.most_used(EVERYWHERE), usual)
+def _everywhere(index: IndexReader, batch: QueryBatch, habits: Habits | None) -> Entries:
+    """The most used hashtags, and those that who asks usually uses, for every query."""
+    top = index.most_used(EVERYWHERE)
+    if habits:
+        top = np.union1d(top, habits.usual)
     queries = np.repeat(np.arange(len(batch)), len(top))
     return Entries(queries, np.tile(top, len(batch)), np.ones((len(queries), 1), np.float32))
 

@@ -1,9 +1,9 @@
-"""What the one person whose posts an index holds usually tags.
+"""What the person usually tags whose post is asked about.
 
-A ranker that learned from many people's posts knows what anybody would tag. Where all posts of an
-index are one author's, alone or joined to others' counts, that person's own say more: each chance
-is taken for a prior that is worth some posts, and corrected by those (the mean of a Beta
-posterior; Gelman et al., "Bayesian Data Analysis", 2013, 2.4).
+A ranker that learned from many people's posts knows what anybody would tag. Where an author of an
+index asks, named or since all of its posts are theirs, that person's own say more: each chance is
+taken for a prior that is worth some posts, and corrected by those (the mean of a Beta posterior;
+Gelman et al., "Bayesian Data Analysis", 2013, 2.4).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from indexer.counts import Counts
 from indexer.schema import Floats, Ids
 from indexer.settled import among
 
-PRIOR = 10.0  # posts that a ranker's chance is worth
-MOST = 10.0  # posts that a person's are worth at most: half the say stays with what is asked
+PRIOR = 5.0  # posts that a ranker's chance is worth
+MOST = 5.0  # posts that a person's are worth at most: half the say stays with what is asked
 USUAL = 100  # hashtags that are candidates of every question
 
 
@@ -35,15 +35,14 @@ class Habits:
     posts: int
 
     @classmethod
-    def of(cls, counts: Counts) -> Self | None:
-        """Those of an index; None where its posts are several people's, or have no hashtags."""
-        authors = counts.posts[:, 0]
-        authors = authors[authors > 0]
-        uses = np.bincount(counts.post_tags.columns, minlength=1)
-        if not len(authors) or authors.min() != authors.max() or not uses.any():
+    def of(cls, counts: Counts, posts: Ids) -> Self | None:
+        """Those that n posts tell, by key int64 (n,); None where these have no hashtags."""
+        _, tags, _ = counts.post_tags.rows(posts)
+        uses = np.bincount(tags, minlength=1)
+        if not uses.any():
             return None
         tags = np.flatnonzero(uses)
-        return cls(tags, uses[tags], len(authors))
+        return cls(tags, uses[tags], len(posts))
 
     @cached_property
     def usual(self) -> Ids:

@@ -183,6 +183,16 @@ Platform = Annotated[
     ),
 ]
 
+# Not `author`: a default of that name would reach `forget`, too.
+Whose = Annotated[
+    str | None,
+    typer.Option(
+        "--author",
+        help="Whose post it is: what this author's posts in the index usually have counts as well.",
+        show_default="whose posts they all are, if they are one author's",
+    ),
+]
+
 
 def config_of(context: typer.Context) -> UserConfig:
     """What the person's file says, as the program's entry has read it."""
@@ -199,6 +209,7 @@ def selection_from(
     pin: Sequence[str] | None = None,
     platform: str | None = None,
     sets: Sequence[str] | None = None,
+    author: str | None = None,
     config: UserConfig | None = None,
 ) -> Selection:
     """The selection that options ask for, with the pins, blocks and sets of a person's file.
@@ -220,6 +231,7 @@ def selection_from(
         blocked=now | read_blocked(config.block).difference(pinned),
         pinned=tuple(pinned),
         platform=None if platform is None else platform_named(platform),
+        author=author or None,
     )
 
 

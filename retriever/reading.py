@@ -141,8 +141,22 @@ class IndexReader:
 
     @cached_property
     def habits(self) -> Habits | None:
-        """What the person tags whose posts these are; None where they are several people's."""
-        return Habits.of(self.counts)
+        """What the person tags whose posts these all are; None where they are several people's."""
+        authors = self.counts.posts[:, 0]
+        held = np.flatnonzero(authors > 0)
+        alone = len(held) > 0 and authors[held].min() == authors[held].max()
+        return Habits.of(self.counts, held) if alone else None
+
+    def habits_of(self, author: str) -> Habits | None:
+        """What an author tags; None where no post with hashtags is theirs.
+
+        Args:
+            author: name as readers gave it; case and a leading @ make no difference.
+        """
+        rows = self.store.rows(
+            "select post_key from posts where lower(author) = lower(?)", [author.removeprefix("@")]
+        )
+        return Habits.of(self.counts, np.array([key for (key,) in rows], np.int64))
 
     @property
     def begun(self) -> bool:
@@ -161,8 +175,13 @@ class IndexReader:
         if self.manifest.counts["authors"] == 1:
             brands[:] = False
         posts = np.where(brands, 0, posts)
-        posts[list(self.tag_ids(sorted(blocked())).values())] = 0
+        posts[self._blocked] = 0
         return posts
+
+    @cached_property
+    def _blocked(self) -> list[int]:
+        """Ids of the hashtags that nobody is offered."""
+        return list(self.tag_ids(sorted(blocked())).values())
 
     def posts_of(self, tag_ids: Ids) -> Ids:
         """Posts of each hashtag, int64 (c,), 0 for one that is not offered or not of the index."""
@@ -173,6 +192,15 @@ class IndexReader:
     def offered(self) -> NDArray[np.bool_]:
         """Whether each hashtag may be recommended, by tag id."""
         return self.tag_posts > 0
+
+    def offered_to(self, habits: Habits | None) -> NDArray[np.bool_]:
+        """Whether each hashtag may be recommended to somebody, whose own brands may."""
+        if habits is None:
+            return self.offered
+        offered = self.offered.copy()
+        offered[habits.tags] = True
+        offered[self._blocked] = False
+        return offered
 
     @cached_property
     def tier_floors(self) -> dict[str, float]:

@@ -18,7 +18,7 @@ from indexer.schema import Embeddings, Floats, Query, Recommendation
 from retriever.answers import AnswerWriter
 from retriever.defaultindex import index_default
 from retriever.explain import explained
-from retriever.gather import NOTHING, gather
+from retriever.gather import gather
 from retriever.habits import Habits
 from retriever.prepare import QueryBatch, prepare
 from retriever.ranker import Ranker
@@ -53,6 +53,7 @@ class Recommender:
         self._given = ranker
         self._without = without
         self._shortlist = Shortlist(index)
+        self._asked: tuple[str, Habits | None] | None = None
         self._warm = False
         self._weights = weights
         self._opened: ImageEncoder | None = None
@@ -101,7 +102,8 @@ class Recommender:
             explain: whether each hashtag has its reason, and evidence the posts behind it.
 
         Returns:
-            The hashtags, with notes on a platform's limit and on seeds that are not known.
+            The hashtags, with notes on a platform's limit, and on an author and seeds that are not
+            known.
 
         Raises:
             InputError: the query cannot be answered, or is given twice.
@@ -127,10 +129,11 @@ class Recommender:
         Without `evidence`, which costs more than all the rest, no channel's share is told.
         """
         answers = self._answer(queries, selection, explain, evidence=evidence)
+        notes = self.notes(selection)
         return [
             answer
             if isinstance(answer, HashlensError)
-            else replace(answer, notes=(*selection.notes, *answer.notes, *self._notes(query)))
+            else replace(answer, notes=(*notes, *answer.notes, *self._notes(query)))
             for query, answer in zip(queries, answers, strict=True)
         ]
 
@@ -191,20 +194,17 @@ class Recommender:
         """One batch; evidence tells each channel's share, `explain` also the posts behind it."""
         images, classes, failures = self._encode(queries)
         batch = prepare(self.index, queries, images, classes)
-        candidates = gather(
-            self.index,
-            batch,
-            without=(*self._without, *self.ranker.silent),
-            usual=self.habits.usual if self.habits else NOTHING,
-        )
-        writer = AnswerWriter(self.index, self.ranker, self._shortlist, selection, self.habits)
+        habits = self.habits(selection.author)
+        without = (*self._without, *self.ranker.silent)
+        candidates = gather(self.index, batch, without=without, habits=habits)
+        writer = AnswerWriter(self.index, self.ranker, self._shortlist, selection, habits)
         answers: list[Recommendation | HashlensError] = [
             failures.get(number, answer)
             for number, answer in enumerate(
                 writer.write(batch, candidates, evidence=evidence or explain)
             )
         ]
-        return explained(self.index, batch, answers) if explain else answers
+        return explained(self.index, batch, answers, habits) if explain else answers
 
     @cached_property
     def ranker(self) -> Ranker:
@@ -214,12 +214,38 @@ class Recommender:
         folder = self.index.generation.folder / RANKER
         return Ranker.open(folder) if folder.is_dir() else Ranker.shipped()
 
+    def habits(self, author: str | None = None) -> Habits | None:
+        """What counts besides ranking: what an author of the index usually tags.
+
+        That is who is named, or whose posts it all holds, unless ranking itself learned from these.
+        """
+        if self.index.habits:
+            return None if self._learned else self.index.habits
+        return self._habits_of(author) if author else None
+
+    def _habits_of(self, author: str) -> Habits | None:
+        last = self._asked  # another thread may ask for another one meanwhile
+        if last is None or last[0] != author:
+            last = self._asked = (author, self.index.habits_of(author))
+        return last[1]
+
     @cached_property
-    def habits(self) -> Habits | None:
-        """What the one person tags whose posts these are, where no ranker learned from them."""
+    def _learned(self) -> bool:
+        """Whether the ranker learned from the index's own posts."""
         folder = self.index.generation.folder
         lent = self.index.begun and not (folder / LENT).is_dir()
-        return self.index.habits if lent or not (folder / RANKER).is_dir() else None
+        return not lent and (folder / RANKER).is_dir()
+
+    def notes(self, selection: Selection) -> tuple[str, ...]:
+        """What a person should know of a selection, whatever is asked: a line each."""
+        author = selection.author
+        if author is None or self._habits_of(author):
+            return selection.notes
+        return (
+            *selection.notes,
+            f"no post with hashtags is by {author!r} in this index, so what they usually tag "
+            "does not count; authors are named as in the posts",
+        )
 
     def _encode(
         self, queries: Sequence[Query]

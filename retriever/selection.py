@@ -36,6 +36,7 @@ class Selection:
         blocked: keys of hashtags not wanted.
         pinned: keys of hashtags that come first, in this order, whatever the index says of them.
         platform: caps the number, and leaves other networks' own hashtags out.
+        author: of the index whose post it is: what they usually tag counts as well.
 
     Raises:
         ConfigError: a number is out of range, a tier unknown, or more is asked for than fits.
@@ -49,6 +50,7 @@ class Selection:
     blocked: frozenset[str] = frozenset()
     pinned: tuple[str, ...] = ()
     platform: Platform | None = None
+    author: str | None = None
 
     def __post_init__(self) -> None:
         if self.k is not None and self.k < 1:

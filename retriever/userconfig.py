@@ -2,6 +2,7 @@
 
 index = "my-index"           # folders and files are relative to this file
 platform = "instagram"
+author = "jane_doe"          # who you are, among the authors of the index
 k = 5
 diversity = 0.2
 generic = 0.5
@@ -47,6 +48,7 @@ class UserConfig:
     file: Path | None = None
     index: Path | None = None
     platform: str | None = None
+    author: str | None = None
     k: int | None = None
     diversity: float | None = None
     generic: float | None = None
@@ -90,9 +92,9 @@ class UserConfig:
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """Values of those options that the command line replaces, by the option's name."""
+        """Values of those options that the command line replaces, by the parameter's name."""
         names = ("index", "platform", "k", "diversity", "generic", "mix")
-        found = {name: getattr(self, name) for name in names}
+        found = {name: getattr(self, name) for name in names} | {"whose": self.author}
         return {name: value for name, value in found.items() if value is not None}
 
     def pinned(
@@ -183,6 +185,7 @@ def _sets(file: Path, value: Any) -> Sets:  # noqa: ANN401
 _KEYS: dict[str, Callable[[Path, Any], Any]] = {
     "index": _index,
     "platform": _platform,
+    "author": _text,
     "k": _k,
     "diversity": _diversity,
     "generic": _generic,

@@ -10,12 +10,13 @@ import pytest
 from evaluation.product import write_posts
 from indexer.begin import begun
 from indexer.config import LENT, RANKER
-from indexer.schema import Post, Query
+from indexer.schema import Post, Query, Recommendation, ScoredTag
 from indexer.update import update
 from retriever.defaultindex import starter
 from retriever.habits import MOST, PRIOR, Habits
 from retriever.reading import IndexReader
 from retriever.recommend import Recommender
+from retriever.selection import Selection
 from tests import tiny
 
 MINE: tuple[tiny.Row, ...] = (
@@ -61,6 +62,74 @@ def test_several_peoples_posts_are_nobodys_habits(tiny_index: IndexReader, tmp_p
     assert tiny.reader([("ann", "one two", [])], tmp_path / "bare").habits is None
 
 
+def test_an_author_is_known_by_name(tiny_index: IndexReader) -> None:
+    dan = tiny_index.habits_of("dan")
+    assert dan is not None
+    ids = tiny_index.tag_ids(["kitten", "home", "mybrand", "dog"])
+    assert dan.posts == 2
+    assert {key: dan.uses_of(ids[key]) for key in ids} == {
+        "kitten": 1,
+        "home": 2,
+        "mybrand": 1,
+        "dog": 0,
+    }
+    for name in ("Dan", "@dan"):
+        same = tiny_index.habits_of(name)
+        assert same is not None
+        assert (same.posts, same.uses.tolist()) == (dan.posts, dan.uses.tolist())
+    assert tiny_index.habits_of("da%") is None
+    assert tiny_index.habits_of("") is None
+
+
+def test_who_asks_is_offered_what_they_use_brands_of_their_own_too(tiny_index: IndexReader) -> None:
+    recommender = Recommender(tiny_index)
+
+    def asked(author: str | None) -> dict[str, ScoredTag]:
+        selection = Selection(k=9, author=author)
+        answer = recommender.recommend(caption="sunset", selection=selection, explain=True)
+        assert not answer.notes
+        return {tag.tag: tag for tag in answer.tags}
+
+    nobody, ann, dan = asked(None), asked("ann"), asked("dan")
+    assert not {"mybrand", "park"} & nobody.keys()
+    assert "mybrand" in dan
+    assert "mybrand" not in ann
+    assert "park" in ann
+    assert dan["home"].probability > nobody["home"].probability
+    assert "2 of your 2 posts have it" in dan["home"].reason
+    assert dan["home"].evidence[0].channel == "habits"
+    assert not any(part.channel == "habits" for part in nobody["home"].evidence)
+    assert [tag.tag for tag in recommender.recommend(caption="sunset", k=9).tags] == list(nobody)
+
+
+def test_what_nobody_is_offered_is_no_habit_either(tmp_path: Path) -> None:
+    rows: tuple[tiny.Row, ...] = (("ann", "walk", ["likeforlike", "park"]), ("bob", "b", ["dog"]))
+    recommender = Recommender(tiny.reader(rows, tmp_path))
+    answer = recommender.recommend(caption="x", selection=Selection(k=9, author="ann"))
+    assert {tag.tag for tag in answer.tags} >= {"park"}
+    assert "likeforlike" not in {tag.tag for tag in answer.tags}
+
+
+def test_an_author_that_is_not_there_is_told(tiny_index: IndexReader, tmp_path: Path) -> None:
+    recommender = Recommender(tiny_index)
+    answer = recommender.recommend(caption="my kitten", selection=Selection(author="zoe"))
+    (note,) = answer.notes
+    assert "'zoe'" in note
+    assert answer.tags == recommender.recommend(caption="my kitten").tags
+    alone = Recommender(tiny.reader(MINE, tmp_path))
+    assert alone.notes(Selection(author="ann")) == ()
+    assert alone.notes(Selection(author="zoe")) == (note,)
+
+
+def test_one_answer_after_the_other_each_has_its_author(tiny_index: IndexReader) -> None:
+    recommender = Recommender(tiny_index)
+    queries = [Query(caption="sunset")] * 2
+    for author, brand in (("dan", True), ("bob", False), (None, False), ("dan", True)):
+        for answer in recommender.answer(queries, 9, selection=Selection(author=author)):
+            assert isinstance(answer, Recommendation)
+            assert ("mybrand" in {tag.tag for tag in answer.tags}) == brand
+
+
 def _posts(*authors: str) -> list[Post]:
     captions = ("rye loaves", "first croissants", "buns with cream", "opening at seven")
     return [
@@ -103,18 +172,18 @@ def test_what_a_person_always_tags_comes_first(index: Path) -> None:
 
 def test_a_ranker_that_learned_from_them_knows_better(tmp_path: Path) -> None:
     alone = Recommender(tiny.reader(MINE, tmp_path))
-    assert alone.habits is alone.index.habits is not None
+    assert alone.habits() is alone.index.habits is not None
     learned = Recommender(alone.index)
     (alone.index.generation.folder / RANKER).mkdir()
-    assert learned.habits is None
+    assert learned.habits() is None
 
 
 @pytest.mark.parametrize("index", [("lotte",)], indirect=True)
 def test_a_ranker_that_was_lent_knows_nothing_of_them(index: Path) -> None:
     lent, learned = Recommender.open(index), Recommender.open(index)
-    assert lent.habits is not None
+    assert lent.habits() is not None
     (learned.index.generation.folder / LENT).mkdir()
-    assert learned.habits is None
+    assert learned.habits() is None
 
 
 def test_one_post_has_it(tmp_path: Path) -> None:

@@ -194,6 +194,24 @@ def test_sets_are_saved_in_the_browser(page: Page) -> None:
     assert page.locator("#taken").inner_text().startswith(first)
 
 
+def test_the_account_that_asks_is_kept_in_the_browser(page: Page) -> None:
+    page.fill("#caption", "a quiet day")
+    page.wait_for_selector(".chip")
+    assert not page.get_by_text("from what you use").count()
+    page.fill("#author", "a01")
+    page.locator("#author").blur()
+    page.get_by_text("from what you use").first.wait_for()
+    page.reload()
+    page.fill("#caption", "a quiet day")
+    page.get_by_text("from what you use").first.wait_for()
+    assert page.input_value("#author") == "a01"
+    page.fill("#author", "nobody_here")
+    page.locator("#author").blur()
+    page.locator("#notes").get_by_text("'nobody_here'").wait_for()
+    settled(page)
+    assert not page.get_by_text("from what you use").count()
+
+
 def test_the_keyboard_alone_is_enough(page: Page) -> None:
     page.focus("#caption")
     page.keyboard.type("walking my dog")

@@ -57,6 +57,7 @@ def test_the_answer_is_that_of_recommend_json(
 ) -> None:
     words = ["--image", str(cat), "--caption", CAPTION, "--seed", "catsofinstagram", "-k", "7"]
     words += ["--platform", "youtube", "--block", "love", "--pin", "ours", "--diversity", "0.3"]
+    words += ["--author", "a01"]
     result = CliRunner().invoke(app, ["recommend", *words, "--index", str(sample_index), "--json"])
     found = asked(
         client,
@@ -65,7 +66,7 @@ def test_the_answer_is_that_of_recommend_json(
         seeds=["catsofinstagram"],
         k=7,
         platform="youtube",
-        options={"block": ["#Love"], "pin": ["ours"], "diversity": 0.3},
+        options={"block": ["#Love"], "pin": ["ours"], "diversity": 0.3, "author": "a01"},
     )
     assert close(found, json.loads(result.stdout))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.test_cli import run
 WHOLE = """
 index = "built"
 platform = "X"
+author = "jane_doe"
 k = 4
 diversity = 0.25
 generic = 1
@@ -49,6 +51,7 @@ def test_a_file_says_what_stands_in_it(tmp_path: Path) -> None:
     found = UserConfig.open(written(tmp_path / "x" / NAME))
     assert found.index == tmp_path / "x" / "built"
     assert (found.platform, found.k, found.diversity, found.generic) == ("x", 4, 0.25, 1)
+    assert found.author == "jane_doe"
     assert found.block == ("#Monday", str(tmp_path / "x" / "rivals.txt"))
     assert found.pin == ("mybrand",)
     assert found.sets == {"travel": ("wanderlust", "onmyway"), "food": ("foodie",)}
@@ -75,6 +78,7 @@ def test_the_named_file_is_taken_then_the_present_folders_then_the_persons(
     ("text", "said"),
     [
         ("platfrom = 'x'", "'platfrom', expected some of index, platform, .*mean platform"),
+        ("author = ['a']", r"author: found \['a'\], expected a text"),
         ("platform = 'myspace'", "platform: .*myspace.*linkedin"),
         ("k = 0", "k: .*found 0"),
         ("k = 2.5", "k: .*2.5, expected a whole number"),
@@ -161,6 +165,26 @@ def test_the_file_gives_defaults_that_the_command_line_replaces(
     code, _, err = run(*asked, "--index", "gone")
     assert code == 4
     assert "gone" in err
+
+
+def test_who_one_is_reaches_what_answers_and_nothing_else(
+    folder: Path, sample_index: Path, tmp_path: Path
+) -> None:
+    written(folder / NAME, f"index = '{sample_index}'\nauthor = 'nobody_here'\n")
+    asked = ("recommend", "--caption", "coffee", "--plain")
+    code, _, err = run(*asked)
+    assert code == 0
+    assert "'nobody_here'" in err
+    assert "a01" not in run(*asked, "--author", "a01")[2]
+    (folder / "rows.jsonl").write_text(json.dumps({"caption": "coffee"}) + "\n")
+    assert "'nobody_here'" in run("batch", "rows.jsonl", "--out", "a.jsonl")[2]
+    mine = tmp_path / "mine"
+    shutil.copytree(sample_index, mine)
+    written(folder / NAME, f"index = '{mine}'\nauthor = 'a01'\n")
+    code, _, err = run("forget")  # who one is, is not whom one forgets
+    assert code == 1
+    assert "neither or both" in err
+    assert "posts forgotten" in run("forget", "--author", "a01")[1]
 
 
 def test_config_tells_the_file_and_what_it_says(folder: Path, tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ export async function recommend(asked, signal) {
   if (asked.most) form.append("k", asked.most);
   if (asked.platform) form.append("platform", asked.platform);
   form.append("topics", JSON.stringify(asked.topics));
-  form.append("options", JSON.stringify({ block: asked.blocked, pin: asked.pinned }));
+  const options = { block: asked.blocked, pin: asked.pinned, author: asked.author };
+  form.append("options", JSON.stringify(options));
   return (await sent("/v1/recommend", { method: "POST", body: form, signal })).json();
 }

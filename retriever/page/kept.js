@@ -1,4 +1,4 @@
-// What this browser keeps: saved sets, blocked and pinned hashtags, the platform. Nothing is sent.
+// What this browser keeps: saved sets, blocked and pinned hashtags, platform and account.
 
 const PLACE = "hashlens";
 
@@ -18,6 +18,7 @@ export const kept = {
   blocked: list(found.blocked),
   pinned: list(found.pinned),
   platform: String(found.platform ?? ""),
+  author: String(found.author ?? ""),
 };
 
 export function keep() {

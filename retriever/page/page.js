@@ -13,7 +13,7 @@ import { whyPanel } from "/page/why.js";
 const PAUSE = 120; // milliseconds after the last key
 const AGAIN = 2000; // milliseconds after which a server that is gone is looked for
 
-const state = { photo: null, seeds: [], topics: {}, taken: [], tags: [], limits: new Map() };
+const state = { photo: null, seeds: [], topics: {}, taken: [], tags: [], limits: new Map(), authors: false };
 let timer;
 let asked = null;
 
@@ -123,6 +123,7 @@ function given() {
     seeds: state.seeds,
     topics: state.topics,
     platform: kept.platform,
+    author: state.authors ? kept.author : "",
     most: find("most").value,
     blocked: kept.blocked,
     pinned: kept.pinned,
@@ -189,6 +190,9 @@ async function start() {
   find("platform").replaceChildren(make("option", { value: "" }, "any"), ...names);
   if (!state.limits.has(kept.platform)) kept.platform = "";
   find("platform").value = kept.platform;
+  state.authors = index.counts.authors > 1;
+  show(find("account"), state.authors);
+  find("author").value = kept.author;
   bars.names(index.topics.map((one) => one.topic).sort());
   trouble("");
   drawTaken();
@@ -202,6 +206,11 @@ find("platform").addEventListener("change", (event) => {
   kept.platform = event.target.value;
   keep();
   drawTaken();
+  soon(0);
+});
+find("author").addEventListener("change", (event) => {
+  kept.author = event.target.value.trim();
+  keep();
   soon(0);
 });
 find("key-form").addEventListener("submit", (event) => {
