@@ -2,10 +2,11 @@
 
 Near-duplicates never stand on both sides. Two posts are near-duplicates where they have
 
-- the same caption: its words without case, emoji, links and mentions, three at least; or
+- the same caption: its words without case, emoji, links and mentions, three at least; or nearly
+  the same, as a post and its retweet have (`evaluation.nearduplicates`); or
 - the same picture, byte for byte; or
-- neither of them a picture, and the same set of four hashtags or more. Shorter lists, such as
-  `#love` alone, are written anew every day by people who never saw each other's post.
+- neither of them a picture, and the same set of four hashtags or more, or nearly the same. Shorter
+  lists, such as `#love` alone, are written anew every day by people who never saw each other's.
 
 Likeness passes on: what is like a near-duplicate of a post stays with that post too.
 """
@@ -26,6 +27,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.nearduplicates import nearly_same
 from evaluation.tasks import MIN_WORDS, caption_words
 from indexer.errors import ConfigError, InputError
 from indexer.schema import Ids, Post
@@ -189,7 +191,9 @@ def _groups(posts: Sequence[Post], *, by_author: bool) -> Ids:
         for place, (post, picture) in enumerate(zip(posts, _pictures(posts), strict=True))
         for mark in _marks(post, picture, by_author=by_author)
     ]
-    edges = np.array(ends, dtype=np.int32).reshape(-1, 2)
+    captions = nearly_same([caption_words(post.caption) for post in posts])
+    lists = nearly_same([() if post.image else post.hashtags for post in posts])
+    edges = np.concatenate([np.array(ends, np.int64).reshape(-1, 2), captions, lists])
     size = len(posts) + len(nodes)
     graph = coo_array((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), (size, size))
     _, labels = connected_components(graph, directed=False)

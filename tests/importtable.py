@@ -190,7 +190,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "retriever.guards": BORDER | {"indexer.images", "retriever.forms"},
     "retriever.*": READING | {"retriever.*"},
     "evaluation.product": BORDER
-    | {"indexer.build", "evaluation.method", "retriever.fitting", "retriever.recommend"},
+    | {"indexer.build", "evaluation.method", "retriever.fitting", "retriever.recommend"}
+    | {"retriever.selection", "retriever.platforms"},
     # It asks over HTTP alone.
     "evaluation.serverspeed": BORDER | {"indexer.images", "evaluation.apart"},
     # What weighs or ships the ranker looks inside, on purpose.

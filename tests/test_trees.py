@@ -216,6 +216,7 @@ def test_what_a_file_says_of_sizes_is_not_passed_on(harm: str, model: str) -> No
     np.testing.assert_array_equal(Trees(bad).scores(features), Trees(model).scores(features))
 
 
+@pytest.mark.filterwarnings("ignore:overflow")  # what damage makes of a value
 def test_damaged_bytes_are_refused_or_harmless(model: str) -> None:
     draw, features, refused = np.random.default_rng(6), samples(20, 7), 0
     for _ in range(300):
