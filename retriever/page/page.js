@@ -13,7 +13,9 @@ import { whyPanel } from "/page/why.js";
 const PAUSE = 120; // milliseconds after the last key
 const AGAIN = 2000; // milliseconds after which a server that is gone is looked for
 
-const state = { photo: null, seeds: [], topics: {}, taken: [], tags: [], limits: new Map(), authors: false };
+const state = {
+  photo: null, seeds: [], topics: {}, taken: [], tags: [], limits: new Map(), authors: false,
+};
 let timer;
 let asked = null;
 
