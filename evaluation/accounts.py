@@ -15,6 +15,7 @@ from typing import Any
 
 from evaluation.method import Ranking
 from evaluation.metrics import KS, evaluate
+from evaluation.nearduplicates import nearly_same
 from evaluation.product import asked, write_posts
 from evaluation.tasks import caption_words
 from indexer.begin import begun
@@ -89,17 +90,32 @@ def join(posts: Path, starter: Path, index: Path) -> None:
 
 
 def _accounts(posts: Sequence[Post]) -> list[Account]:
-    """Of each account its first posts, and the later ones whose captions are none of the first."""
+    """Of each account its first posts, and the later ones whose captions are none of the first.
+
+    Of accounts that copy one another only one is taken.
+    """
+    copied = _copied(posts)
     by: dict[str, list[Post]] = defaultdict(list)
     for post in posts:
         if post.author and post.taken_at and post.hashtags and caption_words(post.caption):
             by[post.author].append(post)
-    found = []
+    found: dict[str, Account] = {}
     for author in sorted(by, key=lambda name: hashlib.sha256(name.encode()).digest()):
         ordered = sorted(by[author], key=lambda post: (post.taken_at, post.post_id))
         first, rest = ordered[: max(JOINED)], ordered[max(JOINED) :]
         said = {frozenset(caption_words(post.caption)) for post in first}
         later = [post for post in rest if frozenset(caption_words(post.caption)) not in said]
-        if len(later) >= ASKED:
-            found.append((first, later))
-    return found[:ACCOUNTS]
+        if len(later) >= ASKED and copied[author].isdisjoint(found):
+            found[author] = (first, later)
+    return list(found.values())[:ACCOUNTS]
+
+
+def _copied(posts: Sequence[Post]) -> dict[str, set[str]]:
+    """Of each author those with nearly the same captions."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for one, other in nearly_same([caption_words(post.caption) for post in posts]).tolist():
+        left, right = posts[one].author, posts[other].author
+        if left and right and left != right:
+            found[left].add(right)
+            found[right].add(left)
+    return found

@@ -133,8 +133,7 @@ def _sayable(ranking: Ranking, query: Query, recommender: Recommender) -> Rankin
 
 def _grown(posts: Sequence[Post], place: Path, limit: int | None) -> list[Figures]:
     """Scores by how many posts are somebody's own."""
-    mine = [post for post in posts if _drawn(post.author or post.post_id)[0] % 2]
-    others = [post for post in posts if not _drawn(post.author or post.post_id)[0] % 2]
+    mine, others = split(posts, rule="auto", test_share=0.5, seed=SEED).parts(posts)
     mine.sort(key=lambda post: _drawn(post.post_id))
     queries, answers = _questions(others, "caption", limit)
     found = []

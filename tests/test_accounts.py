@@ -54,3 +54,15 @@ def test_first_posts_join_and_later_ones_are_asked_about(
         posts("eve", ["x y"] * 9), starter(), sample_index, tmp_path / "again"
     )
     assert repeated[0]["queries"] == 0
+
+
+def test_of_accounts_that_copy_one_another_one_is_asked_about(
+    sample_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "JOINED", (0, 3))
+    template = "new in the shop today, come and see our {}"
+    copies = [f"new in the shop today, come in and see our {n}" for n in ("cups", *"abcdefg")]
+    some = [*posts("ann", [template.format(n) for n in ("bowls", *"hijklmn")])]
+    some += [*posts("bob", copies), *posts("cat", CAPTIONS)]
+    before, _ = account_quality(some, starter(), sample_index, tmp_path)
+    assert before["accounts"] == 2
