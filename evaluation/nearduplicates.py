@@ -12,8 +12,8 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from evaluation.method import Vocabulary
 from indexer.schema import Ids
 
 if TYPE_CHECKING:
@@ -44,31 +44,19 @@ def nearly_same(texts: Sequence[Collection[str]], same: float = SAME) -> Ids:
         words = frozenset(text)
         if len(words) >= FEWEST and first.setdefault(words, place) != place:
             equal.append((first[words], place))
-    sets = _by_rarity(list(first))
     places = np.array(list(first.values()), np.int64)
     pairs = [np.array(equal, np.int64).reshape(-1, 2)]
-    if sets:
-        pairs += [places[found] for found in _alike(sets, same)]
+    pairs += [places[found] for found in _alike(list(first), same)]
     return np.concatenate(pairs)
 
 
-def _by_rarity(sets: Sequence[frozenset[str]]) -> list[NDArray[np.int32]]:
-    """The words of each set as numbers, int32, the rarest first: ascending."""
-    uses: dict[str, int] = {}
-    for words in sets:
-        for word in words:
-            uses[word] = uses.get(word, 0) + 1
-    ranks = {word: rank for rank, word in enumerate(sorted(uses, key=lambda w: (uses[w], w)))}
-    return [np.array(sorted(map(ranks.__getitem__, words)), np.int32) for words in sets]
-
-
-def _alike(sets: Sequence[NDArray[np.int32]], same: float) -> list[Ids]:
+def _alike(sets: Sequence[frozenset[str]], same: float) -> list[Ids]:
     """Pairs of different sets that are nearly the same, int64 (p, 2), in parts."""
-    sizes = np.array(list(map(len, sets)))
+    whole = Vocabulary.of(sets, min_posts=1).matrix(sets)
+    sizes = np.diff(whole.indptr).astype(np.int64)
     least = np.ceil(same * sizes - _NOTHING).astype(np.int64)  # words that it must share
-    whole = _matrix(sets)
     # Without any of these, fewer words are left than must be shared.
-    rarest = _matrix([words[: len(words) - n + 1] for words, n in zip(sets, least, strict=True)])
+    rarest = _rarest(whole, sizes - least + 1)
     columns = rarest.T.tocsr()
     found = []
     for start in range(0, len(sets), _ROWS):
@@ -78,16 +66,19 @@ def _alike(sets: Sequence[NDArray[np.int32]], same: float) -> list[Ids]:
         kept = (left < right) & (short >= long)
         pairs = np.column_stack([left[kept], right[kept]])
         for some in np.split(pairs, range(_PAIRS, len(pairs), _PAIRS)):
-            shared = whole[some[:, 0]].multiply(whole[some[:, 1]]).sum(axis=1)
+            shared = whole[some[:, 0]].multiply(whole[some[:, 1]]).sum(axis=1).A1
             either = sizes[some].sum(axis=1) - shared
             found.append(some[shared >= same * either - _NOTHING])
     return found
 
 
-def _matrix(sets: Sequence[NDArray[np.int32]]) -> sparse.csr_array:
-    """A row for each set, with 1 at its words."""
-    from scipy.sparse import csr_array
+def _rarest(whole: sparse.csr_matrix, most: Ids) -> sparse.csr_matrix:
+    """Of each row those words alone that the fewest rows hold: so many, int64 (n,)."""
+    from scipy.sparse import csr_matrix
 
-    ends = np.concatenate([[0], np.cumsum(list(map(len, sets)))])
-    words = np.concatenate(sets)
-    return csr_array((np.ones(len(words), np.int32), words, ends))
+    sizes, words = np.diff(whole.indptr), whole.indices
+    rows = np.repeat(np.arange(len(sizes)), sizes)
+    order = np.lexsort((words, np.bincount(words)[words], rows))
+    places = np.arange(len(order)) - whole.indptr[rows]
+    kept = order[places < most[rows]]
+    return csr_matrix((np.ones(len(kept)), (rows[kept], words[kept])), whole.shape)

@@ -186,25 +186,28 @@ def _groups(posts: Sequence[Post], *, by_author: bool) -> Ids:
     from scipy.sparse.csgraph import connected_components
 
     nodes: dict[Hashable, int] = {}
+    captions = [caption_words(post.caption) for post in posts]
+    lists = [() if post.image else post.hashtags for post in posts]
+    told = zip(posts, captions, _pictures(posts), strict=True)
     ends = [
         (place, len(posts) + nodes.setdefault(mark, len(nodes)))
-        for place, (post, picture) in enumerate(zip(posts, _pictures(posts), strict=True))
-        for mark in _marks(post, picture, by_author=by_author)
+        for place, (post, words, picture) in enumerate(told)
+        for mark in _marks(post, words, picture, by_author=by_author)
     ]
-    captions = nearly_same([caption_words(post.caption) for post in posts])
-    lists = nearly_same([() if post.image else post.hashtags for post in posts])
-    edges = np.concatenate([np.array(ends, np.int64).reshape(-1, 2), captions, lists])
+    same = np.array(ends, np.int64).reshape(-1, 2)
+    edges = np.concatenate([same, nearly_same(captions), nearly_same(lists)])
     size = len(posts) + len(nodes)
     graph = coo_array((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), (size, size))
     _, labels = connected_components(graph, directed=False)
     return np.unique(labels[: len(posts)], return_inverse=True)[1].astype(np.int64)
 
 
-def _marks(post: Post, picture: Hashable, *, by_author: bool) -> Iterator[Hashable]:
+def _marks(
+    post: Post, words: Sequence[str], picture: Hashable, *, by_author: bool
+) -> Iterator[Hashable]:
     """What a post shares with those that it must stay with."""
     if by_author and post.author is not None:
         yield "author", post.author
-    words = caption_words(post.caption)
     if len(words) >= MIN_WORDS:
         yield "caption", tuple(words)
     if picture is not None:

@@ -9,7 +9,6 @@ import numpy as np
 
 from indexer.schema import Candidates, Evidence, Floats, Ids, Recommendation, ScoredTag
 from retriever.gather import split
-from retriever.habits import Habits
 from retriever.prepare import QueryBatch
 from retriever.ranker import Ranker
 from retriever.reading import IndexReader
@@ -28,13 +27,12 @@ class AnswerWriter:
     ranker: Ranker
     shortlist: Shortlist
     selection: Selection
-    habits: Habits | None = None
 
     def write(
         self, batch: QueryBatch, candidates: Candidates, *, evidence: bool
     ) -> list[Recommendation]:
         """Answers in order; `evidence` adds each channel's share, without its posts."""
-        chances, habitual = self._chances(candidates)
+        chances, habitual = self._chances(batch, candidates)
         spans = split(candidates, len(batch))
         rows = [
             span.start
@@ -51,12 +49,12 @@ class AnswerWriter:
             for number, chosen in enumerate(rows)
         ]
 
-    def _chances(self, candidates: Candidates) -> tuple[Floats, Floats]:
+    def _chances(self, batch: QueryBatch, candidates: Candidates) -> tuple[Floats, Floats]:
         """How likely each candidate is, and what share of that is habit, float32 (c,) each."""
         chances = self.ranker.probabilities(candidates)
-        if self.habits is None:
+        if batch.habits is None:
             return chances, np.zeros(len(chances), np.float32)
-        return self.habits.corrected(candidates.tag_ids, chances)
+        return batch.habits.corrected(candidates.tag_ids, chances)
 
     def _answer(
         self,

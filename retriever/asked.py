@@ -70,7 +70,7 @@ class Options(BaseModel):
             blocked=frozenset(map(key, self.block)),
             pinned=tuple(dict.fromkeys(map(key, self.pin))),
             platform=platform_named(self.platform) if self.platform else None,
-            author=self.author or None,
+            author=self.author,
         )
 
 

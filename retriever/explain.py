@@ -11,7 +11,6 @@ from indexer.errors import HashlensError
 from indexer.schema import Evidence, Recommendation, ScoredTag
 from retriever.classwords import Shown
 from retriever.entries import WIDTH
-from retriever.habits import Habits
 from retriever.neighbours import Near, near_captions, near_images, near_seeds, near_words
 from retriever.prepare import QueryBatch
 from retriever.reading import IndexReader
@@ -42,10 +41,7 @@ _ASKED: dict[str, Ask] = {
 
 
 def explained(
-    index: IndexReader,
-    batch: QueryBatch,
-    answers: Sequence[Recommendation | HashlensError],
-    habits: Habits | None = None,
+    index: IndexReader, batch: QueryBatch, answers: Sequence[Recommendation | HashlensError]
 ) -> list[Recommendation | HashlensError]:
     """The same answers with reasons, their evidence naming up to three posts a channel."""
     shown = {q: a for q, a in enumerate(answers) if not isinstance(a, HashlensError)}
@@ -69,7 +65,6 @@ def explained(
             {words[word]: word for word in batch.words[query] if word in words},
             {channel: found[ask].get(query, {}) for channel, ask in _ASKED.items()},
             seen,
-            habits,
         )
         told[query] = replace(answer, tags=tuple(_told(tag, case) for tag in answer.tags))
     return told

@@ -12,7 +12,6 @@ from indexer.settled import among
 from retriever.channels import CHANNELS
 from retriever.describe import described
 from retriever.entries import WIDTH, Entries, Groups, looked_up, silent
-from retriever.habits import Habits
 from retriever.prepare import QueryBatch
 from retriever.reading import IndexReader
 
@@ -32,24 +31,24 @@ def gather(
     batch: QueryBatch,
     *,
     without: Collection[str] = (),
-    habits: Habits | None = None,
 ) -> Candidates:
     """Candidates of every query, without its seeds and without another author's brands.
+
+    What who asks usually tags is among those of every query.
 
     Args:
         index: what is asked.
         batch: q queries.
         without: channels that are not asked.
-        habits: of who asks, whose usual hashtags are candidates of every query.
     """
     said = {name: kind.ask(index, batch) for name, kind in CHANNELS.items() if name not in without}
-    allowed = _Allowed(index, batch, habits)
+    allowed = _Allowed(index, batch)
     offered = {name: allowed.of(entries) for name, entries in said.items()}
     if COMPANIONS not in without:
         said[COMPANIONS] = _companions(index, offered)
         offered[COMPANIONS] = allowed.of(said[COMPANIONS])
     named = [entries.best(MOST).keys for entries in offered.values()]
-    keys = np.unique(np.concatenate([*named, allowed.of(_everywhere(index, batch, habits)).keys]))
+    keys = np.unique(np.concatenate([*named, allowed.of(_everywhere(index, batch)).keys]))
     columns, values = [], []
     for name, entries in said.items():
         names = CHANNELS[name].columns if name in CHANNELS else ("score",)
@@ -64,8 +63,8 @@ def gather(
 class _Allowed:
     """Which pairs may be offered: no seeds, nothing blocked, no brands that are not spelled out."""
 
-    def __init__(self, index: IndexReader, batch: QueryBatch, habits: Habits | None) -> None:
-        self._offered = index.offered_to(habits)
+    def __init__(self, index: IndexReader, batch: QueryBatch) -> None:
+        self._offered = index.offered_to(batch.habits)
         self._spelt = batch.spelt.entries.keys
         coined = {key: index.tags + place for place, key in enumerate(batch.spelt.coined)}
         fresh = [
@@ -86,11 +85,11 @@ class _Allowed:
         return entries.where(offered & ~among(keys, self._seeds))
 
 
-def _everywhere(index: IndexReader, batch: QueryBatch, habits: Habits | None) -> Entries:
+def _everywhere(index: IndexReader, batch: QueryBatch) -> Entries:
     """The most used hashtags, and those that who asks usually uses, for every query."""
     top = index.most_used(EVERYWHERE)
-    if habits:
-        top = np.union1d(top, habits.usual)
+    if batch.habits:
+        top = np.union1d(top, batch.habits.usual)
     queries = np.repeat(np.arange(len(batch)), len(top))
     return Entries(queries, np.tile(top, len(batch)), np.ones((len(queries), 1), np.float32))
 

@@ -231,7 +231,7 @@ def selection_from(
         blocked=now | read_blocked(config.block).difference(pinned),
         pinned=tuple(pinned),
         platform=None if platform is None else platform_named(platform),
-        author=author or None,
+        author=author,
     )
 
 

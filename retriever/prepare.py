@@ -15,6 +15,7 @@ from indexer.hashtags import tokens
 from indexer.schema import Embeddings, Floats, Ids, Query, TopicProbs
 from retriever.entries import Entries
 from retriever.glossary import Meant, understood
+from retriever.habits import Habits
 from retriever.reading import IndexReader
 from retriever.spelling import OWNED, Spelt, spell
 
@@ -33,8 +34,9 @@ class QueryBatch:
     float32 (p, 1000) are the pictures' probabilities of ImageNet's classes; `word_pairs` and
     `seed_pairs` are the different known words (by id, with idf) and seeds of each query; `spelt`
     are the hashtags that its words spell; `idf` weighs each token, `unseen_idf` others; `text_idf`
-    weighs tokens in vectors, as when the index learned. `found` keeps what is asked `once`, such as
-    the posts near the queries, which vote and are then named as evidence.
+    weighs tokens in vectors, as when the index learned; `habits` are of who asks. `found` keeps
+    what is asked `once`, such as the posts near the queries, which vote and are then named as
+    evidence.
     """
 
     queries: tuple[Query, ...]
@@ -53,6 +55,7 @@ class QueryBatch:
     idf: dict[str, float]
     text_idf: dict[str, float]
     unseen_idf: float
+    habits: Habits | None = None
     found: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -82,6 +85,7 @@ def prepare(
     queries: Sequence[Query],
     images: Embeddings | None,
     classes: Floats | None = None,
+    habits: Habits | None = None,
 ) -> QueryBatch:
     """Make queries ready.
 
@@ -91,6 +95,7 @@ def prepare(
         images: vectors of their pictures, ids being query numbers.
         classes: of each vector's picture, its probabilities of ImageNet's classes, where the
             encoder has them.
+        habits: what who asks usually tags.
     """
     known = index.tag_ids([seed for query in queries for seed in query.seeds])
     spoken = [tuple(tokens(query.caption)) for query in queries]
@@ -120,6 +125,7 @@ def prepare(
         idf=idf,
         text_idf=text_idf,
         unseen_idf=index.unseen_idf,
+        habits=habits,
     )
 
 

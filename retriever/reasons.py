@@ -17,7 +17,6 @@ from retriever.channels import COMMON, DISCOUNT
 from retriever.classwords import Shown
 from retriever.entries import Entries
 from retriever.glossary import Meant
-from retriever.habits import Habits
 from retriever.prepare import QueryBatch
 from retriever.reading import IndexReader
 
@@ -69,7 +68,7 @@ class Case:
     `ids` are ids of the hashtags shown and given, by key, for those that the index knows; `others`
     those shown that nobody pinned; `words` the caption's words by id; `supports` what each channel
     that rests on posts found, by its name and the hashtag's key; `seen` what the batch's
-    pictures show; `habits` what who asks usually tags.
+    pictures show.
     """
 
     index: IndexReader
@@ -80,7 +79,6 @@ class Case:
     words: Mapping[int, str]
     supports: Mapping[str, Mapping[str, Support]]
     seen: Shown | None
-    habits: Habits | None = None
 
     def sentence(self, tag: ScoredTag) -> str:
         """Why the hashtag is there: the kind of evidence that says most, and a strong second."""
@@ -220,7 +218,7 @@ class Case:
         return str(self._uses([(self.index.counts.hashtags[number, 1], "of this index")]))
 
     def _habit(self, tag: ScoredTag, part: Evidence) -> str | None:
-        habits = self.habits
+        habits = self.batch.habits
         if habits is None or tag.tag not in self.ids:
             return None
         held = habits.uses_of(self.ids[tag.tag])

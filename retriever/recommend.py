@@ -193,18 +193,17 @@ class Recommender:
     ) -> list[Recommendation | HashlensError]:
         """One batch; evidence tells each channel's share, `explain` also the posts behind it."""
         images, classes, failures = self._encode(queries)
-        batch = prepare(self.index, queries, images, classes)
-        habits = self.habits(selection.author)
+        batch = prepare(self.index, queries, images, classes, self.habits(selection.author))
         without = (*self._without, *self.ranker.silent)
-        candidates = gather(self.index, batch, without=without, habits=habits)
-        writer = AnswerWriter(self.index, self.ranker, self._shortlist, selection, habits)
+        candidates = gather(self.index, batch, without=without)
+        writer = AnswerWriter(self.index, self.ranker, self._shortlist, selection)
         answers: list[Recommendation | HashlensError] = [
             failures.get(number, answer)
             for number, answer in enumerate(
                 writer.write(batch, candidates, evidence=evidence or explain)
             )
         ]
-        return explained(self.index, batch, answers, habits) if explain else answers
+        return explained(self.index, batch, answers) if explain else answers
 
     @cached_property
     def ranker(self) -> Ranker:
@@ -239,7 +238,7 @@ class Recommender:
     def notes(self, selection: Selection) -> tuple[str, ...]:
         """What a person should know of a selection, whatever is asked: a line each."""
         author = selection.author
-        if author is None or self._habits_of(author):
+        if not author or self._habits_of(author):
             return selection.notes
         return (
             *selection.notes,

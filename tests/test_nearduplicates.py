@@ -51,7 +51,7 @@ def test_they_are_found_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearduplicates, "_ROWS", 3)
     monkeypatch.setattr(nearduplicates, "_PAIRS", 2)
     assert sorted(map(tuple, nearly_same(words))) == sorted(map(tuple, whole))
-    # 18 of 22 and 16 of 24 words are shared; 14 of 26 are too few.
+    # Of each and the next 18 of 22 words are shared; of each and the one after 16 of 24, too few.
     assert SAME == 0.7
     assert sorted(map(tuple, whole.tolist())) == [(n, n + 1) for n in range(19)]
 
