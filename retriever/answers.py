@@ -34,19 +34,20 @@ class AnswerWriter:
         """Answers in order; `evidence` adds each channel's share, without its posts."""
         chances, habitual = self._chances(batch, candidates)
         spans = split(candidates, len(batch))
+        counts = [self.selection.count_of_post(query.seeds) for query in batch.queries]
         rows = [
             span.start
             + self.shortlist.choose(
-                candidates.tag_ids[span], chances[span], self.selection, batch.spelt.coined
+                candidates.tag_ids[span], chances[span], self.selection, batch.spelt.coined, has
             )
-            for span in spans
+            for span, has in zip(spans, counts, strict=True)
         ]
         shown = np.concatenate(rows)
         told = self._evidence(candidates, shown, habitual[shown]) if evidence else None
         tags = self._tags(batch, candidates, chances, shown, told or [()] * len(shown))
         return [
-            self._answer(batch, number, candidates, chances, spans[number], tags, len(chosen))
-            for number, chosen in enumerate(rows)
+            self._answer(batch, number, candidates, chances, spans[number], tags, len(chosen), has)
+            for number, (chosen, has) in enumerate(zip(rows, counts, strict=True))
         ]
 
     def _chances(self, batch: QueryBatch, candidates: Candidates) -> tuple[Floats, Floats]:
@@ -65,14 +66,18 @@ class AnswerWriter:
         span: slice,
         tags: Iterator[ScoredTag],
         count: int,
+        has: int,
     ) -> Recommendation:
         spoken = dict(zip(candidates.tag_ids[span].tolist(), chances[span].tolist(), strict=True))
-        shown = (*self._pinned(spoken), *(next(tags) for _ in range(count)))
+        shown = (
+            *self._pinned(spoken, self.selection.shown_pins(has)),
+            *(next(tags) for _ in range(count)),
+        )
         return Recommendation(
             tags=shown,
             topics=_ranked(self.index.manifest.topics, batch.topics.probs[number]),
             inputs=batch.queries[number].inputs,
-            notes=() if shown else self._unlikely(chances[span]),
+            notes=self.selection.notes_on(has) or (() if shown else self._unlikely(chances[span])),
         )
 
     def _tags(
@@ -117,13 +122,13 @@ class AnswerWriter:
             for row, order in zip(shares, orders, strict=True)
         ]
 
-    def _pinned(self, spoken: dict[int, float]) -> Iterator[ScoredTag]:
+    def _pinned(self, spoken: dict[int, float], pins: Sequence[str]) -> Iterator[ScoredTag]:
         """The pinned hashtags, with probability 0 where nothing spoke for one."""
-        if not self.selection.pinned:
+        if not pins:
             return
         known = self.shortlist.pinned(self.selection)
         names = self.index.names(known.values())
-        for key in self.selection.pinned:
+        for key in pins:
             tag = known.get(key, -1)
             posts = int(self.index.tag_posts[tag]) if tag >= 0 else 0
             yield ScoredTag(

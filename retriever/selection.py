@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +35,8 @@ class Selection:
         mix: places that each tier gets first, as far as its candidates go.
         blocked: keys of hashtags not wanted.
         pinned: keys of hashtags that come first, in this order, whatever the index says of them.
-        platform: caps the number, and leaves other networks' own hashtags out.
+        platform: caps the number of hashtags of the whole post, those that it already has
+            included, and leaves other networks' own hashtags out.
         author: of the index whose post it is: what they usually tag counts as well.
 
     Raises:
@@ -85,27 +86,56 @@ class Selection:
 
     @property
     def places(self) -> int:
-        """Most hashtags shown."""
+        """Most hashtags shown for a post that has none yet."""
+        return self._places(0)
+
+    def count_of_post(self, seeds: Iterable[str]) -> int:
+        """Hashtags that a post already has, beside the pinned ones; 0 where no platform counts."""
+        return 0 if self.platform is None else len(set(seeds).difference(self.pinned))
+
+    def shown_pins(self, has: int = 0) -> tuple[str, ...]:
+        """Pinned hashtags that fit into a post that already has `has` others."""
+        return self.pinned[: self._places(has)]
+
+    def free(self, has: int = 0) -> int:
+        """Places left beside the pinned hashtags, in a post that already has `has` others."""
+        return max(0, self._places(has) - len(self.pinned))
+
+    def _places(self, has: int) -> int:
         if self.platform is None:
             return self.k or PLACES
-        wanted = self.k or self.platform.recommended
-        return min(wanted, self.platform.limit or wanted)
-
-    @property
-    def free(self) -> int:
-        """Places left beside the pinned hashtags."""
-        return self.places - len(self.pinned)
+        wanted = self.k or self.platform.recommended - has
+        return max(0, min(wanted, (self.platform.limit or wanted + has) - has))
 
     @property
     def notes(self) -> tuple[str, ...]:
         """A line where the platform takes fewer hashtags than are asked for."""
         if not (self.platform and self.k and self.k > self.places):
             return ()
-        since = f" since {self.platform.since}" if self.platform.since else ""
+        return (f"{self._limit}, not {self.k}: no more are shown",)
+
+    def notes_on(self, has: int) -> tuple[str, ...]:
+        """A line where a post that already has `has` hashtags gets fewer for that."""
+        if self.platform is None or self._places(has) >= self.places:
+            return ()
+        limit, shown = self.platform.limit, self._places(has)
+        if limit and has > limit:
+            return (f"{self._limit}, and this one has {has}: take {has - limit} away",)
+        more = f"{shown} more {'is' if shown == 1 else 'are'} shown" if shown else "none is added"
+        if self.k or limit == self.platform.recommended:
+            return (f"{self._limit}, and this one has {has}: {more}",)
         return (
-            f"{self.platform.name} takes {self.places} a post{since}, not {self.k}: "
-            "no more are shown",
+            f"guides advise {self.platform.recommended} a post on {self.platform.name}, and this "
+            f"one has {has}: {more}; ask for more with -k",
         )
+
+    @property
+    def _limit(self) -> str:
+        """The most hashtags that the platform takes, as a clause."""
+        if self.platform is None:
+            return ""
+        since = f" since {self.platform.since}" if self.platform.since else ""
+        return f"{self.platform.name} takes {self.platform.limit} a post{since}"
 
 
 def mix_of(text: str) -> tuple[tuple[str, int], ...]:
@@ -142,22 +172,30 @@ class Choices:
 
 
 def choose(
-    choices: Choices, selection: Selection, floors: dict[str, float], likeness: Likeness
+    choices: Choices,
+    selection: Selection,
+    floors: dict[str, float],
+    likeness: Likeness,
+    has: int = 0,
 ) -> Ids:
-    """Places int64 (<= selection.free,) of the candidates that are shown beside the pinned ones.
+    """Places int64 (<= free,) of the candidates that are shown beside the pinned ones.
 
     By probability, then posts, then the older id; diversity, generic hashtags and a mix of tiers
-    change that as far as the selection says. Pinned candidates are expected to be barred.
+    change that as far as the selection says. Pinned candidates are expected to be barred. `has` is
+    the number of hashtags that the post already has.
     """
+    free = selection.free(has)
+    if not free:
+        return np.zeros(0, np.int64)
     values = _values(choices, selection)
     among = _open(choices, selection)
-    reach = len(among) if selection.mix else max(selection.free, POOL * bool(selection.diversity))
+    reach = len(among) if selection.mix else max(free, POOL * bool(selection.diversity))
     order = among[best(values[among], choices.posts[among], choices.tag_ids[among], reach)]
     if selection.diversity:
-        order = _diverse(order, values, choices, selection, likeness)
+        order = _diverse(order, values, choices, selection, likeness, free)
     if selection.mix:
-        order = _mixed(order, choices, selection, floors)
-    return order[: selection.free]
+        order = _mixed(order, choices, selection, floors, free)
+    return order[:free]
 
 
 def _open(choices: Choices, selection: Selection) -> Ids:
@@ -188,7 +226,12 @@ def best(scores: Floats, posts: Ids, tag_ids: Ids, k: int) -> Ids:
 
 
 def _diverse(
-    order: Ids, values: Floats, choices: Choices, selection: Selection, likeness: Likeness
+    order: Ids,
+    values: Floats,
+    choices: Choices,
+    selection: Selection,
+    likeness: Likeness,
+    free: int,
 ) -> Ids:
     """The order with its first `POOL` chosen one by one, each by what it adds to those before.
 
@@ -201,7 +244,7 @@ def _diverse(
     nearest = alike[fixed:, :fixed].max(axis=1, initial=0)
     alike, left = alike[fixed:, fixed:], np.ones(len(pool), np.bool_)
     chosen = []
-    for _ in range(len(pool) if selection.mix else min(selection.free, len(pool))):
+    for _ in range(len(pool) if selection.mix else min(free, len(pool))):
         worth = values[pool] * (1 - selection.diversity * nearest)
         place = int(np.argmax(np.where(left, worth, -1)))
         chosen.append(place)
@@ -210,7 +253,9 @@ def _diverse(
     return np.concatenate([pool[chosen], pool[left], order[POOL:]])
 
 
-def _mixed(order: Ids, choices: Choices, selection: Selection, floors: dict[str, float]) -> Ids:
+def _mixed(
+    order: Ids, choices: Choices, selection: Selection, floors: dict[str, float], free: int
+) -> Ids:
     """The order's first that fill each tier's places, then its first others; in its order."""
     tiers = _tiers(choices.posts[order], floors)
     wanted = np.zeros(len(order), np.bool_)
@@ -218,7 +263,7 @@ def _mixed(order: Ids, choices: Choices, selection: Selection, floors: dict[str,
         open_places = max(0, number - choices.pinned_tiers.count(name))
         wanted[np.flatnonzero(tiers == name)[:open_places]] = True
     first = np.concatenate([np.flatnonzero(wanted), np.flatnonzero(~wanted)])
-    shown: Ids = order[np.sort(first[: selection.free])]
+    shown: Ids = order[np.sort(first[:free])]
     return shown
 
 

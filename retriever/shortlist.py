@@ -46,6 +46,7 @@ class Shortlist:
         probabilities: Floats,
         selection: Selection,
         coined: Sequence[str] = (),
+        has: int = 0,
     ) -> Ids:
         """Places of the candidates shown beside the pinned ones, best first; see `selection`.
 
@@ -54,6 +55,7 @@ class Shortlist:
             probabilities: float32 (c,).
             selection: what is wanted.
             coined: keys of hashtags that the index does not hold; their ids follow its own.
+            has: number of hashtags that the post already has, where the platform counts them.
         """
         rules, index = self._rules(selection), self._index
         pinned = list(rules.pinned.values())
@@ -68,7 +70,13 @@ class Shortlist:
             pinned=tuple(pinned),
             pinned_tiers=tuple(tier(number, index.tier_floors) for number in posts),
         )
-        return choose(choices, selection, index.tier_floors, lambda ids: self.likeness(ids, coined))
+        return choose(
+            choices,
+            selection,
+            index.tier_floors,
+            lambda ids: self.likeness(ids, coined),
+            has,
+        )
 
     def _barred_of(
         self, rules: _Rules, tag_ids: Ids, coined: Sequence[str]

@@ -272,6 +272,55 @@ def test_a_platform_caps_and_advises(
         assert f"not {k}" in selection.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "k", "has", "pinned", "shown", "note"),
+    [
+        (None, None, 3, (), 5, None),
+        ("instagram", None, 3, (), 2, "instagram takes 5 a post since 2025-12, and this one has 3: "
+         "2 more are shown"),
+        ("instagram", 1, 3, (), 1, None),
+        ("instagram", 4, 4, (), 1, "and this one has 4: 1 more is shown"),
+        ("instagram", None, 5, (), 0, "and this one has 5: none is added"),
+        ("instagram", None, 7, (), 0, "and this one has 7: take 2 away"),
+        ("instagram", None, 3, ("ours",), 2, "2 more are shown"),
+        ("instagram", None, 4, ("ours", "yours"), 1, "1 more is shown"),
+        ("youtube", None, 1, (), 2, "guides advise 3 a post on youtube, and this one has 1: "
+         "2 more are shown; ask for more with -k"),
+        ("youtube", 14, 4, (), 11, "youtube takes 15 a post, and this one has 4: 11 more"),
+        ("x", 4, 3, (), 4, None),  # advised only, and asked for more
+        ("x", None, 3, (), 0, "guides advise 2 a post on x, and this one has 3: none is added"),
+    ],
+)  # fmt: skip
+def test_a_platform_counts_the_hashtags_that_a_post_already_has(
+    recommender: Recommender,
+    name: str | None,
+    k: int | None,
+    has: int,
+    pinned: tuple[str, ...],
+    shown: int,
+    note: str | None,
+) -> None:
+    seeds = ("cat", "dog", "pets", "kitten", "love", "nature", "travel")[:has]
+    selection = Selection(k=k, platform=platform(name) if name else None, pinned=pinned)
+    answer = recommender.recommend(Query(seeds=seeds), selection=selection)
+    assert len(answer.tags) == shown
+    assert [tag.tag for tag in answer.tags][: len(pinned)] == list(pinned)[:shown]
+    assert [note in found for found in answer.notes if " a post" in found] == [True] * bool(note)
+
+
+def test_a_pinned_seed_counts_once(recommender: Recommender) -> None:
+    selection = Selection(platform=INSTAGRAM, pinned=("cat",))
+    answer = recommender.recommend(Query(seeds=("cat", "dog", "pets")), selection=selection)
+    assert answer.tags[0].tag == "cat"
+    assert len(answer.tags) == 3
+
+
+def test_hashtags_of_the_caption_count_as_seeds_do(recommender: Recommender) -> None:
+    selection = Selection(platform=INSTAGRAM)
+    answer = recommender.recommend(caption="Naps #cat #kitten #pets", selection=selection)
+    assert len(answer.tags) == 2
+
+
 def test_options_become_a_selection(tmp_path: Path) -> None:
     listed = tmp_path / "unwanted.txt"
     listed.write_text("#Monday\n\n// our rivals\nacme  // not theirs\n", encoding="utf-8-sig")
@@ -367,8 +416,9 @@ def test_another_networks_hashtags_are_left_out(recommender: Recommender) -> Non
     theirs = [key for key in everywhere if "instagram" in key]
     assert theirs
     on_pinterest = [key for key in everywhere if not INSTAGRAM.owns(key)]
-    assert keys(recommender, query, k=20, platform=platform("pinterest")) == on_pinterest[:20]
-    assert keys(recommender, query, k=1000, platform=INSTAGRAM) == everywhere[:5]
+    # The two seeds count among the hashtags that each network takes, 20 and 5.
+    assert keys(recommender, query, k=20, platform=platform("pinterest")) == on_pinterest[:18]
+    assert keys(recommender, query, k=1000, platform=INSTAGRAM) == everywhere[:3]
 
 
 def test_diversity_lowers_redundancy_on_an_index(recommender: Recommender) -> None:
