@@ -1,13 +1,17 @@
-# One virtual environment, made on first use and again only when pyproject.toml changes.
-# `make PYTHON=python3.12 test` takes another interpreter.
+# One virtual environment, made on first use and again only when pyproject.toml or the lock changes.
+# `make PYTHON=python3.12 test` takes another interpreter. Every package is installed in the version
+# of requirements.lock and checked by its hash; `make LOCK= test` takes the newest that pyproject.toml
+# admits instead, and `make lock` writes the lock anew.
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+LOCK ?= requirements.lock
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint check starter bench clean
+.PHONY: help demo test lint check lock starter bench clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +40,10 @@ lint: $(INSTALLED)  ## check style, format and types
 
 check: lint test  ## everything a change must pass
 
+lock:  ## resolve all dependencies anew into requirements.lock (needs uv)
+	uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 \
+		--generate-hashes --no-annotate --no-header --upgrade --output-file requirements.lock
+
 starter: $(INSTALLED)  ## make the index that ships anew; SHARED names the folder of the collections
 	$(BIN)/python -m evaluation.starter $(dir $(wildcard $(SHARED)/*/posts.jsonl)) --out data/starter
 
@@ -47,12 +55,17 @@ clean:  ## remove what was made here, except .venv
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find indexer retriever evaluation tests data -name __pycache__ -prune -exec rm -rf {} +
 
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "found $$($(PYTHON) --version 2>/dev/null || echo no $(PYTHON)), expected Python" \
 			"3.11 or newer: name one, as in make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,demo]"
+ifdef LOCK
+	$(PIP) --require-hashes -r $(LOCK)
+	$(PIP) --no-deps --no-build-isolation -e .
+else
+	$(PIP) -e ".[dev,demo]"
+endif
 	touch $@
 
 demo-posts/posts.jsonl: $(wildcard data/sample/*) | $(INSTALLED)
