@@ -79,6 +79,11 @@ class Segmenter:
         # meant for large N; with a small one, a row of single letters would beat any word.
         guess = math.log(10 / max(total, _SMALLEST_TEXT))
         self._unseen = [guess - n * math.log(10) for n in range(MAX_WORD + 1)]
+        self._common = math.log(_ZIPF_TOP / _ZIPF_KNEE / total)
+
+    def is_common(self, word: str) -> bool:
+        """Whether a word is as frequent as the first ten thousand pretrained words are."""
+        return self._scores.get(word, -math.inf) >= self._common
 
     def segment(self, key: str) -> tuple[str, ...]:
         """The words of a hashtag, in order.

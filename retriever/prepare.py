@@ -100,10 +100,8 @@ def prepare(
     known = index.tag_ids([seed for query in queries for seed in query.seeds])
     spoken = [tuple(tokens(query.caption)) for query in queries]
     meant = tuple(understood(query.caption) for query in queries)
-    said = [
-        text + index.words_inside([seed for seed in query.seeds if seed not in known])
-        for text, query in zip(spoken, queries, strict=True)
-    ]
+    unknown = [[seed for seed in query.seeds if seed not in known] for query in queries]
+    said = [text + index.words_inside(each) for text, each in zip(spoken, unknown, strict=True)]
     words = tuple(text + _besides(text, each) for text, each in zip(said, meant, strict=True))
     seed_tokens = tuple(tuple(index.token(seed) for seed in query.seeds) for query in queries)
     seeds = tuple(tuple(known[s] for s in query.seeds if s in known) for query in queries)
@@ -121,7 +119,14 @@ def prepare(
         word_pairs=_word_pairs(index, words, idf),
         seed_pairs=_pairs([dict.fromkeys(tags, 1.0) for tags in seeds]),
         meant=meant,
-        spelt=spell(index, [query.caption for query in queries], said, meant, idf),
+        spelt=spell(
+            index,
+            [query.caption for query in queries],
+            spoken,
+            meant,
+            idf,
+            [[index.sure_words_inside(seed) for seed in each] for each in unknown],
+        ),
         idf=idf,
         text_idf=text_idf,
         unseen_idf=index.unseen_idf,

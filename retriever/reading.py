@@ -358,6 +358,17 @@ class IndexReader:
         """The words that hashtags are made of, such as `golden`, `retriever`."""
         return tuple(w for tag in hashtags for w in self._segmenter.segment(tag))
 
+    def sure_words_inside(self, hashtag: str) -> tuple[str, ...]:
+        """The words that a hashtag is made of, if each is a common word or a word of posts.
+
+        A cut with any other piece is a guess, such as `glam`, `ping`: its pieces are no words of
+        anyone's, so they may not become hashtags. There are none then.
+        """
+        words = self.words_inside([hashtag])
+        known = self.word_ids(words)
+        is_sure = all(word in known or self._segmenter.is_common(word) for word in words)
+        return words if is_sure else ()
+
     @cached_property
     def _segmenter(self) -> Segmenter:
         space = self.space(ALL_TOPICS)

@@ -56,11 +56,20 @@ def spell(
     words: Sequence[Sequence[str]],
     meant: Sequence[Sequence[Meant]],
     idf: dict[str, float],
+    inside: Sequence[Sequence[Sequence[str]]] = (),
 ) -> Spelt:
     """What each query's words spell; nothing where the index has no hashtag to compare with.
 
     Words that the glossary knows spell their dictionary form, and the English that they mean
-    where the index has that.
+    where the index has that. Words inside unknown seeds spell known hashtags only.
+
+    Args:
+        index: the open index.
+        captions: a text for each query.
+        words: the words of each caption.
+        meant: what the glossary knows of each caption.
+        idf: weight of each word.
+        inside: of each query's unknown seeds, the words that each is made of.
     """
     runs = [
         (query, *run)
@@ -72,12 +81,21 @@ def spell(
             *_meant_runs(meant[query], idf, index.unseen_idf),
         )
     ]
+    from_seeds = [
+        (query, *run)
+        for query, seeds in enumerate(inside)
+        if index.tags
+        for pieces in seeds
+        for run in _runs(pieces, {}, idf, index.unseen_idf)
+    ]
     written = [
         {*script_words(caption), *(each.keys[0] for each in some)}
         for caption, some in zip(captions, meant, strict=True)
     ]
     only_known = [{word for each in some for word in _never_new(each)} for some in meant]
-    known = index.tag_ids(list({key for _, key, *_ in runs}))
+    known = index.tag_ids(list({key for _, key, *_ in (*runs, *from_seeds)}))
+    # A seed is a guess at words, so it coins nothing.
+    runs += [run for run in from_seeds if run[1] in known and index.offered[known[run[1]]]]
     shunned = blocked()
     coined: dict[str, tuple[int, str]] = {}
     ids, values = [], []

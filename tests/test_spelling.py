@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.hashtags import key, tokens
+from retriever import Recommender
+from retriever.defaultindex import starter
 from retriever.glossary import understood
 from retriever.reading import IndexReader
 from retriever.spelling import COLUMNS, LONGEST, RARE, READ, Spelt, spell
@@ -17,6 +19,11 @@ from tests import tiny
 
 RARELY = RARE + 2  # idf of a telling word
 OFTEN = RARE - 2  # idf of one such as `the`
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Recommender:
+    return Recommender.open(starter())
 
 
 def spelt(index: IndexReader, *captions: str, **idf: float) -> Spelt:
@@ -215,3 +222,31 @@ def test_any_text_spells_only_hashtags(tiny_index: IndexReader, captions: list[s
     assert np.isfinite(found.entries.values).all()
     shares = found.entries.values[:, COLUMNS.index("place")]
     assert ((shares >= 0) & (shares < 1)).all()
+
+
+@pytest.mark.parametrize(
+    ("seed", "pieces"),
+    [
+        ("decarbonization", {"ization", "carbonization"}),
+        ("decarbonization2024", {"ization", "ization2024", "carbonization", "2024"}),
+        ("deindustrialization", {"ization", "industrialization"}),
+        ("glamping", {"ping", "glamping"}),
+        ("nowthatchersdead", {"sdead", "thatchersdead", "nowthatcher"}),
+        ("reskilling", {"res", "killing"}),
+        ("bookstagrammer", {"tagrammer"}),
+    ],
+)
+def test_pieces_of_an_unknown_seed_are_not_offered(
+    shipped: Recommender, seed: str, pieces: set[str]
+) -> None:
+    answer = shipped.recommend(seeds=[seed], k=20)
+    assert answer.tags
+    assert pieces.isdisjoint(tag.tag for tag in answer.tags)
+
+
+def test_words_of_an_unknown_seed_spell_known_hashtags(shipped: Recommender) -> None:
+    answer = shipped.recommend(seeds=["dogsofcopenhagen"], k=5)
+    assert {"dogs", "copenhagen"} <= {tag.tag for tag in answer.tags}
+    # A seed coins nothing, alone or with the last word of the caption.
+    answer = shipped.recommend(caption="our new plan", seeds=["dogsofcopenhagen"], k=40)
+    assert not {"plandogs", "dogscopenhagen"} & {tag.tag for tag in answer.tags}
