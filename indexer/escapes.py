@@ -21,11 +21,11 @@ _ESCAPE = re.compile(r"\\r\\n|\\([nrt\"'/\\])")
 
 
 def plain_text(text: str) -> str:
-    """The text with what clearly is an escape undone, and no other change.
+    r"""The text with what clearly is an escape undone, and no other change.
 
     Character references of HTML end with a semicolon, and elements are those that people format
     text with. Escapes of JSON are undone where every backslash of the text begins one, and none
-    looks like a path: `C:\\new` stays, and so does `¯\\_(ツ)_/¯`.
+    looks like a path: `C:\new` stays, and so does `¯\_(ツ)_/¯`.
     """
     if "\\" in text:
         text = _without_backslashes(text)

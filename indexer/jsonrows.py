@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import IO, Any, TextIO
 
 from indexer.encodings import UTF8, find_json_encoding
-from indexer.rows import MAX_LINE, TOO_LONG, Columns, Row, kind
+from indexer.rows import MAX_LINE, TELLING, TOO_LONG, Columns, Row, kind
 
 MAX_DEPTH = 8  # objects around a list of posts
-_TELLING = {"image", "caption", "hashtags"}
 _CHUNK = 1 << 16  # characters
 _BLANK = re.compile(r"\s*")
 _LIST = re.compile(rb"\s*\[\s*[{\]]")
@@ -104,7 +103,7 @@ def _values(text: _Text, columns: Columns, notes: list[str], name: str) -> Itera
         yield from _members(text, columns, notes, name)
     else:
         value = text.value()
-        if isinstance(value, dict) and not columns.row(None, value).fields.keys() & _TELLING:
+        if isinstance(value, dict) and not columns.row(None, value).fields.keys() & TELLING:
             inside = list(_inside(value, columns, notes, name, 0))
             yield from inside or [value]
         else:
@@ -120,7 +119,7 @@ def _inside(
         if isinstance(inner, dict) and depth < MAX_DEPTH:
             yield from _inside(inner, columns, notes, where, depth + 1)
         elif isinstance(inner, list) and inner and isinstance(inner[0], dict):
-            if columns.row(None, inner[0]).fields.keys() & _TELLING:
+            if columns.row(None, inner[0]).fields.keys() & TELLING:
                 yield from inner
             else:
                 notes.append(_unused(where, len(inner)))
@@ -163,7 +162,7 @@ def _entries(text: _Text, columns: Columns, notes: list[str], name: str) -> Iter
         number += 1
         if number == 1 and name:
             first = columns.row(None, value).fields if isinstance(value, dict) else {}
-            is_of_posts = bool(first.keys() & _TELLING)
+            is_of_posts = bool(first.keys() & TELLING)
         if is_of_posts:
             yield value
         if text.peek() != ",":

@@ -56,7 +56,7 @@ def _check_packing(path: Path, file: ParquetFile, columns: list[str]) -> None:
 
 
 def _batch_rows(first: int, batch: RecordBatch, chosen: dict[str, str]) -> Iterator[Row]:
-    """Rows of a batch; parts of it where the whole would take much memory, or has no Python form."""
+    """Rows of a batch, in parts where the whole takes much memory or has no Python form."""
     size = sum(map(_decoded_size, batch.columns))
     if size > MAX_DECODED and batch.num_rows > 1:
         half = batch.num_rows // 2

@@ -12,6 +12,7 @@ from indexer.errors import InputError
 
 MAX_LINE = 1 << 20  # bytes; a longer line is no row of anyone's, and would cost memory
 TOO_LONG = f"found a line longer than {MAX_LINE:,} bytes, expected one post a line"
+TELLING = frozenset({"image", "caption", "hashtags", "seeds"})  # fields that make a row useful
 _SHOWN = 8  # columns in a message
 _WRAPPERS = ("data", "node", "post", "legacy")  # objects that hold the post itself
 _MAX_WRAPPERS = 3  # within one another
@@ -68,7 +69,7 @@ class Columns:
         folded = set(map(_folded, found))
         missing = [name for name in self.required if _folded(name) not in folded]
         chosen = self.choose(found)
-        if missing or not chosen:
+        if missing or not chosen or (self._telling and not self._telling & chosen.keys()):
             some = f"some of {', '.join(self.names)} (--column caption=NAME names yours)"
             expected = ", ".join(missing) if missing else some
             raise InputError(f"{path}: found columns {shown_names(found)}, expected {expected}")
@@ -78,12 +79,17 @@ class Columns:
         """A row of a JSON object, which may hold the post in an object of its own."""
         for _ in range(_MAX_WRAPPERS):
             chosen = self._chosen(tuple(value))
-            inner = None if chosen.keys() - {"id"} else _wrapped(value)
+            is_useful = not self._telling or bool(self._telling & chosen.keys())
+            inner = None if is_useful else _wrapped(value)
             if inner is None:
                 break
             value = {**value, **inner}
         fields = {ours: value[theirs] for ours, theirs in chosen.items()}
-        return Row(line, fields, unused=() if fields.keys() - {"id"} else tuple(value)[:_SHOWN])
+        return Row(line, fields, unused=() if is_useful else tuple(value)[: _SHOWN + 1])
+
+    @cached_property
+    def _telling(self) -> frozenset[str]:
+        return TELLING & self.names.keys()
 
     def _chosen(self, names: tuple[str, ...]) -> dict[str, str]:
         """As `choose`; rows of one file mostly have the same names."""

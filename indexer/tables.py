@@ -13,9 +13,18 @@ from indexer.jsonrows import read_lines, read_lists
 from indexer.parquetrows import column_kinds, count_parquet, read_parquet
 from indexer.rows import MAX_LINE, Columns, Row, kind
 
-__all__ = ["MAX_LINE", "Row", "column_kinds", "count_lines", "find_tables", "kind", "read_rows"]
+__all__ = [
+    "BATCH",
+    "MAX_LINE",
+    "Row",
+    "column_kinds",
+    "count_lines",
+    "find_tables",
+    "kind",
+    "read_rows",
+]
 
-_BATCH = 1024  # rows of Parquet read at a time
+BATCH = 1024  # rows of Parquet read at a time
 _SAMPLED = 16 << 20  # bytes looked at to estimate a number of lines
 _MAX_FOLDERS = 1000  # that are looked into for tables left out
 _DELIMITED = (".csv", ".tsv")
@@ -107,7 +116,7 @@ def read_rows(
     columns: Sequence[str] | Mapping[str, Sequence[str]],
     *,
     required: Sequence[str] = (),
-    batch: int = _BATCH,
+    batch: int = BATCH,
     notes: list[str] | None = None,
 ) -> Iterator[Row]:
     """Rows of one file in order, with those of their fields that are wanted.

@@ -35,6 +35,7 @@ class Reader:
     `rows` takes the source and, if `has_columns`, the source's names of columns by ours; `count`
     says about how many rows there are, or None. `tables` gives the files of a source that may be
     read apart, on any machine that has them: `rows` of each, in order, are those of the source.
+    `passed_over` says in a sentence what of a source is not read.
     """
 
     about: str
@@ -42,6 +43,7 @@ class Reader:
     count: Callable[[Path], int | None]
     has_columns: bool = False
     tables: Callable[[Path], list[Path]] | None = None
+    passed_over: Callable[[Path], str | None] | None = None
 
 
 def _of_files(rows: Callable[[Path], Iterator[Found]]) -> Callable[..., Iterator[Found]]:
@@ -51,11 +53,12 @@ def _of_files(rows: Callable[[Path], Iterator[Found]]) -> Callable[..., Iterator
 
 READERS: dict[str, Reader] = {
     "tables": Reader(
-        "JSONL, CSV or Parquet, a post a row",
+        "JSON, JSONL, CSV or Parquet, a post a row",
         tabular.rows,
         tabular.count,
         has_columns=True,
         tables=find_tables,
+        passed_over=tabular.passed_over,
     ),
     "huggingface": Reader(
         "Parquet with pictures in it, image and text",
@@ -130,7 +133,11 @@ def _recognised(source: Path, *, has_columns: bool) -> str:
         ) from error
     if _is_data_set(table):
         return "huggingface"
-    other = None if has_columns or _is_of_posts(table) else _known_scrape(source)
+    if has_columns:
+        return "tables"
+    if table.suffix.lower() == ".json":  # scrapes and exports are of these, too
+        return _known_json(source) or "tables"
+    other = None if _is_of_posts(table) else _known_scrape(source)
     return other or "tables"
 
 
@@ -151,11 +158,16 @@ def _is_data_set(table: Path) -> bool:
 
 
 def _known_scrape(source: Path) -> str | None:
+    folders = islice(walk(source), _LOOKED_AT)
+    by_name = (found for folder in folders if (found := _by_name(folder)))
+    return _known_json(source) or next(by_name, None)
+
+
+def _known_json(source: Path) -> str | None:
+    """The reader of a scrape or export, by the first JSON file that says it is one."""
     folders = list(islice(walk(source), _LOOKED_AT))
     files = islice(_json_files(folders), _LOOKED_INTO)
-    by_json = (found for path in files if (found := _by_json(path)))
-    by_name = (found for folder in folders if (found := _by_name(folder)))
-    return next(by_json, None) or next(by_name, None)
+    return next((found for path in files if (found := _by_json(path))), None)
 
 
 def _json_files(folders: list[Folder]) -> Iterator[Path]:

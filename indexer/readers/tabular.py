@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from indexer.errors import InputError
 from indexer.escapes import plain_text
 from indexer.readers.aliases import ALIASES
 from indexer.readers.files import Found, first, shown, within
 from indexer.rows import shown_names
-from indexer.tables import Row, count_lines, find_tables, left_out, read_rows
+from indexer.tables import BATCH, Row, count_lines, find_tables, left_out, read_rows
 
 COLUMNS = ("id", "image", "caption", "hashtags", "author", "taken_at", "topic", "origin")
 _INSIDE: dict[str, tuple[tuple[str | int, ...], ...]] = {
@@ -76,13 +75,13 @@ def count_all(tables: Sequence[Path]) -> int | None:
     return sum(known) if len(known) == len(counts) else None
 
 
-def read_named(table: Path, columns: Mapping[str, str], **options: Any) -> Iterator[Row]:
+def read_named(table: Path, columns: Mapping[str, str], batch: int = BATCH) -> Iterator[Row]:
     """The rows of a table with our names for their fields, then what is to be known of it.
 
     Args:
         table: the file.
         columns: the table's name of a column by ours; others are known by `ALIASES`.
-        options: see `read_rows`.
+        batch: rows of Parquet read at a time.
 
     Raises:
         InputError: it cannot be read.
@@ -94,7 +93,7 @@ def read_named(table: Path, columns: Mapping[str, str], **options: Any) -> Itera
     }
     names = others | {name: (column,) for name, column in columns.items()}
     notes: list[str] = []
-    for row in read_rows(table, names, required=list(columns.values()), notes=notes, **options):
+    for row in read_rows(table, names, required=list(columns.values()), notes=notes, batch=batch):
         yield _plain(row)
     yield from (Row(None, note=note) for note in notes)
 
