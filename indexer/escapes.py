@@ -6,6 +6,7 @@ import re
 from html import unescape
 
 _REFERENCE = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_MISTAKEN = re.compile(r"[ÂÃÄÅÐÑØÙâäåæçèéìíðï][^\sA-Za-z]")  # UTF-8 taken for Windows-1252
 _BREAK = re.compile(r"<br\s*/?>|</(?:p|div|li|h[1-6])>", re.IGNORECASE)
 _TAG = re.compile(
     r"</?(?:a|b|i|u|s|p|em|strong|span|div|ul|ol|li|h[1-6]|small|blockquote|code|del)"
@@ -26,11 +27,16 @@ def plain_text(text: str) -> str:
     Character references of HTML end with a semicolon, and elements are those that people format
     text with. Escapes of JSON are undone where every backslash of the text begins one, and none
     looks like a path: `C:\new` stays, and so does `¯\_(ツ)_/¯`.
+    ftfy mends letters of UTF-8 that were taken for another encoding's.
     """
     if "\\" in text:
         text = _without_backslashes(text)
     if "<" in text:
         text = _TAG.sub("", _BREAK.sub("\n", text))
+    if _MISTAKEN.search(text):
+        from ftfy import fix_encoding
+
+        text = fix_encoding(text)
     if "&" in text:
         text = _REFERENCE.sub(lambda found: unescape(found[0]), text)
     return text

@@ -183,7 +183,7 @@ def once_each(rows: Iterable[ReadRow], rejections: list[Rejection]) -> Iterator[
                 remarks[row.place, _AGAIN] += 1
                 post, problems = None, ()
             else:
-                reason = f"found id {post.post_id!r} again, first at {first}, with other content"
+                reason = f"found id {post.post_id!r} again, first at {first}"
                 post, problems = None, (reason,)
         for problem in problems:
             rejections.append(Rejection(row.place, row.line, problem, bool(post)))

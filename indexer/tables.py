@@ -49,7 +49,7 @@ def find_tables(source: Path, name: str = "posts") -> list[Path]:
     except OSError as error:
         raise InputError(f"{source}: cannot be read ({error.strerror or error})") from error
     if source.suffix.lower() not in _READERS:
-        raise InputError(f"found {source}, expected a folder or {_forms('a file named *')}")
+        raise InputError(f"found {source}, expected a folder or a file named {_forms('*')}")
     return [source]
 
 

@@ -259,7 +259,7 @@ OWNERS: dict[str, set[str]] = {
     "threadpoolctl": {"indexer.*", "evaluation.encoderspeed"},
     "sklearn": {"evaluation.texts"},
     "lightgbm": {"retriever.forests"},
-    "ftfy": {"indexer.readers.account"},
+    "ftfy": {"indexer.readers.account", "indexer.escapes"},
     "ctypes": {"retriever.trees"},  # LightGBM's library, without its Python package
     "bm25s": {"evaluation.texts"},
     "fasttext": {"evaluation.texts", "evaluation.peers"},

@@ -24,6 +24,7 @@ from indexer.tables import find_tables, read_rows
 AUTO = "auto"
 _LOOKED_INTO = 200  # JSON files: a scrape is known by one, but others may lie before it
 _IN_FOLDER = 10  # of them
+_ENTRIES = 10  # of a JSON file that tell whether it is of posts
 _LOOKED_AT = 2000  # folders
 _TELLING = ("image", "caption", "hashtags")  # fields of which a table of posts has one
 
@@ -85,6 +86,12 @@ READERS: dict[str, Reader] = {
 }
 
 
+_OR_A_SCRAPE = (
+    "; or a scrape, an export or captioned pictures: if it is one, name its reader "
+    f"({', '.join(READERS)})"
+)
+
+
 def find_reader(source: Path, name: str = AUTO, *, has_columns: bool = False) -> Reader:
     """The reader of a source: the one named, or the one that what it holds is for.
 
@@ -127,18 +134,28 @@ def _recognised(source: Path, *, has_columns: bool) -> str:
     except InputError as error:
         if found := _known_scrape(source):
             return found
-        raise InputError(
-            f"{error}; or a scrape, an export or captioned pictures: if it is one, name its "
-            f"reader ({', '.join(READERS)})"
-        ) from error
+        raise InputError(f"{error}{_OR_A_SCRAPE}") from error
     if _is_data_set(table):
         return "huggingface"
     if has_columns:
         return "tables"
     if table.suffix.lower() == ".json":  # scrapes and exports are of these, too
-        return _known_json(source) or "tables"
+        return _known_json(source) or _json_table(table)
     other = None if _is_of_posts(table) else _known_scrape(source)
     return other or "tables"
+
+
+def _json_table(table: Path) -> str:
+    """The reader of tables, for a JSON file that begins with posts.
+
+    Raises:
+        InputError: it does not.
+    """
+    rows = list(islice(tabular.read_named(table, {}), _ENTRIES))
+    if not any(row.problem is row.note is None for row in rows):
+        why = next((f" ({row.problem})" for row in rows if row.problem), "")
+        raise InputError(f"found {shown(table)}, expected a list of posts{why}{_OR_A_SCRAPE}")
+    return "tables"
 
 
 def _is_of_posts(table: Path) -> bool:
