@@ -275,7 +275,7 @@ def test_bad_hashtags_without_end_are_reported_a_hundred_times(folder: Path) -> 
 
 @pytest.mark.parametrize(
     ("value", "name"),
-    [(1.0, "1"), (12, "12"), (1.5, "1.5"), ("7.0", "7"), ("v1.0", "v1.0"), (1e300, str(int(1e300)))],
+    [(1.0, "1"), (12, "12"), (1.5, "1.5"), ("7.0", "7"), ("v1.0", "v1.0")],
 )
 def test_numbers_as_names(folder: Path, value: object, name: str) -> None:
     (post,), rejections = one(folder, id=value, author=value, caption="x")
@@ -334,13 +334,15 @@ def test_names_of_pictures_as_other_systems_write_them(
     folder: Path, name: str, form: Literal["NFC", "NFD"]
 ) -> None:
     cafe = folder / "pics" / unicodedata.normalize(form, "Café.jpg")
-    cafe.write_bytes(b"\xff\xd8 of a café")
+    cafe.write_bytes(b"\xff\xd8 of a cafe")
     (post,), rejections = one(folder, caption="x", image=name)
     wanted = folder / "pics" / "a.jpg" if "a.jpg" in name else cafe
     assert (post.image, rejections) == (wanted.resolve(), [])
 
 
-@pytest.mark.parametrize("name", ["..\\secret.jpg", "pics\\..\\..\\secret.jpg", " /etc/hostname", "C:\\a.jpg"])
+@pytest.mark.parametrize(
+    "name", ["..\\secret.jpg", "pics\\..\\..\\x", " /etc/hostname", "C:\\a.jpg"]
+)
 def test_names_of_other_systems_do_not_lead_out(folder: Path, name: str) -> None:
     posts = folder / "posts"
     posts.mkdir()
