@@ -16,7 +16,8 @@ _TAG = re.compile(
 _CODES = re.compile(r"(?:\\u[0-9a-fA-F]{4})+|\\U000[0-9a-fA-F]{5}|\\U0010[0-9a-fA-F]{4}")
 _PATH = re.compile(r"(?<![^\W\d_])[A-Za-z]:\\|(?<!\S)\\\\\w|\\[\w\\-]+\.[A-Za-z]\w{1,4}\b")
 _UNKNOWN = re.compile(r"\\(?:[nrt\"'/\\]|u[0-9a-fA-F]{4}|U00[01][0-9a-fA-F]{5})|(\\)", re.DOTALL)
-_WORD = re.compile(r"(?<!\S)\\[nrt][a-z]|(?<![\\nrt])(?<=[A-Za-z])\\[rt][a-z]")
+_WORD = re.compile(r"(?<!\S)\\[nrt][a-z]")  # of a path or formula
+_DOUBTFUL = re.compile(r"\\[rt][a-z]")  # `\today` of a path, where nothing else is escaped
 _SIMPLE = {"n": "\n", "r": "\n", "t": " ", '"': '"', "'": "'", "/": "/", "\\": "\\"}
 _ESCAPE = re.compile(r"\\r\\n|\\([nrt\"'/\\])")
 
@@ -43,7 +44,7 @@ def plain_text(text: str) -> str:
 
 
 def _without_backslashes(text: str) -> str:
-    if _PATH.search(text) or _WORD.search(text):
+    if _PATH.search(text) or _WORD.search(text) or "\\" not in _DOUBTFUL.sub("", text):
         return text
     if any(found[1] for found in _UNKNOWN.finditer(text)):
         return text

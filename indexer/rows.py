@@ -80,10 +80,11 @@ class Columns:
         for _ in range(_MAX_WRAPPERS):
             chosen = self._chosen(tuple(value))
             is_useful = not self._telling or bool(self._telling & chosen.keys())
-            inner = None if is_useful else _wrapped(value)
-            if inner is None:
+            wrapper = None if is_useful else _wrapper(value)
+            if wrapper is None:
                 break
-            value = {**value, **inner}
+            around = {name: part for name, part in value.items() if name != wrapper}
+            value = around | value[wrapper]
         fields = {ours: value[theirs] for ours, theirs in chosen.items()}
         return Row(line, fields, unused=() if is_useful else tuple(value)[: _SHOWN + 1])
 
@@ -116,9 +117,9 @@ def shown_names(names: Sequence[str]) -> str:
     return ", ".join(parts) + (", …" if len(names) > _SHOWN else "") or "(none)"
 
 
-def _wrapped(value: Mapping[str, Any]) -> dict[str, Any] | None:
-    found = (value.get(name) for name in _WRAPPERS)
-    return next((inner for inner in found if isinstance(inner, dict) and inner), None)
+def _wrapper(value: Mapping[str, Any]) -> str | None:
+    """The name under which an object holds the post itself."""
+    return next((name for name in _WRAPPERS if isinstance(value.get(name), dict)), None)
 
 
 def _folded(name: str) -> str:

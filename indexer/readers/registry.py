@@ -152,7 +152,7 @@ def _json_table(table: Path) -> str:
         InputError: it does not.
     """
     rows = list(islice(tabular.read_named(table, {}), _ENTRIES))
-    if not any(row.problem is row.note is None for row in rows):
+    if not any(row.fields for row in rows):
         why = next((f" ({row.problem})" for row in rows if row.problem), "")
         raise InputError(f"found {shown(table)}, expected a list of posts{why}{_OR_A_SCRAPE}")
     return "tables"
