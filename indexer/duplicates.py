@@ -3,7 +3,7 @@
 A repost has the words of another post (case, punctuation, mentions, links and numbers aside) and
 its set of hashtags. Fewer words than five are written anew every day by people who never saw each
 other's post: then the picture must be the same too, byte for byte. A list of hashtags alone
-is nobody's repost.
+is nobody's repost. A row without an id is a copy of one with all the same content.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ FEWEST_WORDS = 5
 _JSON = json.JSONEncoder(ensure_ascii=False)
 
 
+def is_nameless(post: Post) -> bool:
+    """Whether a post came without an id, and is named after its content."""
+    return post.post_id.startswith(f"sha256-{post.content_hash[:16]}")
+
+
 def signature(post: Post, words: Sequence[str]) -> str | None:
     """What a post shares with its reposts, 32 hexadecimal digits; None where it can have none.
 
@@ -30,7 +35,7 @@ def signature(post: Post, words: Sequence[str]) -> str | None:
     elif post.picture:
         picture = post.picture
     else:
-        return None
+        return post.content_hash[:32] if is_nameless(post) else None
     told = _JSON.encode([list(words), sorted(post.hashtags), picture])
     return hashlib.sha256(told.encode("utf-8")).hexdigest()[:32]
 

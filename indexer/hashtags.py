@@ -59,6 +59,8 @@ _GRAMMARS = {
     ),
 }
 _KEY = regex.compile(rf"[{_WORD}{_PICTURE}{_TAG_SIGNS}]+", regex.V1)
+_BORDERS = rf"[^{_WORD}{_PICTURE}{_TAG_SIGNS}\-–.&+@'’]+"
+_ENDS = "-–.&+@'’\u00b7\u30fb"  # at the ends of a listed hashtag; within it, they join
 _NEED = regex.compile(rf"[{_LETTER}{_PICTURE}]", regex.V1)
 
 _UNSPACED = (
@@ -103,6 +105,17 @@ def extract(text: str, rule: str = "instagram") -> list[str]:
     found = _pattern(rule).finditer(text)
     forms = [form[:MAX_LENGTH] for match in found if (form := match["form"])]
     return [form for form in forms if len(form) < MAX_LENGTH or _NEED.search(form)]
+
+
+def split_cell(text: str) -> list[str]:
+    """Hashtags of a cell that lists them, with or without signs, as written, repeats kept.
+
+    Whatever no hashtag can hold stands between them: spaces of any kind, U+FFFD, commas, bars,
+    slashes. Hyphens, points and apostrophes are left for `key` to refuse, for they may be parts
+    of a word.
+    """
+    found = (form.strip(_ENDS) for form in _compiled(_BORDERS).split(text))
+    return [form for form in found if form]
 
 
 def strip(text: str, rule: str = "instagram") -> str:

@@ -6,21 +6,29 @@ import hashlib
 import json
 import math
 import re
+from collections import deque
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from indexer.errors import InputError
-from indexer.hashtags import extract, key, strip
-from indexer.pictures import find_picture
+from indexer.hashtags import extract, key, split_cell, strip
+from indexer.pictures import find_picture, is_address
 from indexer.schema import Post
 from indexer.tables import Row, kind
 
 MAX_CAPTION = 100_000  # characters
+MAX_HASHTAGS = 100  # of a post that count; Instagram allows 30, and pairs grow by the square
+MAX_PROBLEMS = 100  # of a post that are reported one by one
 
 _NOTHING = "found neither caption, hashtags nor picture"
-_HASHTAG_BORDERS = re.compile(r"[\s,;#＃\[\]\"']+")
+_ENTRY_NAMES = ("name", "text", "title", "hashtag_name", "hashtagName", "tag")
+_WHOLE = re.compile(r"(-?\d+)\.0+")  # a whole number that a table made a decimal one
 _CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+_OF_X = "%a %b %d %H:%M:%S %z %Y"
 _EPOCH = re.compile(r"-?\d{9,}(\.\d+)?")  # shorter numbers are dates such as 20160326
 
 
@@ -30,12 +38,16 @@ class UnusablePostError(Exception):
 
 @dataclass(slots=True)
 class Reading:
-    """One row on its way to a post; `problems` are parts that the post goes without."""
+    """One row on its way to a post; `problems` are parts that the post goes without.
+
+    `remarks` are what many rows of a file may share, to be counted.
+    """
 
     row: Row
     root: Path
     rule: str
     problems: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def post(self) -> Post:
         """The post of this row.
@@ -72,48 +84,79 @@ class Reading:
         )
 
     def _text(self, name: str) -> str | None:
-        value = self.row.fields.get(name)
+        value = self._value(name)
         if value is None or isinstance(value, str):
             return (_clean(value).strip() or None) if value else None
         raise UnusablePostError(f"found {kind(value)} as {name}, expected text")
 
     def _name(self, name: str) -> str | None:
-        """A text that may also be given as a whole number, as ids often are."""
-        value = self.row.fields.get(name)
+        """A text that may also be given as a number, as ids often are: 1.0 is 1."""
+        value = self._value(name)
+        if isinstance(value, float) and math.isfinite(value):
+            return str(int(value)) if value.is_integer() else str(value)
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
-        return self._text(name)
+        text = self._text(name)
+        whole = _WHOLE.fullmatch(text) if text else None
+        return whole[1] if whole else text
+
+    def _value(self, name: str) -> Any:  # noqa: ANN401 (whatever the file holds)
+        """A field's value; tables write an empty one as NaN."""
+        value = self.row.fields.get(name)
+        return None if isinstance(value, float) and math.isnan(value) else value
 
     def _hashtags(self, caption: str) -> dict[str, str]:
-        """Form of each hashtag by key, in order."""
+        """Form of each hashtag by key, in order: of more than `MAX_HASHTAGS` the first."""
         found: dict[str, str] = {}
         written = extract(caption, self.rule)
-        wide = [form for form in written if not form.isascii()]
+        wide = [form for form in written[:MAX_HASHTAGS] if not form.isascii()]
         listed = self._listed()
-        if wide:
-            listed = [form for form in listed if not _is_torn(form, wide)]
-        for form in [*written, *listed]:
+        unread = len(written) + len(listed)
+        for place, form in enumerate(chain(written, listed)):
+            if len(found) == MAX_HASHTAGS:
+                break
+            unread -= 1
+            if place >= len(written) and wide and _is_torn(form, wide):
+                continue
             try:
                 found.setdefault(key(form), form.strip().lstrip("#＃"))
             except InputError as error:
-                self.problems.append(str(error))
+                self._tell(str(error))
+        if unread:
+            self._tell_of(chain(written, listed), unread, found)
         return found
 
+    def _tell_of(self, forms: Iterable[str], unread: int, found: Collection[str]) -> None:
+        """Report the last `unread` hashtags, unless all of them are among those found."""
+        last = deque(forms, maxlen=unread)
+        more = sum(_folded(form) not in found for form in last)
+        if more:
+            self.problems.append(
+                f"found {len(found) + more:,} hashtags, expected {MAX_HASHTAGS} at most: "
+                f"the first {MAX_HASHTAGS} count"
+            )
+
+    def _tell(self, problem: str) -> None:
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(problem)
+        elif len(self.problems) == MAX_PROBLEMS:
+            self.problems.append("found more of the same")
+
     def _listed(self) -> list[str]:
-        """Entries of the `hashtags` field, a list or a text with spaces or commas."""
-        value = self.row.fields.get("hashtags")
+        """Entries of the `hashtags` field: a list, or a text with anything between them."""
+        value = self._value("hashtags")
         if isinstance(value, str):
-            return [form for form in _HASHTAG_BORDERS.split(_unescaped(value)) if form]
+            return split_cell(_listed_text(value))
         if not isinstance(value, list | None):
             raise UnusablePostError(f"found {kind(value)} as hashtags, expected a list or text")
-        entries = value or []
+        entries = [_entry(entry) for entry in value or []]
         for entry in entries:
             if not isinstance(entry, str):
-                self.problems.append(f"found {kind(entry)} among hashtags, expected text")
+                self._tell(f"found {kind(entry)} among hashtags, expected text")
         return [_clean(entry) for entry in entries if isinstance(entry, str)]
 
     def _taken_at(self) -> datetime | None:
-        value = self.row.fields.get("taken_at")
+        value = self._value("taken_at")
         if value is None or value == "":
             return None
         try:
@@ -127,10 +170,28 @@ class Reading:
     def _picture(self) -> tuple[Path | None, str | None]:
         """Path and sha256 of the picture, where there is one that can be used."""
         try:
-            return find_picture(self.row.fields.get("image"), self.root) or (None, None)
+            value = self._value("image")
+            if is_address(value):
+                self.remarks.append("pictures on the web, which are not fetched")
+                return None, None
+            return find_picture(value, self.root) or (None, None)
         except InputError as error:
             self.problems.append(str(error))
             return None, None
+
+
+def _entry(entry: object) -> object:
+    """The hashtag of a list's entry, which may be an object that names it."""
+    if not isinstance(entry, dict):
+        return entry
+    return next((v for name in _ENTRY_NAMES if isinstance(v := entry.get(name), str)), entry)
+
+
+def _folded(form: str) -> str:
+    try:
+        return key(form)
+    except InputError:
+        return ""
 
 
 def _is_torn(listed: str, written: list[str]) -> bool:
@@ -157,20 +218,20 @@ def _clean(text: str) -> str:
     return text
 
 
-def _unescaped(text: str) -> str:
+def _listed_text(text: str) -> str:
     """The text of a hashtags cell; a JSON list in it may have its letters escaped."""
     if text.lstrip().startswith("[") and "\\u" in text:
         try:
-            return _clean(" ".join(map(str, json.loads(text))))
+            text = " ".join(map(str, json.loads(text)))
         except (ValueError, RecursionError):
             return text
-    return text
+    return _clean(text)
 
 
 def _moment(value: object) -> datetime:
     """A moment in UTC, from ISO 8601, a date or datetime, or seconds since 1970."""
     if isinstance(value, str) and not _EPOCH.fullmatch(value.strip()):
-        value = datetime.fromisoformat(value.strip())
+        value = _written_moment(value.strip())
     elif isinstance(value, date) and not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day)
     if isinstance(value, datetime):
@@ -181,6 +242,13 @@ def _moment(value: object) -> datetime:
     if not math.isfinite(seconds):
         raise ValueError
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def _written_moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return datetime.strptime(text, _OF_X).astimezone(UTC)
 
 
 def _hash(

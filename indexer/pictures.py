@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from indexer.errors import InputError
 from indexer.images import MAX_BYTES, format_of
@@ -12,8 +15,15 @@ from indexer.readers.files import shown
 from indexer.readers.keep import keep_picture
 from indexer.tables import kind
 
+_ADDRESS = re.compile(r"\s*(?:https?:)?//[^\s/]", re.IGNORECASE)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_SPELLED: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 _HEAD = 64  # bytes that tell a picture from a video or a web page
+
+
+def is_address(value: object) -> bool:
+    """Whether a table names a picture by its address on the web."""
+    return isinstance(value, str) and bool(_ADDRESS.match(value))
 
 
 def find_picture(value: object, root: Path) -> tuple[Path, str] | None:
@@ -68,9 +78,7 @@ def _inside(root: Path, value: object) -> Path:
     """
     if not isinstance(value, str | Path):
         raise InputError(f"found {kind(value)}, expected a path")
-    if isinstance(value, str) and _leads_out(value):
-        raise InputError("expected a path relative to the folder of its posts and inside it")
-    path = (value if isinstance(value, Path) else root / value).resolve()
+    path = _named_file(root, value) if isinstance(value, str) else value.resolve()
     if not path.is_relative_to(root):
         raise InputError("found a link out of the folder of its posts, expected a file inside it")
     if not path.is_file():
@@ -78,6 +86,29 @@ def _inside(root: Path, value: object) -> Path:
     if (size := path.stat().st_size) > MAX_BYTES:
         raise InputError(f"found {size:,} bytes, expected {MAX_BYTES:,} at most")
     return path
+
+
+def _named_file(root: Path, name: str) -> Path:
+    """The file that a table names; as it is written, where there is none."""
+    found = None
+    for spelling in _spellings(name):
+        if _leads_out(spelling):
+            raise InputError("expected a path relative to the folder of its posts and inside it")
+        path = (root / spelling).resolve()
+        if path.is_file():
+            return path
+        found = found or path
+    return found or root
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """A name as it is written, and as other systems write it.
+
+    Windows parts folders by backslashes; macOS spells accents apart, most others do not.
+    """
+    bare = name.strip()
+    for text in dict.fromkeys((name, bare, bare.replace("\\", "/"))):
+        yield from dict.fromkeys((text, *(unicodedata.normalize(f, text) for f in _SPELLED)))
 
 
 def _leads_out(name: str) -> bool:

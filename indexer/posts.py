@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
+from indexer.duplicates import is_nameless
 from indexer.errors import InputError
 from indexer.onepost import Reading, UnusablePostError
 from indexer.readers.files import Found, shown
 from indexer.readers.registry import AUTO, Reader, find_reader
 from indexer.readers.tabular import COLUMNS, unreadable
 from indexer.schema import Post, Rejection
+
+_AGAIN = "posts read before, which count once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ def read_posts(
     A post's hashtags are those of its caption, then those of its `hashtags` field whose key is
     new and that are no torn piece of one in the caption; scrapes and exports have no such
     field here. Of posts with one id, in whatever source, the first is taken. A post without an id
-    is named after its content.
+    is named after its content (see `once_each`).
 
     Args:
         sources: files and folders that one of `READERS` is for.
@@ -60,12 +64,17 @@ def read_posts(
 
 @dataclass(frozen=True, slots=True)
 class ReadRow:
-    """What became of a row: its post, without what `problems` tell of, or why it makes none."""
+    """The outcome of a row: its post, without what `problems` tell of, or why it makes none.
+
+    `remarks` are counted over all rows of the place. A row with a `note` is about its file.
+    """
 
     place: str
     line: int | None
     post: Post | None
     problems: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+    note: str | None = None
 
     def __str__(self) -> str:
         return self.place if self.line is None else f"{self.place}:{self.line}"
@@ -73,13 +82,18 @@ class ReadRow:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A source, or one file of several that it stands for, and how its rows are read."""
+    """A source, or one file of several that it stands for, and how its rows are read.
+
+    `note` is about the source `noted`, which the part may be the first table of.
+    """
 
     path: Path
     reader: Reader
     columns: Mapping[str, str]
     rule: str
     is_one_of_many: bool = False
+    note: str | None = None
+    noted: Path | None = None
 
     def rows(self) -> Iterator[ReadRow]:
         """Its rows in order.
@@ -87,14 +101,20 @@ class Part:
         Raises:
             InputError: it cannot be read, and is not one of many.
         """
+        if self.note:
+            yield ReadRow(shown(self.noted or self.path), None, None, (), note=self.note)
         for found, place, root in _placed(self._found()):
+            if found.row.note:
+                yield ReadRow(place, None, None, (), note=found.row.note)
+                continue
             reading = Reading(found.row, root, self.rule, list(found.problems))
             try:
                 post = reading.post()
             except UnusablePostError as error:
-                yield ReadRow(place, found.row.line, None, (str(error),))
-            else:
-                yield ReadRow(place, found.row.line, post, tuple(reading.problems))
+                post, reading.problems = None, [str(error)]
+            yield ReadRow(
+                place, found.row.line, post, tuple(reading.problems), tuple(reading.remarks)
+            )
 
     def _found(self) -> Iterator[Found]:
         try:
@@ -129,27 +149,50 @@ def parts(
     readers = [find_reader(source, reader, has_columns=bool(columns)) for source in sources]
     found = []
     for source, by in zip(sources, readers, strict=True):
+        note = by.passed_over(source) if by.passed_over else None
         tables = by.tables(source) if apart and by.tables else []
         if len(tables) > 1:
-            found += [Part(table, by, columns, rule, is_one_of_many=True) for table in tables]
+            several = [Part(table, by, columns, rule, is_one_of_many=True) for table in tables]
+            found += [replace(several[0], note=note, noted=source), *several[1:]]
         else:
-            found.append(Part(source, by, columns, rule))
+            found.append(Part(source, by, columns, rule, note=note, noted=source))
     return found
 
 
 def once_each(rows: Iterable[ReadRow], rejections: list[Rejection]) -> Iterator[Post]:
-    """The posts of rows, of those with one id the first; `rejections` gets what is left out."""
-    seen: dict[str, str] = {}
+    """The posts of rows, each once; `rejections` gets what is left out, and notes at the end.
+
+    Of posts with one id the first is taken. One with the same content again is the same post, and
+    is counted; one with other content is rejected. A row without an id that is there already is a
+    copy: it gets an id with its number.
+    """
+    seen: dict[str, tuple[str, str]] = {}
+    remarks: Counter[tuple[str, str]] = Counter()
+    copies: Counter[str] = Counter()
     for row in rows:
         post, problems = row.post, row.problems
-        if post and (first := seen.get(post.post_id)):
-            problems = (f"found id {post.post_id!r} again, first at {first}",)
-            post = None
+        remarks.update((row.place, remark) for remark in row.remarks)
+        if row.note:
+            rejections.append(Rejection(row.place, None, row.note, post_kept=True, is_note=True))
+        if post and post.post_id in seen:
+            first, content = seen[post.post_id]
+            if is_nameless(post):
+                copies[post.post_id] += 1
+                post = replace(post, post_id=f"{post.post_id}-{copies[post.post_id] + 1}")
+            elif content == post.content_hash:
+                remarks[row.place, _AGAIN] += 1
+                post, problems = None, ()
+            else:
+                reason = f"found id {post.post_id!r} again, first at {first}"
+                post, problems = None, (reason,)
         for problem in problems:
             rejections.append(Rejection(row.place, row.line, problem, bool(post)))
         if post:
-            seen[post.post_id] = str(row)
+            seen.setdefault(post.post_id, (str(row), post.content_hash))
             yield post
+    for (place, remark), number in remarks.items():
+        reason = f"{remark}: {number:,}"
+        rejections.append(Rejection(place, None, reason, post_kept=True, is_note=True))
 
 
 def _placed(rows: Iterable[Found]) -> Iterator[tuple[Found, str, Path]]:

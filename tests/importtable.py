@@ -19,19 +19,29 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.progress": set(),
     "indexer.hashtags": BORDER,
     "indexer.segment": BORDER | {"indexer.hashtags"},
-    "indexer.tables": BORDER,
+    "indexer.rows": BORDER,
+    "indexer.encodings": set(),
+    "indexer.escapes": set(),
+    "indexer.csvrows": BORDER | {"indexer.rows", "indexer.encodings"},
+    "indexer.jsonrows": BORDER | {"indexer.rows", "indexer.encodings"},
+    "indexer.parquetrows": BORDER | {"indexer.rows"},
+    "indexer.tables": BORDER
+    | {"indexer.rows", "indexer.encodings", "indexer.csvrows", "indexer.jsonrows"}
+    | {"indexer.parquetrows"},
     "indexer.images": BORDER,
     "indexer.readers.trees": BORDER,
     "indexer.readers.files": BORDER | {"indexer.tables", "indexer.readers.trees"},
     "indexer.readers.keep": BORDER | {"indexer.cache", "indexer.images"},
-    "indexer.readers.*": BORDER | {"indexer.tables", "indexer.images", "indexer.readers.*"},
+    "indexer.readers.*": BORDER
+    | {"indexer.tables", "indexer.rows", "indexer.escapes", "indexer.images"}
+    | {"indexer.readers.*"},
     "indexer.pictures": BORDER
     | {"indexer.images", "indexer.tables", "indexer.readers.files", "indexer.readers.keep"},
     # Rows come from readers; what a post is, this file alone decides.
     "indexer.onepost": BORDER | {"indexer.hashtags", "indexer.tables", "indexer.pictures"},
     "indexer.posts": BORDER
     | {"indexer.onepost", "indexer.readers.files", "indexer.readers.registry"}
-    | {"indexer.readers.tabular"},
+    | {"indexer.readers.tabular", "indexer.duplicates"},
     "indexer.queries": BORDER
     | {"indexer.hashtags", "indexer.tables", "indexer.images", "indexer.posts"},
     "indexer.cache": BORDER,
@@ -249,7 +259,7 @@ OWNERS: dict[str, set[str]] = {
     "threadpoolctl": {"indexer.*", "evaluation.encoderspeed"},
     "sklearn": {"evaluation.texts"},
     "lightgbm": {"retriever.forests"},
-    "ftfy": {"indexer.readers.account"},
+    "ftfy": {"indexer.readers.account", "indexer.escapes"},
     "ctypes": {"retriever.trees"},  # LightGBM's library, without its Python package
     "bm25s": {"evaluation.texts"},
     "fasttext": {"evaluation.texts", "evaluation.peers"},

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import time
+import tracemalloc
+import unicodedata
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +22,7 @@ from indexer.posts import count_rows
 from indexer.schema import Post
 from tests.written import one, read, write_csv, write_jsonl, write_parquet
 
+FIELDS = ("id", "image", "caption", "hashtags", "author", "taken_at", "topic")
 NOON = datetime(2016, 3, 26, 12, tzinfo=UTC)
 PICTURE = b"\xff\xd8 not looked into here"
 ROWS: list[dict[str, Any]] = [
@@ -148,7 +153,6 @@ def test_a_post_with_a_bad_date_is_kept_without_it(folder: Path, value: object) 
         ("../secret.jpg", "expected a path relative"),
         ("pics/../../secret.jpg", "expected a path relative"),
         ("/etc/hostname", "expected a path relative"),
-        ("https://a.io/a.jpg", "expected a path relative"),
         ("file:///etc/hostname", "expected a path relative"),
         ("pics/a.jpg\0.png", "expected a path relative"),
         ("pics/link.jpg", "found a link out"),
@@ -214,11 +218,155 @@ def test_text_is_made_storable(folder: Path) -> None:
 
 
 def test_a_post_without_an_id_is_named_after_its_content(folder: Path) -> None:
-    rows = [{"caption": "x"}, {"caption": "y"}, {"caption": "x"}]
-    (x, y), (again,) = read(write_jsonl(folder / "posts.jsonl", rows))
+    rows = [{"caption": "x"}, {"caption": "y"}, {"caption": "x"}, {"caption": "x"}]
+    (x, y, again, third), rejections = read(write_jsonl(folder / "posts.jsonl", rows))
     assert x.post_id == f"sha256-{x.content_hash[:16]}"
     assert x.post_id != y.post_id
-    assert again.line == 3
+    assert (again.post_id, third.post_id) == (f"{x.post_id}-2", f"{x.post_id}-3")
+    assert again.content_hash == x.content_hash
+    assert rejections == []
+
+
+def test_the_same_post_again_is_counted_and_another_of_its_id_is_rejected(folder: Path) -> None:
+    rows = [{"id": "a", "caption": "x"}, {"id": "a", "caption": "x", "likes": 3}]
+    rows += [{"id": "a", "caption": "x"}, {"id": "a", "caption": "y"}]
+    path = write_jsonl(folder / "posts.jsonl", rows)
+    (post,), (other, again) = read(path)
+    assert post.caption == "x"
+    assert (other.line, other.post_kept, other.is_note) == (4, False, False)
+    assert other.reason == f"found id 'a' again, first at {path}:1"
+    assert str(again) == f"{path}: posts read before, which count once: 2"
+    assert (again.post_kept, again.is_note) == (True, True)
+
+
+def test_the_first_hundred_hashtags_count(folder: Path) -> None:
+    names = [f"t{n}" for n in range(8000)]
+    caption = "#" + "#".join(names)
+    for fields in ({"caption": caption}, {"hashtags": names}, {"hashtags": " ".join(names)}):
+        (post,), (rejection,) = one(folder, **fields)
+        assert post.hashtags == tuple(names[:100])
+        assert rejection.post_kept
+        assert rejection.reason == (
+            "found 8,000 hashtags, expected 100 at most: the first 100 count"
+        )
+    (post,), rejections = one(folder, caption="#" + "#".join(names[:100]), hashtags=names[:100])
+    assert (len(post.hashtags), rejections) == (100, [])
+
+
+def test_a_post_of_a_megabyte_takes_little_memory_and_time(folder: Path) -> None:
+    names = [f"é{n}" for n in range(95_000)]
+    wide = "".join(f"#ä{n}" for n in range(12_000))
+    tracemalloc.start()
+    began = time.process_time()
+    (post,), (rejection,) = one(folder, caption=wide, hashtags=names)
+    assert time.process_time() - began < 10
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(post.hashtags) == 100
+    assert rejection.reason.startswith("found 107,000 hashtags, expected 100 at most")
+    assert peak < 150 << 20
+
+
+def test_bad_hashtags_without_end_are_reported_a_hundred_times(folder: Path) -> None:
+    _, rejections = one(folder, caption="x", hashtags=["1 2"] * 5000)
+    assert len(rejections) == 101
+    assert rejections[-1].reason == "found more of the same"
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [(1.0, "1"), (12, "12"), (1.5, "1.5"), ("7.0", "7"), ("v1.0", "v1.0")],
+)
+def test_numbers_as_names(folder: Path, value: object, name: str) -> None:
+    (post,), rejections = one(folder, id=value, author=value, caption="x")
+    assert (post.post_id, post.author, rejections) == (name, name, [])
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_not_a_number_is_an_empty_field(folder: Path, field: str) -> None:
+    fields = {"id": "a", "caption": "x", "hashtags": ["b"]}
+    (post,), rejections = one(folder, **(fields | {field: math.nan}))
+    assert rejections == []
+    assert post == one(folder, **{n: v for n, v in fields.items() if n != field})[0][0]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "#cat\ufffd#dog\ufffd#sofa", "cat\u00a0dog\u00a0sofa", "cat|dog|sofa", "#cat/#dog/#sofa",
+        "#cat · #dog·#sofa", "#cat\u200b#dog\u2060#sofa", "cat;dog；sofa", "cat、dog，sofa",
+        "['#cat', '#dog', '#sofa']", '["cat","dog","sofa"]', "{cat,dog,sofa}", "cat\tdog\nsofa",
+        "cat • dog • sofa", "#cat-#dog-#sofa", "cat\\ndog\\nsofa", "cat -> dog -> sofa",
+    ],
+)  # fmt: skip
+def test_anything_stands_between_hashtags_of_a_cell(folder: Path, cell: str) -> None:
+    (post,), rejections = one(folder, caption="x", hashtags=cell)
+    assert (post.hashtags, rejections) == (("cat", "dog", "sofa"), [])
+
+
+def test_parts_of_words_in_a_cell_are_not_torn(folder: Path) -> None:
+    (post,), (rejection,) = one(folder, hashtags="#col·lecció, ラ・ムー, co-op")
+    assert post.hashtags == ("col·lecció", "ラ・ムー")
+    assert rejection.reason.startswith("found 'co-op', expected a hashtag")
+
+
+def test_listed_hashtags_may_be_objects(folder: Path) -> None:
+    entries = [{"id": 1, "title": "cat"}, {"text": "dog", "indices": [0, 4]}, {"likes": 3}]
+    (post,), (rejection,) = one(folder, hashtags=entries)
+    assert post.hashtags == ("cat", "dog")
+    assert rejection.reason == "found an object among hashtags, expected text"
+
+
+def test_the_moments_of_x(folder: Path) -> None:
+    (post,), rejections = one(folder, caption="x", created_at="Sat Mar 26 12:00:00 +0000 2016")
+    assert (post.taken_at, rejections) == (NOON, [])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pics\\a.jpg", " pics/a.jpg ", "pics\\Café.jpg", "pics/Cafe\u0301.jpg", "pics/Café.jpg",
+        ".\\pics\\a.jpg", "pics/a.jpg\n",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_of_pictures_as_other_systems_write_them(
+    folder: Path, name: str, form: Literal["NFC", "NFD"]
+) -> None:
+    cafe = folder / "pics" / unicodedata.normalize(form, "Café.jpg")
+    cafe.write_bytes(b"\xff\xd8 of a cafe")
+    (post,), rejections = one(folder, caption="x", image=name)
+    wanted = folder / "pics" / "a.jpg" if "a.jpg" in name else cafe
+    assert (post.image, rejections) == (wanted.resolve(), [])
+
+
+@pytest.mark.parametrize(
+    "name", ["..\\secret.jpg", "pics\\..\\..\\x", " /etc/hostname", "C:\\a.jpg"]
+)
+def test_names_of_other_systems_do_not_lead_out(folder: Path, name: str) -> None:
+    posts = folder / "posts"
+    posts.mkdir()
+    (folder / "secret.jpg").write_bytes(PICTURE)
+    (post,), (rejection,) = one(posts, caption="x", image=name)
+    assert post.image is None
+    assert "expected a path relative" in rejection.reason
+
+
+def test_a_file_whose_name_has_a_backslash_comes_first(folder: Path) -> None:
+    (folder / "pics\\a.jpg").write_bytes(b"\xff\xd8 another")
+    (post,), _ = one(folder, image="pics\\a.jpg")
+    assert post.image == (folder / "pics\\a.jpg").resolve()
+
+
+def test_addresses_of_pictures_are_counted(folder: Path) -> None:
+    rows = [{"id": str(n), "caption": "x", "image": "https://a.io/a.jpg"} for n in range(3)]
+    rows += [{"id": "4", "displayUrl": "//cdn.io/b.jpg"}]
+    path = write_jsonl(folder / "posts.jsonl", rows)
+    posts, (lost, note) = read(path)
+    assert [post.image for post in posts] == [None] * 3
+    assert (lost.line, lost.reason) == (4, "found neither caption, hashtags nor picture")
+    assert str(note) == f"{path}: pictures on the web, which are not fetched: 4"
+    assert note.is_note
 
 
 def test_content_decides_the_hash(folder: Path) -> None:
@@ -247,7 +395,6 @@ JSON = st.recursive(
     ),
     max_leaves=5,
 )
-FIELDS = ("id", "image", "caption", "hashtags", "author", "taken_at", "topic")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

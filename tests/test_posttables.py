@@ -69,18 +69,25 @@ def test_bad_rows_of_csv(tmp_path: Path) -> None:
         b'1,"two\nlines",5\r\n'
         b"2,x,5,extra\r\n"
         b"3,caf\xe9,5\r\n"
+        b"7,caf\xc3\xa9,5\r\n"
+        b"8,caf\xc3\xa9,5,,\r\n"
         b"\r\n"
         b"4," + b"x" * MAX_LINE + b",5\r\n"
         b'5,"x"y,5\r\n'
         b"6,short\r\n"
     )
     posts, rejections = read(path)
-    assert [(p.post_id, p.caption) for p in posts] == [("1", "two\nlines"), ("6", "short")]
+    assert [(p.post_id, p.caption) for p in posts] == [
+        ("1", "two\nlines"),
+        ("7", "café"),
+        ("8", "café"),
+        ("6", "short"),
+    ]
     assert [(r.line, r.reason[:24]) for r in rejections] == [
         (4, "found 4 cells, expected "),
         (5, "found bytes that are not"),
-        (7, "found a line longer than"),
-        (8, "found malformed CSV (','"),
+        (9, "found a line longer than"),
+        (10, "found malformed CSV (','"),
     ]
 
 
@@ -116,7 +123,7 @@ def test_a_folder_stands_for_its_posts_first(tmp_path: Path) -> None:
 
 def test_sources_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
-    (tmp_path / "a.csv").write_text("name,text\n1,2\n")
+    (tmp_path / "a.csv").write_text("name,words\n1,2\n")
     (tmp_path / "empty.csv").write_text("")
     (tmp_path / "a.parquet").write_bytes(b"PAR1 torn")
     empty = tmp_path / "pics"
@@ -124,9 +131,10 @@ def test_sources_that_cannot_be_read(tmp_path: Path) -> None:
     (empty / "a.jpg").write_bytes(b"")
     for source, reason in {
         tmp_path / "none": "found nothing at",
-        tmp_path / "a.txt": r"expected a folder or a file named \*.jsonl, .*csv or .*parquet",
-        empty: "found a.jpg in .*pics, expected posts.jsonl, posts.csv or posts.parquet",
-        tmp_path / "a.csv": "found columns name, text, expected some of id, image, caption",
+        tmp_path / "a.txt": r"expected a folder or a file named \*.jsonl, \*.csv, .* or \*.json",
+        empty: "found a.jpg in .*pics, expected posts.jsonl, posts.csv, .* or posts.json there",
+        tmp_path
+        / "a.csv": r"found columns name, words, expected some of id, .* \(--column caption=NAME",
         tmp_path / "empty.csv": "found an empty file, expected column names",
         tmp_path / "a.parquet": "cannot be read as Parquet",
     }.items():

@@ -2,7 +2,7 @@
 
 A post's picture is a file, so bytes of pictures are kept in the user's cache folder, under the
 hash of their content: a picture is there once however often it is read, and an index may be built
-and updated from where it lies. A column `text` is the caption where there is none of that name.
+and updated from where it lies. Columns are known by the names in `aliases`.
 Memory holds a row group and a half; tools that write pictures make these small.
 """
 
@@ -15,8 +15,8 @@ from typing import Any
 from indexer.errors import InputError
 from indexer.readers.files import Found, shown, walk
 from indexer.readers.keep import keep_picture, kept_pictures
-from indexer.readers.tabular import COLUMNS, count_all, each_table, renamed
-from indexer.tables import Row, column_kinds, read_rows
+from indexer.readers.tabular import count_all, each_table, read_named
+from indexer.tables import Row, column_kinds
 
 _BATCH = 16  # rows read at a time: each may bring a picture
 
@@ -59,14 +59,8 @@ def is_data_set(table: Path) -> bool:
 
 
 def _table_rows(table: Path, columns: Mapping[str, str]) -> Iterator[Found]:
-    kinds = column_kinds(table)
-    names = {name: name for name in COLUMNS}
-    if "caption" not in kinds and "text" in kinds:
-        names["caption"] = "text"
-    names |= columns
-    required = list(columns.values())
-    for row in read_rows(table, list(names.values()), required=required, batch=_BATCH):
-        yield _pictured(table, renamed(row, names))
+    for row in read_named(table, columns, batch=_BATCH):
+        yield _pictured(table, row)
 
 
 def _pictured(table: Path, row: Row) -> Found:
@@ -82,7 +76,7 @@ def _pictured(table: Path, row: Row) -> Found:
 
 
 def _with(row: Row, image: object) -> Row:
-    if row.problem:
+    if row.problem or row.note:
         return row
     fields: dict[str, Any] = row.fields | {"image": image}
     return Row(row.line, fields)

@@ -24,6 +24,7 @@ from indexer.tables import find_tables, read_rows
 AUTO = "auto"
 _LOOKED_INTO = 200  # JSON files: a scrape is known by one, but others may lie before it
 _IN_FOLDER = 10  # of them
+_ENTRIES = 10  # of a JSON file that tell whether it is of posts
 _LOOKED_AT = 2000  # folders
 _TELLING = ("image", "caption", "hashtags")  # fields of which a table of posts has one
 
@@ -35,6 +36,7 @@ class Reader:
     `rows` takes the source and, if `has_columns`, the source's names of columns by ours; `count`
     says about how many rows there are, or None. `tables` gives the files of a source that may be
     read apart, on any machine that has them: `rows` of each, in order, are those of the source.
+    `passed_over` says in a sentence what of a source is not read.
     """
 
     about: str
@@ -42,6 +44,7 @@ class Reader:
     count: Callable[[Path], int | None]
     has_columns: bool = False
     tables: Callable[[Path], list[Path]] | None = None
+    passed_over: Callable[[Path], str | None] | None = None
 
 
 def _of_files(rows: Callable[[Path], Iterator[Found]]) -> Callable[..., Iterator[Found]]:
@@ -51,11 +54,12 @@ def _of_files(rows: Callable[[Path], Iterator[Found]]) -> Callable[..., Iterator
 
 READERS: dict[str, Reader] = {
     "tables": Reader(
-        "JSONL, CSV or Parquet, a post a row",
+        "JSON, JSONL, CSV or Parquet, a post a row",
         tabular.rows,
         tabular.count,
         has_columns=True,
         tables=find_tables,
+        passed_over=tabular.passed_over,
     ),
     "huggingface": Reader(
         "Parquet with pictures in it, image and text",
@@ -80,6 +84,12 @@ READERS: dict[str, Reader] = {
         captioned.count,
     ),
 }
+
+
+_OR_A_SCRAPE = (
+    "; or a scrape, an export or captioned pictures: if it is one, name its reader "
+    f"({', '.join(READERS)})"
+)
 
 
 def find_reader(source: Path, name: str = AUTO, *, has_columns: bool = False) -> Reader:
@@ -124,14 +134,28 @@ def _recognised(source: Path, *, has_columns: bool) -> str:
     except InputError as error:
         if found := _known_scrape(source):
             return found
-        raise InputError(
-            f"{error}; or a scrape, an export or captioned pictures: if it is one, name its "
-            f"reader ({', '.join(READERS)})"
-        ) from error
+        raise InputError(f"{error}{_OR_A_SCRAPE}") from error
     if _is_data_set(table):
         return "huggingface"
-    other = None if has_columns or _is_of_posts(table) else _known_scrape(source)
+    if has_columns:
+        return "tables"
+    if table.suffix.lower() == ".json":  # scrapes and exports are of these, too
+        return _known_json(source) or _json_table(table)
+    other = None if _is_of_posts(table) else _known_scrape(source)
     return other or "tables"
+
+
+def _json_table(table: Path) -> str:
+    """The reader of tables, for a JSON file that begins with posts.
+
+    Raises:
+        InputError: it does not.
+    """
+    rows = list(islice(tabular.read_named(table, {}), _ENTRIES))
+    if not any(row.fields for row in rows):
+        why = next((f" ({row.problem})" for row in rows if row.problem), "")
+        raise InputError(f"found {shown(table)}, expected a list of posts{why}{_OR_A_SCRAPE}")
+    return "tables"
 
 
 def _is_of_posts(table: Path) -> bool:
@@ -151,11 +175,16 @@ def _is_data_set(table: Path) -> bool:
 
 
 def _known_scrape(source: Path) -> str | None:
+    folders = islice(walk(source), _LOOKED_AT)
+    by_name = (found for folder in folders if (found := _by_name(folder)))
+    return _known_json(source) or next(by_name, None)
+
+
+def _known_json(source: Path) -> str | None:
+    """The reader of a scrape or export, by the first JSON file that says it is one."""
     folders = list(islice(walk(source), _LOOKED_AT))
     files = islice(_json_files(folders), _LOOKED_INTO)
-    by_json = (found for path in files if (found := _by_json(path)))
-    by_name = (found for folder in folders if (found := _by_name(folder)))
-    return next(by_json, None) or next(by_name, None)
+    return next((found for path in files if (found := _by_json(path))), None)
 
 
 def _json_files(folders: list[Folder]) -> Iterator[Path]:

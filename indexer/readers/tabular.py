@@ -1,4 +1,4 @@
-"""JSONL, CSV and Parquet files with a post a row, whatever their columns are called."""
+"""JSON, CSV and Parquet files with a post a row, whatever their columns are called."""
 
 from __future__ import annotations
 
@@ -6,10 +6,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from indexer.errors import InputError
-from indexer.readers.files import Found
-from indexer.tables import Row, count_lines, find_tables, read_rows
+from indexer.escapes import plain_text
+from indexer.readers.aliases import ALIASES
+from indexer.readers.files import Found, first, shown, within
+from indexer.rows import shown_names
+from indexer.tables import BATCH, Row, count_lines, find_tables, left_out, read_rows
 
 COLUMNS = ("id", "image", "caption", "hashtags", "author", "taken_at", "topic", "origin")
+_INSIDE: dict[str, tuple[tuple[str | int, ...], ...]] = {
+    "caption": (("text",), ("edges", 0, "node", "text")),
+    "author": (("username",), ("uniqueId",), ("screen_name",), ("name",), ("id",)),
+}  # where a field's text stands in an object
+_SHOWN = 5  # tables in a message
 
 
 def rows(source: Path, columns: Mapping[str, str]) -> Iterator[Found]:
@@ -17,7 +25,7 @@ def rows(source: Path, columns: Mapping[str, str]) -> Iterator[Found]:
 
     Args:
         source: see `tables.find_tables`.
-        columns: the source's name of a column by ours; others are called as ours.
+        columns: the source's name of a column by ours; others are known by `ALIASES`.
 
     Raises:
         InputError: there is no such file, or it, being the only one, cannot be read.
@@ -41,9 +49,18 @@ def each_table(tables: Sequence[Path], read: Callable[[Path], Iterator[Found]]) 
 
 
 def unreadable(table: Path, error: InputError) -> Found:
-    """What is told of one of several tables that cannot be read."""
+    """The row that reports one of several tables that cannot be read."""
     reason = str(error).removeprefix(f"{table}: ")
     return Found(table, table.parent, Row(None, problem=reason))
+
+
+def passed_over(source: Path) -> str | None:
+    """A sentence that names the tables of a folder that are not read; None where all are."""
+    left = left_out(source, find_tables(source))
+    if not left:
+        return None
+    names = ", ".join(shown(path.relative_to(source)) for path in left[:_SHOWN])
+    return f"tables left out: {len(left):,} ({names}{', …' if len(left) > _SHOWN else ''})"
 
 
 def count(source: Path) -> int | None:
@@ -58,14 +75,46 @@ def count_all(tables: Sequence[Path]) -> int | None:
     return sum(known) if len(known) == len(counts) else None
 
 
-def renamed(row: Row, columns: Mapping[str, str]) -> Row:
-    """A row with our names for its fields."""
-    fields = {ours: row.fields[theirs] for ours, theirs in columns.items() if theirs in row.fields}
+def read_named(table: Path, columns: Mapping[str, str], batch: int = BATCH) -> Iterator[Row]:
+    """The rows of a table with our names for their fields, then what is to be known of it.
+
+    Args:
+        table: the file.
+        columns: the table's name of a column by ours; others are known by `ALIASES`.
+        batch: rows of Parquet read at a time.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    taken = set(columns.values())
+    others = {
+        name: tuple(alias for alias in aliases if alias not in taken)
+        for name, aliases in ALIASES.items()
+    }
+    names = others | {name: (column,) for name, column in columns.items()}
+    notes: list[str] = []
+    for row in read_rows(table, names, required=list(columns.values()), notes=notes, batch=batch):
+        yield _plain(row)
+    yield from (Row(None, note=note) for note in notes)
+
+
+def _plain(row: Row) -> Row:
+    """A row with the texts of its objects, and without escapes."""
+    if row.problem is None and row.unused:
+        found = shown_names(row.unused)
+        reason = f"found neither caption, hashtags nor picture among {found}"
+        return Row(row.line, problem=f"{reason}; name yours with --column caption=NAME")
+    fields = dict(row.fields)
+    for name, places in _INSIDE.items():
+        if isinstance(value := fields.get(name), dict):
+            fields[name] = first(*(within(value, *place) for place in places), value)
+    for name in ("caption", "hashtags"):
+        if isinstance(value := fields.get(name), str):
+            fields[name] = plain_text(value)
     return Row(row.line, fields, row.problem)
 
 
 def _table_rows(table: Path, columns: Mapping[str, str]) -> Iterator[Found]:
-    names = {name: name for name in COLUMNS} | dict(columns)
     root = table.parent
-    for row in read_rows(table, list(names.values()), required=list(columns.values())):
-        yield Found(table, root, renamed(row, names))
+    for row in read_named(table, columns):
+        yield Found(table, root, row)
