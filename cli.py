@@ -92,6 +92,7 @@ def build(
     ] = False,
     reader: options.Reader = "auto",
     column: options.Columns = None,
+    first_comment: options.FirstComment = True,
     keep: options.Keep = KEEP,
     workers: options.Workers = 2,
     engine: options.EngineName = "local",
@@ -120,7 +121,7 @@ def build(
     if from_starter:
         if vectors_in:
             raise ConfigError(f"--from-starter: found --vectors {vectors_in}, expected files")
-        _begin(posts, index, reader, column, weights, workers, as_json=as_json)
+        _begin(posts, index, reader, column, first_comment, weights, workers, as_json=as_json)
         return
     if pretrained:
         preset = replace(preset, pretrained=str(pretrained))
@@ -134,6 +135,7 @@ def build(
             weights=weights,
             reader=reader,
             columns=options.columns_from(column),
+            first_comment=first_comment,
             keep=keep,
             fit_ranker=fit_ranker,
             progress=progress,
@@ -170,6 +172,7 @@ def _begin(
     index: Path,
     reader: str,
     column: list[str] | None,
+    first_comment: bool,
     weights: Path | None,
     workers: int,
     *,
@@ -189,6 +192,7 @@ def _begin(
             fit_ranker=fit_ranker,
             reader=reader,
             columns=options.columns_from(column),
+            first_comment=first_comment,
             weights=weights,
             progress=progress,
             workers=workers,
@@ -217,6 +221,7 @@ def update(
     ] = None,
     reader: options.Reader = "auto",
     column: options.Columns = None,
+    first_comment: options.FirstComment = True,
     keep: options.Keep = KEEP,
     pretrained: options.Pretrained = None,
     weights: options.Weights = None,
@@ -244,6 +249,7 @@ def update(
             retrain=retrain,
             reader=reader,
             columns=options.columns_from(column),
+            first_comment=first_comment,
             pretrained=pretrained,
             keep=keep,
             weights=weights,

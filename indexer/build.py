@@ -55,6 +55,7 @@ def build(
     weights: Path | None = None,
     reader: str = AUTO,
     columns: Mapping[str, str] | None = None,
+    first_comment: bool = True,
     fit_ranker: FitRanker | None = None,
     progress: Progress | None = None,
     workers: int = 2,
@@ -72,6 +73,7 @@ def build(
         weights: file of the encoder's weights, where they are not in their usual place.
         reader: name of the sources' reader, or `auto`.
         columns: the sources' names of columns, by ours.
+        first_comment: whether hashtags of the author's own first comment count.
         fit_ranker: writes the ranker's folder; without one the index is ranked by the ranker that
             ships.
         progress: told of every stage.
@@ -94,7 +96,7 @@ def build(
     if address:
         reach(address)  # before hours of work
     rejections: list[Rejection] = []
-    given = Sources(sources, config.hashtag_rule, reader, columns)
+    given = Sources(sources, config.hashtag_rule, reader, columns, first_comment)
     posts = gathered(given, rejections, progress, engine)
     if not posts:
         why = f"; the first of {len(rejections)} rejected: {rejections[0]}" if rejections else ""
@@ -122,7 +124,7 @@ def build(
         topics=made.topics,
         encoder=encoder.name if encoder else None,
         rejections=tuple(rejections),
-        notes=(*made.notes, *_where(address)),
+        notes=(*given.notes(), *made.notes, *_where(address)),
         seconds=time.monotonic() - began,
     )
 

@@ -81,6 +81,7 @@ class RayEngine:
             rule=sources.rule,
             reader=sources.reader,
             columns=sources.columns,
+            first_comment=sources.first_comment,
             apart=True,
         )
         tables = [part for part in found if part.reader.tables]
@@ -90,7 +91,7 @@ class RayEngine:
             for part in found:
                 yield from next(there) if part.reader.tables and len(tables) > 1 else part.rows()
 
-        return once_each(rows(), rejections)
+        return once_each(rows(), rejections, sources.remarks)
 
     def encode(
         self,

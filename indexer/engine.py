@@ -80,6 +80,8 @@ class Local:
             rejections=rejections,
             reader=sources.reader,
             columns=sources.columns,
+            first_comment=sources.first_comment,
+            remarks=sources.remarks,
         )
 
     def encode(

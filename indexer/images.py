@@ -105,6 +105,17 @@ def format_of(head: bytes) -> str | None:
     return name if name in FORMATS else None
 
 
+def is_picture(head: bytes) -> bool:
+    """Whether a file is a picture by its first bytes, though perhaps of no form that is read."""
+    name = _mark_of(head) or ""
+    return name in FORMATS or name.endswith("picture")
+
+
+def is_video(head: bytes) -> bool:
+    """Whether a file is a video by its first bytes."""
+    return _mark_of(head) == "video"
+
+
 def _mark_of(head: bytes) -> str | None:
     names = (name for place, mark, name in _MARKS if head.startswith(mark, place))
     return next(names, None)

@@ -18,6 +18,9 @@ from indexer.tables import Row, kind
 
 MAX_CAPTION = 100_000  # characters
 
+FROM_COMMENT = (
+    "hashtags of the author's own first comment count (--no-first-comment leaves them out)"
+)
 _NOTHING = "found neither caption, hashtags nor picture"
 _HASHTAG_BORDERS = re.compile(r"[\s,;#＃\[\]\"']+")
 _CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
@@ -36,6 +39,7 @@ class Reading:
     root: Path
     rule: str
     problems: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def post(self) -> Post:
         """The post of this row.
@@ -87,7 +91,7 @@ class Reading:
     def _hashtags(self, caption: str) -> dict[str, str]:
         """Form of each hashtag by key, in order."""
         found: dict[str, str] = {}
-        written = extract(caption, self.rule)
+        written = [*extract(caption, self.rule), *self._commented()]
         wide = [form for form in written if not form.isascii()]
         listed = self._listed()
         if wide:
@@ -97,6 +101,13 @@ class Reading:
                 found.setdefault(key(form), form.strip().lstrip("#＃"))
             except InputError as error:
                 self.problems.append(str(error))
+        return found
+
+    def _commented(self) -> list[str]:
+        """Hashtags of the author's own first comment."""
+        found = extract(self._text("first_comment") or "", self.rule)
+        if found:
+            self.remarks.append(FROM_COMMENT)
         return found
 
     def _listed(self) -> list[str]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
 from indexer.errors import InputError
 from indexer.onepost import Reading, UnusablePostError
-from indexer.readers.files import Found, shown
-from indexer.readers.registry import AUTO, Reader, find_reader
+from indexer.readers.files import Found, ReadOptions, shown
+from indexer.readers.registry import AUTO, Reader, find_reader, find_readers
 from indexer.readers.tabular import COLUMNS, unreadable
 from indexer.schema import Post, Rejection
 
@@ -23,9 +24,18 @@ class Sources:
     rule: str
     reader: str = AUTO
     columns: Mapping[str, str] | None = None
+    first_comment: bool = True
+    remarks: Counter[str] = field(default_factory=Counter, compare=False)
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.paths)) or "nothing"
+
+    def notes(self) -> tuple[str, ...]:
+        """Each remark of the posts read so far, with the number of its posts."""
+        return tuple(
+            f"{number:,} {'post' if number == 1 else 'posts'}: {remark}"
+            for remark, number in self.remarks.most_common()
+        )
 
 
 def read_posts(
@@ -35,6 +45,8 @@ def read_posts(
     rejections: list[Rejection],
     reader: str = AUTO,
     columns: Mapping[str, str] | None = None,
+    first_comment: bool = True,
+    remarks: Counter[str] | None = None,
 ) -> Iterator[Post]:
     """Stream the posts of files and folders, in order.
 
@@ -49,13 +61,16 @@ def read_posts(
         rejections: gets what could not be used, while reading goes on.
         reader: name of the reader of them all; `auto` finds it from what each source holds.
         columns: the tables' names of columns by ours, such as `{"caption": "text"}`.
+        first_comment: whether hashtags of the author's own first comment count.
+        remarks: gets the number of posts by remark on how they were read.
 
     Raises:
         InputError: a source is missing or of no known form, or there is no such reader, column or
             rule.
     """
-    found = parts(sources, rule=rule, reader=reader, columns=columns)
-    yield from once_each(chain.from_iterable(part.rows() for part in found), rejections)
+    found = parts(sources, rule=rule, reader=reader, columns=columns, first_comment=first_comment)
+    rows = chain.from_iterable(part.rows() for part in found)
+    yield from once_each(rows, rejections, remarks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +81,7 @@ class ReadRow:
     line: int | None
     post: Post | None
     problems: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.place if self.line is None else f"{self.place}:{self.line}"
@@ -77,7 +93,7 @@ class Part:
 
     path: Path
     reader: Reader
-    columns: Mapping[str, str]
+    options: ReadOptions
     rule: str
     is_one_of_many: bool = False
 
@@ -88,17 +104,18 @@ class Part:
             InputError: it cannot be read, and is not one of many.
         """
         for found, place, root in _placed(self._found()):
-            reading = Reading(found.row, root, self.rule, list(found.problems))
+            reading = Reading(found.row, root, self.rule, list(found.problems), list(found.remarks))
             try:
                 post = reading.post()
             except UnusablePostError as error:
                 yield ReadRow(place, found.row.line, None, (str(error),))
             else:
-                yield ReadRow(place, found.row.line, post, tuple(reading.problems))
+                problems, remarks = tuple(reading.problems), tuple(reading.remarks)
+                yield ReadRow(place, found.row.line, post, problems, remarks)
 
     def _found(self) -> Iterator[Found]:
         try:
-            yield from self.reader.rows(self.path, self.columns)
+            yield from self.reader.rows(self.path, self.options)
         except InputError as error:
             if not self.is_one_of_many:
                 raise
@@ -111,6 +128,7 @@ def parts(
     rule: str,
     reader: str = AUTO,
     columns: Mapping[str, str] | None = None,
+    first_comment: bool = True,
     apart: bool = False,
 ) -> list[Part]:
     """The sources as they are read one after the other: see `read_posts`.
@@ -120,25 +138,36 @@ def parts(
         rule: hashtag grammar.
         reader: name of the reader of them all, or `auto`.
         columns: the tables' names of columns by ours.
+        first_comment: whether hashtags of the author's own first comment count.
         apart: whether to part sources into their tables, where their reader lets these be apart.
 
     Raises:
         InputError: as `read_posts`.
     """
     columns = _checked(columns or {})
-    readers = [find_reader(source, reader, has_columns=bool(columns)) for source in sources]
+    readers = find_readers(sources, reader, has_columns=bool(columns))
+    divided = [source for source, by in zip(sources, readers, strict=True) if by.is_divided]
     found = []
     for source, by in zip(sources, readers, strict=True):
+        beside = tuple(other for other in divided if by.is_divided and other != source)
+        options = ReadOptions(columns, first_comment, beside)
         tables = by.tables(source) if apart and by.tables else []
         if len(tables) > 1:
-            found += [Part(table, by, columns, rule, is_one_of_many=True) for table in tables]
+            found += [Part(table, by, options, rule, is_one_of_many=True) for table in tables]
         else:
-            found.append(Part(source, by, columns, rule))
+            found.append(Part(source, by, options, rule))
     return found
 
 
-def once_each(rows: Iterable[ReadRow], rejections: list[Rejection]) -> Iterator[Post]:
-    """The posts of rows, of those with one id the first; `rejections` gets what is left out."""
+def once_each(
+    rows: Iterable[ReadRow],
+    rejections: list[Rejection],
+    remarks: Counter[str] | None = None,
+) -> Iterator[Post]:
+    """The posts of rows, of those with one id the first; `rejections` gets what is left out.
+
+    `remarks` gets the number of posts by remark.
+    """
     seen: dict[str, str] = {}
     for row in rows:
         post, problems = row.post, row.problems
@@ -148,6 +177,8 @@ def once_each(rows: Iterable[ReadRow], rejections: list[Rejection]) -> Iterator[
         for problem in problems:
             rejections.append(Rejection(row.place, row.line, problem, bool(post)))
         if post:
+            if remarks is not None:
+                remarks.update(row.remarks)
             seen[post.post_id] = str(row)
             yield post
 

@@ -103,6 +103,7 @@ def update(
     weights: Path | None = None,
     reader: str = AUTO,
     columns: Mapping[str, str] | None = None,
+    first_comment: bool = True,
     fit_ranker: FitRanker | None = None,
     progress: Progress | None = None,
     workers: int = 2,
@@ -126,6 +127,7 @@ def update(
         weights: file of the encoder's weights, where they are not in their usual place.
         reader: name of the sources' reader, or `auto`.
         columns: the sources' names of columns, by ours.
+        first_comment: whether hashtags of the author's own first comment count.
         fit_ranker: as in `build`; needed where the index has its own ranker and learns anew, else
             the one that ships takes its place.
         progress: told of every stage.
@@ -143,7 +145,7 @@ def update(
     began = time.monotonic()
     progress, rejections = progress or Silent(), list[Rejection]()
     config = _config(open_current(index))
-    source = Sources(sources, config.hashtag_rule, reader, columns)
+    source = Sources(sources, config.hashtag_rule, reader, columns, first_comment)
     posts = gathered(source, rejections, progress) if sources else Posts.of(())
     deleted = read_ids(delete) if isinstance(delete, Path) else list(delete or ())
     if not (posts or deleted or retrain):
@@ -183,7 +185,7 @@ def update(
         retrained=outcome.retrained,
         counts=outcome.counts,
         rejections=tuple(rejections),
-        notes=(*notes, *outcome.notes),
+        notes=(*source.notes(), *notes, *outcome.notes),
         seconds=time.monotonic() - began,
     )
 
