@@ -224,5 +224,4 @@ def _by_name(folder: Folder) -> str | None:
         return "huggingface"
     if any(instaloader.is_dated(name) and name.endswith(".txt") for name in folder.names):
         return "instaloader"
-    captions = (captioned.caption_name(folder, name) for name in captioned.pictures(folder))
-    return "captioned" if any(captions) else None
+    return "captioned" if captioned.has_captions(folder) else None
