@@ -31,10 +31,8 @@ from indexer.images import format_of, is_picture, is_video
 from indexer.readers import labels
 from indexer.readers.archive import is_archive
 from indexer.readers.exportparts import (
-    MAX_EXPORT,
     Part,
     PostsFile,
-    is_named,
     is_of_same,
     open_parts,
     owner_of,
@@ -50,8 +48,6 @@ from indexer.readers.files import (
 )
 from indexer.readers.trees import entries, excess
 from indexer.tables import MAX_LINE, Row, kind
-
-__all__ = ["MAX_EXPORT", "is_named"]
 
 _OWN = ("posts", "media")  # files whose posts count without a caption, too
 _HEAD = 1 << 18  # bytes that tell whose file it is

@@ -10,6 +10,7 @@ from stat import S_ISDIR, S_ISREG
 
 from indexer.errors import InputError
 from indexer.readers import account, captioned, gallerydl, huggingface, instaloader, tabular
+from indexer.readers.exportparts import is_named
 from indexer.readers.files import (
     JSON_ENDINGS,
     Folder,
@@ -197,7 +198,7 @@ def _known_scrape(source: Path) -> str | None:
 def _json_files(folders: list[Folder]) -> Iterator[Path]:
     """JSON files, a few of each folder; those first that would be an export's posts."""
     for folder in folders:
-        yield from (folder.path / name for name in folder.names if account.is_named(name))
+        yield from (folder.path / name for name in folder.names if is_named(name))
     for folder in folders:
         names = (name for name in folder.names if name.lower().endswith(JSON_ENDINGS))
         yield from (folder.path / name for name in islice(names, _IN_FOLDER))
@@ -206,7 +207,7 @@ def _json_files(folders: list[Folder]) -> Iterator[Path]:
 def _by_json(path: Path) -> str | None:
     """The reader that a JSON file is for, by what it says."""
     try:
-        if account.is_named(path.name) and account.is_export(path):
+        if is_named(path.name) and account.is_export(path):
             return "instagram-export"
         value = read_json(path)
     except UnreadableError:
