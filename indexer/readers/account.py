@@ -305,8 +305,13 @@ def _picture(names: list[str], file: _File) -> tuple[Any, Path, tuple[str, ...]]
     """
     other: tuple[Part, str] | None = None
     missing: list[str] = []
+    problems: list[str] = []
     for name in names:
-        part, head = _head(name, file.parts)
+        try:
+            part, head = _head(name, file.parts)
+        except UnreadableError as error:
+            problems.append(_told(name, error))
+            continue
         if part and format_of(head):
             return _taken(part, name, file)
         if part and is_picture(head):
@@ -315,8 +320,8 @@ def _picture(names: list[str], file: _File) -> tuple[Any, Path, tuple[str, ...]]
             missing.append(name)
     if other:
         return _taken(*other, file)
-    image, problems = file.part.missing(missing)
-    return image, file.part.root, problems
+    image, absent = file.part.missing(missing)
+    return image, file.part.root, (*problems, *absent)[:1]
 
 
 def _head(name: str, parts: list[Part]) -> tuple[Part | None, bytes]:
@@ -330,7 +335,11 @@ def _taken(part: Part, name: str, file: _File) -> tuple[Any, Path, tuple[str, ..
     try:
         return *part.picture(name), ()
     except UnreadableError as error:
-        return None, file.part.root, (f"picture {name[:200]!r}: {error}",)
+        return None, file.part.root, (_told(name, error),)
+
+
+def _told(name: str, error: UnreadableError) -> str:
+    return f"picture {name[:200]!r}: {error}"
 
 
 def repaired(text: str) -> str:

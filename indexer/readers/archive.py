@@ -16,7 +16,7 @@ MAX_SMALL = 256 << 20  # bytes that may be unpacked of any file, however small i
 _MARKS = (b"PK\x03\x04", b"PK\x05\x06")
 _CHUNK = 1 << 20
 _IS_ENCRYPTED = 0x1
-_DAMAGE = (BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
+_DAMAGE = (BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError, OverflowError)
 
 
 class _Bounded(BufferedReader):
@@ -56,7 +56,7 @@ class Archive:
         try:
             self._zip = ZipFile(self._stream)
             self._left = max(MAX_SMALL, MAX_GROWTH * path.stat().st_size)
-        except (*_DAMAGE, NotImplementedError) as error:
+        except _DAMAGE as error:
             self._stream.close()
             raise UnreadableError(f"found a damaged ZIP file ({error}), fetch it again") from error
         self._files: dict[str, ZipInfo] = {}
@@ -89,9 +89,16 @@ class Archive:
         """A file in it.
 
         Raises:
-            UnreadableError: it cannot be read, or has more than `most` bytes.
+            UnreadableError: it cannot be read, has more than `most` bytes, or the ZIP has swollen
+                beyond its bound.
         """
+        if self._left <= 0:
+            raise UnreadableError(
+                f"found more than {MAX_GROWTH} unpacked bytes for each packed one, "
+                "unzip it first into a folder"
+            )
         content = self._unpacked(name, most + 1)
+        self._left -= len(content)
         if len(content) > most:
             raise UnreadableError(f"found more than {most:,} bytes, which no tool writes there")
         return content
@@ -107,20 +114,11 @@ class Archive:
         try:
             with self._zip.open(info) as file:
                 while size > 0 and (part := file.read(min(size, _CHUNK))):
-                    self._take(len(part))
                     size -= len(part)
                     parts.append(part)
         except _DAMAGE as error:
             raise UnreadableError(f"found a damaged ZIP file ({error}), fetch it again") from error
         return b"".join(parts)
-
-    def _take(self, size: int) -> None:
-        self._left -= size
-        if self._left < 0:
-            raise UnreadableError(
-                f"found more than {MAX_GROWTH} unpacked bytes for each packed one, "
-                "unzip it first into a folder"
-            )
 
 
 def _is_hidden(name: str) -> bool:

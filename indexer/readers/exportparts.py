@@ -59,7 +59,11 @@ class Part(Protocol):
     pages: list[Path]  # posts as HTML
 
     def head(self, name: str) -> bytes | None:
-        """The first bytes of a file by its name in the export; None if it is not in this part."""
+        """The first bytes of a file by its name in the export; None if it is not in this part.
+
+        Raises:
+            UnreadableError: they cannot be read.
+        """
 
     def picture(self, name: str) -> tuple[Path, Path]:
         """A picture's file, and the folder that it lies in.
@@ -141,12 +145,9 @@ class ZipPart:
         return next((name for name in names if name in self.archive), None)
 
     def head(self, name: str) -> bytes | None:
-        """The first bytes of a file in the ZIP; none if they cannot be unpacked."""
+        """The first bytes of a file in the ZIP."""
         member = self._member(name)
-        try:
-            return None if member is None else self.archive.head(member, HEAD)
-        except UnreadableError:
-            return b""
+        return None if member is None else self.archive.head(member, HEAD)
 
     def picture(self, name: str) -> tuple[Path, Path]:
         """A copy of the picture in the user's cache folder."""

@@ -47,6 +47,7 @@ _PICTURE = re.compile(rf"(?P<stem>.+?(?:_(?P<number>\d{{1,2}}))?){_ENDING}", re.
 _SHORTCODE = re.compile(r"[A-Za-z0-9_-]{11,}")
 _COMMENT_LISTS = ("edge_media_to_parent_comment", "edge_media_to_comment")
 _COMMENT_LISTS += ("edge_media_preview_comment",)
+_FAR = 1e12  # seconds since 1970; no comment is of later
 _MAX_COMMENT = 10_000  # characters; Instagram allows a quarter of it
 
 
@@ -237,7 +238,7 @@ def _written_at(comment: object) -> tuple[float, int]:
     """When a comment was written, for comparison; ids grow with time."""
     moment = first(within(comment, "created_at"), within(comment, "created_at_utc"))
     number = str(first(within(comment, "id"), within(comment, "pk")))
-    is_time = isinstance(moment, int | float) and not isinstance(moment, bool)
+    is_time = isinstance(moment, int | float) and 0 < moment < _FAR
     is_number = number.isascii() and number.isdigit() and len(number) < 40
     return (float(moment) if is_time else 0.0), (int(number) if is_number else 0)
 
