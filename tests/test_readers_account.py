@@ -273,6 +273,20 @@ def test_labels_in_any_language(tmp_path: Path, language: str) -> None:
     assert (rejections, remarks) == ([], Counter())
 
 
+def test_stories_without_caption_do_not_count_for_other_labels(tmp_path: Path) -> None:
+    labels = LANGUAGES["de"]
+    place = tmp_path / "content"
+    put_json(
+        place / "posts_1.json", [labelled(1, labels, "https://a.io"), labelled(3, labels, "x #a")]
+    )
+    put_json(
+        place / "stories.json",
+        {"ig_stories": [labelled(2, ("", "", "Art", "", "Inhaber"), "", **{"2": "Story"})]},
+    )
+    posts, _ = read(tmp_path)
+    assert [(p.post_id, p.caption) for p in posts] == [("1", "https://a.io"), ("3", "x")]
+
+
 def test_languages_that_are_mixed(tmp_path: Path) -> None:
     entries = [
         labelled(n, labels, f"words #tag{n}")

@@ -252,7 +252,8 @@ def _entry_rows(file: _File, line: int, text: str | None) -> Iterator[Found]:
         return
     fields, is_unknown = _fields(entry, media, file.captions)
     remarks = (labels.UNKNOWN,) if is_unknown else ()
-    if fields["caption"] or is_unknown or file.place.name.startswith(_OWN):
+    is_post = file.place.name.startswith(_OWN) or (is_unknown and not file.captions.is_known())
+    if fields["caption"] or is_post:
         names = [name for name in map(_name, media) if name is not None]
         image, root, problems = _picture(names, file)
         fields |= {"author": file.part.owner, "image": image}

@@ -107,7 +107,8 @@ class Captions:
             for label, text in texts.items():
                 if len(self._times) >= MAX_LABELS and label not in self._times:
                     continue
-                self._letters[label] += len(text)
+                if hash(text) not in self._texts[label]:  # an owner's name is always the same
+                    self._letters[label] += len(text)
                 self._texts[label].add(hash(text))
                 self._words[label] += len(_WORDS.findall(text))
                 self._times[label] += 1
@@ -117,14 +118,19 @@ class Captions:
 
     def of(self, entry: dict[str, Any]) -> tuple[str | None, bool]:
         """The caption of an entry; or None, and whether it has a text that may be one."""
-        labels, texts = self._labels(), _own_texts(entry)
+        labels, texts = self._labels(), _own_fields(entry)
         if caption := first(
             next((field.text for field in fields(entry) if field.label == KNOWN[0]), None),
             *(texts.get(label) for label in KNOWN),
             *(text for label, text in texts.items() if label in labels),
         ):
             return caption, False
-        return None, any(not self._beside[label] & (labels | {*KNOWN}) for label in texts)
+        others = (self._beside.get(label, set()) for label in _own_texts(entry))
+        return None, any(not beside & (labels | {*KNOWN}) for beside in others)
+
+    def is_known(self) -> bool:
+        """Whether a label of captions is in the export."""
+        return bool(self._labels()) or any(label in self._times for label in KNOWN)
 
     def _labels(self) -> frozenset[str]:
         """Labels of captions, beside the known ones."""
@@ -154,11 +160,19 @@ class Captions:
         )
 
 
-def _own_texts(entry: dict[str, Any]) -> dict[str, str]:
-    """The texts that may be a post's caption, by label: neither addresses nor mere numbers."""
+def _own_fields(entry: dict[str, Any]) -> dict[str, str]:
+    """The texts of a post itself by label."""
     found: dict[str, str] = {}
     for one in islice(fields(entry), MAX_FIELDS):
-        is_other = _ADDRESS.fullmatch(one.text) or _NUMBERS.fullmatch(one.text)
-        if one.is_own and not is_other:
+        if one.is_own:
             found.setdefault(one.label, one.text)
     return found
+
+
+def _own_texts(entry: dict[str, Any]) -> dict[str, str]:
+    """The texts that may be a post's caption, by label: neither addresses nor mere numbers."""
+    return {
+        label: text
+        for label, text in _own_fields(entry).items()
+        if not (_ADDRESS.fullmatch(text) or _NUMBERS.fullmatch(text))
+    }
