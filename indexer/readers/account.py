@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from indexer.errors import InputError
-from indexer.images import format_of, is_picture, is_video
+from indexer.images import format_of, picture_format
 from indexer.readers import labels
 from indexer.readers.archive import is_archive
 from indexer.readers.exportparts import (
@@ -46,6 +46,7 @@ from indexer.readers.files import (
     shown,
     within,
 )
+from indexer.readers.keep import is_video
 from indexer.readers.trees import entries, excess
 from indexer.tables import MAX_LINE, Row, kind
 
@@ -315,7 +316,7 @@ def _picture(names: list[str], file: _File) -> tuple[Any, Path, tuple[str, ...]]
             continue
         if part and format_of(head):
             return _taken(part, name, file)
-        if part and is_picture(head):
+        if part and picture_format(head):
             other = other or (part, name)
         elif not is_video(head) and (part or not name.lower().endswith(_VIDEOS)):
             missing.append(name)

@@ -20,7 +20,7 @@ from indexer.readers.files import (
     safe_json,
     walk,
 )
-from indexer.readers.keep import HEAD, head_of, keep_picture, kept_pictures
+from indexer.readers.keep import HEAD, head_of, keep_unread, kept_pictures
 from indexer.tables import Row
 
 MAX_EXPORT = 32 << 20  # bytes of a file; Instagram begins another one before that
@@ -155,7 +155,7 @@ class ZipPart:
         if member is None:
             raise UnreadableError("found no such file")
         try:
-            return keep_picture(self.archive.read(member, MAX_BYTES)), kept_pictures()
+            return keep_unread(self.archive.read(member, MAX_BYTES)), kept_pictures()
         except InputError as error:
             raise UnreadableError(str(error)) from error
 

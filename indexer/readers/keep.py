@@ -7,11 +7,12 @@ from pathlib import Path
 
 from indexer.cache import cache_folder, keep
 from indexer.errors import InputError
-from indexer.images import ENDINGS, FORMATS, MAX_BYTES, format_of, is_picture
+from indexer.images import ENDINGS, FORMATS, MAX_BYTES, format_of, picture_format
 
-HEAD = 64  # bytes that tell what a file is
+HEAD = 256  # bytes that tell what a file is
 
 _KIND = "pictures"
+_VIDEO_MARKS = ((4, b"ftyp"), (0, b"\x1aE\xdf\xa3"))
 
 
 def kept_pictures() -> Path:
@@ -22,17 +23,33 @@ def kept_pictures() -> Path:
 def keep_picture(content: bytes) -> Path:
     """The file of a picture's bytes, made where there is none yet.
 
-    A picture of a form that is not read (HEIC) is kept, too: its user is told of it by its path.
-
     Raises:
         InputError: they are no picture by their first bytes, too many, or cannot be written.
     """
     if len(content) > MAX_BYTES:
         raise InputError(f"found {len(content):,} bytes, expected {MAX_BYTES:,} at most")
-    if not is_picture(content[:HEAD]):
+    form = format_of(content)
+    if form is None:
         raise InputError(f"found bytes of another form, expected {', '.join(FORMATS)}")
-    form = format_of(content[:HEAD]) or "picture"
     return keep(_KIND, content, f".{form.lower()}")
+
+
+def keep_unread(content: bytes) -> Path:
+    """The file of a picture's bytes, though its form may not be read: its path then names it.
+
+    Raises:
+        InputError: as `keep_picture`.
+    """
+    name = picture_format(content[:HEAD])
+    if name is None or format_of(content[:HEAD]) or len(content) > MAX_BYTES:
+        return keep_picture(content)
+    return keep(_KIND, content, f".{name.lower().removesuffix(' picture').replace(' ', '-')}")
+
+
+def is_video(head: bytes) -> bool:
+    """Whether a file is a video by its first bytes."""
+    is_media = any(head.startswith(mark, place) for place, mark in _VIDEO_MARKS)
+    return is_media and picture_format(head) is None
 
 
 def head_of(path: Path) -> bytes:
@@ -59,7 +76,7 @@ def find_picture_file(paths: Iterable[Path]) -> Path | list[Path]:
         head = head_of(path)
         if format_of(head):
             return path
-        if is_picture(head):
+        if picture_format(head):
             other = other or path
         elif path.name.lower().endswith(ENDINGS):
             claimed.append(path)
