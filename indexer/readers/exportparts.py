@@ -84,15 +84,17 @@ class FolderPart:
     posts: list[PostsFile] = field(default_factory=list)
     pages: list[Path] = field(default_factory=list)
     owner: str = field(init=False)
+    _resolved: Path = field(init=False)
 
     def __post_init__(self) -> None:
         self.owner = owner_of(self.root.name)
+        self._resolved = self.root.resolve()
 
     def head(self, name: str) -> bytes | None:
         """The first bytes of a file inside of the folder, links followed."""
         path = self.root / name
         try:
-            if path.resolve().is_relative_to(self.root.resolve()) and path.is_file():
+            if path.resolve().is_relative_to(self._resolved) and path.is_file():
                 return head_of(path)
         except (OSError, ValueError, RuntimeError):
             pass

@@ -45,8 +45,11 @@ _DATED = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_UTC")
 _MEDIA = re.compile(rf"({_DATED.pattern})(_\d+)?{_ENDING}")
 _PICTURE = re.compile(rf"(?P<stem>.+?(?:_(?P<number>\d{{1,2}}))?){_ENDING}", re.DOTALL)
 _SHORTCODE = re.compile(r"[A-Za-z0-9_-]{11,}")
-_COMMENT_LISTS = ("edge_media_to_parent_comment", "edge_media_to_comment")
-_COMMENT_LISTS += ("edge_media_preview_comment",)
+_COMMENT_LISTS = (
+    "edge_media_to_parent_comment",
+    "edge_media_to_comment",
+    "edge_media_preview_comment",
+)
 _FAR = 1e12  # seconds since 1970; no comment is of later
 _MAX_COMMENT = 10_000  # characters; Instagram allows a quarter of it
 
