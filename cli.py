@@ -92,7 +92,7 @@ def build(
     ] = False,
     reader: options.Reader = "auto",
     column: options.Columns = None,
-    first_comment: options.FirstComment = True,
+    first_comment: options.FirstComment = None,
     keep: options.Keep = KEEP,
     workers: options.Workers = 2,
     engine: options.EngineName = "local",
@@ -125,7 +125,12 @@ def build(
         return
     if pretrained:
         preset = replace(preset, pretrained=str(pretrained))
-    config = BuildConfig(encoder=encoder, hashtag_rule=rule, vectors=preset)
+    config = BuildConfig(
+        encoder=encoder,
+        hashtag_rule=rule,
+        first_comment=first_comment is not False,
+        vectors=preset,
+    )
     with progress_bar() as progress, work as by:
         report = build_index(
             posts,
@@ -135,7 +140,6 @@ def build(
             weights=weights,
             reader=reader,
             columns=options.columns_from(column),
-            first_comment=first_comment,
             keep=keep,
             fit_ranker=fit_ranker,
             progress=progress,
@@ -172,7 +176,7 @@ def _begin(
     index: Path,
     reader: str,
     column: list[str] | None,
-    first_comment: bool,
+    first_comment: bool | None,
     weights: Path | None,
     workers: int,
     *,
@@ -221,7 +225,7 @@ def update(
     ] = None,
     reader: options.Reader = "auto",
     column: options.Columns = None,
-    first_comment: options.FirstComment = True,
+    first_comment: options.FirstComment = None,
     keep: options.Keep = KEEP,
     pretrained: options.Pretrained = None,
     weights: options.Weights = None,

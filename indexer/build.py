@@ -55,7 +55,6 @@ def build(
     weights: Path | None = None,
     reader: str = AUTO,
     columns: Mapping[str, str] | None = None,
-    first_comment: bool = True,
     fit_ranker: FitRanker | None = None,
     progress: Progress | None = None,
     workers: int = 2,
@@ -73,7 +72,6 @@ def build(
         weights: file of the encoder's weights, where they are not in their usual place.
         reader: name of the sources' reader, or `auto`.
         columns: the sources' names of columns, by ours.
-        first_comment: whether hashtags of the author's own first comment count.
         fit_ranker: writes the ranker's folder; without one the index is ranked by the ranker that
             ships.
         progress: told of every stage.
@@ -96,7 +94,7 @@ def build(
     if address:
         reach(address)  # before hours of work
     rejections: list[Rejection] = []
-    given = Sources(sources, config.hashtag_rule, reader, columns, first_comment)
+    given = Sources(sources, config.hashtag_rule, reader, columns, config.first_comment)
     posts = gathered(given, rejections, progress, engine)
     if not posts:
         why = f"; the first of {len(rejections)} rejected: {rejections[0]}" if rejections else ""

@@ -83,10 +83,11 @@ Columns = Annotated[
     ),
 ]
 FirstComment = Annotated[
-    bool,
+    bool | None,
     typer.Option(
         "--first-comment/--no-first-comment",
         help="Count the hashtags of the author's own first comment, where a scrape has comments.",
+        show_default="they count, or as the index was built",
     ),
 ]
 Keep = Annotated[

@@ -270,6 +270,22 @@ def test_the_report_of_a_build_names_first_comments(tmp_path: Path) -> None:
     assert told.exit_code == 0, told.output
     assert "0 added, 2 changed" in told.stdout
     assert "first comment" not in told.stderr
+    told = CliRunner().invoke(app, update[:-1])
+    assert "0 added, 2 changed" in told.stdout  # the index was built with them
+
+
+def test_an_index_built_without_first_comments_stays_so(tmp_path: Path) -> None:
+    put_json(tmp_path / "scrape" / "c.json", signed(graph_node("c", "Lake #a")))
+    put_json(tmp_path / "scrape" / "c_comments.json", COMMENTS)
+    given = [str(tmp_path / "scrape"), "--index", str(tmp_path / "a")]
+    told = CliRunner().invoke(app, ["build", *given, "--no-first-comment"])
+    assert told.exit_code == 0, told.output
+    assert "first comment" not in told.stderr
+    told = CliRunner().invoke(app, ["update", *given])
+    assert "0 added, 0 changed, 1 unchanged" in told.stdout
+    told = CliRunner().invoke(app, ["update", *given, "--first-comment"])
+    assert "0 added, 1 changed" in told.stdout
+    assert f"1 post: {FROM_COMMENT}" in told.stderr
 
 
 @pytest.mark.parametrize(
