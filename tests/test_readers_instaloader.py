@@ -233,6 +233,20 @@ def test_comments_of_others_never_count(tmp_path: Path, owner: Any, *, is_own: b
     assert post.hashtags == (("tag",) if is_own else ())
 
 
+def test_comments_that_phones_are_told(tmp_path: Path) -> None:
+    """The post's author is known by number in one place, and by name in another."""
+    node = phone_node("c", "Lake", owner={"id": "35155306"})
+    node["iphone_struct"]["user"] = {"username": "ann"}
+    node["iphone_struct"]["preview_comments"] = [
+        {"pk": "3", "created_at": NOON + 3, "text": "#late", "user": {"pk": 35155306}},
+        {"pk": "2", "created_at": NOON + 2, "text": "#own", "user": {"username": "Ann"}},
+        {"pk": "1", "created_at": NOON + 1, "text": "#other", "user": {"pk": 7, "username": "ann"}},
+    ]
+    put_json(tmp_path / f"{STEM}.json", signed(node))
+    (post,), rejections = read(tmp_path)
+    assert (post.hashtags, rejections) == (("own",), [])
+
+
 def test_a_post_without_owner_has_no_comment_of_its_own(tmp_path: Path) -> None:
     said = edges(comment(1, "#tag", {}), comment(2, "#tag", {"id": None}))
     node = graph_node("c", "Lake", edge_media_to_parent_comment=said, owner={})

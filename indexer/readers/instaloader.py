@@ -15,7 +15,7 @@ of a video, its thumbnail.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -173,7 +173,8 @@ def _described(
         caption, problems = caption_beside(folder, f"{stem}.txt")
     comment = None
     if options.first_comment:
-        comment, unread = _first_comment(folder, stem, node, owner)
+        people = (node.get("owner"), node.get("user"), within(phone, "user"))
+        comment, unread = _first_comment(folder, stem, node, people)
         problems += unread
     fields = {
         "id": first(_code(node), _code(phone)),
@@ -194,16 +195,20 @@ def _text(caption: object) -> Any:  # noqa: ANN401 (whatever it holds)
 
 
 def _first_comment(
-    folder: Folder, stem: str, node: dict[str, Any], owner: object
+    folder: Folder, stem: str, node: dict[str, Any], people: Sequence[object]
 ) -> tuple[str | None, tuple[str, ...]]:
-    """The text of the first comment by a post's author, and what is wrong with its file."""
+    """The text of the first comment by a post's author, and what is wrong with its file.
+
+    `people` are what the node says of the author, each perhaps a part.
+    """
+    author = {key: first(*(within(p, key) for p in people)) for key in ("id", "pk", "username")}
     comments, problems = _comments_beside(folder, stem)
     for source in (node, within(node, "iphone_struct")):
         for key in _COMMENT_LISTS:
             edges = within(source, key, "edges")
             comments += [within(edge, "node") for edge in _list(edges)]
         comments += _list(within(source, "preview_comments"))
-    own = [comment for comment in comments if _is_by(comment, owner)]
+    own = [comment for comment in comments if _is_by(comment, author)]
     found = min(own, key=_written_at, default=None)
     text = within(found, "text")
     return (text if isinstance(text, str) and len(text) <= _MAX_COMMENT else None), problems
