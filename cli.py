@@ -92,6 +92,7 @@ def build(
     ] = False,
     reader: options.Reader = "auto",
     column: options.Columns = None,
+    first_comment: options.FirstComment = None,
     keep: options.Keep = KEEP,
     workers: options.Workers = 2,
     engine: options.EngineName = "local",
@@ -120,11 +121,16 @@ def build(
     if from_starter:
         if vectors_in:
             raise ConfigError(f"--from-starter: found --vectors {vectors_in}, expected files")
-        _begin(posts, index, reader, column, weights, workers, as_json=as_json)
+        _begin(posts, index, reader, column, first_comment, weights, workers, as_json=as_json)
         return
     if pretrained:
         preset = replace(preset, pretrained=str(pretrained))
-    config = BuildConfig(encoder=encoder, hashtag_rule=rule, vectors=preset)
+    config = BuildConfig(
+        encoder=encoder,
+        hashtag_rule=rule,
+        first_comment=first_comment is not False,
+        vectors=preset,
+    )
     with progress_bar() as progress, work as by:
         report = build_index(
             posts,
@@ -170,6 +176,7 @@ def _begin(
     index: Path,
     reader: str,
     column: list[str] | None,
+    first_comment: bool | None,
     weights: Path | None,
     workers: int,
     *,
@@ -189,6 +196,7 @@ def _begin(
             fit_ranker=fit_ranker,
             reader=reader,
             columns=options.columns_from(column),
+            first_comment=first_comment,
             weights=weights,
             progress=progress,
             workers=workers,
@@ -217,6 +225,7 @@ def update(
     ] = None,
     reader: options.Reader = "auto",
     column: options.Columns = None,
+    first_comment: options.FirstComment = None,
     keep: options.Keep = KEEP,
     pretrained: options.Pretrained = None,
     weights: options.Weights = None,
@@ -244,6 +253,7 @@ def update(
             retrain=retrain,
             reader=reader,
             columns=options.columns_from(column),
+            first_comment=first_comment,
             pretrained=pretrained,
             keep=keep,
             weights=weights,

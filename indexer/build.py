@@ -94,7 +94,7 @@ def build(
     if address:
         reach(address)  # before hours of work
     rejections: list[Rejection] = []
-    given = Sources(sources, config.hashtag_rule, reader, columns)
+    given = Sources(sources, config.hashtag_rule, reader, columns, config.first_comment)
     posts = gathered(given, rejections, progress, engine)
     if not posts:
         why = f"; the first of {len(rejections)} rejected: {rejections[0]}" if rejections else ""

@@ -81,6 +81,7 @@ class RayEngine:
             rule=sources.rule,
             reader=sources.reader,
             columns=sources.columns,
+            first_comment=sources.first_comment,
             apart=True,
         )
         tables = [part for part in found if part.reader.tables]

@@ -164,10 +164,14 @@ class UpdateConfig(JsonConfig):
 
 @dataclass(frozen=True, slots=True)
 class BuildConfig(JsonConfig):
-    """Everything that decides what a build learns."""
+    """Everything that decides what a build learns.
+
+    `first_comment` says whether hashtags of the author's own first comment count.
+    """
 
     encoder: str = "auto"
     hashtag_rule: str = "instagram"
+    first_comment: bool = True
     vectors: VectorConfig = field(default_factory=VectorConfig)
     topics: TopicConfig = field(default_factory=TopicConfig)
     ranking: RankingConfig = field(default_factory=RankingConfig)

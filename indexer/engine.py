@@ -80,6 +80,7 @@ class Local:
             rejections=rejections,
             reader=sources.reader,
             columns=sources.columns,
+            first_comment=sources.first_comment,
         )
 
     def encode(

@@ -105,6 +105,23 @@ def format_of(head: bytes) -> str | None:
     return name if name in FORMATS else None
 
 
+def picture_format(head: bytes) -> str | None:
+    """The format of a picture by a file's first bytes, read here or not; None for all else."""
+    name = _mark_of(head)
+    return name if name and (name in FORMATS or name.endswith("picture")) else None
+
+
+def is_picture_file(path: Path) -> bool:
+    """Whether a file is a picture by its first bytes, or at least called one."""
+    if path.suffix.lower() in ENDINGS:
+        return True
+    try:
+        with path.open("rb") as file:
+            return picture_format(file.read(_HEAD)) is not None
+    except (OSError, ValueError):
+        return False
+
+
 def _mark_of(head: bytes) -> str | None:
     names = (name for place, mark, name in _MARKS if head.startswith(mark, place))
     return next(names, None)

@@ -24,6 +24,9 @@ MAX_CAPTION = 100_000  # characters
 MAX_HASHTAGS = 100  # of a post that count; Instagram allows 30, and pairs grow by the square
 MAX_PROBLEMS = 100  # of a post that are reported one by one
 
+FROM_COMMENT = (
+    "posts with hashtags of the author's own first comment (--no-first-comment leaves these out)"
+)
 _NOTHING = "found neither caption, hashtags nor picture"
 _ENTRY_NAMES = ("name", "text", "title", "hashtag_name", "hashtagName", "tag")
 _WHOLE = re.compile(r"(-?\d+)\.0+")  # a whole number that a table made a decimal one
@@ -108,7 +111,7 @@ class Reading:
     def _hashtags(self, caption: str) -> dict[str, str]:
         """Form of each hashtag by key, in order: of more than `MAX_HASHTAGS` the first."""
         found: dict[str, str] = {}
-        written = extract(caption, self.rule)
+        written = [*extract(caption, self.rule), *self._commented()]
         wide = [form for form in written[:MAX_HASHTAGS] if not form.isascii()]
         listed = self._listed()
         unread = len(written) + len(listed)
@@ -141,6 +144,13 @@ class Reading:
             self.problems.append(problem)
         elif len(self.problems) == MAX_PROBLEMS:
             self.problems.append("found more of the same")
+
+    def _commented(self) -> list[str]:
+        """Hashtags of the author's own first comment."""
+        found = extract(self._text("first_comment") or "", self.rule)
+        if found:
+            self.remarks.append(FROM_COMMENT)
+        return found
 
     def _listed(self) -> list[str]:
         """Entries of the `hashtags` field: a list, or a text with anything between them."""

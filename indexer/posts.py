@@ -11,8 +11,8 @@ from pathlib import Path
 from indexer.duplicates import is_nameless
 from indexer.errors import InputError
 from indexer.onepost import Reading, UnusablePostError
-from indexer.readers.files import Found, shown
-from indexer.readers.registry import AUTO, Reader, find_reader
+from indexer.readers.files import Found, ReadOptions, shown
+from indexer.readers.registry import AUTO, Reader, find_reader, find_readers
 from indexer.readers.tabular import COLUMNS, unreadable
 from indexer.schema import Post, Rejection
 
@@ -27,6 +27,7 @@ class Sources:
     rule: str
     reader: str = AUTO
     columns: Mapping[str, str] | None = None
+    first_comment: bool = True
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.paths)) or "nothing"
@@ -39,6 +40,7 @@ def read_posts(
     rejections: list[Rejection],
     reader: str = AUTO,
     columns: Mapping[str, str] | None = None,
+    first_comment: bool = True,
 ) -> Iterator[Post]:
     """Stream the posts of files and folders, in order.
 
@@ -53,12 +55,13 @@ def read_posts(
         rejections: gets what could not be used, while reading goes on.
         reader: name of the reader of them all; `auto` finds it from what each source holds.
         columns: the tables' names of columns by ours, such as `{"caption": "text"}`.
+        first_comment: whether hashtags of the author's own first comment count.
 
     Raises:
         InputError: a source is missing or of no known form, or there is no such reader, column or
             rule.
     """
-    found = parts(sources, rule=rule, reader=reader, columns=columns)
+    found = parts(sources, rule=rule, reader=reader, columns=columns, first_comment=first_comment)
     yield from once_each(chain.from_iterable(part.rows() for part in found), rejections)
 
 
@@ -66,7 +69,8 @@ def read_posts(
 class ReadRow:
     """The outcome of a row: its post, without what `problems` tell of, or why it makes none.
 
-    `remarks` are counted over all rows of the place. A row with a `note` is about its file.
+    `remarks` are counted over all rows of the place; if each row is a file, of the `source`. A row
+    with a `note` is about its file.
     """
 
     place: str
@@ -75,6 +79,12 @@ class ReadRow:
     problems: tuple[str, ...]
     remarks: tuple[str, ...] = ()
     note: str | None = None
+    source: str = ""
+
+    @property
+    def counted_at(self) -> str:
+        """The place whose rows are counted together."""
+        return self.place if self.line is not None else self.source or self.place
 
     def __str__(self) -> str:
         return self.place if self.line is None else f"{self.place}:{self.line}"
@@ -89,7 +99,7 @@ class Part:
 
     path: Path
     reader: Reader
-    columns: Mapping[str, str]
+    options: ReadOptions
     rule: str
     is_one_of_many: bool = False
     note: str | None = None
@@ -103,22 +113,22 @@ class Part:
         """
         if self.note:
             yield ReadRow(shown(self.noted or self.path), None, None, (), note=self.note)
+        source = shown(self.path)
         for found, place, root in _placed(self._found()):
             if found.row.note:
                 yield ReadRow(place, None, None, (), note=found.row.note)
                 continue
-            reading = Reading(found.row, root, self.rule, list(found.problems))
+            reading = Reading(found.row, root, self.rule, list(found.problems), list(found.remarks))
             try:
                 post = reading.post()
             except UnusablePostError as error:
                 post, reading.problems = None, [str(error)]
-            yield ReadRow(
-                place, found.row.line, post, tuple(reading.problems), tuple(reading.remarks)
-            )
+            problems, remarks = tuple(reading.problems), tuple(reading.remarks)
+            yield ReadRow(place, found.row.line, post, problems, remarks, source=source)
 
     def _found(self) -> Iterator[Found]:
         try:
-            yield from self.reader.rows(self.path, self.columns)
+            yield from self.reader.rows(self.path, self.options)
         except InputError as error:
             if not self.is_one_of_many:
                 raise
@@ -131,6 +141,7 @@ def parts(
     rule: str,
     reader: str = AUTO,
     columns: Mapping[str, str] | None = None,
+    first_comment: bool = True,
     apart: bool = False,
 ) -> list[Part]:
     """The sources as they are read one after the other: see `read_posts`.
@@ -140,22 +151,26 @@ def parts(
         rule: hashtag grammar.
         reader: name of the reader of them all, or `auto`.
         columns: the tables' names of columns by ours.
+        first_comment: whether hashtags of the author's own first comment count.
         apart: whether to part sources into their tables, where their reader lets these be apart.
 
     Raises:
         InputError: as `read_posts`.
     """
     columns = _checked(columns or {})
-    readers = [find_reader(source, reader, has_columns=bool(columns)) for source in sources]
+    readers = find_readers(sources, reader, has_columns=bool(columns))
+    divided = [source for source, by in zip(sources, readers, strict=True) if by.is_divided]
     found = []
     for source, by in zip(sources, readers, strict=True):
+        beside = tuple(other for other in divided if by.is_divided and other != source)
+        options = ReadOptions(columns, first_comment, beside)
         note = by.passed_over(source) if by.passed_over else None
         tables = by.tables(source) if apart and by.tables else []
         if len(tables) > 1:
-            several = [Part(table, by, columns, rule, is_one_of_many=True) for table in tables]
+            several = [Part(table, by, options, rule, is_one_of_many=True) for table in tables]
             found += [replace(several[0], note=note, noted=source), *several[1:]]
         else:
-            found.append(Part(source, by, columns, rule, note=note, noted=source))
+            found.append(Part(source, by, options, rule, note=note, noted=source))
     return found
 
 
@@ -171,7 +186,7 @@ def once_each(rows: Iterable[ReadRow], rejections: list[Rejection]) -> Iterator[
     copies: Counter[str] = Counter()
     for row in rows:
         post, problems = row.post, row.problems
-        remarks.update((row.place, remark) for remark in row.remarks)
+        remarks.update((row.counted_at, remark) for remark in row.remarks)
         if row.note:
             rejections.append(Rejection(row.place, None, row.note, post_kept=True, is_note=True))
         if post and post.post_id in seen:
@@ -180,7 +195,7 @@ def once_each(rows: Iterable[ReadRow], rejections: list[Rejection]) -> Iterator[
                 copies[post.post_id] += 1
                 post = replace(post, post_id=f"{post.post_id}-{copies[post.post_id] + 1}")
             elif content == post.content_hash:
-                remarks[row.place, _AGAIN] += 1
+                remarks[row.counted_at, _AGAIN] += 1
                 post, problems = None, ()
             else:
                 reason = f"found id {post.post_id!r} again, first at {first}"

@@ -103,6 +103,7 @@ def update(
     weights: Path | None = None,
     reader: str = AUTO,
     columns: Mapping[str, str] | None = None,
+    first_comment: bool | None = None,
     fit_ranker: FitRanker | None = None,
     progress: Progress | None = None,
     workers: int = 2,
@@ -126,6 +127,8 @@ def update(
         weights: file of the encoder's weights, where they are not in their usual place.
         reader: name of the sources' reader, or `auto`.
         columns: the sources' names of columns, by ours.
+        first_comment: whether hashtags of the author's own first comment count; as the index was
+            built where None.
         fit_ranker: as in `build`; needed where the index has its own ranker and learns anew, else
             the one that ships takes its place.
         progress: told of every stage.
@@ -143,7 +146,9 @@ def update(
     began = time.monotonic()
     progress, rejections = progress or Silent(), list[Rejection]()
     config = _config(open_current(index))
-    source = Sources(sources, config.hashtag_rule, reader, columns)
+    if first_comment is None:
+        first_comment = config.first_comment
+    source = Sources(sources, config.hashtag_rule, reader, columns, first_comment)
     posts = gathered(source, rejections, progress) if sources else Posts.of(())
     deleted = read_ids(delete) if isinstance(delete, Path) else list(delete or ())
     if not (posts or deleted or retrain):

@@ -82,6 +82,14 @@ Columns = Annotated[
         help="A column of yours under another name, as caption=text; may be repeated.",
     ),
 ]
+FirstComment = Annotated[
+    bool | None,
+    typer.Option(
+        "--first-comment/--no-first-comment",
+        help="Count the hashtags of the author's own first comment, where a scrape has comments.",
+        show_default="they count, or as the index was built",
+    ),
+]
 Keep = Annotated[
     int, typer.Option(min=1, help="How many states of the index stay on disk, to return to.")
 ]

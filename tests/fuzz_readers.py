@@ -22,8 +22,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -51,6 +53,14 @@ def _parquet(**columns: list[Any]) -> bytes:
     return bytes(sink.getvalue())
 
 
+def _zip(**files: bytes) -> bytes:
+    made = BytesIO()
+    with ZipFile(made, "w", ZIP_DEFLATED) as file:
+        for name, content in files.items():
+            file.writestr(name, content)
+    return made.getvalue()
+
+
 _EXPORTED = [
     {
         "media": [{"uri": "a.jpg", "creation_timestamp": NOON, "title": broken("Übung #ä")}],
@@ -66,6 +76,10 @@ _EXPORTED = [
             {"dict": [{"vec": [{"label": "Title", "value": "x"}]}]},
         ],
     },
+]
+_COMMENTS = [
+    {"id": n, "created_at": NOON, "text": "x #y", "owner": {"id": "35155306", "username": "ann"}}
+    for n in range(3)
 ]
 _ROW = {"id": "a", "image": "a.jpg", "caption": "x #y", "hashtags": ["z"], "taken_at": NOON}
 
@@ -88,6 +102,7 @@ SEEDS: dict[str, dict[str, bytes]] = {
         "b.json.xz": lzma.compress(_packed(signed(phone_node("b", "x #b")))),
         "c.json": _packed(signed(graph_node("c", None))),
         "c.txt": "caption #c é".encode(),
+        "a_comments.json": _packed(_COMMENTS),
         "2016-03-26_12-00-00_UTC.txt": b"alone #d",
     },
     "gallery-dl": {
@@ -98,6 +113,7 @@ SEEDS: dict[str, dict[str, bytes]] = {
     "instagram-export": {
         "posts_1.json": json.dumps(_EXPORTED, indent=1).encode(),
         "stories.json": _packed({"ig_stories": [{"uri": "a.jpg", "title": "x #a"}]}),
+        "part.zip": _zip(**{"content/posts_1.json": _packed(_EXPORTED), "a.jpg": JPEG}),
     },
     "captioned": {"a.txt": "Lake #ä".encode(), "b.caption": "Sea #b".encode("utf-16")},
 }

@@ -213,3 +213,21 @@ def test_pictures_without_captions_are_posts_where_asked_for(tmp_path: Path) -> 
         read(tmp_path)
     (post,), rejections = read(tmp_path, reader="captioned")
     assert (post.image, rejections) == ((tmp_path / "a.jpg").resolve(), [])
+
+
+def test_numbered_pictures_with_one_caption_are_one_post(tmp_path: Path) -> None:
+    for name in ("lake_2.jpg", "lake_1.jpg", "lake_10.jpg", "sea.jpg", "sea_1.jpg", "no_1.jpg"):
+        put(tmp_path / "a" / name)
+    put(tmp_path / "a" / "lake.caption", "Lake #calm")
+    put(tmp_path / "a" / "lake_10.txt", "of its own #ten")
+    put(tmp_path / "a" / "sea.txt", "Sea #salt")
+    posts, rejections = read(tmp_path)
+    assert [(p.post_id, p.caption, p.hashtags) for p in posts] == [
+        ("a/lake", "Lake", ("calm",)),
+        ("a/lake_10.jpg", "of its own", ("ten",)),
+        ("a/no_1.jpg", "", ()),
+        ("a/sea.jpg", "Sea", ("salt",)),
+        ("a/sea_1.jpg", "", ()),
+    ]
+    assert posts[0].image == (tmp_path / "a" / "lake_1.jpg").resolve()
+    assert (rejections, count_rows([tmp_path])) == ([], 5)

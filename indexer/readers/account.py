@@ -2,56 +2,85 @@
 
 Posts stand in `posts_1.json` and its like, in `your_instagram_activity/media`, in `content` of
 older exports, or in `media.json` at the top of the oldest. An entry has its caption as `title`, or
-among its `label_values`, whose labels are in the language of the account: English is known here.
-Reels, stories, archived posts and the rest count where they have a caption. What the account
-liked or saved is not its own, and is not looked at.
+under a label in the language of the account (see `labels`). Reels, stories, archived posts and the
+rest count if they have a caption. Posts of others, liked or saved, are not read.
 
-All posts are of one author, whom the folder names where it is called as Instagram called it,
+An export is a folder or a ZIP, or several of these: its pictures may lie in another part than its
+posts. Parts are read together if they are in one folder, or all given. A picture in a ZIP is kept
+in the user's cache folder, under the hash of its content.
+
+All posts are of one author, whom the folder or ZIP names if it is called as Instagram called it,
 `instagram-NAME-DATE-...`.
 
 Every text is UTF-8 that was taken for Latin-1, and is repaired. A post has one picture here: the
-first of its media that is there and is one; a video has none.
+first of its media that is there and is one by its content; a video has none.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from indexer.images import ENDINGS
-from indexer.readers.files import Found, UnreadableError, first, json_text, walk, within
+from indexer.errors import InputError
+from indexer.images import format_of, picture_format
+from indexer.readers import labels
+from indexer.readers.archive import is_archive
+from indexer.readers.exportparts import (
+    Part,
+    PostsFile,
+    is_of_same,
+    open_parts,
+    owner_of,
+)
+from indexer.readers.files import (
+    Folder,
+    Found,
+    ReadOptions,
+    UnreadableError,
+    first,
+    shown,
+    within,
+)
+from indexer.readers.keep import is_video
 from indexer.readers.trees import entries, excess
 from indexer.tables import MAX_LINE, Row, kind
 
-MAX_EXPORT = 32 << 20  # bytes of a file; Instagram begins another one before that
-
-_NAMES = re.compile(
-    r"(posts|media|reels|stories|archived_posts|igtv_videos|other_content)(_\d+)?\.json"
-)
 _OWN = ("posts", "media")  # files whose posts count without a caption, too
 _HEAD = 1 << 18  # bytes that tell whose file it is
 _LOOKED_AT = 5  # entries
-_CAPTION_LABELS = ("Caption", "Title")
-_FOLDER = re.compile(r"instagram-(?P<name>.+?)-\d{4}-\d{2}-\d{2}(-.*)?")
-_NAMELESS = "instagram-export"
+_LABELLED = ('"label_values"', '"string_map_data"')
+_VIDEOS = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".3gp", ".avi")  # no picture is missing
+
+_AS_JSON = (
+    "ask Instagram for JSON (Download your information, format JSON), and give the folder or the "
+    "ZIP of that"
+)
+_UNZIP = "unzip it first into a folder, and give that: unzip FILE.zip -d FOLDER"
 
 
-def rows(source: Path) -> Iterator[Found]:
-    """The posts of a source, file by file."""
-    for folder in walk(source):
-        yield from folder.rejected()
-        for name in folder.names:
-            if is_named(name):
-                yield from _file_rows(folder.path / name)
+def rows(source: Path, options: ReadOptions | None = None) -> Iterator[Found]:
+    """The posts of a source, part by part; pictures may be in the sources beside it.
 
-
-def is_named(name: str) -> bool:
-    """Whether a file has a name under which exports keep posts."""
-    return bool(_NAMES.fullmatch(name))
+    Raises:
+        InputError: neither the source nor those beside it have posts as JSON, but parts of an
+            export.
+    """
+    beside = options.beside if options else ()
+    with ExitStack() as opened:
+        own, problems = open_parts(source, opened)
+        others = [part for path in beside for part in open_parts(path, opened)[0]]
+        parts = [*own, *others]
+        if own and not any(part.posts for part in parts):
+            raise InputError(_without_posts(source, own))
+        learned: dict[str, labels.Captions] = {}
+        for part in own:
+            yield from _part_rows(part, parts, learned)
+        yield from problems
 
 
 def is_export(path: Path) -> bool:
@@ -65,8 +94,65 @@ def is_export(path: Path) -> bool:
             head = file.read(_HEAD).decode("utf-8", "replace")
     except OSError as error:
         raise UnreadableError(f"cannot be read ({error.strerror or error})") from error
-    first_few = islice(() if excess(head) else entries(head), _LOOKED_AT)
-    return any(_is_post(head[start:end]) for start, end in first_few)
+    return _begins_as_export(head)
+
+
+def has_archive(folder: Folder) -> bool:
+    """Whether a folder has a ZIP, or is one, with posts of an export in it."""
+    for name in folder.names:
+        if not is_archive(folder.path / name):
+            continue
+        with ExitStack() as opened:
+            parts, _ = open_parts(folder.path / name, opened)
+            if any(_is_of_export(file) for part in parts for file in part.posts):
+                return True
+    return False
+
+
+def is_part(source: Path) -> bool:
+    """Whether a source may be a part of an export, though it has no posts."""
+    with ExitStack() as opened:
+        return bool(open_parts(source, opened)[0]) or owner_of(source.name) != owner_of("")
+
+
+def why_not(source: Path) -> str | None:
+    """Why a source without posts of an export is none, in words; None where it is of no kind."""
+    with ExitStack() as opened:
+        parts, problems = open_parts(source, opened)
+        if any(part.pages for part in parts) or (parts and owner_of(source.stem) != owner_of("")):
+            return _without_posts(source, parts)
+    if is_archive(source):
+        problem = problems[0].row.problem if problems else None
+        return f"{shown(source)}: " + (problem or f"found a ZIP of no Instagram export, {_UNZIP}")
+    if any(is_archive(path) for path in _zips(source)):
+        return f"{shown(source)}: found ZIP files of no Instagram export, {_UNZIP}"
+    return None
+
+
+def _zips(source: Path) -> list[Path]:
+    return sorted(source.glob("*.zip")) if source.is_dir() else []
+
+
+def _without_posts(source: Path, parts: list[Part]) -> str:
+    pages = [page for part in parts for page in part.pages]
+    if pages:
+        return f"{shown(pages[0])}: this is an export as HTML: {_AS_JSON}"
+    return (
+        f"{shown(source)}: found a part of an Instagram export without its posts, expected "
+        "posts_1.json: give all parts, or the folder that they are in"
+    )
+
+
+def _is_of_export(file: PostsFile) -> bool:
+    try:
+        return _begins_as_export(file.read()[:_HEAD])
+    except UnreadableError:
+        return False
+
+
+def _begins_as_export(head: str) -> bool:
+    few = islice(() if excess(head) else entries(head), _LOOKED_AT)
+    return any(_is_post(head[start:end]) for start, end in few)
 
 
 def _is_post(text: str) -> bool:
@@ -76,22 +162,70 @@ def _is_post(text: str) -> bool:
         return False
 
 
-def _file_rows(path: Path) -> Iterator[Found]:
-    root = _root(path.absolute())
-    owner = _owner(root)
+def _part_rows(
+    part: Part, parts: list[Part], learned: dict[str, labels.Captions]
+) -> Iterator[Found]:
+    same = [part, *(other for other in parts if other is not part and is_of_same(part, other))]
+    for file in part.posts:
+        try:
+            text = file.read()
+        except UnreadableError as error:
+            yield Found(file.place, part.root, Row(None, problem=str(error)))
+            continue
+        if part.owner not in learned and any(key in text for key in _LABELLED):
+            learned[part.owner] = _captions(same)
+        captions = learned.get(part.owner) or labels.Captions()
+        yield from _file_rows(_File(file.place, part, same, captions), text)
+    if part.pages and not part.posts:
+        problem = f"this is an export as HTML: {_AS_JSON}"
+        yield Found(part.pages[0], part.root, Row(None, problem=problem))
+
+
+def _captions(parts: list[Part]) -> labels.Captions:
+    """What labels are for, by all entries of an export."""
+    captions = labels.Captions()
+    for part in parts:
+        for file in part.posts:
+            captions.learn(_labelled_entries(file))
+    return captions
+
+
+def _labelled_entries(file: PostsFile) -> Iterator[dict[str, Any]]:
     try:
-        text = json_text(path, MAX_EXPORT)
-    except UnreadableError as error:
-        yield Found(path, root, Row(None, problem=str(error)))
+        text = file.read()
+    except UnreadableError:
         return
+    for start, end in entries(text):
+        try:
+            entry = json.loads(text[start:end]) if end - start <= MAX_LINE else None
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(entry, dict):
+            yield entry
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file of posts, its part, and all parts where its pictures may be."""
+
+    place: Path
+    part: Part
+    parts: list[Part]
+    captions: labels.Captions
+
+
+def _file_rows(file: _File, text: str) -> Iterator[Found]:
     line, counted, end = 1, 0, 0
     for start, end in entries(text):
         line, counted = line + text.count("\n", counted, start), start
         entry = text[start:end] if end - start <= MAX_LINE else None
-        if row := _row(line, entry, path.name, owner):
-            yield Found(path, root, row)
+        yield from _entry_rows(file, line, entry)
     if not end and (problem := _unlisted(text)):
-        yield Found(path, root, Row(None, problem=problem))
+        yield _problem(file, None, problem)
+
+
+def _problem(file: _File, line: int | None, problem: str) -> Found:
+    return Found(file.place, file.part.root, Row(line, problem=problem))
 
 
 def _unlisted(text: str) -> str | None:
@@ -103,82 +237,111 @@ def _unlisted(text: str) -> str | None:
     return None if isinstance(value, list | dict) else f"found {kind(value)}, expected posts"
 
 
-def _root(path: Path) -> Path:
-    """The export's own folder, from which media are named."""
-    for folder in path.parents:
-        if folder.name == "your_instagram_activity":
-            return folder.parent
-    return path.parent.parent if path.parent.name in ("content", "media") else path.parent
-
-
-def _owner(root: Path) -> str:
-    """Whose export it is."""
-    named = _FOLDER.fullmatch(root.name)
-    return named["name"] if named else _NAMELESS
-
-
-def _row(line: int, text: str | None, name: str, owner: str) -> Row | None:
+def _entry_rows(file: _File, line: int, text: str | None) -> Iterator[Found]:
+    """The row of an entry; none for one without a caption that is of no post."""
     if text is None:
-        return Row(line, problem=f"found an entry longer than {MAX_LINE:,} bytes")
+        yield _problem(file, line, f"found an entry longer than {MAX_LINE:,} bytes")
+        return
     try:
         entry = json.loads(text)
     except (ValueError, RecursionError) as error:
-        return Row(line, problem=f"found malformed JSON ({error}), fetch the export again")
+        yield _problem(file, line, f"found malformed JSON ({error}), fetch the export again")
+        return
     media = _media(entry)
     if media is None:
-        return Row(line, problem="found an entry without media, expected a post")
-    fields = _fields(entry, media) | {"author": owner}
-    return Row(line, fields) if fields["caption"] or name.startswith(_OWN) else None
+        yield _problem(file, line, "found an entry without media, expected a post")
+        return
+    fields, is_unknown = _fields(entry, media, file.captions)
+    remarks = (labels.UNKNOWN,) if is_unknown else ()
+    is_post = file.place.name.startswith(_OWN) or (is_unknown and not file.captions.is_known())
+    if fields["caption"] or is_post:
+        names = [name for name in map(_name, media) if name is not None]
+        image, root, problems = _picture(names, file)
+        fields |= {"author": file.part.owner, "image": image}
+        yield Found(file.place, root, Row(line, fields), problems, remarks)
 
 
 def _media(entry: object) -> list[Any] | None:
     """The media of an entry; None where it has the form of no post."""
     if not isinstance(entry, dict):
         return None
-    listed = entry.get("media")
+    listed, labelled = entry.get("media"), labels.media(entry)
     if isinstance(listed, list):
-        return listed + [media for _, media in _labelled(entry.get("label_values"))]
-    return [entry] if isinstance(first(entry.get("uri"), entry.get("path")), str) else None
+        return listed + labelled
+    return [entry] if _name(entry) is not None else labelled or None
 
 
-def _labelled(value: object) -> Iterator[tuple[object, object]]:
-    """Labels with their values, and media (under no label), at any depth of `label_values`."""
-    if isinstance(value, list):
-        for item in value:
-            yield from _labelled(item)
-    elif isinstance(value, dict):
-        yield value.get("label"), value.get("value")
-        listed = value.get("media")
-        yield from ((None, media) for media in (listed if isinstance(listed, list) else []))
-        for key in ("dict", "vec"):
-            yield from _labelled(value.get(key))
+def _name(media: object) -> str | None:
+    """The name of a file of media, from the export's own folder."""
+    name = first(within(media, "uri"), within(media, "path"))
+    return name if isinstance(name, str) else None
 
 
-def _fields(entry: dict[str, Any], media: list[Any]) -> dict[str, Any]:
-    names = [first(within(item, "uri"), within(item, "path")) for item in media]
-    known = [name for name in names if isinstance(name, str)]
-    labels = dict(reversed([*_texts(entry.get("label_values"))]))
+def _fields(
+    entry: dict[str, Any], media: list[Any], captions: labels.Captions
+) -> tuple[dict[str, Any], bool]:
+    """The fields of a post, and whether it has texts that may be its caption and are not known."""
+    is_unknown = False
     caption = first(
-        entry.get("title"),
-        entry.get("caption"),
-        within(media, 0, "title"),
-        *(labels.get(label) for label in _CAPTION_LABELS),
+        entry.get("title"), entry.get("caption"), *(within(item, "title") for item in media)
     )
+    if caption is None:
+        caption, is_unknown = captions.of(entry)
     moments = ("creation_timestamp", "timestamp", "taken_at")
-    return {
-        "id": first(entry.get("fbid"), *known),
+    fields = {
+        "id": first(entry.get("fbid"), *map(_name, media)),
         "caption": repaired(caption) if isinstance(caption, str) else caption,
         "taken_at": first(
-            *(entry.get(key) for key in moments), within(media, 0, "creation_timestamp")
+            *(entry.get(key) for key in moments),
+            *(within(item, "creation_timestamp") for item in media),
+            labels.moment(entry),
         ),
-        "image": [name for name in known if name.lower().endswith(ENDINGS)],
     }
+    return fields, is_unknown
 
 
-def _texts(value: object) -> Iterator[tuple[str, str]]:
-    for label, text in _labelled(value):
-        if isinstance(label, str) and isinstance(text, str):
-            yield label, text
+def _picture(names: list[str], file: _File) -> tuple[Any, Path, tuple[str, ...]]:
+    """The first of media that is a picture by its content, its root, and what is wrong with it.
+
+    Pictures of a form that is read come first. Of what is in no part, videos are left out.
+    """
+    other: tuple[Part, str] | None = None
+    missing: list[str] = []
+    problems: list[str] = []
+    for name in names:
+        try:
+            part, head = _head(name, file.parts)
+        except UnreadableError as error:
+            problems.append(_told(name, error))
+            continue
+        if part and format_of(head):
+            return _taken(part, name, file)
+        if part and picture_format(head):
+            other = other or (part, name)
+        elif not is_video(head) and (part or not name.lower().endswith(_VIDEOS)):
+            missing.append(name)
+    if other:
+        return _taken(*other, file)
+    image, absent = file.part.missing(missing)
+    return image, file.part.root, (*problems, *absent)[:1]
+
+
+def _head(name: str, parts: list[Part]) -> tuple[Part | None, bytes]:
+    for part in parts:
+        if (head := part.head(name)) is not None:
+            return part, head
+    return None, b""
+
+
+def _taken(part: Part, name: str, file: _File) -> tuple[Any, Path, tuple[str, ...]]:
+    try:
+        return *part.picture(name), ()
+    except UnreadableError as error:
+        return None, file.part.root, (_told(name, error),)
+
+
+def _told(name: str, error: UnreadableError) -> str:
+    return f"picture {name[:200]!r}: {error}"
 
 
 def repaired(text: str) -> str:

@@ -31,13 +31,28 @@ class Found:
 
     `problems` are parts that the post goes without. In the row, `image` is a name from the file,
     which nobody has checked; a `Path` that the reader itself saw or made; or a list of these, of
-    which the first that is a picture is taken.
+    which the first that is a picture is taken. `remarks` say how the post was read; the
+    report counts them.
     """
 
     file: Path
     root: Path
     row: Row
     problems: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How the rows of a source are asked for.
+
+    `columns` are the source's names of columns by ours. `first_comment` says whether hashtags of
+    the author's own first comment count. `beside` are the other sources of the same kind.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    first_comment: bool = True
+    beside: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +194,17 @@ def json_text(path: Path, most: int) -> str:
     Raises:
         UnreadableError: it cannot be read, or is larger or deeper than is safe.
     """
+    return safe_json(read_bytes(path, most))
+
+
+def safe_json(content: bytes) -> str:
+    """The text of a JSON file's content, which is safe to be parsed.
+
+    Raises:
+        UnreadableError: it is no text, or deeper than is safe.
+    """
     try:
-        text = read_bytes(path, most).decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UnreadableError(f"found bytes that are not UTF-8 ({error.reason})") from error
     if reason := excess(text):

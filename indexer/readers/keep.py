@@ -1,14 +1,18 @@
-"""Pictures without a file of their own, or with one whose name is no text, kept as files."""
+"""Pictures: which file of a post is its picture, and files made of what has none of its own."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from indexer.cache import cache_folder, keep
 from indexer.errors import InputError
-from indexer.images import FORMATS, MAX_BYTES, format_of
+from indexer.images import ENDINGS, FORMATS, MAX_BYTES, format_of, picture_format
+
+HEAD = 256  # bytes that tell what a file is
 
 _KIND = "pictures"
+_VIDEO_MARKS = ((4, b"ftyp"), (0, b"\x1aE\xdf\xa3"))
 
 
 def kept_pictures() -> Path:
@@ -28,3 +32,52 @@ def keep_picture(content: bytes) -> Path:
     if form is None:
         raise InputError(f"found bytes of another form, expected {', '.join(FORMATS)}")
     return keep(_KIND, content, f".{form.lower()}")
+
+
+def keep_unread(content: bytes) -> Path:
+    """The file of a picture's bytes, though its form may not be read: its path then names it.
+
+    Raises:
+        InputError: as `keep_picture`.
+    """
+    name = picture_format(content[:HEAD])
+    if name is None or format_of(content[:HEAD]) or len(content) > MAX_BYTES:
+        return keep_picture(content)
+    return keep(_KIND, content, f".{name.lower().removesuffix(' picture').replace(' ', '-')}")
+
+
+def is_video(head: bytes) -> bool:
+    """Whether a file is a video by its first bytes."""
+    is_media = any(head.startswith(mark, place) for place, mark in _VIDEO_MARKS)
+    return is_media and picture_format(head) is None
+
+
+def head_of(path: Path) -> bytes:
+    """The first bytes of a file; none where it cannot be read."""
+    try:
+        # A pipe would be waited for.
+        if not path.is_file():
+            return b""
+        with path.open("rb") as file:
+            return file.read(HEAD)
+    except OSError:
+        return b""
+
+
+def find_picture_file(paths: Iterable[Path]) -> Path | list[Path]:
+    """The first picture among the files of a post, by what they hold.
+
+    Pictures of a form that is read come first. Without any picture, it is a list of the files
+    that have a picture's name.
+    """
+    other: Path | None = None
+    claimed: list[Path] = []
+    for path in paths:
+        head = head_of(path)
+        if format_of(head):
+            return path
+        if picture_format(head):
+            other = other or path
+        elif path.name.lower().endswith(ENDINGS):
+            claimed.append(path)
+    return other or claimed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -10,10 +10,12 @@ from stat import S_ISDIR, S_ISREG
 
 from indexer.errors import InputError
 from indexer.readers import account, captioned, gallerydl, huggingface, instaloader, tabular
+from indexer.readers.exportparts import is_named
 from indexer.readers.files import (
     JSON_ENDINGS,
     Folder,
     Found,
+    ReadOptions,
     UnreadableError,
     read_json,
     shown,
@@ -33,29 +35,38 @@ _TELLING = ("image", "caption", "hashtags")  # fields of which a table of posts 
 class Reader:
     """One way to read a source.
 
-    `rows` takes the source and, if `has_columns`, the source's names of columns by ours; `count`
+    `rows` takes the source and how it is read; names of columns count if `has_columns`. `count`
     says about how many rows there are, or None. `tables` gives the files of a source that may be
     read apart, on any machine that has them: `rows` of each, in order, are those of the source.
     `passed_over` says in a sentence what of a source is not read.
+    If `is_divided`, a source may be one of several parts, and each is read with all others.
     """
 
     about: str
-    rows: Callable[[Path, Mapping[str, str]], Iterator[Found]]
+    rows: Callable[[Path, ReadOptions], Iterator[Found]]
     count: Callable[[Path], int | None]
     has_columns: bool = False
     tables: Callable[[Path], list[Path]] | None = None
     passed_over: Callable[[Path], str | None] | None = None
+    is_divided: bool = False
 
 
 def _of_files(rows: Callable[[Path], Iterator[Found]]) -> Callable[..., Iterator[Found]]:
-    """A reader of files whose form leaves no column to name."""
-    return lambda source, _columns: rows(source)
+    """A reader of files whose form leaves nothing to choose."""
+    return lambda source, _options: rows(source)
+
+
+def _of_tables(
+    rows: Callable[[Path, Mapping[str, str]], Iterator[Found]],
+) -> Callable[..., Iterator[Found]]:
+    """A reader of tables, whose columns may be named."""
+    return lambda source, options: rows(source, options.columns)
 
 
 READERS: dict[str, Reader] = {
     "tables": Reader(
         "JSON, JSONL, CSV or Parquet, a post a row",
-        tabular.rows,
+        _of_tables(tabular.rows),
         tabular.count,
         has_columns=True,
         tables=find_tables,
@@ -63,20 +74,21 @@ READERS: dict[str, Reader] = {
     ),
     "huggingface": Reader(
         "Parquet with pictures in it, image and text",
-        huggingface.rows,
+        _of_tables(huggingface.rows),
         huggingface.count,
         has_columns=True,
     ),
-    "instaloader": Reader(
-        "folders that Instaloader wrote", _of_files(instaloader.rows), instaloader.count
-    ),
+    "instaloader": Reader("folders that Instaloader wrote", instaloader.rows, instaloader.count),
     "gallery-dl": Reader(
         "folders that gallery-dl filled with --write-metadata",
         _of_files(gallerydl.rows),
         gallerydl.count,
     ),
     "instagram-export": Reader(
-        "Instagram's own export of an account, as JSON", _of_files(account.rows), lambda _: None
+        "Instagram's own export of an account, as JSON",
+        account.rows,
+        lambda _: None,
+        is_divided=True,
     ),
     "captioned": Reader(
         "pictures, each with its caption in a .txt file beside it",
@@ -114,6 +126,29 @@ def find_reader(source: Path, name: str = AUTO, *, has_columns: bool = False) ->
     return reader
 
 
+def find_readers(
+    sources: Sequence[Path], name: str = AUTO, *, has_columns: bool = False
+) -> list[Reader]:
+    """The reader of each source; what has pictures alone may be a part of an export.
+
+    Raises:
+        InputError: as `find_reader`.
+    """
+    found: list[Reader | None] = []
+    problem: InputError | None = None
+    for source in sources:
+        try:
+            found.append(find_reader(source, name, has_columns=has_columns))
+        except InputError as error:
+            if name != AUTO or len(sources) == 1 or not account.is_part(source):
+                raise
+            problem = problem or error
+            found.append(None)
+    if problem and not any(reader and reader.is_divided for reader in found):
+        raise problem
+    return [reader or READERS["instagram-export"] for reader in found]
+
+
 def _check_there(source: Path) -> None:
     try:
         mode = source.stat().st_mode
@@ -134,6 +169,8 @@ def _recognised(source: Path, *, has_columns: bool) -> str:
     except InputError as error:
         if found := _known_scrape(source):
             return found
+        if problem := account.why_not(source):
+            raise InputError(problem) from error
         raise InputError(f"{error}{_OR_A_SCRAPE}") from error
     if _is_data_set(table):
         return "huggingface"
@@ -190,7 +227,7 @@ def _known_json(source: Path) -> str | None:
 def _json_files(folders: list[Folder]) -> Iterator[Path]:
     """JSON files, a few of each folder; those first that would be an export's posts."""
     for folder in folders:
-        yield from (folder.path / name for name in folder.names if account.is_named(name))
+        yield from (folder.path / name for name in folder.names if is_named(name))
     for folder in folders:
         names = (name for name in folder.names if name.lower().endswith(JSON_ENDINGS))
         yield from (folder.path / name for name in islice(names, _IN_FOLDER))
@@ -199,7 +236,7 @@ def _json_files(folders: list[Folder]) -> Iterator[Path]:
 def _by_json(path: Path) -> str | None:
     """The reader that a JSON file is for, by what it says."""
     try:
-        if account.is_named(path.name) and account.is_export(path):
+        if is_named(path.name) and account.is_export(path):
             return "instagram-export"
         value = read_json(path)
     except UnreadableError:
@@ -211,9 +248,10 @@ def _by_json(path: Path) -> str | None:
 
 def _by_name(folder: Folder) -> str | None:
     """The reader that a folder without JSON is for, by the names in it."""
+    if account.has_archive(folder):
+        return "instagram-export"
     if any(name.lower().endswith(".parquet") for name in folder.names):
         return "huggingface"
     if any(instaloader.is_dated(name) and name.endswith(".txt") for name in folder.names):
         return "instaloader"
-    captions = (captioned.caption_name(folder, name) for name in captioned.pictures(folder))
-    return "captioned" if any(captions) else None
+    return "captioned" if captioned.has_captions(folder) else None

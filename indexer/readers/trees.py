@@ -11,7 +11,10 @@ MAX_BRANCHES = 1_000_000  # lists and objects in all; an export of 32 MB has abo
 # The next bracket outside of strings. A string runs to its end or, if torn, to that of the text,
 # and the search stops at that: nothing is looked at twice.
 _BRACKET = re.compile(r'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.?)*+(?:"|\Z))*+([\[\]{}]|\Z)', re.DOTALL)
-_ONE = re.compile(r'\s*\{\s*"(?:media|uri|title|creation_timestamp|timestamp|label_values|fbid)"')
+_ONE = re.compile(
+    r'\s*\{\s*"(?:media|uri|title|creation_timestamp|timestamp|label_values|fbid'
+    r'|string_map_data|media_map_data)"'
+)
 _LISTS = (["["], ["{", "["])
 
 
