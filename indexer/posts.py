@@ -205,9 +205,16 @@ def once_each(rows: Iterable[ReadRow], rejections: list[Rejection]) -> Iterator[
         if post:
             seen.setdefault(post.post_id, (str(row), post.content_hash))
             yield post
-    for (place, remark), number in remarks.items():
-        reason = f"{remark}: {number:,}"
-        rejections.append(Rejection(place, None, reason, post_kept=True, is_note=True))
+    rejections += _counted(remarks)
+
+
+def _counted(remarks: Counter[tuple[str, str]]) -> Iterator[Rejection]:
+    """A note for each remark: how many rows, of which file or of how many files, it is about."""
+    for remark in dict.fromkeys(remark for _, remark in remarks):
+        numbers = {place: n for (place, other), n in remarks.items() if other == remark}
+        place = next(iter(numbers)) if len(numbers) == 1 else f"{len(numbers):,} files"
+        reason = f"{remark}: {sum(numbers.values()):,}"
+        yield Rejection(place, None, reason, post_kept=True, is_note=True)
 
 
 def _placed(rows: Iterable[Found]) -> Iterator[tuple[Found, str, Path]]:

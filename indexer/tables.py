@@ -73,11 +73,11 @@ def _folder_tables(folder: Path, name: str) -> list[Path]:
     inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     below = [path for path in inside if path.is_dir() and not path.is_symlink()]
     for find in (lambda path: _named(path, name), _loose):
-        if found := [table for path in below for table in find(path)]:
-            return found
-    found = ", ".join(path.name for path in inside[:3]) or "nothing"
+        if tables := [table for path in below for table in find(path)]:
+            return tables
+    names = ", ".join(path.name for path in inside[:3]) or "nothing"
     raise InputError(
-        f"found {found}{', …' if len(inside) > 3 else ''} in {folder}, "
+        f"found {names}{', …' if len(inside) > 3 else ''} in {folder}, "
         f"expected {_forms(name)} there or in its sub-folders"
     )
 

@@ -88,6 +88,10 @@ SEEDS: dict[str, dict[str, bytes]] = {
     "tables": {
         "a.jsonl": b"\n".join([_packed(_ROW), _packed({"caption": "\u6771 #\u6771"})]),
         "b.csv": b'id,caption,hashtags\n1,"two\nlines #a","b, c"\n2,x,"[""d""]"\n',
+        "d.tsv": "id;Text;Tags\r\n1;caf\xe9 #a;b|c\r\n".encode("cp1252"),
+        "e.csv": "sep=\t\r\nid\tcaption\r\n1\tx #a\r\n".encode("utf-16"),
+        "f.json": json.dumps([_ROW, _ROW | {"id": "b"}], indent=1).encode(),
+        "g.ndjson": _packed({"item_id": "1", "data": {"caption": {"text": "x #a"}}}),
         "c.parquet": _parquet(id=["1", "2"], caption=["x #a", None], hashtags=[["b"], []]),
     },
     "huggingface": {

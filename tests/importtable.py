@@ -279,7 +279,7 @@ OWNERS: dict[str, set[str]] = {
     }
     | {"evaluation.*"},
     "pyarrow": {
-        *("indexer.tables", "indexer.picturebatches", "indexer.cluster"),
+        *("indexer.parquetrows", "indexer.picturebatches", "indexer.cluster"),
         *("evaluation.peers", "evaluation.shippedwords"),
     },
     "ray": {"indexer.cluster", "indexer.rayconnection"},

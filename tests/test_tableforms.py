@@ -15,12 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from indexer.build import build
 from indexer.errors import InputError
 from indexer.escapes import plain_text
 from indexer.posts import count_rows
 from indexer.readers.registry import READERS, find_reader
 from indexer.schema import Rejection
 from indexer.tables import find_tables, read_rows
+from indexer.update import update
 from tests.scrapes import JPEG, broken, put, put_json, read
 
 LINES = [
@@ -400,7 +402,9 @@ def test_columns_packed_too_small_are_refused(tmp_path: Path) -> None:
     table = pa.table({"caption": ["x" * 100_000_000] * 3})
     pq.write_table(table, path, compression="zstd", use_dictionary=False)
     del table
-    with pytest.raises(InputError, match=r"found 300,\d+,\d+ bytes packed into [\d,]+, expected"):
+    with pytest.raises(
+        InputError, match=r"found rows of 300,\d+,\d+ bytes packed into [\d,]+"
+    ):
         read(path)
 
 
@@ -413,3 +417,26 @@ def test_the_rows_of_parquet_are_those_without_the_bound(tmp_path: Path) -> None
     pq.write_table(table, tmp_path / "a.parquet")
     names = ("id", "caption", "hashtags", "author")
     assert [row.fields for row in read_rows(tmp_path / "a.parquet", names)] == rows
+
+
+def test_rows_without_an_id_that_are_there_again_are_copies(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.csv", "caption,hashtags\nsunset,#beach\nsunset,#beach\nmarket,#oil\n")
+    report = build([path], tmp_path / "index")
+    assert (report.counts["posts"], report.counts["copies"]) == (2, 1)
+    assert report.rejections == ()
+    again = update([path], tmp_path / "index")
+    assert (again.added, again.unchanged, again.rejections) == (0, 3, ())
+    assert again.generation == report.generation
+
+
+def test_one_line_at_the_end_says_what_was_not_understood(tmp_path: Path) -> None:
+    value = {"users": [{"name": "mira"}], "posts": [*APIFY, APIFY[0], {"caption": "words alone"}]}
+    path = put_json(tmp_path / "a.json", value)
+    report = build([path], tmp_path / "index")
+    assert report.rejections == ()
+    assert report.notes[-1] == (
+        f"{path}: unused list 'users' of 1 entries; "
+        f"{path}: pictures on the web, which are not fetched: 4; "
+        f"{path}: posts read before, which count once: 1; "
+        f"{path}: posts with words and no hashtag: 1 of 4"
+    )
