@@ -14,23 +14,20 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer import decoders
 from indexer.errors import ConfigError, EncoderError, ImageError, IndexMismatchError, ShapeError
 from indexer.exports import exported, unit
-from indexer.images import cropped, open_image
 from indexer.networks import CLASSES, Network, TorchNetwork
 from indexer.openclip import FORM, PREFIX, open_clip_recipe, text_vectors
 from indexer.recipes import DRAFT, LITE0, RECIPES, RESNET50, Recipe
 from indexer.rowfile import Rows
 from indexer.schema import Embeddings, Floats, Ids
 from indexer.weights import sha256, usual_file
-
-if TYPE_CHECKING:
-    from indexer.images import Picture
 
 AUTO = "auto"
 
@@ -134,6 +131,7 @@ class ImageEncoder:
         starts = range(0, len(paths), batch_size)
         batches = ((start, paths[start : start + batch_size]) for start in starts)
         cores = workers if len(starts) == 1 else 1
+        decoders.start(min(workers, len(starts)))
         encode = partial(self._encode_batch, classes=classes, cores=cores)
         rows = [np.zeros(0, np.int64)]
         failures: list[tuple[int, str]] = []
@@ -181,19 +179,14 @@ class ImageEncoder:
         Raises:
             ImageError: the file is no picture that can be used.
         """
-        return self.seen(open_image(path, side=DRAFT * self.recipe.shorter))
-
-    def seen(self, picture: Picture) -> _Picture:
-        """The part of an upright RGB picture that the network sees, uint8 (crop, crop, 3)."""
         recipe = self.recipe
-        return np.asarray(
-            cropped(
-                picture,
-                shorter=recipe.shorter,
-                crop=recipe.crop,
-                bicubic=recipe.bicubic,
-                squash=recipe.squash,
-            )
+        return decoders.crop_picture(
+            path,
+            side=DRAFT * recipe.shorter,
+            shorter=recipe.shorter,
+            crop=recipe.crop,
+            bicubic=recipe.bicubic,
+            squash=recipe.squash,
         )
 
     def _encode_batch(
