@@ -52,7 +52,7 @@ _NO_JPEG_END = bytes((37 * n + 11) % 251 for n in range(256)) + _JPEG_END  # dat
 _BROUGHT = {"HEIC": ("pillow_heif", "HEIF"), "JPEG XL": ("pillow_jxl", "JXL")}
 _EXTRA = 'pip install "hashlens[heif]"'
 # Bytes a pixel that a decoder holds beside the picture itself.
-_BESIDE = {"WEBP": 16, "AVIF": 10, "HEIF": 10, "JXL": 8}
+_BESIDE = {"WEBP": 14, "AVIF": 6, "HEIF": 6, "JXL": 4}
 _NARROW = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}  # bytes a pixel, else 4
 
 # What files are that are taken for pictures: where the mark stands, the mark, its name.

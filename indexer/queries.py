@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from indexer.errors import HashlensError, InputError
 from indexer.hashtags import extract, key, strip
-from indexer.images import ENDINGS
+from indexer.images import is_picture_file
+from indexer.readers.files import shown, walk
 from indexer.schema import Query
 from indexer.tables import count_lines, find_tables, read_rows
 
@@ -33,15 +34,16 @@ def read_queries(source: Path) -> Iterator[tuple[str, Query | HashlensError]]:
 
     Args:
         source: a table with any of the fields `id`, `image`, `caption` and `seeds`, a folder
-            that holds one, or a folder of pictures, whose ids are their names. Hashtags that a
-            row has, in its caption or a field of that name, are not looked at.
+            that holds one, or a folder of pictures, whose ids are their paths in it. Hashtags
+            that a row has, in its caption or a field of that name, are not looked at.
 
     Raises:
         InputError: there is nothing to read.
     """
-    for path in _pictures(source):
-        yield path.name, Query(path)
-    for path in _tables(source):
+    tables = _tables(source)
+    if not tables:
+        yield from _picture_rows(source)
+    for path in tables:
         root = path.parent.resolve()
         for row in read_rows(path, COLUMNS):
             row_id = str(row.fields.get("id", row.line))
@@ -59,8 +61,25 @@ def count_queries(source: Path) -> int | None:
     Raises:
         InputError: there is nothing to read.
     """
-    counts = [count_lines(path) for path in _tables(source)] or [len(_pictures(source))]
+    counts = [count_lines(path) for path in _tables(source)] or [sum(map(len, _sorted(source)[:2]))]
     return sum(count or 0 for count in counts) or None
+
+
+def passed_over(source: Path) -> list[str]:
+    """Files of a folder of pictures that are none by their content, as paths in it, in order.
+
+    Raises:
+        InputError: there is nothing to read.
+    """
+    return [] if _tables(source) else _sorted(source).others
+
+
+class _Listed(NamedTuple):
+    """A folder of pictures: these, what could not be looked at, and all other files."""
+
+    pictures: list[Path]
+    problems: list[tuple[Path, str]]
+    others: list[str]
 
 
 def _tables(source: Path) -> list[Path]:
@@ -68,19 +87,30 @@ def _tables(source: Path) -> list[Path]:
     try:
         return find_tables(source)
     except InputError:
-        if _listed_pictures(source):
+        if source.is_dir() and any(_sorted(source)[:2]):
             return []
         raise
 
 
-def _pictures(source: Path) -> list[Path]:
-    """Pictures of a folder that holds no table."""
-    return [] if _tables(source) else _listed_pictures(source)
+def _sorted(source: Path) -> _Listed:
+    """What a folder and those in it hold; hidden files, such as AppleDouble's, do not count."""
+    found = _Listed([], [], [])
+    for folder in walk(source):
+        found.problems.extend(folder.problems)
+        for path in (folder.path / name for name in folder.names):
+            if is_picture_file(path):
+                found.pictures.append(path)
+            else:
+                found.others.append(shown(path.relative_to(source)))
+    return found
 
 
-def _listed_pictures(source: Path) -> list[Path]:
-    inside = sorted(source.iterdir()) if source.is_dir() else []
-    return [path for path in inside if path.suffix.lower() in ENDINGS]
+def _picture_rows(folder: Path) -> Iterator[tuple[str, Query | HashlensError]]:
+    listed = _sorted(folder)
+    for path, problem in listed.problems:
+        yield shown(path.relative_to(folder)), InputError(f"{shown(path)}: {problem}")
+    for path in listed.pictures:
+        yield shown(path.relative_to(folder)), Query(path)
 
 
 def _query(row: dict[str, Any], root: Path) -> Query:
