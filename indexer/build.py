@@ -174,5 +174,5 @@ def text_reader(encoder: ImageEncoder | None) -> TextReader | None:
 
 def encoder_json(encoder: ImageEncoder | None) -> dict[str, str | int] | None:
     """An encoder as manifests record it."""
-    names = ("name", "weights_sha256", "width", "preprocessing")
+    names = ("name", "weights_sha256", "width", "preprocessing", "fingerprint")
     return {name: getattr(encoder, name) for name in names} if encoder else None

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from indexer import decoders
 from indexer.errors import ConfigError, EncoderError, ImageError, IndexMismatchError, ShapeError
-from indexer.exports import exported, unit
+from indexer.exports import exported, fingerprint, unit
 from indexer.networks import CLASSES, Network, TorchNetwork
 from indexer.openclip import FORM, PREFIX, open_clip_recipe, text_vectors
 from indexer.recipes import DRAFT, LITE0, RECIPES, RESNET50, Recipe
@@ -92,6 +92,11 @@ class ImageEncoder:
     def has_classes(self) -> bool:
         """Whether it can give probabilities of ImageNet's 1,000 classes."""
         return self.network.has_classes
+
+    @property
+    def fingerprint(self) -> str:
+        """What its network makes of drawn pictures: see `exports.fingerprint`."""
+        return fingerprint(self.network, self.recipe.crop)
 
     @property
     def reads_text(self) -> bool:
@@ -229,7 +234,11 @@ def _mapped(
 
 
 def open_encoder(
-    name: str = AUTO, weights: Path | None = None, *, reference: bool = False
+    name: str = AUTO,
+    weights: Path | None = None,
+    *,
+    reference: bool = False,
+    recorded: str | None = None,
 ) -> ImageEncoder:
     """An encoder, ready to encode.
 
@@ -239,6 +248,7 @@ def open_encoder(
         weights: a state dict of that network, saved by torch or as .safetensors, in place of the
             usual file; a classifier of other classes than ImageNet's is left out.
         reference: whether PyTorch runs the network, which is slower; nothing is kept then.
+        recorded: its `fingerprint` where that is known, so that PyTorch need not tell it.
 
     Raises:
         EncoderError: the name is unknown, the weights cannot be had or are of another model, or
@@ -247,7 +257,9 @@ def open_encoder(
     recipe = _recipe(name, weights)
     file = weights or usual_file(recipe)
     digest = sha256(file)
-    network = TorchNetwork.open(recipe, file) if reference else exported(recipe, file, digest)
+    if reference:
+        return ImageEncoder(recipe, TorchNetwork.open(recipe, file), file, digest)
+    network = exported(recipe, file, digest, recorded)
     return ImageEncoder(recipe, network, file, digest)
 
 
@@ -258,7 +270,10 @@ def open_recorded(recorded: Mapping[str, Any], weights: Path | None = None) -> I
         EncoderError: as `open_encoder`.
         IndexMismatchError: what is here encodes otherwise than the index was.
     """
-    found = open_encoder(str(recorded["name"]), weights)
+    printed = recorded.get("fingerprint")
+    found = open_encoder(
+        str(recorded["name"]), weights, recorded=printed if isinstance(printed, str) else None
+    )
     for part in ("weights_sha256", "preprocessing"):
         if getattr(found, part) != recorded[part]:
             raise IndexMismatchError(
