@@ -239,6 +239,7 @@ def open_encoder(
     *,
     reference: bool = False,
     recorded: str | None = None,
+    verify: bool = False,
 ) -> ImageEncoder:
     """An encoder, ready to encode.
 
@@ -248,7 +249,8 @@ def open_encoder(
         weights: a state dict of that network, saved by torch or as .safetensors, in place of the
             usual file; a classifier of other classes than ImageNet's is left out.
         reference: whether PyTorch runs the network, which is slower; nothing is kept then.
-        recorded: its `fingerprint` where that is known, so that PyTorch need not tell it.
+        recorded: its `fingerprint` where that is known; a kept export is held to it.
+        verify: whether PyTorch checks a kept export whose fingerprint is not known.
 
     Raises:
         EncoderError: the name is unknown, the weights cannot be had or are of another model, or
@@ -259,7 +261,7 @@ def open_encoder(
     digest = sha256(file)
     if reference:
         return ImageEncoder(recipe, TorchNetwork.open(recipe, file), file, digest)
-    network = exported(recipe, file, digest, recorded)
+    network = exported(recipe, file, digest, recorded, verify=verify)
     return ImageEncoder(recipe, network, file, digest)
 
 

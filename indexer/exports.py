@@ -2,7 +2,7 @@
 
 The export scales colours itself, so it takes pixels as they are decoded. An export is kept by
 the hash of the weights, the preprocessing and `VERSION`; PyTorch is needed only to make one, and
-to check one of weights that neither this file nor an index knows the fingerprint of.
+for a build to check one whose fingerprint is not known.
 """
 
 from __future__ import annotations
@@ -74,7 +74,12 @@ class OnnxNetwork:
 
 
 def exported(
-    recipe: Recipe, weights: Path, digest: str, recorded: str | None = None
+    recipe: Recipe,
+    weights: Path,
+    digest: str,
+    recorded: str | None = None,
+    *,
+    verify: bool = False,
 ) -> OnnxNetwork:
     """The network with these weights, whose sha256 is `digest`; exported where it never was.
 
@@ -86,6 +91,7 @@ def exported(
         weights: their file.
         digest: its sha256.
         recorded: the network's `fingerprint` as an index recorded it.
+        verify: whether PyTorch checks an export whose fingerprint is not known.
 
     Raises:
         EncoderError: the weights cannot be read or are of another model, the cache cannot be
@@ -98,9 +104,11 @@ def exported(
     def is_sound(file: Path) -> bool:
         network = opened[file] = OnnxNetwork(file)
         try:
+            found = fingerprint(network, recipe.crop)
             if known:
-                return _is_same(fingerprint(network, recipe.crop), known)
-            _check(recipe, TorchNetwork.open(recipe, weights), network, _drawn(recipe.crop))
+                return _is_same(found, known)
+            if verify:
+                _check(recipe, TorchNetwork.open(recipe, weights), network, _drawn(recipe.crop))
         # ONNX Runtime meets odd files with errors of many classes.
         except Exception:
             return False
@@ -159,7 +167,7 @@ def _session(file: Path, cores: int) -> InferenceSession:
 
 def _export(recipe: Recipe, weights: Path, file: Path) -> None:
     log.warning(
-        "hashlens: exporting %s for ONNX Runtime into %s: once, it takes some seconds",
+        "encoder %s: exporting its network for ONNX Runtime into %s, once; it takes some seconds",
         recipe.name,
         cache_folder(),
     )
