@@ -119,7 +119,13 @@ class _Pool:
 
     def _taken(self) -> _Process:
         with self._lock:
-            return self._resting.pop() if self._resting else self._started()
+            while self._resting:
+                process = self._resting.pop()
+                if process.is_alive:
+                    return process
+                self._all.discard(process)  # killed while it rested
+                process.close()
+            return self._started()
 
     def _started(self) -> _Process:
         process = _Process()
@@ -167,6 +173,11 @@ class _Process:
                 f"the process that decodes pictures cannot be started ({error.strerror or error}): "
                 "free memory or processes, and ask again"
             ) from error
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether nobody has killed it."""
+        return self._process.poll() is None
 
     def answer(self, file: IO[bytes], request: dict[str, Any]) -> bytearray:
         """What it makes of a picture file.
@@ -232,7 +243,7 @@ class _Process:
     def _failure(self, error: OSError | EOFError) -> ImageError | EncoderError:
         """Why there is no answer, by how the process ended."""
         status = self._process.returncode
-        if not self._is_ready:
+        if not self._is_ready and status >= 0:
             return EncoderError(
                 f"the process that decodes pictures ended with status {status} as it started, "
                 f"expected {sys.executable} to run it: install hashlens again"

@@ -256,6 +256,7 @@ def _box(
 def thumbnail(picture: Picture, side: int) -> bytes:
     """A picture as a small JPEG, no side above `side` pixels, without what EXIF tells."""
     small = BytesIO()
+    picture.info = {}  # Pillow writes a comment that it finds there
     picture.thumbnail((side, side))
     picture.save(small, "JPEG", quality=80)
     return small.getvalue()
