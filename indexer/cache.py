@@ -119,7 +119,7 @@ def _is_own(folder: Path) -> bool:
     if not stat.S_ISDIR(found.st_mode):
         return False
     if found.st_uid == os.geteuid() and found.st_mode & 0o022:
-        folder.chmod(stat.S_IMODE(found.st_mode) & ~0o022)  # made by an earlier version
+        folder.chmod(0o700)  # made by an earlier version
     elif not _is_safe(found):
         raise PermissionError(0, "other users may write to it")
     return True
