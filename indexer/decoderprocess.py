@@ -18,7 +18,7 @@ from typing import IO, Any
 from indexer.errors import ImageError
 from indexer.images import MAX_BYTES, cropped, decoded, prepare_pillow, thumbnail
 
-MAX_SECONDS = 4.0  # of processor time for one picture
+MAX_SECONDS = 3.0  # of processor time for one picture
 MAX_MEMORY = 2_500_000_000  # bytes; pictures are refused long before by `MAX_DECODED_BYTES`
 MAX_REQUEST = 4096  # bytes
 

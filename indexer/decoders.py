@@ -161,7 +161,7 @@ class _Process:
             with theirs:
                 self._process = subprocess.Popen(  # noqa: S603 (this Python, a module of ours)
                     [sys.executable, "-P", "-m", decoderprocess.__name__],
-                    stdin=theirs,
+                    stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                     env=os.environ | named,

@@ -345,7 +345,8 @@ def prepare_pillow() -> None:
     if _is_brought("HEIC"):
         import_module("pillow_heif").register_heif_opener(thumbnails=False, decode_threads=1)
     if _is_brought("JPEG XL"):
-        import_module("pillow_jxl.JpegXLImagePlugin").DECODE_THREADS = 0
+        plugin: Any = import_module("pillow_jxl.JpegXLImagePlugin")
+        plugin.DECODE_THREADS = 0
 
 
 def _check_shape(width: int, height: int) -> None:

@@ -61,7 +61,8 @@ def count_queries(source: Path) -> int | None:
     Raises:
         InputError: there is nothing to read.
     """
-    counts = [count_lines(path) for path in _tables(source)] or [sum(map(len, _sorted(source)[:2]))]
+    tables = _tables(source)
+    counts = [count_lines(path) for path in tables] or [_sorted(source).rows]
     return sum(count or 0 for count in counts) or None
 
 
@@ -81,13 +82,18 @@ class _Listed(NamedTuple):
     problems: list[tuple[Path, str]]
     others: list[str]
 
+    @property
+    def rows(self) -> int:
+        """How many queries it stands for."""
+        return len(self.pictures) + len(self.problems)
+
 
 def _tables(source: Path) -> list[Path]:
     """Tables of rows; none where the source is a folder of pictures."""
     try:
         return find_tables(source)
     except InputError:
-        if source.is_dir() and any(_sorted(source)[:2]):
+        if source.is_dir() and _sorted(source).rows:
             return []
         raise
 

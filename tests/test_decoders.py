@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from indexer.images import cropped, open_image
 from tests.drawn import PHOTOS
 
 ROOT = Path(__file__).parents[1]
-CUT = {"shorter": 256, "crop": 224, "bicubic": True, "squash": False}
+CUT: dict[str, Any] = {"shorter": 256, "crop": 224, "bicubic": True, "squash": False}
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +114,7 @@ def test_a_picture_that_takes_too_long_is_given_up_and_the_next_one_is_read(tmp_
     with pytest.raises(ImageError) as caught:
         decoders.crop_picture(path, side=512, **CUT)
     assert str(caught.value) == (
-        f"{path}: takes more than 4 s to decode: save it anew as a plain JPEG"
+        f"{path}: takes more than 3 s to decode: save it anew as a plain JPEG"
     )
     assert decoders.crop_picture(PHOTOS["coffee"], side=512, **CUT).shape == (224, 224, 3)
 

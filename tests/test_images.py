@@ -310,7 +310,9 @@ def test_photos_and_panoramas_of_phones(tmp_path, size, decoded):
     ],
 )
 def test_the_limit_is_of_decoded_bytes(tmp_path, mode, form, size, decoded):
-    options = {"TIFF": {"compression": "tiff_deflate"}, "AVIF": {"speed": 10}}.get(form, {})
+    options: dict[str, Any] = {"TIFF": {"compression": "tiff_deflate"}, "AVIF": {"speed": 10}}.get(
+        form, {}
+    )
     path = saved(tmp_path, Image.new(mode, size), "large", format=form, **options)
     pixels = size[0] * size[1] // 1_000_000
     wanted = f"{pixels} megapixels, {decoded} MB when decoded, at most 600 MB: scale it down"
@@ -347,7 +349,8 @@ def test_only_scans_of_the_first_picture_count():
 
 def png_with(kind: str, tmp_path: Path) -> Path:
     """A PNG with a chunk of megabytes, packed to little."""
-    info, options = PngImagePlugin.PngInfo(), {}
+    info = PngImagePlugin.PngInfo()
+    options: dict[str, Any] = {}
     if kind == "icc":
         options["icc_profile"] = b"\0" * 3_000_000
     elif kind == "itxt":
