@@ -34,6 +34,7 @@ def main() -> None:
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF})
     _limit(resource.RLIMIT_DATA, MAX_MEMORY)
     _limit(resource.RLIMIT_CORE, 0)
     with socket.socket(fileno=0) as line:

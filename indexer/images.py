@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 25_000_000
 MAX_DECODED_BYTES = 600_000_000  # memory that decoding takes, about
 MAX_ASPECT = 100
-LARGE_BYTES = 150_000_000  # decoded; such a picture is decoded while no other large one is
+LARGE_BYTES = 300_000_000  # decoded; such a picture is decoded while no other large one is
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # JPEG includes MPO, its first
 # What files are usually called; content decides what they are.
 ENDINGS = (
@@ -41,7 +41,7 @@ ENDINGS = (
     *(".avif", ".heic", ".heif", ".hif", ".jxl"),
 )
 
-_ORIENTATION = 0x0112  # EXIF tag
+_ORIENTATION, _BITS = 0x0112, 0x0102  # tags of EXIF and TIFF
 _HEAD = 256  # bytes that tell what a file is
 _STRIP = 1 << 20  # pixels that are converted at a time
 _SHRUNK = 8  # most that a JPEG is scaled down by while it is decoded
@@ -365,6 +365,9 @@ def _decoded_bytes(picture: ImageFile, whole: tuple[int, int]) -> int:
         whole: its width and height before it was drafted.
     """
     held = _NARROW.get(picture.mode, 4) + _BESIDE.get(picture.format or "", 0)
+    if picture.format == "TIFF":  # a strip may be the whole picture
+        tags: Any = getattr(picture, "tag_v2", {})
+        held += math.ceil(sum(tags.get(_BITS, (8,))) / 8)
     made = 0 if picture.mode == "RGB" else 4
     # All coefficients of a progressive JPEG stay, 2 bytes each, of up to three components.
     kept = 6 * math.prod(whole) if picture.info.get("progressive") else 0

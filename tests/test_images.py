@@ -302,7 +302,7 @@ def test_photos_and_panoramas_of_phones(tmp_path, size, decoded):
 @pytest.mark.parametrize(
     ("mode", "form", "size", "decoded"),
     [
-        ("F", "TIFF", (10_000, 8000), 640),
+        ("F", "TIFF", (8000, 6500), 624),
         ("RGBA", "PNG", (10_000, 8000), 640),
         ("RGB", "WEBP", (7000, 5000), 630),
         ("RGBA", "WEBP", (5600, 5000), 616),
@@ -310,9 +310,8 @@ def test_photos_and_panoramas_of_phones(tmp_path, size, decoded):
     ],
 )
 def test_the_limit_is_of_decoded_bytes(tmp_path, mode, form, size, decoded):
-    options: dict[str, Any] = {"TIFF": {"compression": "tiff_deflate"}, "AVIF": {"speed": 10}}.get(
-        form, {}
-    )
+    known: dict[str, dict[str, Any]] = {"TIFF": {"compression": "tiff_deflate"}}
+    options = known.get(form, {"speed": 10})
     path = saved(tmp_path, Image.new(mode, size), "large", format=form, **options)
     pixels = size[0] * size[1] // 1_000_000
     wanted = f"{pixels} megapixels, {decoded} MB when decoded, at most 600 MB: scale it down"
