@@ -46,7 +46,7 @@ _HEAD = 256  # bytes that tell what a file is
 _STRIP = 1 << 20  # pixels that are converted at a time
 _SHRUNK = 8  # most that a JPEG is scaled down by while it is decoded
 _JPEG_END = b"\xff\xd9"
-_NO_JPEG_END = bytes((37 * n + 11) % 251 for n in range(256)) + _JPEG_END  # data, then the end
+_NO_JPEG_END = bytes((91 * n + 214) % 251 for n in range(256)) + _JPEG_END  # data, then the end
 
 # Formats that another package brings to Pillow: that package, and its name for the format.
 _BROUGHT = {"HEIC": ("pillow_heif", "HEIF"), "JPEG XL": ("pillow_jxl", "JXL")}
