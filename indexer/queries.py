@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from indexer.errors import HashlensError, InputError
 from indexer.hashtags import extract, key, strip
@@ -40,9 +41,11 @@ def read_queries(source: Path) -> Iterator[tuple[str, Query | HashlensError]]:
     Raises:
         InputError: there is nothing to read.
     """
-    tables = _tables(source)
-    if not tables:
-        yield from _picture_rows(source)
+    tables, listed = _found(source)
+    for path, problem in listed.problems:
+        yield shown(path.relative_to(source)), InputError(f"{shown(path)}: {problem}")
+    for path in listed.pictures:
+        yield shown(path.relative_to(source)), Query(path)
     for path in tables:
         root = path.parent.resolve()
         for row in read_rows(path, COLUMNS):
@@ -61,9 +64,9 @@ def count_queries(source: Path) -> int | None:
     Raises:
         InputError: there is nothing to read.
     """
-    tables = _tables(source)
-    counts = [count_lines(path) for path in tables] or [_sorted(source).rows]
-    return sum(count or 0 for count in counts) or None
+    tables, listed = _found(source)
+    counts = [count_lines(path) for path in tables]
+    return sum(count or 0 for count in counts) + listed.rows or None
 
 
 def passed_over(source: Path) -> list[str]:
@@ -72,15 +75,16 @@ def passed_over(source: Path) -> list[str]:
     Raises:
         InputError: there is nothing to read.
     """
-    return [] if _tables(source) else _sorted(source).others
+    return _found(source)[1].others
 
 
-class _Listed(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Listed:
     """A folder of pictures: these, what could not be looked at, and all other files."""
 
-    pictures: list[Path]
-    problems: list[tuple[Path, str]]
-    others: list[str]
+    pictures: list[Path] = field(default_factory=list)
+    problems: list[tuple[Path, str]] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
@@ -88,35 +92,29 @@ class _Listed(NamedTuple):
         return len(self.pictures) + len(self.problems)
 
 
-def _tables(source: Path) -> list[Path]:
-    """Tables of rows; none where the source is a folder of pictures."""
+def _found(source: Path) -> tuple[list[Path], _Listed]:
+    """The tables of rows that a source stands for, or else the pictures of a folder."""
     try:
-        return find_tables(source)
+        return find_tables(source), _Listed()
     except InputError:
-        if source.is_dir() and _sorted(source).rows:
-            return []
+        listed = _listed(source) if source.is_dir() else _Listed()
+        if listed.rows:
+            return [], listed
         raise
 
 
-def _sorted(source: Path) -> _Listed:
+def _listed(source: Path) -> _Listed:
     """What a folder and those in it hold; hidden files, such as AppleDouble's, do not count."""
-    found = _Listed([], [], [])
+    found = _Listed()
     for folder in walk(source):
-        found.problems.extend(folder.problems)
-        for path in (folder.path / name for name in folder.names):
+        linked = [path for path, _ in folder.problems if path.is_file()]  # a person's own links
+        found.problems.extend(row for row in folder.problems if row[0] not in linked)
+        for path in sorted([*linked, *(folder.path / name for name in folder.names)]):
             if is_picture_file(path):
                 found.pictures.append(path)
             else:
                 found.others.append(shown(path.relative_to(source)))
     return found
-
-
-def _picture_rows(folder: Path) -> Iterator[tuple[str, Query | HashlensError]]:
-    listed = _sorted(folder)
-    for path, problem in listed.problems:
-        yield shown(path.relative_to(folder)), InputError(f"{shown(path)}: {problem}")
-    for path in listed.pictures:
-        yield shown(path.relative_to(folder)), Query(path)
 
 
 def _query(row: dict[str, Any], root: Path) -> Query:

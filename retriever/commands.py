@@ -159,7 +159,8 @@ def batch(
             raise typer.Exit(INTERRUPTED) from None
     if others := passed_over(posts):
         some = ", ".join(map(safe, others[:3])) + (", ..." if len(others) > 3 else "")
-        typer.echo(f"{safe(str(posts))}: {len(others):,} files are no pictures: {some}", err=True)
+        are = "file is no picture" if len(others) == 1 else "files are no pictures"
+        typer.echo(f"{safe(str(posts))}: {len(others):,} {are}: {some}", err=True)
     typer.echo(f"{out}: {answers.answered:,} answered, {answers.failed:,} failed", err=True)
     if answers.failed:
         raise typer.Exit(SOME_REJECTED)

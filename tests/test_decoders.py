@@ -176,6 +176,29 @@ def test_a_forked_child_has_processes_of_its_own():
     assert decoders.thumbnail(PHOTOS["coffee"], 100) == wanted
 
 
+CAPTION = """
+import sys
+from pathlib import Path
+from indexer.schema import Query
+from retriever.recommend import Recommender
+recommender = Recommender.open(Path(sys.argv[1]))
+assert recommender.recommend(Query(caption="coffee for breakfast")).tags
+children = [p.read_text() for p in Path("/proc/self/task").glob("*/children")]
+print("".join(children), *({"PIL", "onnxruntime", "torch"} & set(sys.modules)))
+assert recommender.recommend(Query(image=Path(sys.argv[2]))).tags
+children = [p.read_text() for p in Path("/proc/self/task").glob("*/children")]
+print(len("".join(children).split()), "PIL" in sys.modules)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_caption_starts_no_process_and_a_picture_one(sample_index: Path):
+    command = [sys.executable, "-c", CAPTION, str(sample_index), str(PHOTOS["coffee"])]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["", "1 False"]
+
+
 PEAK = """
 import sys
 from pathlib import Path

@@ -68,14 +68,14 @@ def test_pictures_of_a_folder_are_queries(folder: Path):
     assert passed_over(folder) == ["clip.mov", "trip/notes.md"]
 
 
-def test_what_cannot_be_looked_at_is_a_row_with_an_error(folder: Path, tmp_path: Path):
-    outside = picture(tmp_path / "outside.jpg", "JPEG")
-    (folder / "link.jpg").symlink_to(outside)
+def test_links_are_followed_and_broken_ones_named(folder: Path, tmp_path: Path):
+    (folder / "IMG_10.jpg").symlink_to(picture(tmp_path / "outside.jpg", "JPEG"))
+    (folder / "broken.jpg").symlink_to(tmp_path / "none.jpg")
+    (folder / "again").symlink_to(folder)
     rows = dict(read_queries(folder))
-    assert list(rows) == ["link.jpg", *PICTURES]
-    assert str(rows["link.jpg"]) == (
-        f"{folder / 'link.jpg'}: found a link out of the scrape's folder, expected a file inside it"
-    )
+    assert list(rows) == ["again", "broken.jpg", "IMG_1.jpg", "IMG_10.jpg", *PICTURES[1:]]
+    assert str(rows["again"]) == f"{folder}/again: found a link to a folder, which is not followed"
+    assert str(rows["broken.jpg"]).startswith(f"{folder}/broken.jpg: found a link out of the ")
 
 
 def test_a_folder_without_pictures_or_tables_is_refused(tmp_path: Path):
