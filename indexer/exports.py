@@ -99,23 +99,32 @@ def exported(
     """
     key = f"{VERSION}\n{recipe.name}\n{digest}\n{recipe.preprocessing}"
     known = FINGERPRINTS.get(digest) or recorded
-    opened: dict[Path, OnnxNetwork] = {}
+    sound: dict[Path, OnnxNetwork] = {}
 
     def is_sound(file: Path) -> bool:
-        network = opened[file] = OnnxNetwork(file)
+        network = OnnxNetwork(file)
         try:
             found = fingerprint(network, recipe.crop)
-            if known:
-                return _is_same(found, known)
-            if verify:
+            if known and not _is_same(found, known):
+                return False
+            if verify and not known:
                 _check(recipe, TorchNetwork.open(recipe, weights), network, _drawn(recipe.crop))
         # ONNX Runtime meets odd files with errors of many classes.
         except Exception:
             return False
+        sound[file] = network
         return True
 
     file = cached("onnx", recipe.name, key, partial(_export, recipe, weights), is_sound)
-    return opened.get(file) or OnnxNetwork(file)
+    if file in sound or not recorded or digest in FINGERPRINTS:
+        return sound.get(file) or OnnxNetwork(file)
+    made = OnnxNetwork(file)
+    if not _is_same(fingerprint(made, recipe.crop), recorded):
+        raise EncoderError(
+            f"{recipe.name}: found that it computes {fingerprint(made, recipe.crop)[:30]}... of "
+            f"drawn pictures, the index recorded {recorded[:30]}...: build the index again"
+        )
+    return made
 
 
 def fingerprint(network: Network, crop: int) -> str:

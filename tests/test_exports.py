@@ -182,6 +182,9 @@ def test_an_index_records_what_its_network_computes(tmp_path: Path, cache: Path)
     replace()
     again = open_encoder("efficientnet-lite0", tmp_path / "mine.pth", verify=True)  # as a build
     assert again.fingerprint == encoder.fingerprint
+    for forged in ("1 2 3", "no numbers", " ".join(["0"] * 16)):
+        with pytest.raises(EncoderError, match="the index recorded"):
+            open_recorded(recorded | {"fingerprint": forged}, tmp_path / "mine.pth")
 
 
 @pytest.mark.parametrize("name", ["efficientnet-lite0", "efficientnet-lite2"])
