@@ -121,8 +121,8 @@ def exported(
     made = OnnxNetwork(file)
     if not _is_same(fingerprint(made, recipe.crop), recorded):
         raise EncoderError(
-            f"{recipe.name}: found that it computes {fingerprint(made, recipe.crop)[:30]}... of "
-            f"drawn pictures, the index recorded {recorded[:30]}...: build the index again"
+            f"{recipe.name}: found that its weights make another network than the index recorded: "
+            "build the index again"
         )
     return made
 
