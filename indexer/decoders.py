@@ -24,14 +24,23 @@ from indexer.decoderprocess import FAILURE, LARGE, LENGTH, MAX_SECONDS, READY
 from indexer.errors import EncoderError, ImageError
 from indexer.images import opened
 
-MAX_WAIT = 20.0  # seconds without an answer; on a busy machine these are few of a processor
+# Seconds until an answer; on a busy machine these are few of a processor. A build can wait.
+MAX_WAIT = 20.0
+MAX_QUERY_WAIT = 4.0
 
 _ROOT = Path(__file__).parents[1]
 _large = Lock()  # held by a large picture, so that processes do not add up their memory
 
 
 def crop_picture(
-    path: Path, *, side: int, shorter: int, crop: int, bicubic: bool, squash: bool
+    path: Path,
+    *,
+    side: int,
+    shorter: int,
+    crop: int,
+    bicubic: bool,
+    squash: bool,
+    seconds: float = MAX_WAIT,
 ) -> NDArray[np.uint8]:
     """The part of a picture file that a network sees, uint8 (crop, crop, 3).
 
@@ -42,13 +51,14 @@ def crop_picture(
         crop: as there.
         bicubic: as there.
         squash: as there.
+        seconds: how long it may take at most.
 
     Raises:
         ImageError: as `images.open_image`, or decoding takes too long.
         EncoderError: no process can be started.
     """
     wanted = {"shorter": shorter, "crop": crop, "bicubic": bicubic, "squash": squash}
-    content = _pool.ask(path, {"side": side, "cropped": wanted})
+    content = _pool.ask(path, {"side": side, "cropped": wanted}, seconds)
     return np.frombuffer(content, np.uint8).reshape(crop, crop, 3)
 
 
@@ -59,7 +69,7 @@ def thumbnail(path: Path, side: int) -> bytes:
         ImageError: as `images.open_image`, or decoding takes too long.
         EncoderError: no process can be started.
     """
-    return bytes(_pool.ask(path, {"side": side}))
+    return bytes(_pool.ask(path, {"side": side}, MAX_QUERY_WAIT))
 
 
 def start(processes: int) -> None:
@@ -90,12 +100,12 @@ class _Pool:
             while len(self._all) < processes:
                 self._resting.append(self._started())
 
-    def ask(self, path: Path, request: dict[str, Any]) -> bytearray:
+    def ask(self, path: Path, request: dict[str, Any], seconds: float) -> bytearray:
         """What a process makes of a picture file."""
         with opened(path) as file:
             process = self._taken()
             try:
-                answer = process.answer(file, request | {"suffix": path.suffix})
+                answer = process.answer(file, request | {"suffix": path.suffix}, seconds)
             except ImageError as error:
                 raise ImageError(f"{path}: {error}") from error
             finally:
@@ -153,7 +163,6 @@ class _Process:
         self.is_usable = True
         self._is_ready = False
         self._line, theirs = socket.socketpair()
-        self._line.settimeout(MAX_WAIT)
         paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
         # Its library of matrices would start threads that it never uses.
         named = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "OPENBLAS_NUM_THREADS": "1"}
@@ -179,8 +188,8 @@ class _Process:
         """Whether nobody has killed it."""
         return self._process.poll() is None
 
-    def answer(self, file: IO[bytes], request: dict[str, Any]) -> bytearray:
-        """What it makes of a picture file.
+    def answer(self, file: IO[bytes], request: dict[str, Any], seconds: float) -> bytearray:
+        """What it makes of a picture file, within so many seconds once it is at it.
 
         Raises:
             ImageError: it can make nothing of it, or was killed; without the file's name.
@@ -188,7 +197,7 @@ class _Process:
         """
         self.is_usable = False  # until it has answered in full
         try:
-            kind, answer = self._exchange(file, request)
+            kind, answer = self._exchange(file, request, seconds)
         except (OSError, EOFError) as error:
             self.kill()
             raise self._failure(error) from error
@@ -215,9 +224,13 @@ class _Process:
         self._line.close()
         self._process.returncode = 0
 
-    def _exchange(self, file: IO[bytes], request: dict[str, Any]) -> tuple[bytes, bytearray]:
+    def _exchange(
+        self, file: IO[bytes], request: dict[str, Any], seconds: float
+    ) -> tuple[bytes, bytearray]:
         if not self._is_ready:
+            self._line.settimeout(MAX_WAIT)
             self._is_ready = self._received()[0] == READY
+        self._line.settimeout(seconds)
         socket.send_fds(self._line, [json.dumps(request).encode()], [file.fileno()])
         kind, answer = self._received()
         if kind != LARGE:
@@ -253,7 +266,9 @@ class _Process:
                 f"takes more than {MAX_SECONDS:g} s to decode: save it anew as a plain JPEG"
             )
         if isinstance(error, TimeoutError):
-            return ImageError(f"was not decoded within {MAX_WAIT:g} s: try again, or save it anew")
+            return ImageError(
+                f"was not decoded within {self._line.gettimeout():g} s: ask again, or save it anew"
+            )
         return ImageError("damaged, its decoder crashed or was stopped: fetch it again")
 
 

@@ -114,6 +114,7 @@ class ImageEncoder:
         workers: int = 2,
         classes: bool = False,
         on_progress: Callable[[int], None] | None = None,
+        seconds: float = decoders.MAX_WAIT,
     ) -> EncodedImages:
         """Encode picture files; one that fails is reported and the others go on.
 
@@ -125,6 +126,7 @@ class ImageEncoder:
                 single batch has the network run on as many cores.
             classes: whether to give the probabilities of ImageNet's classes, from the same pass.
             on_progress: told, batch by batch, how many more pictures are done or have failed.
+            seconds: how long a picture may be decoded.
 
         Raises:
             ConfigError: `batch_size` or `workers` is below 1.
@@ -137,7 +139,7 @@ class ImageEncoder:
         batches = ((start, paths[start : start + batch_size]) for start in starts)
         cores = workers if len(starts) == 1 else 1
         decoders.start(min(workers, len(starts)))
-        encode = partial(self._encode_batch, classes=classes, cores=cores)
+        encode = partial(self._encode_batch, classes=classes, cores=cores, seconds=seconds)
         rows = [np.zeros(0, np.int64)]
         failures: list[tuple[int, str]] = []
         vectors, probs = Rows(self.width), Rows(CLASSES)
@@ -178,8 +180,12 @@ class ImageEncoder:
             raise EncoderError(f"{self.name}: encodes pictures alone, expected {FORM} for texts")
         return text_vectors(self.recipe, self.weights, self.weights_sha256, texts)
 
-    def pixels(self, path: Path) -> _Picture:
+    def pixels(self, path: Path, seconds: float = decoders.MAX_WAIT) -> _Picture:
         """The part of a picture that the network sees, uint8 (crop, crop, 3).
+
+        Args:
+            path: its file.
+            seconds: how long it may be decoded.
 
         Raises:
             ImageError: the file is no picture that can be used.
@@ -192,17 +198,18 @@ class ImageEncoder:
             crop=recipe.crop,
             bicubic=recipe.bicubic,
             squash=recipe.squash,
+            seconds=seconds,
         )
 
     def _encode_batch(
-        self, batch: tuple[int, Sequence[Path]], *, classes: bool, cores: int
+        self, batch: tuple[int, Sequence[Path]], *, classes: bool, cores: int, seconds: float
     ) -> EncodedImages:
         """What became of pictures that stand in a longer list from a place on."""
         seen: dict[int, _Picture] = {}
         failures: list[tuple[int, str]] = []
         for row, path in enumerate(batch[1], start=batch[0]):
             try:
-                seen[row] = self.pixels(path)
+                seen[row] = self.pixels(path, seconds)
             except ImageError as error:
                 failures.append((row, str(error)))
         vectors, probs = self.encode_pixels(list(seen.values()), classes=classes, cores=cores)

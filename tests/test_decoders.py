@@ -112,9 +112,14 @@ def test_a_process_is_kept_and_one_that_was_killed_replaced():
 def test_a_picture_that_takes_too_long_is_given_up_and_the_next_one_is_read(tmp_path: Path):
     path = slow(tmp_path / "slow.jpg")
     with pytest.raises(ImageError) as caught:
-        decoders.crop_picture(path, side=512, **CUT)
+        decoders.crop_picture(path, side=512, seconds=120, **CUT)
     assert str(caught.value) == (
         f"{path}: takes more than 3 s to decode: save it anew as a plain JPEG"
+    )
+    with pytest.raises(ImageError) as caught:
+        decoders.crop_picture(path, side=512, seconds=0.25, **CUT)
+    assert str(caught.value) == (
+        f"{path}: was not decoded within 0.25 s: ask again, or save it anew"
     )
     assert decoders.crop_picture(PHOTOS["coffee"], side=512, **CUT).shape == (224, 224, 3)
 
