@@ -99,7 +99,7 @@ def build(
     if not posts:
         why = f"; the first of {len(rejections)} rejected: {rejections[0]}" if rejections else ""
         raise InputError(f"found no usable post in {given}{why}")
-    encoder = open_encoder(config.encoder, weights) if posts.pictured.any() else None
+    encoder = open_encoder(config.encoder, weights, verify=True) if posts.pictured.any() else None
     corpus = encoded(without_reposts(posts), encoder, rejections, progress, workers, engine)
     texts = text_reader(encoder)
     with permitted(address), tidied(index), writer(index) as new:
@@ -174,5 +174,5 @@ def text_reader(encoder: ImageEncoder | None) -> TextReader | None:
 
 def encoder_json(encoder: ImageEncoder | None) -> dict[str, str | int] | None:
     """An encoder as manifests record it."""
-    names = ("name", "weights_sha256", "width", "preprocessing")
+    names = ("name", "weights_sha256", "width", "preprocessing", "fingerprint")
     return {name: getattr(encoder, name) for name in names} if encoder else None

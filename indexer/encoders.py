@@ -14,23 +14,20 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer import decoders
 from indexer.errors import ConfigError, EncoderError, ImageError, IndexMismatchError, ShapeError
-from indexer.exports import exported, unit
-from indexer.images import cropped, open_image
+from indexer.exports import exported, fingerprint, unit
 from indexer.networks import CLASSES, Network, TorchNetwork
 from indexer.openclip import FORM, PREFIX, open_clip_recipe, text_vectors
 from indexer.recipes import DRAFT, LITE0, RECIPES, RESNET50, Recipe
 from indexer.rowfile import Rows
 from indexer.schema import Embeddings, Floats, Ids
 from indexer.weights import sha256, usual_file
-
-if TYPE_CHECKING:
-    from indexer.images import Picture
 
 AUTO = "auto"
 
@@ -97,6 +94,11 @@ class ImageEncoder:
         return self.network.has_classes
 
     @property
+    def fingerprint(self) -> str:
+        """What its network makes of drawn pictures: see `exports.fingerprint`."""
+        return fingerprint(self.network, self.recipe.crop)
+
+    @property
     def reads_text(self) -> bool:
         """Whether `encode_texts` works: text lies in the space of the pictures.
 
@@ -112,6 +114,7 @@ class ImageEncoder:
         workers: int = 2,
         classes: bool = False,
         on_progress: Callable[[int], None] | None = None,
+        seconds: float = decoders.MAX_WAIT,
     ) -> EncodedImages:
         """Encode picture files; one that fails is reported and the others go on.
 
@@ -123,6 +126,7 @@ class ImageEncoder:
                 single batch has the network run on as many cores.
             classes: whether to give the probabilities of ImageNet's classes, from the same pass.
             on_progress: told, batch by batch, how many more pictures are done or have failed.
+            seconds: how long a picture may be decoded.
 
         Raises:
             ConfigError: `batch_size` or `workers` is below 1.
@@ -134,7 +138,8 @@ class ImageEncoder:
         starts = range(0, len(paths), batch_size)
         batches = ((start, paths[start : start + batch_size]) for start in starts)
         cores = workers if len(starts) == 1 else 1
-        encode = partial(self._encode_batch, classes=classes, cores=cores)
+        decoders.start(min(workers, len(starts)))
+        encode = partial(self._encode_batch, classes=classes, cores=cores, seconds=seconds)
         rows = [np.zeros(0, np.int64)]
         failures: list[tuple[int, str]] = []
         vectors, probs = Rows(self.width), Rows(CLASSES)
@@ -175,36 +180,36 @@ class ImageEncoder:
             raise EncoderError(f"{self.name}: encodes pictures alone, expected {FORM} for texts")
         return text_vectors(self.recipe, self.weights, self.weights_sha256, texts)
 
-    def pixels(self, path: Path) -> _Picture:
+    def pixels(self, path: Path, seconds: float = decoders.MAX_WAIT) -> _Picture:
         """The part of a picture that the network sees, uint8 (crop, crop, 3).
+
+        Args:
+            path: its file.
+            seconds: how long it may be decoded.
 
         Raises:
             ImageError: the file is no picture that can be used.
         """
-        return self.seen(open_image(path, side=DRAFT * self.recipe.shorter))
-
-    def seen(self, picture: Picture) -> _Picture:
-        """The part of an upright RGB picture that the network sees, uint8 (crop, crop, 3)."""
         recipe = self.recipe
-        return np.asarray(
-            cropped(
-                picture,
-                shorter=recipe.shorter,
-                crop=recipe.crop,
-                bicubic=recipe.bicubic,
-                squash=recipe.squash,
-            )
+        return decoders.crop_picture(
+            path,
+            side=DRAFT * recipe.shorter,
+            shorter=recipe.shorter,
+            crop=recipe.crop,
+            bicubic=recipe.bicubic,
+            squash=recipe.squash,
+            seconds=seconds,
         )
 
     def _encode_batch(
-        self, batch: tuple[int, Sequence[Path]], *, classes: bool, cores: int
+        self, batch: tuple[int, Sequence[Path]], *, classes: bool, cores: int, seconds: float
     ) -> EncodedImages:
         """What became of pictures that stand in a longer list from a place on."""
         seen: dict[int, _Picture] = {}
         failures: list[tuple[int, str]] = []
         for row, path in enumerate(batch[1], start=batch[0]):
             try:
-                seen[row] = self.pixels(path)
+                seen[row] = self.pixels(path, seconds)
             except ImageError as error:
                 failures.append((row, str(error)))
         vectors, probs = self.encode_pixels(list(seen.values()), classes=classes, cores=cores)
@@ -236,7 +241,12 @@ def _mapped(
 
 
 def open_encoder(
-    name: str = AUTO, weights: Path | None = None, *, reference: bool = False
+    name: str = AUTO,
+    weights: Path | None = None,
+    *,
+    reference: bool = False,
+    recorded: str | None = None,
+    verify: bool = False,
 ) -> ImageEncoder:
     """An encoder, ready to encode.
 
@@ -246,6 +256,8 @@ def open_encoder(
         weights: a state dict of that network, saved by torch or as .safetensors, in place of the
             usual file; a classifier of other classes than ImageNet's is left out.
         reference: whether PyTorch runs the network, which is slower; nothing is kept then.
+        recorded: its `fingerprint` where that is known; a kept export is held to it.
+        verify: whether PyTorch checks a kept export whose fingerprint is not known.
 
     Raises:
         EncoderError: the name is unknown, the weights cannot be had or are of another model, or
@@ -254,7 +266,9 @@ def open_encoder(
     recipe = _recipe(name, weights)
     file = weights or usual_file(recipe)
     digest = sha256(file)
-    network = TorchNetwork.open(recipe, file) if reference else exported(recipe, file, digest)
+    if reference:
+        return ImageEncoder(recipe, TorchNetwork.open(recipe, file), file, digest)
+    network = exported(recipe, file, digest, recorded, verify=verify)
     return ImageEncoder(recipe, network, file, digest)
 
 
@@ -265,7 +279,10 @@ def open_recorded(recorded: Mapping[str, Any], weights: Path | None = None) -> I
         EncoderError: as `open_encoder`.
         IndexMismatchError: what is here encodes otherwise than the index was.
     """
-    found = open_encoder(str(recorded["name"]), weights)
+    printed = recorded.get("fingerprint")
+    found = open_encoder(
+        str(recorded["name"]), weights, recorded=printed if isinstance(printed, str) else None
+    )
     for part in ("weights_sha256", "preprocessing"):
         if getattr(found, part) != recorded[part]:
             raise IndexMismatchError(

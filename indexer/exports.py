@@ -1,11 +1,15 @@
 """Networks run by ONNX Runtime: exported from PyTorch once, kept in the user's cache.
 
 The export scales colours itself, so it takes pixels as they are decoded. An export is kept by
-the hash of the weights, the preprocessing and `VERSION`; PyTorch is needed only to make one.
+the hash of the weights, the preprocessing and `VERSION`; PyTorch is needed only to make one, and
+for a build to check one whose fingerprint is not known.
 """
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import math
 import warnings
 from functools import partial
 from pathlib import Path
@@ -14,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexer.cache import cached
+from indexer.cache import cache_folder, cached
 from indexer.errors import EncoderError
-from indexer.networks import Outputs, Pixels, TorchNetwork, one_core
+from indexer.networks import Network, Outputs, Pixels, TorchNetwork, one_core
 from indexer.recipes import Recipe
 from indexer.schema import Floats
 
@@ -25,8 +29,23 @@ if TYPE_CHECKING:
 
 VERSION = 1  # raised when what is exported, or how, changes
 AGREEMENT = 1e-4  # most that unit vectors may differ from PyTorch's
+_APART = 0.05  # most that numbers of fingerprints differ, which are 1 on average
 _OPSET = 18
 _MOST_BYTES = 2**31 - 2**20  # an ONNX file is one protocol buffer
+
+# By the sha256 of weights, what `fingerprint` gives for them: EfficientNet-Lite0 and -Lite2.
+FINGERPRINTS = {
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db": (
+        "-0.637 0.176 0.931 -1.253 -0.814 -1.692 -0.300 -0.161 "
+        "-0.843 0.633 0.992 -1.083 -0.781 -1.886 -0.346 -0.085"
+    ),
+    "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d": (
+        "-0.829 -0.520 0.986 -0.843 0.296 -0.253 -0.221 -1.486 "
+        "-0.851 -0.292 0.657 0.179 0.252 -0.840 -0.914 -1.359"
+    ),
+}
+
+log = logging.getLogger("hashlens")
 
 
 class OnnxNetwork:
@@ -54,15 +73,90 @@ class OnnxNetwork:
             return self._sessions[cores]
 
 
-def exported(recipe: Recipe, weights: Path, digest: str) -> OnnxNetwork:
+def exported(
+    recipe: Recipe,
+    weights: Path,
+    digest: str,
+    recorded: str | None = None,
+    *,
+    verify: bool = False,
+) -> OnnxNetwork:
     """The network with these weights, whose sha256 is `digest`; exported where it never was.
+
+    An export that was kept is held to what its weights are known to compute, and made anew where
+    it computes something else.
+
+    Args:
+        recipe: how the network is made.
+        weights: their file.
+        digest: its sha256.
+        recorded: the network's `fingerprint` as an index recorded it.
+        verify: whether PyTorch checks an export whose fingerprint is not known.
 
     Raises:
         EncoderError: the weights cannot be read or are of another model, the cache cannot be
             written, or the export does not compute what PyTorch does.
     """
     key = f"{VERSION}\n{recipe.name}\n{digest}\n{recipe.preprocessing}"
-    return OnnxNetwork(cached("onnx", recipe.name, key, partial(_export, recipe, weights)))
+    known = FINGERPRINTS.get(digest) or recorded
+    sound: dict[Path, OnnxNetwork] = {}
+
+    def is_sound(file: Path) -> bool:
+        network = OnnxNetwork(file)
+        try:
+            found = fingerprint(network, recipe.crop)
+            if known and not _is_same(found, known):
+                return False
+            if verify and not known:
+                _check(recipe, TorchNetwork.open(recipe, weights), network, _drawn(recipe.crop))
+        # ONNX Runtime meets odd files with errors of many classes.
+        except Exception:
+            return False
+        sound[file] = network
+        return True
+
+    file = cached("onnx", recipe.name, key, partial(_export, recipe, weights), is_sound)
+    if file in sound or not recorded or digest in FINGERPRINTS:
+        return sound.get(file) or OnnxNetwork(file)
+    made = OnnxNetwork(file)
+    if not _is_same(fingerprint(made, recipe.crop), recorded):
+        raise EncoderError(
+            f"{recipe.name}: found that its weights make another network than the index recorded: "
+            "build the index again"
+        )
+    return made
+
+
+def fingerprint(network: Network, crop: int) -> str:
+    """What a network makes of two drawn pictures, as 16 numbers: others make something else.
+
+    Args:
+        network: takes pictures of `crop` x `crop` pixels.
+        crop: pixels.
+    """
+    features = unit(network.run(_drawn(crop))[0])
+    drawn = np.frombuffer(_draw(8 * features.shape[1]), np.uint8).reshape(-1, 8)
+    signs = np.where(drawn & 1, 1, -1)
+    return " ".join(f"{number:.3f}" for number in (features @ signs).ravel().tolist())
+
+
+def _is_same(found: str, known: str) -> bool:
+    """Whether two fingerprints are of one network; libraries and processors differ a little."""
+    try:
+        numbers = [np.array(text.split(), float) for text in (found, known)]
+        return float(np.abs(numbers[0] - numbers[1]).max()) < _APART
+    except ValueError:
+        return False
+
+
+def _drawn(crop: int) -> Pixels:
+    """Two pictures of noise, the same everywhere."""
+    shape = (2, crop, crop, 3)
+    return np.frombuffer(_draw(math.prod(shape)), np.uint8).reshape(shape)
+
+
+def _draw(size: int) -> bytes:
+    return hashlib.shake_256(b"hashlens").digest(size)
 
 
 def _session(file: Path, cores: int) -> InferenceSession:
@@ -81,10 +175,15 @@ def _session(file: Path, cores: int) -> InferenceSession:
 
 
 def _export(recipe: Recipe, weights: Path, file: Path) -> None:
+    log.warning(
+        "encoder %s: exporting its network for ONNX Runtime into %s, once; it takes some seconds",
+        recipe.name,
+        cache_folder(),
+    )
     network = TorchNetwork.open(recipe, weights)
     if sum(tensor.nbytes for tensor in network.module.state_dict().values()) > _MOST_BYTES:
         raise EncoderError(f"{recipe.name}: larger than the 2 GB of an export: name a smaller one")
-    seen = np.random.default_rng(0).integers(0, 256, (2, recipe.crop, recipe.crop, 3), np.uint8)
+    seen = _drawn(recipe.crop)
     try:
         _trace(network, seen, file)
     # Exporters fail with errors of many classes.

@@ -1,46 +1,59 @@
 """Pictures from files, upright and RGB, behind a gate that hostile files do not pass.
 
-Pillow is imported inside functions, so that a query without a picture never waits for it.
+Pillow and NumPy are imported inside functions: a query without a picture never waits for the
+one, and a process that decodes seldom needs the other.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-import re
 import stat
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from io import BufferedReader, BytesIO
 from pathlib import Path
-from threading import Lock
-from typing import IO, TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from indexer.errors import ImageError
+from indexer.imagebytes import MAX_SCANS, count_scans, pixels_of_png
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL.Image import Image, Resampling
     from PIL.ImageFile import ImageFile
 
     Picture = Image
 
 MAX_BYTES = 25_000_000
-MAX_PIXELS = 50_000_000
-MAX_SIDE = 16_384  # pixels
+MAX_DECODED_BYTES = 600_000_000  # memory that decoding takes, about
 MAX_ASPECT = 100
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # JPEG includes MPO, its first picture
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")  # of their files
+LARGE_BYTES = 300_000_000  # decoded; such a picture is decoded while no other large one is
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # JPEG includes MPO, its first
+# What files are usually called; content decides what they are.
+ENDINGS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    *(".avif", ".heic", ".heif", ".hif", ".jxl"),
+)
 
-_LARGE = 12_000_000  # pixels to decode: such a picture takes up to 12 bytes for each
-_alone = Lock()  # held by a large picture, so that threads do not add up their memory
-
-_ORIENTATION = 0x0112  # EXIF tag
+_ORIENTATION, _BITS = 0x0112, 0x0102  # tags of EXIF and TIFF
 _HEAD = 256  # bytes that tell what a file is
+_STRIP = 1 << 20  # pixels that are converted at a time
+_SHRUNK = 8  # most that a JPEG is scaled down by while it is decoded
+_JPEG_END = b"\xff\xd9"
+_NO_JPEG_END = bytes((91 * n + 214) % 251 for n in range(256)) + _JPEG_END  # data, then the end
+
+# Formats that another package brings to Pillow: that package, and its name for the format.
+_BROUGHT = {"HEIC": ("pillow_heif", "HEIF"), "JPEG XL": ("pillow_jxl", "JXL")}
+_EXTRA = 'pip install "hashlens[heif]"'
+# Bytes a pixel that a decoder holds beside the picture itself.
+_BESIDE = {"WEBP": 14, "AVIF": 6, "HEIF": 6, "JXL": 4}
+_NARROW = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}  # bytes a pixel, else 4
 
 # What files are that are taken for pictures: where the mark stands, the mark, its name.
 _MARKS = (
@@ -50,16 +63,10 @@ _MARKS = (
     (0, b"GIF8", "GIF"),
     (0, b"II*\0", "TIFF"),
     (0, b"MM\0*", "TIFF"),
-    (4, b"ftypavif", "AVIF picture"),
-    (4, b"ftypavis", "AVIF picture"),
-    (4, b"ftyphe", "HEIC picture"),
-    (4, b"ftypmif1", "HEIC picture"),
-    (4, b"ftypmsf1", "HEIC picture"),
-    (4, b"ftyp", "video"),
+    (4, b"jP  ", "JPEG 2000"),
+    (4, b"JXL ", "JPEG XL"),
+    (0, b"\xff\x0a", "JPEG XL"),
     (0, b"\x1aE\xdf\xa3", "video"),
-    (4, b"jP  ", "JPEG 2000 picture"),
-    (4, b"JXL ", "JPEG XL picture"),
-    (0, b"\xff\x0a", "JPEG XL picture"),
     (0, b"8BPS", "Photoshop file"),
     (0, b"%PDF", "PDF document"),
     (0, b"PK\x03\x04", "ZIP archive"),
@@ -70,45 +77,24 @@ _MARKS = (
     (0, b"<html", "web page"),
     (0, b"BM", "BMP"),
 )
-
-
-def open_image(path: Path, *, side: int | None = None) -> Picture:
-    """The first picture of a file: RGB, turned as its EXIF says, transparent parts on white.
-
-    What a file holds decides its format; its name does not.
-
-    Args:
-        path: a JPEG, PNG, WEBP, GIF, BMP or TIFF file.
-        side: pixels that the shorter side of the result needs. Where given, a JPEG may come
-            out smaller than it is, no side below `side`, which decodes large photos faster.
-
-    Raises:
-        ImageError: the file cannot be read, is no such picture, is damaged or cut short, or is
-            larger than `MAX_BYTES`, `MAX_PIXELS`, `MAX_SIDE` or `MAX_ASPECT` allow.
-    """
-    with _opened(path) as file, _identified(path, file) as picture:
-        _check_size(path, *picture.size)
-        try:
-            if side:
-                picture.draft(None, (side, side))
-            with _alone if math.prod(picture.size) > _LARGE else nullcontext():
-                picture.load()
-                return _upright(_rgb(picture), _orientation(picture))
-        # Decoders meet damaged files with errors of almost every class.
-        except Exception as error:
-            raise ImageError(f"{path}: {picture.format} picture, {_damage(error)}") from error
-
-
-def format_of(head: bytes) -> str | None:
-    """The format, one of `FORMATS`, that a file has by its first bytes; None for any other."""
-    name = _mark_of(head)
-    return name if name in FORMATS else None
+_PICTURES = frozenset({*FORMATS, *_BROUGHT, "JPEG 2000"})
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
+_SHARED_BRANDS = frozenset({b"mif1", b"msf1"})  # of HEIC and AVIF
 
 
 def picture_format(head: bytes) -> str | None:
-    """The format of a picture by a file's first bytes, read here or not; None for all else."""
+    """The format of a picture by a file's first bytes, read here or not; None for all else.
+
+    It is one of `FORMATS`, `HEIC`, `JPEG XL` or `JPEG 2000`.
+    """
     name = _mark_of(head)
-    return name if name and (name in FORMATS or name.endswith("picture")) else None
+    return name if name in _PICTURES else None
+
+
+def format_of(head: bytes) -> str | None:
+    """The format that a file has by its first bytes where it is read here; None for any other."""
+    name = picture_format(head)
+    return name if name in FORMATS or (name in _BROUGHT and _is_brought(name)) else None
 
 
 def is_picture_file(path: Path) -> bool:
@@ -122,9 +108,104 @@ def is_picture_file(path: Path) -> bool:
         return False
 
 
+def misreading(head: bytes, suffix: str = "") -> str:
+    """What to say of a file that is not read here, by its first bytes and its name's ending."""
+    name = _mark_of(head)
+    if name is None:
+        return f"not a picture, expected {', '.join(FORMATS)}"
+    named = f" named {suffix}" if suffix else ""
+    if name not in _PICTURES:
+        return f"{name}{named}: expected {', '.join(FORMATS)}"
+    if format_of(head):
+        return f"{name} picture, damaged or truncated: fetch it again"
+    advice = f", or {_EXTRA}" if name in _BROUGHT else ""
+    return f"{name} picture{named}: convert it to JPEG{advice}"
+
+
 def _mark_of(head: bytes) -> str | None:
+    if head[4:8] == b"ftyp":
+        return _brand_of(head)
     names = (name for place, mark, name in _MARKS if head.startswith(mark, place))
     return next(names, None)
+
+
+def _brand_of(head: bytes) -> str:
+    """What a file of ISO's media format is, by its brands."""
+    brand, size = head[8:12], min(len(head), int.from_bytes(head[:4]))
+    others = {head[place : place + 4] for place in range(16, size, 4)}
+    if brand in _AVIF_BRANDS or (brand in _SHARED_BRANDS and others & _AVIF_BRANDS):
+        return "AVIF"
+    return "HEIC" if brand.startswith(b"he") or brand in _SHARED_BRANDS else "video"
+
+
+@cache
+def _is_brought(name: str) -> bool:
+    """Whether the package that reads a format is installed."""
+    return find_spec(_BROUGHT[name][0]) is not None
+
+
+def open_image(path: Path, *, side: int | None = None) -> Picture:
+    """The first picture of a file: RGB, turned as its EXIF says, transparent parts on white.
+
+    What a file holds decides its format; its name does not. This process decodes it, so it may
+    take long: `decoders` has other processes do that.
+
+    Args:
+        path: a JPEG, PNG, WEBP, GIF, BMP, TIFF or AVIF file; HEIC or JPEG XL with their packages.
+        side: pixels that the shorter side of the result needs. Where given, a JPEG may come
+            out smaller than it is, no side below `side`, which decodes large photos faster.
+
+    Raises:
+        ImageError: the file cannot be read, is no such picture, is damaged or cut short, or is
+            larger than `MAX_BYTES`, `MAX_DECODED_BYTES` or `MAX_ASPECT` allow.
+    """
+    with opened(path) as file:
+        try:
+            return decoded(file.read(MAX_BYTES), side=side, suffix=path.suffix)
+        except ImageError as error:
+            raise ImageError(f"{path}: {error}") from error
+
+
+def decoded(
+    content: bytes,
+    *,
+    side: int | None = None,
+    suffix: str = "",
+    wait: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> Picture:
+    """The picture in a file's content, as `open_image` gives it.
+
+    Args:
+        content: all bytes of the file.
+        side: as in `open_image`.
+        suffix: ending of the file's name, for messages.
+        wait: gives what is entered while a large picture is decoded.
+
+    Raises:
+        ImageError: as `open_image`, but for the file's name.
+    """
+    if content.startswith(b"\xff\xd8") and count_scans(content) > MAX_SCANS:
+        raise ImageError(
+            f"JPEG picture of more than {MAX_SCANS} scans, each of which takes as long as a "
+            "picture: save it as a plain JPEG"
+        )
+    form = format_of(content[:_HEAD])
+    with _identified(content, form, suffix) as picture:
+        _check_shape(*picture.size)
+        try:
+            whole = picture.size
+            if side:
+                picture.draft(None, (side, side))
+            size = _decoded_bytes(picture, whole)
+            _check_decoded(whole, size)
+            with wait() if size > LARGE_BYTES else nullcontext():
+                seen = _loaded(picture, content, side)
+                return _upright(_rgb(seen), _orientation(picture))
+        except ImageError:
+            raise
+        # Decoders meet damaged files with errors of almost every class.
+        except Exception as error:
+            raise ImageError(f"{form} picture, {_damage(error)}") from error
 
 
 def cropped(
@@ -153,7 +234,7 @@ def _along(picture: Picture, axis: int, size: int, crop: int, kernel: Resampling
     side, first = picture.size[axis], round((size - crop) / 2)
     kept = (first, first + crop)
     # What is cut off need not be resized, where float32, Pillow's, holds the places exactly.
-    if all(float(np.float32(place * side / size)) * size == place * side for place in kept):
+    if all(array("f", [place * side / size])[0] * size == place * side for place in kept):
         box = _box(picture, axis, kept[0] * side / size, kept[1] * side / size)
         return picture.resize(_with(picture.size, axis, crop), kernel, box)
     picture = picture.resize(_with(picture.size, axis, size), kernel)
@@ -172,13 +253,10 @@ def _box(
     return (0, start, width, end) if axis else (start, 0, end, height)
 
 
-def thumbnail(path: Path, side: int) -> bytes:
-    """A picture file as a small JPEG, no side above `side` pixels, without what EXIF tells.
-
-    Raises:
-        ImageError: as `open_image` does.
-    """
-    picture, small = open_image(path, side=side), BytesIO()
+def thumbnail(picture: Picture, side: int) -> bytes:
+    """A picture as a small JPEG, no side above `side` pixels, without what EXIF tells."""
+    small = BytesIO()
+    picture.info = {}  # Pillow writes a comment that it finds there
     picture.thumbnail((side, side))
     picture.save(small, "JPEG", quality=80)
     return small.getvalue()
@@ -190,7 +268,7 @@ def is_same(path: Path, digest: str | None) -> bool:
     An index may be a stranger's: so the paths in it show no file that its maker did not have.
     """
     try:
-        with _opened(path) as file:
+        with opened(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == digest
     except (ImageError, OSError):
         return False
@@ -204,7 +282,12 @@ def save_jpeg(pixels: NDArray[np.uint8], path: Path) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BufferedReader]:
+def opened(path: Path) -> Iterator[BufferedReader]:
+    """A picture file, open; not decoded yet.
+
+    Raises:
+        ImageError: it cannot be read, is no file, empty or larger than `MAX_BYTES`.
+    """
     try:
         found = path.stat()
         _check_file(path, found.st_mode, found.st_size)
@@ -232,60 +315,97 @@ def _check_file(path: Path, mode: int, size: int) -> None:
         raise ImageError(f"{path}: {found}, at most {most}: save it smaller")
 
 
-def _identified(path: Path, file: IO[bytes]) -> ImageFile:
-    """The picture in a file, its pixels still undecoded."""
+def _identified(content: bytes, form: str | None, suffix: str) -> ImageFile:
+    """The picture in a file's content, its pixels still undecoded."""
     from PIL import Image
 
-    _register_formats()
-    # As an error, a bomb is refused by our message alone; `catch_warnings` is not for threads.
-    warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
-    head = file.read(_HEAD)
+    if form is None:
+        raise ImageError(misreading(content[:_HEAD], suffix))
+    prepare_pillow()
+    name = _BROUGHT[form][1] if form in _BROUGHT else form
     try:
-        return Image.open(file, formats=FORMATS)
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise _bomb(path, error) from error
+        return Image.open(
+            BytesIO(pixels_of_png(content) if form == "PNG" else content), formats=[name]
+        )
+    except MemoryError as error:
+        raise ImageError(f"{form} picture, {_damage(error)}") from error
     except Exception as error:
-        raise ImageError(f"{path}: {_misread(path, head)}") from error
+        raise ImageError(misreading(content[:_HEAD], suffix)) from error
 
 
-def _register_formats() -> None:
-    """Import the plugins of `FORMATS`; Pillow's own look for them is not safe among threads."""
+@cache
+def prepare_pillow() -> None:
+    """Import the plugins of all formats; Pillow's own look for them is not safe among threads."""
+    from PIL import AvifImagePlugin, Image
+
+    Image.MAX_IMAGE_PIXELS = None  # decoded bytes are what we bound
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     for name in ("Jpeg", "Mpo", "Png", "WebP", "Gif", "Bmp", "Tiff"):
         import_module(f"PIL.{name}ImagePlugin")
+    if _is_brought("HEIC"):
+        import_module("pillow_heif").register_heif_opener(thumbnails=False, decode_threads=1)
+    if _is_brought("JPEG XL"):
+        plugin: Any = import_module("pillow_jxl.JpegXLImagePlugin")
+        plugin.DECODE_THREADS = 0
 
 
-def _bomb(path: Path, error: Exception) -> ImageError:
-    pixels = re.search(r"\d+", str(error))
-    return _too_many(path, int(pixels.group()) if pixels else 2 * MAX_PIXELS)
-
-
-def _too_many(path: Path, pixels: int) -> ImageError:
-    found, most = f"{pixels / 1e6:.0f} megapixels", f"{MAX_PIXELS / 1e6:.0f}"
-    return ImageError(f"{path}: {found}, at most {most}: scale it down")
-
-
-def _check_size(path: Path, width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise _too_many(path, width * height)
-    found = f"{path}: {width} x {height} pixels"
-    if max(width, height) > MAX_SIDE:
-        raise ImageError(f"{found}, at most {MAX_SIDE} a side: scale it down")
+def _check_shape(width: int, height: int) -> None:
+    found = f"{width} x {height} pixels"
     if not width or not height:
         raise ImageError(f"{found}, expected at least 1 a side: fetch it again")
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise ImageError(f"{found}, at most {MAX_ASPECT} times as long as wide: crop it")
 
 
-def _misread(path: Path, head: bytes) -> str:
-    """What to say of a file that no allowed format recognises."""
-    name = _mark_of(head)
-    if name is None:
-        return f"not a picture, expected {', '.join(FORMATS)}"
-    if name in FORMATS:
-        return f"{name} picture, damaged or truncated: fetch it again"
-    advice = "convert it to JPEG" if name.endswith("picture") else f"expected {', '.join(FORMATS)}"
-    named = f" named {path.suffix}" if path.suffix else ""
-    return f"{name}{named}: {advice}"
+def _decoded_bytes(picture: ImageFile, whole: tuple[int, int]) -> int:
+    """About how much memory decoding takes, and bringing the picture to RGB.
+
+    Args:
+        picture: undecoded, drafted or not.
+        whole: its width and height before it was drafted.
+    """
+    held = _NARROW.get(picture.mode, 4) + _BESIDE.get(picture.format or "", 0)
+    if picture.format == "TIFF":  # a strip may be the whole picture
+        tags: Any = getattr(picture, "tag_v2", {})
+        held += math.ceil(sum(tags.get(_BITS, (8,))) / 8)
+    made = 0 if picture.mode == "RGB" else 4
+    # All coefficients of a progressive JPEG stay, 2 bytes each, of up to three components.
+    kept = 6 * math.prod(whole) if picture.info.get("progressive") else 0
+    return math.prod(picture.size) * (held + made) + kept
+
+
+def _check_decoded(size: tuple[int, int], found: int) -> None:
+    if found > MAX_DECODED_BYTES:
+        pixels, most = f"{math.prod(size) / 1e6:.0f} megapixels", f"{MAX_DECODED_BYTES / 1e6:.0f}"
+        raise ImageError(
+            f"{pixels}, {found / 1e6:,.0f} MB when decoded, at most {most} MB: scale it down"
+        )
+
+
+def _loaded(picture: ImageFile, content: bytes, side: int | None) -> ImageFile:
+    """The picture with its pixels; a JPEG may lack its end marker, but no pixel.
+
+    Where it lacks the marker, it is whole if what stands in its place changes no pixel.
+    """
+    try:
+        picture.load()
+        return picture
+    except OSError as error:
+        if picture.format not in ("JPEG", "MPO") or "truncated" not in str(error):
+            raise
+        begun = content.rstrip(b"\xff")
+        ended, other = (_ended(begun + end, side) for end in (_JPEG_END, _NO_JPEG_END))
+        if ended.tobytes() != other.tobytes():
+            raise
+        return ended
+
+
+def _ended(content: bytes, side: int | None) -> ImageFile:
+    picture = _identified(content, "JPEG", "")
+    if side:
+        picture.draft(None, (side, side))
+    picture.load()
+    return picture
 
 
 def _damage(error: Exception) -> str:
@@ -302,24 +422,49 @@ def _rgb(picture: Picture) -> Picture:
 
     if picture.mode.startswith("I;16"):
         # 257 maps 65535 to 255; Pillow's own conversion would clip at 255.
-        grey = (np.asarray(picture).astype(np.uint32) + 128) // 257
-        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+        return _greys(picture, lambda strip: (strip.astype("u4") + 128) // 257).convert("RGB")
     if picture.mode in ("I", "F"):
-        return Image.fromarray(_stretched(np.asarray(picture, np.float64))).convert("RGB")
+        return _stretched(picture).convert("RGB")
     if picture.has_transparency_data:
         seen = picture if picture.mode == "RGBA" else picture.convert("RGBA")
         white = Image.new("RGB", seen.size, "white")
         white.paste(seen, mask=seen)
         return white
-    return picture.convert("RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
-def _stretched(grey: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Greys without a known white, from darkest to brightest, as uint8 of the same shape."""
-    grey = np.nan_to_num(grey, posinf=0, neginf=0)
-    span = grey.max() - grey.min() or 1.0
-    scaled: NDArray[np.uint8] = np.rint((grey - grey.min()) / span * 255).astype(np.uint8)
-    return scaled
+def _greys(picture: Picture, grey_of: Callable[[NDArray[Any]], NDArray[Any]]) -> Picture:
+    """A picture in 8-bit grey, made of its numbers strip by strip."""
+    from PIL import Image
+
+    greys = Image.new("L", picture.size)
+    for top, strip in _strips(picture):
+        greys.paste(Image.fromarray(grey_of(strip).astype("u1")), (0, top))
+    return greys
+
+
+def _strips(picture: Picture) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Numbers of a picture, some rows at a time, and where these begin."""
+    import numpy as np
+
+    rows = max(1, _STRIP // picture.width)
+    for top in range(0, picture.height, rows):
+        box = (0, top, picture.width, min(top + rows, picture.height))
+        yield top, np.asarray(picture.crop(box))
+
+
+def _stretched(picture: Picture) -> Picture:
+    """Greys without a known white, from darkest to brightest, in 8 bits."""
+    import numpy as np
+
+    def finite(strip: NDArray[Any]) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = np.nan_to_num(strip.astype(float), posinf=0, neginf=0)
+        return found
+
+    ends = [(numbers.min(), numbers.max()) for _, s in _strips(picture) for numbers in [finite(s)]]
+    least, most = min(low for low, _ in ends), max(high for _, high in ends)
+    span = most - least or 1.0
+    return _greys(picture, lambda strip: np.rint((finite(strip) - least) / span * 255))
 
 
 def _orientation(picture: Picture) -> object:

@@ -33,13 +33,15 @@ class WantedEncoder:
     weights: Path | None
     weights_sha256: str
     preprocessing: str
+    fingerprint: str
 
     @classmethod
     def of(cls, encoder: ImageEncoder) -> Self:
         """What another machine needs to open the same."""
         is_usual = encoder.weights == encoder.recipe.file()
         weights = None if is_usual else encoder.weights.resolve()
-        return cls(encoder.name, weights, encoder.weights_sha256, encoder.preprocessing)
+        known = (encoder.weights_sha256, encoder.preprocessing, encoder.fingerprint)
+        return cls(encoder.name, weights, *known)
 
 
 @lru_cache(maxsize=1)
@@ -49,7 +51,7 @@ def opened(wanted: WantedEncoder) -> ImageEncoder:
     Raises:
         EncoderError: it cannot be had on this machine, or is another one.
     """
-    found = open_encoder(wanted.name, wanted.weights)
+    found = open_encoder(wanted.name, wanted.weights, recorded=wanted.fingerprint)
     for part in ("weights_sha256", "preprocessing"):
         if getattr(found, part) != getattr(wanted, part):
             raise EncoderError(

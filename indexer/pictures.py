@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from indexer.errors import InputError
-from indexer.images import MAX_BYTES, format_of
+from indexer.images import MAX_BYTES, format_of, misreading, picture_format
 from indexer.readers.files import shown
 from indexer.readers.keep import keep_picture
 from indexer.tables import kind
@@ -119,8 +119,11 @@ def _leads_out(name: str) -> bool:
 
 def _check_form(path: Path) -> None:
     with path.open("rb") as file:
-        if format_of(file.read(_HEAD)) is None:
-            raise InputError("found a file of another form, expected a picture")
+        head = file.read(_HEAD)
+    if picture_format(head) is None:
+        raise InputError("found a file of another form, expected a picture")
+    if format_of(head) is None:
+        raise InputError(misreading(head, path.suffix))
 
 
 def _storable(path: Path) -> Path:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from indexer.errors import HashlensError, InputError
 from indexer.hashtags import extract, key, strip
-from indexer.images import ENDINGS
+from indexer.images import is_picture_file
+from indexer.readers.files import shown, walk
 from indexer.schema import Query
 from indexer.tables import count_lines, find_tables, read_rows
 
@@ -33,15 +35,18 @@ def read_queries(source: Path) -> Iterator[tuple[str, Query | HashlensError]]:
 
     Args:
         source: a table with any of the fields `id`, `image`, `caption` and `seeds`, a folder
-            that holds one, or a folder of pictures, whose ids are their names. Hashtags that a
-            row has, in its caption or a field of that name, are not looked at.
+            that holds one, or a folder of pictures, whose ids are their paths in it. Hashtags
+            that a row has, in its caption or a field of that name, are not looked at.
 
     Raises:
         InputError: there is nothing to read.
     """
-    for path in _pictures(source):
-        yield path.name, Query(path)
-    for path in _tables(source):
+    tables, listed = _found(source)
+    for path, problem in listed.problems:
+        yield shown(path.relative_to(source)), InputError(f"{shown(path)}: {problem}")
+    for path in listed.pictures:
+        yield shown(path.relative_to(source)), Query(path)
+    for path in tables:
         root = path.parent.resolve()
         for row in read_rows(path, COLUMNS):
             row_id = str(row.fields.get("id", row.line))
@@ -59,28 +64,57 @@ def count_queries(source: Path) -> int | None:
     Raises:
         InputError: there is nothing to read.
     """
-    counts = [count_lines(path) for path in _tables(source)] or [len(_pictures(source))]
-    return sum(count or 0 for count in counts) or None
+    tables, listed = _found(source)
+    counts = [count_lines(path) for path in tables]
+    return sum(count or 0 for count in counts) + listed.rows or None
 
 
-def _tables(source: Path) -> list[Path]:
-    """Tables of rows; none where the source is a folder of pictures."""
+def passed_over(source: Path) -> list[str]:
+    """Files of a folder of pictures that are none by their content, as paths in it, in order.
+
+    Raises:
+        InputError: there is nothing to read.
+    """
+    return _found(source)[1].others
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A folder of pictures: these, what could not be looked at, and all other files."""
+
+    pictures: list[Path] = field(default_factory=list)
+    problems: list[tuple[Path, str]] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        """How many queries it stands for."""
+        return len(self.pictures) + len(self.problems)
+
+
+def _found(source: Path) -> tuple[list[Path], _Listed]:
+    """The tables of rows that a source stands for, or else the pictures of a folder."""
     try:
-        return find_tables(source)
+        return find_tables(source), _Listed()
     except InputError:
-        if _listed_pictures(source):
-            return []
+        listed = _listed(source) if source.is_dir() else _Listed()
+        if listed.rows:
+            return [], listed
         raise
 
 
-def _pictures(source: Path) -> list[Path]:
-    """Pictures of a folder that holds no table."""
-    return [] if _tables(source) else _listed_pictures(source)
-
-
-def _listed_pictures(source: Path) -> list[Path]:
-    inside = sorted(source.iterdir()) if source.is_dir() else []
-    return [path for path in inside if path.suffix.lower() in ENDINGS]
+def _listed(source: Path) -> _Listed:
+    """What a folder and those in it hold; hidden files, such as AppleDouble's, do not count."""
+    found = _Listed()
+    for folder in walk(source):
+        linked = [path for path, _ in folder.problems if path.is_file()]  # a person's own links
+        found.problems.extend(row for row in folder.problems if row[0] not in linked)
+        for path in sorted([*linked, *(folder.path / name for name in folder.names)]):
+            if is_picture_file(path):
+                found.pictures.append(path)
+            else:
+                found.others.append(shown(path.relative_to(source)))
+    return found
 
 
 def _query(row: dict[str, Any], root: Path) -> Query:

@@ -299,7 +299,7 @@ def _encoder(previous: Generation, changes: Changes, weights: Path | None) -> Im
     if not any(post.image for post in changes.arriving):
         return None
     if previous.manifest.encoder is None:
-        return open_encoder(_config(previous).encoder, weights)
+        return open_encoder(_config(previous).encoder, weights, verify=True)
     return open_recorded(previous.manifest.encoder, weights)
 
 

@@ -129,10 +129,11 @@ def batch(
 
     Example: `hashlens batch photos --out hashtags.csv --platform instagram`
     """
-    from indexer.queries import count_queries, read_queries
+    from indexer.queries import count_queries, passed_over, read_queries
     from retriever.bar import progress_bar
     from retriever.batchfile import About, answers_file
     from retriever.recommend import Recommender
+    from retriever.tables import safe
 
     selection = options.selection_from(
         *(k, min_probability, diversity, generic, mix, block, pin, platform),
@@ -156,6 +157,10 @@ def batch(
         except KeyboardInterrupt:
             typer.echo("hashlens: interrupted; the same call with --resume goes on", err=True)
             raise typer.Exit(INTERRUPTED) from None
+    if others := passed_over(posts):
+        some = ", ".join(map(safe, others[:3])) + (", ..." if len(others) > 3 else "")
+        are = "file is no picture" if len(others) == 1 else "files are no pictures"
+        typer.echo(f"{safe(str(posts))}: {len(others):,} {are}: {some}", err=True)
     typer.echo(f"{out}: {answers.answered:,} answered, {answers.failed:,} failed", err=True)
     if answers.failed:
         raise typer.Exit(SOME_REJECTED)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from indexer.config import ALL_TOPICS
+from indexer.decoders import thumbnail
 from indexer.errors import HashlensError, InputError
 from indexer.hashtags import key
-from indexer.images import is_same, thumbnail
+from indexer.images import is_same
 from indexer.schema import Ids
 from retriever.reading import IndexReader
 from retriever.selection import tier

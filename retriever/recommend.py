@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from indexer.config import LENT, RANKER
+from indexer.decoders import MAX_QUERY_WAIT
 from indexer.encoders import ImageEncoder, open_recorded
 from indexer.errors import HashlensError, IndexMismatchError, InputError
 from indexer.schema import Embeddings, Floats, Query, Recommendation
@@ -253,7 +254,8 @@ class Recommender:
         pictured = [(number, q.image) for number, q in enumerate(queries) if q.image]
         if not pictured:
             return None, None, {}
-        encoded = self._encoder().encode([image for _, image in pictured], classes=True)
+        images = [image for _, image in pictured]
+        encoded = self._encoder().encode(images, classes=True, seconds=MAX_QUERY_WAIT)
         numbers = np.array([number for number, _ in pictured], dtype=np.int64)
         failures: dict[int, HashlensError] = {
             int(numbers[row]): InputError(reason) for row, reason in encoded.failures

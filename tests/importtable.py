@@ -6,7 +6,13 @@ ALL = {"indexer.*", "retriever.*", "evaluation.*"}
 BORDER = {"indexer.errors", "indexer.schema", "indexer.config"}
 WORDS = {"indexer.hashtags", "indexer.wordspace", "indexer.textvectors", "indexer.segment"}
 READING = BORDER | WORDS
-READING |= {"indexer.images", "indexer.encoders", "indexer.topics", "indexer.vectors"}
+READING |= {
+    "indexer.images",
+    "indexer.decoders",
+    "indexer.encoders",
+    "indexer.topics",
+    "indexer.vectors",
+}
 READING |= {"indexer.store", "indexer.generation", "indexer.matrices", "indexer.counts"}
 READING |= {"indexer.classnames"}
 READING |= {"indexer.segments", "indexer.settled", "indexer.trained", "indexer.vectorplace"}
@@ -28,7 +34,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.tables": BORDER
     | {"indexer.rows", "indexer.encodings", "indexer.csvrows", "indexer.jsonrows"}
     | {"indexer.parquetrows"},
-    "indexer.images": BORDER,
+    "indexer.imagebytes": set(),
+    "indexer.images": BORDER | {"indexer.imagebytes"},
+    "indexer.decoderprocess": BORDER | {"indexer.images"},
+    "indexer.decoders": BORDER | {"indexer.decoderprocess", "indexer.images"},
     "indexer.readers.trees": BORDER,
     "indexer.readers.files": BORDER | {"indexer.tables", "indexer.readers.trees"},
     "indexer.readers.keep": BORDER | {"indexer.cache", "indexer.images"},
@@ -43,7 +52,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"indexer.onepost", "indexer.readers.files", "indexer.readers.registry"}
     | {"indexer.readers.tabular", "indexer.duplicates"},
     "indexer.queries": BORDER
-    | {"indexer.hashtags", "indexer.tables", "indexer.images", "indexer.posts"},
+    | {"indexer.hashtags", "indexer.tables", "indexer.images", "indexer.posts"}
+    | {"indexer.readers.files"},
     "indexer.cache": BORDER,
     "indexer.recipes": BORDER,
     "indexer.weights": BORDER | {"indexer.recipes"},
@@ -52,7 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.exports": BORDER | {"indexer.cache", "indexer.recipes", "indexer.networks"},
     "indexer.rowfile": BORDER,
     "indexer.encoders": BORDER
-    | {"indexer.images", "indexer.recipes", "indexer.weights", "indexer.networks"}
+    | {"indexer.decoders", "indexer.recipes", "indexer.weights", "indexer.networks"}
     | {"indexer.openclip", "indexer.exports", "indexer.rowfile"},
     "indexer.available": BORDER
     | {"indexer.images", "indexer.recipes", "indexer.openclip", "indexer.encoders"},

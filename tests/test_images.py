@@ -9,6 +9,7 @@ import sys
 import warnings
 import zlib
 from contextlib import suppress
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, PngImagePlugin
 
 from indexer.errors import ImageError
-from indexer.images import MAX_BYTES, cropped, is_same, open_image
+from indexer.imagebytes import count_scans
+from indexer.images import (
+    MAX_BYTES,
+    cropped,
+    format_of,
+    is_same,
+    open_image,
+    picture_format,
+    prepare_pillow,
+)
 
 Ints = NDArray[np.int64]
 
@@ -66,6 +76,7 @@ def refusal(path: Path) -> str:
     ("form", "options", "within"),
     [
         ("PNG", {}, 0),
+        ("AVIF", {"quality": 95}, 6),
         ("BMP", {}, 0),
         ("TIFF", {}, 0),
         ("TIFF", {"compression": "tiff_lzw"}, 0),
@@ -247,11 +258,10 @@ def png_of(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("size", "message"),
     [
-        ((10_000, 6_000), "60 megapixels, at most 50"),
-        ((10_000, 10_000), "100 megapixels, at most 50"),  # Pillow itself would warn
-        ((20_000, 10_000), "200 megapixels, at most 50"),  # Pillow itself would refuse
-        ((2**31 - 1, 2**31 - 1), "megapixels, at most 50"),
-        ((1, 20_000), "1 x 20000 pixels, at most 16384 a side"),
+        ((15_100, 10_000), "151 megapixels, 604 MB when decoded, at most 600 MB: scale it down"),
+        ((20_000, 10_000), "200 megapixels, 800 MB when decoded, at most 600 MB: scale it down"),
+        ((2**31 - 1, 2**31 - 1), "megapixels, 18,446,744,056,530 MB when decoded, at most 600 MB"),
+        ((1, 20_000), "1 x 20000 pixels, at most 100 times as long as wide"),
         ((101, 1), "101 x 1 pixels, at most 100 times as long as wide"),
         ((3, 301), "3 x 301 pixels, at most 100 times as long as wide"),
     ],
@@ -270,6 +280,169 @@ def test_sizes_at_the_limit_pass(tmp_path):
     assert open_image(saved(tmp_path, Image.new("1", (16_384, 164)), "w.png")).size == (16_384, 164)
     assert open_image(saved(tmp_path, Image.new("1", (100, 1)), "thin.png")).size == (100, 1)
     assert open_image(saved(tmp_path, Image.new("1", (10_000, 5_000)), "x.png")).width == 10_000
+    assert open_image(saved(tmp_path, Image.new("1", (20_000, 6_000)), "y.png")).width == 20_000
+
+
+@pytest.mark.parametrize(
+    ("size", "decoded"),
+    [
+        ((8160, 6144), (1020, 768)),  # a phone of 50 megapixels
+        ((16_382, 3628), (4096, 907)),  # its panorama
+        ((24_000, 2400), (6000, 600)),
+        ((16_320, 12_240), (2040, 1530)),  # a phone of 200 megapixels
+    ],
+)
+def test_photos_and_panoramas_of_phones(tmp_path, size, decoded):
+    path = saved(tmp_path, Image.new("RGB", size, (200, 100, 50)), "phone.jpg", quality=60)
+    picture = open_image(path, side=512)
+    assert picture.size == decoded
+    assert np.abs(np.array(picture.getpixel((5, 5))) - (200, 100, 50)).max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("mode", "form", "size", "decoded"),
+    [
+        ("F", "TIFF", (8000, 6500), 624),
+        ("RGBA", "PNG", (10_000, 8000), 640),
+        ("RGB", "WEBP", (7000, 5000), 630),
+        ("RGBA", "WEBP", (5600, 5000), 616),
+        ("RGB", "AVIF", (10_000, 6100), 610),
+    ],
+)
+def test_the_limit_is_of_decoded_bytes(tmp_path, mode, form, size, decoded):
+    known: dict[str, dict[str, Any]] = {"TIFF": {"compression": "tiff_deflate"}}
+    options = known.get(form, {"speed": 10})
+    path = saved(tmp_path, Image.new(mode, size), "large", format=form, **options)
+    pixels = size[0] * size[1] // 1_000_000
+    wanted = f"{pixels} megapixels, {decoded} MB when decoded, at most 600 MB: scale it down"
+    assert refusal(path) == wanted
+
+
+def progressive(side: int, scans: int) -> bytes:
+    """A JPEG whose last scan comes again and again."""
+    stream = BytesIO()
+    Image.new("RGB", (side, side), "red").save(stream, "JPEG", progressive=True, quality=50)
+    whole = stream.getvalue()
+    last = whole.rindex(b"\xff\xda")
+    return whole[:-2] + whole[last:-2] * (scans - whole.count(b"\xff\xda")) + b"\xff\xd9"
+
+
+def test_scans_of_a_jpeg_are_counted_before_it_is_decoded(tmp_path):
+    path = tmp_path / "scans.jpg"
+    path.write_bytes(progressive(64, 100))
+    assert open_image(path).size == (64, 64)
+    path.write_bytes(progressive(64, 101))
+    assert refusal(path).startswith("JPEG picture of more than 100 scans, each of which takes")
+
+
+def test_only_scans_of_the_first_picture_count():
+    marker = b"\xff\xda\x00\x02"
+    application = b"\xff\xe1" + (2 + 400).to_bytes(2) + marker * 100  # a thumbnail, say
+    picture = b"\xff\xd8" + application + marker + b"data\xff\x00\xff\xd0more" + b"\xff\xd9"
+    assert count_scans(picture) == 1
+    assert count_scans(picture + picture * 200) == 1
+    assert count_scans(picture[:-2] + marker * 500) == 101
+    for junk in (b"", b"\xff", b"\xff\xd8\xff\xda", b"\xff\xd8\xff\xe1\xff"):
+        assert count_scans(junk) <= 1
+
+
+def png_with(kind: str, tmp_path: Path) -> Path:
+    """A PNG with a chunk of megabytes, packed to little."""
+    info = PngImagePlugin.PngInfo()
+    options: dict[str, Any] = {}
+    if kind == "icc":
+        options["icc_profile"] = b"\0" * 3_000_000
+    elif kind == "itxt":
+        info.add_itxt("workflow", "x, " * 500_000, zip=True)
+    elif kind == "ztxt":
+        info.add_text("workflow", '{"n":1}' * 200_000, zip=True)
+    elif kind == "bomb":
+        info.add_text("Raw profile type exif", "0" * 50_000_000, zip=True)
+    else:
+        for number in range(70):  # more than Pillow takes in all
+            info.add_text(f"part{number}", "y" * 1_000_000, zip=True)
+    return saved(tmp_path, quarters(), f"{kind}.png", pnginfo=info, **options)
+
+
+@pytest.mark.parametrize("kind", ["icc", "itxt", "ztxt", "bomb", "many"])
+def test_a_png_with_long_texts_or_profiles_is_read(tmp_path, kind):
+    assert close(open_image(png_with(kind, tmp_path)), RED, GREEN, BLUE, WHITE)
+
+
+def test_a_png_with_a_damaged_text_is_read(tmp_path):
+    info = PngImagePlugin.PngInfo()
+    info.add_text("workflow", "plain words")
+    path = saved(tmp_path, quarters(), "text.png", pnginfo=info)
+    path.write_bytes(path.read_bytes().replace(b"plain words", b"plain wordz"))
+    assert close(open_image(path), RED, GREEN, BLUE, WHITE)
+
+
+def test_a_png_is_turned_as_its_xmp_says(tmp_path):
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", '<x tiff:Orientation="6"/>')
+    path = saved(tmp_path, quarters(), "xmp.png", pnginfo=info)
+    assert close(open_image(path), *TURNED[6])
+
+
+def ends(path: Path, cut: int) -> Path:
+    """The same file without its last bytes."""
+    path.write_bytes(path.read_bytes()[:-cut])
+    return path
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
+@pytest.mark.parametrize("cut", [1, 2])
+def test_a_jpeg_without_its_end_marker_is_read(tmp_path, options, cut):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 70, 3), np.uint8))
+    whole = saved(tmp_path, noise, "whole.jpg", **options)
+    path = ends(saved(tmp_path, noise, "cut.jpg", **options), cut)
+    assert np.array_equal(np.asarray(open_image(path)), np.asarray(open_image(whole)))
+    assert np.array_equal(
+        np.asarray(open_image(path, side=20)), np.asarray(open_image(whole, side=20))
+    )
+    ends(path, 40)  # of its pixels, too
+    assert refusal(path).startswith("JPEG picture, truncated")
+
+
+def test_a_png_or_gif_without_its_end_is_read(tmp_path):
+    for name, cut in (("a.png", 12), ("a.gif", 1)):
+        path = ends(saved(tmp_path, quarters(), name), cut)
+        assert close(open_image(path), RED, GREEN, BLUE, WHITE)
+
+
+@pytest.mark.parametrize(
+    ("head", "name", "read"),
+    [
+        (b"\xff\xd8\xff\xe0", "JPEG", True),
+        (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1", "AVIF", True),
+        (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avif", "AVIF", True),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0heicmif1", "HEIC", None),
+        (b"\0\0\0\x18ftypheix\0\0\0\0mif1heix", "HEIC", None),
+        (b"\xff\x0a\xfa", "JPEG XL", None),
+        (b"\0\0\0\x0cJXL \r\n", "JPEG XL", None),
+        (b"\0\0\0\x0cjP  \r\n", "JPEG 2000", False),
+        (b"\0\0\0\x18ftypqt  \0\0\0\0qt  ", None, False),
+        (b"%PDF", None, False),
+        (b"", None, False),
+    ],
+)
+def test_a_picture_is_known_by_its_first_bytes(head, name, read):
+    assert picture_format(head) == name
+    if read is None:  # by another package
+        read = find_spec("pillow_heif" if name == "HEIC" else "pillow_jxl") is not None
+    assert format_of(head) == (name if read else None)
+
+
+@pytest.mark.parametrize(("package", "form"), [("pillow_heif", "HEIF"), ("pillow_jxl", "JXL")])
+def test_heic_and_jpeg_xl_are_read_with_their_package(tmp_path, package, form):
+    pytest.importorskip(package, reason='needs pip install "hashlens[heif]"')
+    prepare_pillow()
+    path = saved(tmp_path, quarters(192, 128), "photo", format=form, quality=95)
+    picture = open_image(path, side=64)
+    assert picture.size == (192, 128)
+    assert close(picture, RED, GREEN, BLUE, WHITE, within=12)
+    path.write_bytes(path.read_bytes()[:-40])
+    assert refusal(path).startswith(f"{'HEIC' if form == 'HEIF' else 'JPEG XL'} picture, ")
 
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
@@ -278,9 +451,20 @@ HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("photo.jpg", HEIC, "HEIC picture named .jpg: convert it to JPEG"),
-        ("photo", HEIC, "HEIC picture: convert it to JPEG"),
-        ("a.png", b"\0\0\0\x1cftypavif\0\0\0\0", "AVIF picture named .png: convert it to JPEG"),
+        ("photo.jpg", HEIC, "HEIC picture named .jpg: convert it to JPEG, or pip"),
+        ("photo", HEIC, "HEIC picture: convert it to JPEG, or pip"),
+        (
+            "b.heic",
+            HEIC,
+            'HEIC picture named .heic: convert it to JPEG, or pip install "hashlens[heif',
+        ),
+        ("a.png", b"\0\0\0\x1cftypavif\0\0\0\0", "AVIF picture, damaged or truncated: fetch it"),
+        (
+            "a.jxl",
+            b"\xff\x0a" + bytes(30),
+            "JPEG XL picture named .jxl: convert it to JPEG, or pip",
+        ),
+        ("a.jp2", b"\0\0\0\x0cjP  \r\n", "JPEG 2000 picture named .jp2: convert it to JPEG"),
         ("a.jpg", b"\0\0\0\x18ftypmp42\0\0\0\0", "video named .jpg: expected JPEG, PNG"),
         ("a.jpg", b"%PDF-1.7 ...", "PDF document named .jpg: expected JPEG, PNG"),
         ("a.jpg", b"<!DOCTYPE html><p>404", "web page named .jpg: expected JPEG"),
@@ -294,6 +478,8 @@ HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
     ],
 )
 def test_what_is_no_picture_is_named(tmp_path, name, content, message):
+    if "pip" in message and find_spec("pillow_heif"):
+        pytest.skip("they are read here")
     path = tmp_path / name
     path.write_bytes(content)
     assert refusal(path).startswith(message)

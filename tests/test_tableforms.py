@@ -402,9 +402,7 @@ def test_columns_packed_too_small_are_refused(tmp_path: Path) -> None:
     table = pa.table({"caption": ["x" * 100_000_000] * 3})
     pq.write_table(table, path, compression="zstd", use_dictionary=False)
     del table
-    with pytest.raises(
-        InputError, match=r"found rows of 300,\d+,\d+ bytes packed into [\d,]+"
-    ):
+    with pytest.raises(InputError, match=r"found rows of 300,\d+,\d+ bytes packed into [\d,]+"):
         read(path)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from indexer.cache import cache_folder, keep
 from indexer.errors import InputError
-from indexer.images import ENDINGS, FORMATS, MAX_BYTES, format_of, picture_format
+from indexer.images import ENDINGS, FORMATS, MAX_BYTES, format_of, misreading, picture_format
 
 HEAD = 256  # bytes that tell what a file is
 
@@ -29,9 +29,11 @@ def keep_picture(content: bytes) -> Path:
     if len(content) > MAX_BYTES:
         raise InputError(f"found {len(content):,} bytes, expected {MAX_BYTES:,} at most")
     form = format_of(content)
+    if form is None and picture_format(content):
+        raise InputError(misreading(content))
     if form is None:
         raise InputError(f"found bytes of another form, expected {', '.join(FORMATS)}")
-    return keep(_KIND, content, f".{form.lower()}")
+    return keep(_KIND, content, f".{form.lower().replace(' ', '-')}")
 
 
 def keep_unread(content: bytes) -> Path:
