@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ class Changes:
     `removed` int64 (r,) are keys of posts that leave the index, `copies` ids of reposts that do;
     `arriving` are posts to be put in, in order: first the reposts that take the place of a post
     that leaves, then what is added or changed. `held` are signatures of the posts that stay.
+    `moved` are the new paths of known pictures, by the id of a post that stays as it is.
     """
 
     removed: Ids
@@ -35,9 +36,10 @@ class Changes:
     unchanged: int
     deleted: int
     not_found: tuple[str, ...]
+    moved: Mapping[str, Path]
 
     def __bool__(self) -> bool:
-        return bool(len(self.removed) or self.copies or self.arriving)
+        return bool(len(self.removed) or self.copies or self.arriving or self.moved)
 
 
 def find_changes(store: Store, posts: Sequence[Post], deleted: Collection[str]) -> Changes:
@@ -49,7 +51,7 @@ def find_changes(store: Store, posts: Sequence[Post], deleted: Collection[str]) 
         deleted: ids of posts, or of reposts.
     """
     posts = [post for post in posts if post.post_id not in deleted]
-    new, changed, there = _compared(store, posts)
+    new, changed, there, elsewhere = _compared(store, posts)
     gone_ids = [*deleted, *(posts[place].post_id for place in changed)]
     removed, copies = _named(store, gone_ids)
     arriving = sorted([*new, *changed])
@@ -65,23 +67,38 @@ def find_changes(store: Store, posts: Sequence[Post], deleted: Collection[str]) 
         unchanged=there - len(changed),
         deleted=len(found & set(deleted)),
         not_found=tuple(name for name in dict.fromkeys(deleted) if name not in found),
+        moved=_moved(posts, elsewhere),
     )
 
 
-def _compared(store: Store, posts: Sequence[Post]) -> tuple[list[int], list[int], int]:
-    """Places of new posts, of changed ones, and how many posts are in the index already."""
+def _moved(posts: Sequence[Post], places: Sequence[int]) -> dict[str, Path]:
+    found = ((post.post_id, post.image) for post in map(posts.__getitem__, places))
+    return {name: image for name, image in found if image}
+
+
+def _compared(store: Store, posts: Sequence[Post]) -> tuple[list[int], list[int], int, list[int]]:
+    """Places of new posts and of changed ones, how many posts are known, and places of moved ones.
+
+    A moved post is as it was, and so is its picture (the content hash holds the picture's), but
+    the picture lies elsewhere.
+    """
     if not posts:
-        return [], [], 0
+        return [], [], 0, []
     found = store.arrays(
-        """select place, held.content_hash is null as new,
-            coalesce(held.content_hash <> asked.content_hash, false) as changed
+        """select held.content_hash is null as new,
+            coalesce(held.content_hash <> asked.content_hash, false) as changed,
+            coalesce(held.content_hash = asked.content_hash and held.image <> asked.image, false)
+                as moved
         from asked left join (
-            select post_id, content_hash from posts union all
-            select post_id, content_hash from copies) as held using (post_id) order by place""",
+            select post_id, content_hash, image from posts union all
+            select post_id, content_hash, image from copies) as held using (post_id)
+        order by place""",
         asked=question_columns(posts),
     )
-    new, changed = found["new"].astype(bool), found["changed"].astype(bool)
-    return np.flatnonzero(new).tolist(), np.flatnonzero(changed).tolist(), int((~new).sum())
+    new, changed, moved = (
+        np.flatnonzero(found[name].astype(bool)).tolist() for name in ("new", "changed", "moved")
+    )
+    return new, changed, len(posts) - len(new), moved
 
 
 def _named(store: Store, ids: Sequence[str]) -> tuple[Ids, tuple[str, ...]]:

@@ -111,9 +111,7 @@ class Forgotten:
     def begun(self, authors: Iterable[str], post_ids: Iterable[str]) -> Self:
         """The list with these on it, and an erasure of them begun."""
         asked = {*map(self.of_author, authors), *map(self.of_post, post_ids)}
-        return replace(
-            self, hashes=self.hashes | asked, erasing=self.erasing | asked, clean=0
-        )
+        return replace(self, hashes=self.hashes | asked, erasing=self.erasing | asked, clean=0)
 
     def cleaned(self, generation: int) -> Self:
         """The list once a generation without them is published."""

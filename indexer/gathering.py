@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from indexer.corpus import Corpus
 from indexer.duplicates import first_of_each, signature
 from indexer.encoders import EncodedImages, ImageEncoder
 from indexer.engine import LOCAL, Engine
+from indexer.forgotten import Forgotten
 from indexer.hashtags import tokens
 from indexer.postfile import Posts
 from indexer.posts import Sources, count_rows
@@ -35,6 +36,52 @@ def gathered(
             progress.advance()
 
     return Posts.of(read())
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The list of what is forgotten once posts were let in, how many stayed out, and notes."""
+
+    memory: Forgotten
+    out: int
+    notes: tuple[str, ...]
+
+
+def admitted(
+    posts: Sequence[Post], memory: Forgotten, *, allow_forgotten: bool
+) -> tuple[Sequence[Post], Admission]:
+    """The posts without those that an index was told to forget.
+
+    Args:
+        posts: incoming.
+        memory: what the index was told to forget.
+        allow_forgotten: whether these come in as well; the list loses them then.
+    """
+    listed = [
+        place
+        for place, post in enumerate(posts if memory.hashes else ())
+        if memory.holds(post.post_id, post.author)
+    ]
+    if not listed:
+        return posts, Admission(memory, 0, ())
+    number = f"{len(listed):,} post{'s' * (len(listed) > 1)}"
+    if allow_forgotten:
+        hashes = [memory.hashes_of(post.post_id, post.author) for post in _at(posts, listed)]
+        memory = memory.without(frozenset().union(*hashes))
+        note = f"{number} that this index was told to forget came back, as --allow-forgotten says"
+        return posts, Admission(memory, 0, (note,))
+    staying = np.setdiff1d(np.arange(len(posts)), listed).tolist()
+    note = (
+        f"{number} stayed out: this index was told to forget or delete them; --allow-forgotten "
+        "brings them back"
+    )
+    return _at(posts, staying), Admission(memory, len(listed), (note,))
+
+
+def _at(posts: Sequence[Post], places: list[int]) -> Sequence[Post]:
+    if isinstance(posts, Posts):
+        return posts.at(np.array(places, np.int64))
+    return [posts[place] for place in places]
 
 
 def without_reposts(posts: Posts, held: Collection[str] = ()) -> Corpus:

@@ -147,11 +147,12 @@ def part_columns(parts: Mapping[int, Sequence[str]]) -> dict[str, Any]:
 
 
 def question_columns(posts: Sequence[Post]) -> dict[str, Any]:
-    """What tells whether an index holds posts: place in the list, id, content hash."""
+    """What tells whether an index holds posts: place in the list, id, content hash, picture."""
     return {
         "place": np.arange(len(posts), dtype=np.int64),
         "post_id": [post.post_id for post in posts],
         "content_hash": [post.content_hash for post in posts],
+        "image": [str(post.image) if post.image else None for post in posts],
     }
 
 

@@ -288,6 +288,16 @@ class Store(AbstractContextManager["Store"]):
                 [list(copies)],
             )
 
+    def move_pictures(self, images: Mapping[str, Path]) -> None:
+        """Keep new paths of pictures, by post id."""
+        columns = {"post_id": list(images), "image": list(map(str, images.values()))}
+        with self.lent(elsewhere=columns), self.transaction():
+            for table in ("posts", "copies"):
+                self.connection.execute(
+                    f"update {table} t set image = e.image from elsewhere e "  # noqa: S608
+                    "where t.post_id = e.post_id and t.image is not null"
+                )
+
     def forget_unused(self) -> None:
         """Remove the hashtags and words that no post is left of; their ids stay theirs."""
         counted = {"hashtags": "hashtag_counts", "words": "word_counts"}

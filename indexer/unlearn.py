@@ -73,9 +73,7 @@ def _public(trained: Trained, model: TopicModel, config: VectorConfig) -> IsWord
     return lambda word: word in unused
 
 
-def _save_topics(
-    model: TopicModel, folder: Path, is_used: IsWord, is_public: IsWord
-) -> set[str]:
+def _save_topics(model: TopicModel, folder: Path, is_used: IsWord, is_public: IsWord) -> set[str]:
     words = sorted(model.vocabulary, key=model.vocabulary.__getitem__)
     kept = [word for word in words if is_used(word) or is_public(word)]
     places = np.array([model.vocabulary[word] for word in kept], np.int64)
@@ -86,17 +84,15 @@ def _save_topics(
 
 
 def _save_trained(trained: Trained, folder: Path, words: set[int], tags: set[int]) -> None:
-    spelt = tuple(
-        word if number in words else "" for number, word in enumerate(trained.spelt())
-    )
+    spelt = tuple(word if number in words else "" for number, word in enumerate(trained.spelt()))
     Trained(
         _only(trained.words, words), _only(trained.tags, tags), trained.posts, lambda: spelt
     ).save(folder)
 
 
-def _only(counts: np.ndarray[tuple[int], np.dtype[np.int32]], ids: set[int]) -> np.ndarray[
-    tuple[int], np.dtype[np.int32]
-]:
+def _only(
+    counts: np.ndarray[tuple[int], np.dtype[np.int32]], ids: set[int]
+) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
     """The counts of some ids, zero elsewhere."""
     kept = np.isin(np.arange(len(counts)), np.fromiter(ids, np.int64, len(ids)))
     return np.where(kept, counts, 0).astype(np.int32)
