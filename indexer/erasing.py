@@ -1,4 +1,4 @@
-"""Which posts an open erasure is of, in every generation, and the pictures that were kept of them."""
+"""Which posts an open erasure is of, in every generation, and the pictures kept of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ Wanted = Callable[[str, str | None], bool]  # of a post's id and author
 def traces_in(store: Store, is_wanted: Wanted) -> list[Trace]:
     """The posts and reposts of a store that are wanted."""
     rows = store.rows(
-        "select post_id, author, image from posts union all select post_id, author, image from copies"
+        "select post_id, author, image from posts "
+        "union all select post_id, author, image from copies"
     )
     return [Trace(*row) for row in rows if is_wanted(row[0], row[1])]
 

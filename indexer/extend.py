@@ -55,9 +55,8 @@ def extended(
         erasing: whether no byte of removed posts, and of words that only they held, may be left.
     """
     folder, config = new.folder, BuildConfig.from_json(previous.manifest.config)
-    _take_over(
-        new, previous, changes.removed, [n for n in LINKED if not erasing or n not in NAMING]
-    )
+    linked = [name for name in LINKED if not (erasing and name in NAMING)]
+    _take_over(new, previous, changes.removed, linked)
     model = TopicModel.open(previous.folder / "topics")
     shutil.copyfile(previous.folder / STORE, folder / STORE)
     progress.stage("Storing posts", len(corpus.posts))

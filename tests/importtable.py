@@ -92,9 +92,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"indexer.textvectors", "indexer.wordspace"},
     "indexer.changes": BORDER | {"indexer.postrows", "indexer.store", "indexer.tables"},
     "indexer.durable": BORDER,
+    "indexer.authors": set(),
+    "indexer.forgotten": BORDER | {"indexer.authors", "indexer.durable"},
+    "indexer.erasing": BORDER | {"indexer.generation", "indexer.readers.keep", "indexer.store"},
+    "indexer.unlearn": BORDER
+    | {"indexer.heads", "indexer.pretrained", "indexer.store", "indexer.topics"}
+    | {"indexer.trained", "indexer.vectors", "indexer.wordspace"},
     "indexer.manifest": BORDER | {"indexer.durable"},
-    "indexer.pruning": BORDER | {"indexer.manifest"},
-    "indexer.generation": BORDER | {"indexer.durable", "indexer.manifest", "indexer.pruning"},
+    "indexer.pruning": BORDER | {"indexer.forgotten", "indexer.manifest"},
+    "indexer.generation": BORDER
+    | {"indexer.durable", "indexer.forgotten", "indexer.manifest", "indexer.pruning"},
     "indexer.sample": BORDER,
     "indexer.engine": BORDER
     | {"indexer.derived", "indexer.encoders", "indexer.posts", "indexer.store"}
@@ -114,13 +121,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.gathering": BORDER
     | {"indexer.corpus", "indexer.duplicates", "indexer.encoders", "indexer.engine"}
     | {"indexer.hashtags", "indexer.posts", "indexer.progress", "indexer.readers.registry"}
-    | {"indexer.postfile", "indexer.texts"},
+    | {"indexer.postfile", "indexer.texts", "indexer.forgotten"},
     "indexer.stored": BORDER
     | {"indexer.postfile", "indexer.rowfile", "indexer.texts"}
     | {"indexer.corpus", "indexer.hashtags", "indexer.segments", "indexer.store"},
     "indexer.compact": BORDER
     | {"indexer.generation", "indexer.progress", "indexer.segments", "indexer.store"}
-    | {"indexer.tidy", "indexer.vectorplace"},
+    | {"indexer.forgotten", "indexer.tidy", "indexer.update", "indexer.vectorplace"},
     "indexer.build": {"indexer.*"},
     "indexer.update": {"indexer.*"},
     "indexer.extend": {"indexer.*"},
