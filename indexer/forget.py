@@ -82,7 +82,8 @@ def forget(
     found = _found(index, author, post)
     memory = Forgotten.of(index)
     known = memory.of_post(post or "") if author is None else memory.of_author(author)
-    if not found and known not in memory.hashes:
+    is_left = bool(found) or known in memory.residue
+    if not is_left and known not in memory.hashes:
         wanted = f"post {post!r}" if author is None else f"post by {author!r}"
         raise InputError(
             f"{index}: found no {wanted} in any generation; case and a leading @ make no "
@@ -90,7 +91,7 @@ def forget(
         )
     ids = tuple(dict.fromkeys(trace.post_id for trace in found))
     names = tuple(sorted({trace.author for trace in found if trace.author and author is not None}))
-    if not found and not memory.erasing:
+    if not is_left and not memory.erasing:
         return ForgetReport(
             live.number,
             0,
@@ -108,7 +109,9 @@ def forget(
         fit_ranker=fit_ranker,
         progress=progress,
         workers=workers,
-        forgetting=Forgetting(() if author is None else (author,), ids) if found else None,
+        forgetting=Forgetting(() if author is None else (author,), ids if post is None else (post,))
+        if is_left
+        else None,
     )
     return ForgetReport(
         changed.generation,

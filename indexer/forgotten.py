@@ -34,12 +34,15 @@ class Forgotten:
 
     `hashes` are of authors and of post ids. `erasing` are those of them whose posts may still be
     in a generation. `clean` is the first generation without them, 0 where there is none yet.
+    `residue` are hashes of posts that an update deleted, and of their authors: the rows are gone,
+    and their words may still be in the room that rows took, and in the vocabulary.
     """
 
     salt: str = field(default_factory=lambda: secrets.token_hex(_DIGEST))
     hashes: frozenset[str] = frozenset()
     erasing: frozenset[str] = frozenset()
     clean: int = 0
+    residue: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, index: Path) -> Self:
@@ -98,9 +101,10 @@ class Forgotten:
         """Whether a post is to be erased."""
         return not self.erasing.isdisjoint(self.hashes_of(post_id, author))
 
-    def with_posts(self, post_ids: Iterable[str]) -> Self:
-        """The list with these posts on it."""
-        return replace(self, hashes=self.hashes.union(map(self.of_post, post_ids)))
+    def deleted(self, post_ids: Iterable[str], found: Iterable[tuple[str, str | None]]) -> Self:
+        """The list with these posts on it; `found` are ids and authors of those that were there."""
+        residue = self.residue.union(*(self.hashes_of(*each) for each in found))
+        return replace(self, hashes=self.hashes.union(map(self.of_post, post_ids)), residue=residue)
 
     def without(self, hashes: Collection[str]) -> Self:
         """The list with these hashes lifted."""
@@ -115,14 +119,14 @@ class Forgotten:
 
     def cleaned(self, generation: int) -> Self:
         """The list once a generation without them is published."""
-        return replace(self, clean=generation)
+        return replace(self, clean=generation, residue=frozenset())
 
     def finished(self) -> Self:
         """The list once all older generations are gone, too."""
         return replace(self, erasing=frozenset(), clean=0)
 
 
-_SETS = ("hashes", "erasing")
+_SETS = ("hashes", "erasing", "residue")
 
 
 def _checked(found: dict[str, Any]) -> dict[str, Any]:

@@ -194,8 +194,10 @@ def update(
         with Store.open(previous.folder / "posts.duckdb") as store:
             leaving = [*deleted, *_erased(index, store, memory, given)]
             changes = find_changes(store, posts, leaving)
+            ids = frozenset(deleted)
+            gone = traces_in(store, lambda post_id, _: post_id in ids) if ids else []
         notes = (*told.notes, *_told(changes, posts, deleted))
-        after = told.memory.with_posts(deleted)
+        after = told.memory.deleted(deleted, [(each.post_id, each.author) for each in gone])
         if not (changes or retrain or given.erasing):
             outcome = _Outcome(previous.manifest.counts, notes=("nothing new: no generation made",))
             number = previous.number

@@ -71,7 +71,8 @@ class Kills:
 
     def round(self) -> None:
         """Begin some work, kill it, and look at what it left."""
-        work, following = self._work(self.draw.choice(KINDS)), self._following()
+        kinds = KINDS if any(map(_is_victim, self.rows)) else KINDS[:-1]
+        work, following = self._work(self.draw.choice(kinds)), self._following()
         before, publication = self.lasted[work.kind]
         child = Child.of(work.task)
         if self.draw.random() < 0.5:
@@ -148,8 +149,7 @@ class Kills:
         if kind == "compact":
             return Work(kind, lambda say: self._done(say, self.bench.compact(Told(say))), rows)
         if kind == "forget":
-            named = [row["author"] for row in rows if row.get("author", "").startswith("victim")]
-            victim = self.draw.choice(named)
+            victim = self.draw.choice([row["author"] for row in rows if _is_victim(row)])
             after = [row for row in rows if row.get("author") != victim]
             return Work(
                 kind,
@@ -157,7 +157,7 @@ class Kills:
                 after,
                 victim,
             )
-        gone = self.draw.sample([row for row in rows if "victim" not in row.get("author", "")], 3)
+        gone = self.draw.sample([row for row in rows if not _is_victim(row)], 3)
         changed = gone[0] | {"caption": f"{gone[0]['caption']} again".strip()}
         given, deleted = [changed, *self._posts(3)], [row["id"] for row in gone[1:]]
         after = [row for row in rows if row not in gone] + given
@@ -189,6 +189,10 @@ class Kills:
     def _went_through(self, work: Work, number: int | None = None) -> None:
         self.rows = work.after
         self.number = self.number + 1 if number is None else number
+
+
+def _is_victim(row: Row) -> bool:
+    return str(row.get("author", "")).startswith("victim")
 
 
 def kills(rounds: int, seed: int, place: Path) -> str:
