@@ -20,6 +20,7 @@ from typing import Any, Self
 from indexer.authors import folded
 from indexer.durable import no_link, write_durably
 from indexer.errors import IndexCorruptError
+from indexer.manifest import NAME
 
 FILE = "forgotten.json"
 FORMAT = 1
@@ -36,6 +37,9 @@ class Forgotten:
     in a generation. `clean` is the first generation without them, 0 where there is none yet.
     `residue` are hashes of posts that an update deleted, and of their authors: the rows are gone,
     and their words may still be in the room that rows took, and in the vocabulary.
+
+    Where a file was written for generation `until`, that is to be published with it, `added` and
+    `lifted` are what changed: an update that was killed before has changed nothing.
     """
 
     salt: str = field(default_factory=lambda: secrets.token_hex(_DIGEST))
@@ -43,10 +47,13 @@ class Forgotten:
     erasing: frozenset[str] = frozenset()
     clean: int = 0
     residue: frozenset[str] = frozenset()
+    until: int = 0
+    added: frozenset[str] = frozenset()
+    lifted: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, index: Path) -> Self:
-        """The list of an index folder; an empty one where there is no file.
+        """The list of an index folder as it is now; an empty one where there is no file.
 
         Raises:
             IndexCorruptError: the file cannot be read.
@@ -55,7 +62,7 @@ class Forgotten:
         try:
             with open(path, "rb", opener=no_link) as file:
                 found = json.loads(file.read(MAX_BYTES))
-            return cls(**_checked(found))
+            return cls(**_checked(found))._as_of(index)
         except (FileNotFoundError, NotADirectoryError):
             return cls()
         except _UNREADABLE as error:
@@ -69,6 +76,20 @@ class Forgotten:
         values = asdict(self) | {name: sorted(getattr(self, name)) for name in _SETS}
         text = json.dumps({"format": FORMAT} | values, indent=0)
         write_durably(index / FILE, f"{text}\n".encode())
+
+    def changed_with(self, generation: int, before: Self) -> Self:
+        """The list as it is to be from a generation on that is not published yet."""
+        added, lifted = self.hashes - before.hashes, before.hashes - self.hashes
+        return replace(self, until=generation, added=added, lifted=lifted)
+
+    def _as_of(self, index: Path) -> Self:
+        if not self.until:
+            return self
+        hashes = self.hashes
+        if _live_number(index) < self.until:
+            hashes = (hashes - self.added) | self.lifted
+        none = frozenset[str]()
+        return replace(self, hashes=hashes, until=0, added=none, lifted=none)
 
     @cached_property
     def _key(self) -> bytes:
@@ -126,7 +147,18 @@ class Forgotten:
         return replace(self, erasing=frozenset(), clean=0)
 
 
-_SETS = ("hashes", "erasing", "residue")
+_SETS = ("hashes", "erasing", "residue", "added", "lifted")
+_NUMBERS = ("clean", "until")
+
+
+def _live_number(index: Path) -> int:
+    """The generation that `CURRENT` names; 0 where it names none."""
+    try:
+        with open(index / "CURRENT", "rb", opener=no_link) as file:
+            name = file.read(100).decode("ascii", "replace").split()[0]
+    except (OSError, IndexError):
+        return 0
+    return int(name[4:]) if NAME.fullmatch(name) else 0
 
 
 def _checked(found: dict[str, Any]) -> dict[str, Any]:
@@ -140,6 +172,8 @@ def _checked(found: dict[str, Any]) -> dict[str, Any]:
     sets = {name: frozenset(found[name]) for name in _SETS}
     if not all(isinstance(entry, str) for entries in sets.values() for entry in entries):
         raise ValueError("found an entry that is no text")
-    if type(found["clean"]) is not int or not 16 <= len(bytes.fromhex(found["salt"])) <= 64:
+    numbers = {name: found[name] for name in _NUMBERS}
+    is_sound = all(type(number) is int for number in numbers.values())
+    if not is_sound or not 16 <= len(bytes.fromhex(found["salt"])) <= 64:
         raise ValueError("found another salt or number than expected")
-    return {"salt": found["salt"], "clean": found["clean"]} | sets
+    return {"salt": found["salt"]} | numbers | sets

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,7 +29,6 @@ from indexer.generation import (
     GenerationWriter,
     all_numbers,
     finish_erasure,
-    live_number,
     open_current,
     writer,
 )
@@ -271,14 +270,12 @@ def _save(index: Path, before: Forgotten, after: Forgotten) -> None:
 @contextmanager
 def _remembered(new: GenerationWriter, before: Forgotten, after: Forgotten) -> Iterator[None]:
     """Have the list changed together with the generation that is published inside."""
-    _save(new.index, before, after)
-    try:
+    if after == before:
         yield
-    except BaseException:
-        if live_number(new.index) != new.number:
-            with suppress(OSError):  # such as a full disk: then posts stay out that could be in
-                _save(new.index, after, before)
-        raise
+        return
+    after.changed_with(new.number, before).save(new.index)
+    yield
+    Forgotten.of(new.index).save(new.index)
 
 
 def _config(generation: Generation) -> BuildConfig:

@@ -93,7 +93,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.changes": BORDER | {"indexer.postrows", "indexer.store", "indexer.tables"},
     "indexer.durable": BORDER,
     "indexer.authors": set(),
-    "indexer.forgotten": BORDER | {"indexer.authors", "indexer.durable"},
+    "indexer.forgotten": BORDER | {"indexer.authors", "indexer.durable", "indexer.manifest"},
     "indexer.erasing": BORDER | {"indexer.generation", "indexer.readers.keep", "indexer.store"},
     "indexer.unlearn": BORDER
     | {"indexer.heads", "indexer.pretrained", "indexer.store", "indexer.topics"}

@@ -137,8 +137,8 @@ def test_only_hashes_are_kept_and_each_index_has_its_own_salt(tmp_path: Path) ->
         index = built([*people(), victim(1)], tmp_path / name)
         forget(index, author=AUTHOR)
         found.append(json.loads((index / FILE).read_text()))
-    names = ["clean", "erasing", "format", "hashes", "residue", "salt"]
-    assert [sorted(each) for each in found] == [names, names]
+    names = {"format", "salt", "hashes", "erasing", "residue", "added", "lifted", "clean", "until"}
+    assert [set(each) for each in found] == [names, names]
     assert [len(each["hashes"]) for each in found] == [2, 2]  # the author, the post
     assert all(len(entry) == 32 for each in found for entry in each["hashes"])
     assert set(found[0]["hashes"]).isdisjoint(found[1]["hashes"])
@@ -193,6 +193,24 @@ def test_a_build_into_the_same_folder_leaves_them_out(tmp_path: Path) -> None:
     report = build([posts], index, config=SMALL, workers=1, allow_forgotten=True)
     assert report.forgotten == 0
     assert f"{POST}-2" in ids(index)
+
+
+def test_a_deletion_that_was_cut_off_has_changed_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = built([*people(), victim(1)], tmp_path)
+
+    def cut(*_: object, **__: object) -> None:
+        raise _CutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(generations, "_point", cut)
+        with pytest.raises(_CutError):
+            updated([], index, [f"{POST}-1"])
+    report = updated([victim(1)], index)
+    assert (report.unchanged, report.forgotten) == (1, 0)
+    updated([], index, [f"{POST}-1"])
+    assert updated([victim(1)], index).forgotten == 1
 
 
 class _CutError(Exception):
@@ -297,7 +315,8 @@ def _write_parquet(path: Path, rows: list[dict[str, Any]], pictures: list[bytes]
 def test_a_list_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     index = built([*people(), victim(1)], tmp_path)
     (index / FILE).write_text(
-        '{"format": 1, "salt": "00", "hashes": [], "erasing": [], "residue": [], "clean": 0}'
+        '{"format": 1, "salt": "00", "hashes": [], "erasing": [], "residue": [], "added": [], '
+        '"lifted": [], "clean": 0, "until": 0}'
     )
     with pytest.raises(HashlensError, match=r"forgotten\.json: cannot be read"):
         updated([victim(2)], index)
