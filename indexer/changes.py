@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from indexer.duplicates import SIGNATURE, Marked
 from indexer.errors import InputError
 from indexer.postrows import question_columns
 from indexer.schema import Ids, Post
@@ -23,14 +24,15 @@ class Changes:
 
     `removed` int64 (r,) are keys of posts that leave the index, `copies` ids of reposts that do;
     `arriving` are posts to be put in, in order: first the reposts that take the place of a post
-    that leaves, then what is added or changed. `held` are signatures of the posts that stay.
+    that leaves, then what is added or changed. `held` are marks and authors of the posts that stay
+    (see `duplicates`).
     `moved` are the new paths of known pictures, by the id of a post that stays as it is.
     """
 
     removed: Ids
     copies: tuple[str, ...]
     arriving: list[Post]
-    held: frozenset[str]
+    held: Sequence[Marked]
     added: int
     changed: int
     unchanged: int
@@ -115,20 +117,22 @@ def _ids(store: Store, keys: Ids) -> Iterator[str]:
 
 
 def _heirs(store: Store, removed: Ids, copies: Collection[str]) -> list[Post]:
-    """Of each removed post that has reposts the first that stays: it takes its place."""
-    query = """select arg_min(post_id, number) from copies
-        where signature in (select signature from posts
+    """The reposts of removed posts that stay: the first of them takes its place.
+
+    Others may be kept as well, such as the next of an author's series.
+    """
+    query = f"""select post_id from copies
+        where signature[:{SIGNATURE}] in (select signature[:{SIGNATURE}] from posts
                 where post_key in (select unnest(?::bigint[])))
-            and post_id not in (select unnest(?::varchar[]))
-        group by signature"""
+            and post_id not in (select unnest(?::varchar[]))"""  # noqa: S608
     names = [name for (name,) in store.rows(query, [removed.tolist(), list(copies)])]
     return store.copies(names) if names else []
 
 
-def _held(store: Store, removed: Ids) -> frozenset[str]:
-    query = """select signature from posts where signature is not null
-        and post_key not in (select unnest(?::bigint[]))"""
-    return frozenset(name for (name,) in store.rows(query, [removed.tolist()]))
+def _held(store: Store, removed: Ids) -> Sequence[Marked]:
+    query = """select signature, author from posts where signature is not null
+        and post_key not in (select unnest(?::bigint[])) order by post_key"""
+    return [(name, author) for name, author in store.rows(query, [removed.tolist()])]
 
 
 def read_ids(path: Path) -> list[str]:

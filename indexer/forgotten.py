@@ -58,11 +58,22 @@ class Forgotten:
         Raises:
             IndexCorruptError: the file cannot be read.
         """
+        return cls._read(index)._as_of(index)
+
+    @classmethod
+    def settle(cls, index: Path) -> None:
+        """Write down what the list is now, before another writer takes an unpublished number."""
+        found = cls._read(index)
+        if found.until:
+            found._as_of(index).save(index)
+
+    @classmethod
+    def _read(cls, index: Path) -> Self:
         path = index / FILE
         try:
             with open(path, "rb", opener=no_link) as file:
                 found = json.loads(file.read(MAX_BYTES))
-            return cls(**_checked(found))._as_of(index)
+            return cls(**_checked(found))
         except (FileNotFoundError, NotADirectoryError):
             return cls()
         except _UNREADABLE as error:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from indexer.corpus import Corpus
-from indexer.duplicates import first_of_each, signature
+from indexer.duplicates import Marked, first_of_each, mark
 from indexer.encoders import EncodedImages, ImageEncoder
 from indexer.engine import LOCAL, Engine
 from indexer.forgotten import Forgotten
@@ -84,18 +84,18 @@ def _at(posts: Sequence[Post], places: list[int]) -> Sequence[Post]:
     return [posts[place] for place in places]
 
 
-def without_reposts(posts: Posts, held: Collection[str] = ()) -> Corpus:
-    """Posts with their caption words, reposts of them or of what is `held` by signature apart."""
-    signatures = []
+def without_reposts(posts: Posts, held: Iterable[Marked] = ()) -> Corpus:
+    """Posts with their caption words, reposts of them or of what is `held` apart."""
+    marks: list[Marked] = []
 
     def spoken() -> Iterator[list[str]]:
         for post in posts:
             words = tokens(post.caption)
-            signatures.append(signature(post, words))
+            marks.append((mark(post, words), post.author))
             yield words
 
     words = Texts.of(spoken())
-    kept, copies = first_of_each(signatures, held)
+    kept, copies = first_of_each(marks, held)
     rows = np.array(kept, np.int64)
     return Corpus(
         posts.at(rows), words.at(rows), None, copies=tuple(posts[place] for place in copies)

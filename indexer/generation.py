@@ -261,6 +261,7 @@ def writer(index: Path) -> Iterator[GenerationWriter]:
                 "into a new folder, or remove that generation's folder if it is not the live one"
             )
         clear(index, _live(index))
+        Forgotten.settle(index)
         new = GenerationWriter(index, number)
         try:
             new.folder.mkdir()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.duplicates import signature
+from indexer.duplicates import mark
 from indexer.hashtags import tokens
 from indexer.schema import Ids, Post
 
@@ -109,7 +109,7 @@ def _shared(posts: Sequence[Post], words: Sequence[Sequence[str]]) -> dict[str, 
         "content_hash": [post.content_hash for post in posts],
         "origin": [post.origin for post in posts],
         "picture": [post.picture for post in posts],
-        "signature": list(map(signature, posts, words)),
+        "signature": list(map(mark, posts, words)),
     }
 
 

@@ -69,7 +69,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.faissfile": BORDER | {"indexer.faisskinds"},
     "indexer.settled": BORDER,
     "indexer.vectors": BORDER | {"indexer.faissfile", "indexer.faisskinds", "indexer.settled"},
-    "indexer.duplicates": BORDER,
+    "indexer.duplicates": BORDER | {"indexer.authors"},
     "indexer.postrows": BORDER | {"indexer.duplicates", "indexer.hashtags"},
     "indexer.store": BORDER | {"indexer.postrows"},
     "indexer.derived": BORDER | {"indexer.postrows", "indexer.store"},
@@ -90,7 +90,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.young": BORDER
     | {"indexer.derived", "indexer.store", "indexer.trained", "indexer.vectors"}
     | {"indexer.textvectors", "indexer.wordspace"},
-    "indexer.changes": BORDER | {"indexer.postrows", "indexer.store", "indexer.tables"},
+    "indexer.changes": BORDER
+    | {"indexer.duplicates", "indexer.postrows", "indexer.store", "indexer.tables"},
     "indexer.durable": BORDER,
     "indexer.authors": set(),
     "indexer.forgotten": BORDER | {"indexer.authors", "indexer.durable", "indexer.manifest"},
