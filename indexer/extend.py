@@ -14,7 +14,7 @@ import numpy as np
 from indexer.changes import Changes
 from indexer.config import ALL_TOPICS, LENT, RANKER, BuildConfig
 from indexer.corpus import Corpus, Learned, store_posts, topics_of, write_counted, write_vectors
-from indexer.derived import rederived
+from indexer.derived import derive, rederived
 from indexer.generation import Generation, GenerationWriter
 from indexer.progress import Progress
 from indexer.schema import Ids
@@ -60,6 +60,9 @@ def extended(
     model = TopicModel.open(previous.folder / "topics")
     shutil.copyfile(previous.folder / STORE, folder / STORE)
     progress.stage("Storing posts", len(corpus.posts))
+    with Store.change(folder / STORE) as store:
+        if store.migrate():  # it counted otherwise
+            derive(store)
     with Store.change(folder / STORE) as store:
         with rederived(store, corpus.posts, corpus.words, changes.removed):
             store.remove(changes.removed, changes.copies)
