@@ -177,7 +177,7 @@ def update(
     progress, rejections = progress or Silent(), list[Rejection]()
     config = _config(open_current(index))
     source = Sources(sources, config.hashtag_rule, reader, columns)
-    posts = gathered(source, rejections, progress) if sources else Posts.of(())
+    posts: Sequence[Post] = gathered(source, rejections, progress) if sources else ()
     deleted = read_ids(delete) if isinstance(delete, Path) else list(delete or ())
     if not (posts or deleted or retrain or forgetting or Forgotten.of(index).erasing):
         why = f"; the first of {len(rejections)} rejected: {rejections[0]}" if rejections else ""
