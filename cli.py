@@ -97,6 +97,7 @@ def build(
     workers: options.Workers = 2,
     engine: options.EngineName = "local",
     address: options.Address = None,
+    allow_forgotten: options.AllowForgotten = False,
     as_json: options.Json = False,
 ) -> None:
     """Learn from posts: read them, encode their pictures, and publish a new index.
@@ -121,7 +122,11 @@ def build(
     if from_starter:
         if vectors_in:
             raise ConfigError(f"--from-starter: found --vectors {vectors_in}, expected files")
-        _begin(posts, index, reader, column, first_comment, weights, workers, as_json=as_json)
+        _begin(
+            *(posts, index, reader, column, first_comment, weights, workers),
+            allow_forgotten=allow_forgotten,
+            as_json=as_json,
+        )
         return
     if pretrained:
         preset = replace(preset, pretrained=str(pretrained))
@@ -146,6 +151,7 @@ def build(
             workers=workers,
             vectors_in=vectors_in,
             engine=by,
+            allow_forgotten=allow_forgotten,
         )
     told(index, report, described(report), report.notes, as_json=as_json)
     finish(report.rejections)
@@ -180,6 +186,7 @@ def _begin(
     weights: Path | None,
     workers: int,
     *,
+    allow_forgotten: bool,
     as_json: bool,
 ) -> None:
     """Begin an index from the one that ships, and add posts to it."""
@@ -200,6 +207,7 @@ def _begin(
             weights=weights,
             progress=progress,
             workers=workers,
+            allow_forgotten=allow_forgotten,
         )
     told(index, report, described(report), report.notes, as_json=as_json)
     finish(report.rejections)
@@ -230,6 +238,7 @@ def update(
     pretrained: options.Pretrained = None,
     weights: options.Weights = None,
     workers: options.Workers = 2,
+    allow_forgotten: options.AllowForgotten = False,
     as_json: options.Json = False,
 ) -> None:
     """Add a new scrape to an index: new posts, changed ones, and, with --delete, gone ones.
@@ -260,6 +269,7 @@ def update(
             fit_ranker=fit_ranker,
             progress=progress,
             workers=workers,
+            allow_forgotten=allow_forgotten,
         )
     told(index, report, described(report), report.notes, as_json=as_json)
     finish(report.rejections)
@@ -268,7 +278,10 @@ def update(
 @app.command()
 def forget(
     index: options.Index = DEFAULT_INDEX,
-    author: Annotated[str | None, typer.Option(help="Remove all posts of this author.")] = None,
+    author: Annotated[
+        str | None,
+        typer.Option(help="Remove all posts of this author; case and a leading @ do not count."),
+    ] = None,
     post: Annotated[str | None, typer.Option(help="Remove the post of this id.")] = None,
     retrain: Annotated[
         bool, typer.Option("--retrain", help="Also learn anew, without them.")
@@ -276,6 +289,10 @@ def forget(
     as_json: options.Json = False,
 ) -> None:
     """Remove a person's posts from an index and from every older state of it on disk.
+
+    Words that only they used go as well. The index keeps hashes of the author and of the posts'
+    ids: a later update or build with the same scrape leaves them out. Stopped halfway, the next
+    command that writes to the index goes on with it.
 
     Example: `hashlens forget --author jane_doe --index my-index`
     """

@@ -44,6 +44,7 @@ def begun(index: Path, source: Path) -> Iterator[None]:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(found.folder / name, target)
         with Store.change(new.folder / "posts.duckdb") as store:
+            store.migrate()
             derive(store)
         new.publish_like(found.manifest)
     try:

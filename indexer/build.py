@@ -11,10 +11,20 @@ from indexer.config import RANKER, BuildConfig
 from indexer.corpus import Corpus, assemble
 from indexer.encoders import ImageEncoder, open_encoder
 from indexer.engine import LOCAL, Engine
-from indexer.errors import InputError
-from indexer.gathering import encoded, gathered, summed_up, without_notes, without_reposts
+from indexer.errors import HashlensError, InputError
+from indexer.forgotten import FILE as FORGOTTEN
+from indexer.forgotten import Forgotten
+from indexer.gathering import (
+    admitted,
+    encoded,
+    gathered,
+    summed_up,
+    without_notes,
+    without_reposts,
+)
 from indexer.generation import KEEP, Generation, unsealed, writer
 from indexer.milvus import reach
+from indexer.postfile import Posts
 from indexer.posts import Sources
 from indexer.progress import Progress, Silent
 from indexer.prompts import TextReader
@@ -34,6 +44,7 @@ class BuildReport:
     counts: dict[str, int]
     topics: dict[str, int]
     encoder: str | None
+    forgotten: int
     rejections: tuple[Rejection, ...]
     notes: tuple[str, ...]
     seconds: float
@@ -61,8 +72,11 @@ def build(
     keep: int = KEEP,
     vectors_in: str | None = None,
     engine: Engine = LOCAL,
+    allow_forgotten: bool = False,
 ) -> BuildReport:
     """Make a generation of `index` from posts, and publish it.
+
+    Posts that this index folder was told to forget or delete stay out.
 
     Args:
         sources: files or folders of posts.
@@ -80,9 +94,11 @@ def build(
         vectors_in: where vectors of posts are kept, `milvus:ADDRESS` (see `vectorplace`); in
             files of the index where None.
         engine: reads tables, encodes pictures, trains vectors and counts.
+        allow_forgotten: whether those posts come back; the index's list loses them then.
 
     Raises:
         InputError: a source is missing, or no usable post is in them.
+        HashlensError: posts were forgotten while these were read.
         IndexLockedError: another process writes to this index.
         VectorsUnreachableError: Milvus does not answer there.
         ConfigError: that is no address.
@@ -99,10 +115,19 @@ def build(
     if not posts:
         why = f"; the first of {len(rejections)} rejected: {rejections[0]}" if rejections else ""
         raise InputError(f"found no usable post in {given}{why}")
+    memory = Forgotten.of(index)
+    let_in, told = admitted(posts, memory, allow_forgotten=allow_forgotten)
+    if not let_in:
+        raise InputError(f"found no usable post in {given}; {told.notes[0]}")
+    posts = let_in if isinstance(let_in, Posts) else Posts.of(let_in)
     encoder = open_encoder(config.encoder, weights, verify=True) if posts.pictured.any() else None
     corpus = encoded(without_reposts(posts), encoder, rejections, progress, workers, engine)
     texts = text_reader(encoder)
     with permitted(address), tidied(index), writer(index) as new:
+        if Forgotten.of(index) != memory and index.joinpath(FORGOTTEN).exists():
+            raise HashlensError(
+                f"{index}: posts were forgotten while these were read; run the build again"
+            )
         if address:
             Place.first(address, index, new.number).save(new.folder)
         made = learned_anew(
@@ -115,14 +140,18 @@ def build(
             config=config.to_json(),
             counts=made.counts,
             keep=keep,
+            erased=True,
         )
+        if told.memory != memory:
+            Forgotten.of(index).without(memory.hashes - told.memory.hashes).save(index)
     return BuildReport(
         generation=published.number,
         counts=made.counts,
         topics=made.topics,
         encoder=encoder.name if encoder else None,
         rejections=without_notes(rejections),
-        notes=(*made.notes, *_where(address), *summed_up(rejections)),
+        forgotten=told.out,
+        notes=(*told.notes, *made.notes, *_where(address), *summed_up(rejections)),
         seconds=time.monotonic() - began,
     )
 

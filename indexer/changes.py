@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from indexer.duplicates import SIGNATURE, Marked
 from indexer.errors import InputError
 from indexer.postrows import question_columns
 from indexer.schema import Ids, Post
@@ -23,21 +24,24 @@ class Changes:
 
     `removed` int64 (r,) are keys of posts that leave the index, `copies` ids of reposts that do;
     `arriving` are posts to be put in, in order: first the reposts that take the place of a post
-    that leaves, then what is added or changed. `held` are signatures of the posts that stay.
+    that leaves, then what is added or changed. `held` are marks and authors of the posts that stay
+    (see `duplicates`).
+    `moved` are the new paths of known pictures, by the id of a post that stays as it is.
     """
 
     removed: Ids
     copies: tuple[str, ...]
     arriving: list[Post]
-    held: frozenset[str]
+    held: Sequence[Marked]
     added: int
     changed: int
     unchanged: int
     deleted: int
     not_found: tuple[str, ...]
+    moved: Mapping[str, Path]
 
     def __bool__(self) -> bool:
-        return bool(len(self.removed) or self.copies or self.arriving)
+        return bool(len(self.removed) or self.copies or self.arriving or self.moved)
 
 
 def find_changes(store: Store, posts: Sequence[Post], deleted: Collection[str]) -> Changes:
@@ -49,7 +53,7 @@ def find_changes(store: Store, posts: Sequence[Post], deleted: Collection[str]) 
         deleted: ids of posts, or of reposts.
     """
     posts = [post for post in posts if post.post_id not in deleted]
-    new, changed, there = _compared(store, posts)
+    new, changed, there, elsewhere = _compared(store, posts)
     gone_ids = [*deleted, *(posts[place].post_id for place in changed)]
     removed, copies = _named(store, gone_ids)
     arriving = sorted([*new, *changed])
@@ -65,23 +69,38 @@ def find_changes(store: Store, posts: Sequence[Post], deleted: Collection[str]) 
         unchanged=there - len(changed),
         deleted=len(found & set(deleted)),
         not_found=tuple(name for name in dict.fromkeys(deleted) if name not in found),
+        moved=_moved(posts, elsewhere),
     )
 
 
-def _compared(store: Store, posts: Sequence[Post]) -> tuple[list[int], list[int], int]:
-    """Places of new posts, of changed ones, and how many posts are in the index already."""
+def _moved(posts: Sequence[Post], places: Sequence[int]) -> dict[str, Path]:
+    found = ((post.post_id, post.image) for post in map(posts.__getitem__, places))
+    return {name: image for name, image in found if image}
+
+
+def _compared(store: Store, posts: Sequence[Post]) -> tuple[list[int], list[int], int, list[int]]:
+    """Places of new posts and of changed ones, how many posts are known, and places of moved ones.
+
+    A moved post is as it was, and so is its picture (the content hash holds the picture's), but
+    the picture lies elsewhere.
+    """
     if not posts:
-        return [], [], 0
+        return [], [], 0, []
     found = store.arrays(
-        """select place, held.content_hash is null as new,
-            coalesce(held.content_hash <> asked.content_hash, false) as changed
+        """select held.content_hash is null as new,
+            coalesce(held.content_hash <> asked.content_hash, false) as changed,
+            coalesce(held.content_hash = asked.content_hash and held.image <> asked.image, false)
+                as moved
         from asked left join (
-            select post_id, content_hash from posts union all
-            select post_id, content_hash from copies) as held using (post_id) order by place""",
+            select post_id, content_hash, image from posts union all
+            select post_id, content_hash, image from copies) as held using (post_id)
+        order by place""",
         asked=question_columns(posts),
     )
-    new, changed = found["new"].astype(bool), found["changed"].astype(bool)
-    return np.flatnonzero(new).tolist(), np.flatnonzero(changed).tolist(), int((~new).sum())
+    new, changed, moved = (
+        np.flatnonzero(found[name].astype(bool)).tolist() for name in ("new", "changed", "moved")
+    )
+    return new, changed, len(posts) - len(new), moved
 
 
 def _named(store: Store, ids: Sequence[str]) -> tuple[Ids, tuple[str, ...]]:
@@ -98,20 +117,22 @@ def _ids(store: Store, keys: Ids) -> Iterator[str]:
 
 
 def _heirs(store: Store, removed: Ids, copies: Collection[str]) -> list[Post]:
-    """Of each removed post that has reposts the first that stays: it takes its place."""
-    query = """select arg_min(post_id, number) from copies
-        where signature in (select signature from posts
+    """The reposts of removed posts that stay: the first of them takes its place.
+
+    Others may be kept as well, such as the next of an author's series.
+    """
+    query = f"""select post_id from copies
+        where signature[:{SIGNATURE}] in (select signature[:{SIGNATURE}] from posts
                 where post_key in (select unnest(?::bigint[])))
-            and post_id not in (select unnest(?::varchar[]))
-        group by signature"""
+            and post_id not in (select unnest(?::varchar[]))"""  # noqa: S608
     names = [name for (name,) in store.rows(query, [removed.tolist(), list(copies)])]
     return store.copies(names) if names else []
 
 
-def _held(store: Store, removed: Ids) -> frozenset[str]:
-    query = """select signature from posts where signature is not null
-        and post_key not in (select unnest(?::bigint[]))"""
-    return frozenset(name for (name,) in store.rows(query, [removed.tolist()]))
+def _held(store: Store, removed: Ids) -> Sequence[Marked]:
+    query = """select signature, author from posts where signature is not null
+        and post_key not in (select unnest(?::bigint[])) order by post_key"""
+    return [(name, author) for name, author in store.rows(query, [removed.tolist()])]
 
 
 def read_ids(path: Path) -> list[str]:

@@ -6,11 +6,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from indexer.forgotten import Forgotten
 from indexer.generation import KEEP, Generation, GenerationWriter, open_current, writer
 from indexer.progress import Progress, Silent
 from indexer.segments import KINDS, dead_of, living, paths_of, save_segment
 from indexer.store import Store
 from indexer.tidy import tidied
+from indexer.update import update
 from indexer.vectorplace import FILE, Place
 
 
@@ -38,7 +40,8 @@ def described(report: CompactReport) -> str:
 def compact(index: Path, *, keep: int = KEEP, progress: Progress | None = None) -> CompactReport:
     """Publish the same index with one segment a kind and without removed rows; answers stay.
 
-    A copy of an index whose vectors are in Milvus gets collections of its own.
+    A copy of an index whose vectors are in Milvus gets collections of its own. An erasure that was
+    begun and not finished is finished first (see `forget`).
 
     Args:
         index: folder of the index.
@@ -52,6 +55,8 @@ def compact(index: Path, *, keep: int = KEEP, progress: Progress | None = None) 
     """
     began, progress = time.monotonic(), progress or Silent()
     open_current(index)
+    if Forgotten.of(index).erasing:
+        update([], index, keep=keep, retrain=False, progress=progress)
     with tidied(index), writer(index) as new:
         previous = new.previous or open_current(index)
         segments = sum(len(paths_of(previous.folder / kind)) for kind in KINDS)

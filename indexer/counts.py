@@ -49,7 +49,12 @@ def write_counts(
     _save_columns(folder / "hashtags", uses, ("posts", "authors", "known_authors"), tags)
     found = store.arrays("select word_id as id, posts, authors from word_counts")
     _save_columns(folder / "words", found, ("posts", "authors"), words)
-    _save_columns(folder / "posts", store.arrays(_POSTS), ("author", "words"), posts)
+    _save_columns(
+        folder / "posts",
+        store.arrays(_POSTS.format(voice=store.voice[0])),
+        ("author", "words"),
+        posts,
+    )
     names = dict(store.rows("select tag_id, key from hashtags"))
     shapes = [(len(names.get(tag, "")), names.get(tag, "").isascii()) for tag in range(tags)]
     totals = store.totals()
@@ -156,7 +161,7 @@ class Counts:
 
 
 _POSTS = """
-    select post_key as id, dense_rank() over (order by coalesce(author, '#' || post_key)) as author,
+    select post_key as id, dense_rank() over (order by {voice}) as author,
            coalesce(words, 0) as words
     from posts left join (select post_key, count(*) as words from post_words group by all)
     using (post_key)"""

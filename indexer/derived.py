@@ -13,23 +13,32 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from indexer.duplicates import mark
 from indexer.postrows import tag_columns, word_columns
 from indexer.schema import Ids, Post
 from indexer.store import PRIOR, Store
 
-# A post without a known author counts as an author of its own.
-AUTHOR = "coalesce(author, '#' || post_key)"
 # Every use of a hashtag or word in some posts; the tables are counted over these.
 _USES_IN = {
     "tagged": """
-        select h.post_key, h.tag_id, h.form, p.topic, p.author as known_author,
-               coalesce(p.author, '#' || p.post_key) as author
+        select post_key, h.tag_id, h.form, p.topic, {known} as known_author, {voice} as author
         from post_hashtags h join {posts} p using (post_key)""",
     "said": """
-        select w.post_key, w.word_id, coalesce(p.author, '#' || p.post_key) as author
+        select post_key, w.word_id, {voice} as author
         from post_words w join {posts} p using (post_key)""",
 }
-USES = {view: query.format(posts="posts") for view, query in _USES_IN.items()}
+USES = tuple(_USES_IN)
+
+
+def uses_of(store: Store, posts: str = "posts") -> dict[str, str]:
+    """The query of each view `USES`, as a store counts authors."""
+    voice, known = store.voice
+    return {
+        view: query.format(posts=posts, voice=voice, known=known)
+        for view, query in _USES_IN.items()
+    }
+
+
 # How each hashtag is written most often, and by how many posts it is used at all.
 _WRITTEN = """
     select tag_id, arg_max(form, (uses, form)) as display, sum(uses)::bigint as posts
@@ -93,7 +102,7 @@ def derive(store: Store, names: Iterable[str] = tuple(DERIVED)) -> None:
 
 def _derive(store: Store, names: Iterable[str]) -> None:
     run = store.connection.execute
-    for view, query in USES.items():
+    for view, query in uses_of(store).items():
         run(f"create or replace temp view {view} as {query}")
     prior = store.has_prior
     for name in names:
@@ -167,10 +176,11 @@ def rederived(
 
 def _touch(store: Store, condition: str) -> None:
     """Note what some posts hold, by author."""
+    uses = uses_of(store)
     for view, (number, *_) in SIDES.items():
         store.connection.execute(
             f"""insert into touched_{view}
-            select distinct author, {number} from ({USES[view]}) where {condition}"""  # noqa: S608
+            select distinct author, {number} from ({uses[view]}) where {condition}"""  # noqa: S608
         )
 
 
@@ -179,12 +189,16 @@ def _touch_coming(
 ) -> None:
     """Note what coming posts will hold of the hashtags and words that are there already."""
     keys = np.arange(first, first + len(posts), dtype=np.int64)
-    authors = [f"#{k}" if p.author is None else p.author for k, p in zip(keys, posts, strict=True)]
+    owners = {
+        "post_key": keys,
+        "author": [post.author for post in posts],
+        "signature": list(map(mark, posts, words)),
+    }
     coming = {"tagged": tag_columns(posts, keys), "said": word_columns(words, keys)}
     for view, (number, table, term) in SIDES.items():
-        with store.lent(owners={"post_key": keys, "author": authors}, coming=coming[view]):
+        with store.lent(owners=owners, coming=coming[view]):
             store.connection.execute(
-                f"""insert into touched_{view} select distinct author, {number}
+                f"""insert into touched_{view} select distinct {store.voice[0]}, {number}
                 from coming join owners using (post_key) join {table} on {term} = term"""  # noqa: S608
             )
 
@@ -196,12 +210,13 @@ def _take(store: Store, sign: int) -> None:
     # The posts of few authors: what they hold is looked up among them alone.
     run(
         f"""create or replace temp table theirs as
-        select * from posts where {AUTHOR} in ({touching})"""  # noqa: S608
+        select * from posts where {store.voice[0]} in ({touching})"""  # noqa: S608
     )
+    uses = uses_of(store, "theirs")
     for view, (number, *_) in SIDES.items():
         run(
             f"""create or replace temp table {view} as
-            select * from ({_USES_IN[view].format(posts="theirs")})
+            select * from ({uses[view]})
             semi join touched_{view} using (author, {number})"""  # noqa: S608
         )
     for name in DERIVED:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from indexer.derived import AUTHOR, DERIVED, PAIRS, added, derive
+from indexer.derived import DERIVED, PAIRS, added, derive
 from indexer.schema import Ids
 from indexer.store import Store
 
@@ -73,7 +73,7 @@ def _uses(store: Store, parts: int) -> Iterator[Uses]:
     """Every post's uses, in parts of whole authors."""
     store.connection.execute(
         f"""create or replace temp table owners as
-        select post_key, dense_rank() over (order by {AUTHOR}) as author from posts"""  # noqa: S608
+        select post_key, dense_rank() over (order by {store.voice[0]}) as author from posts"""  # noqa: S608
     )
     for part in range(parts):
         yield Uses(_of_part(store, "tag", part, parts), _of_part(store, "word", part, parts))

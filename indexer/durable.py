@@ -6,12 +6,19 @@ import errno
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypedDict
 
 from indexer.errors import HashlensError, IndexLockedError
+
+# How libraries tell of a full disk, or of a file that may not grow; NumPy has words of its own.
+_FULL = (
+    *(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)),
+    "Not enough free space to write",
+    "requested and",
+)
 
 
 class FileEntry(TypedDict):
@@ -116,15 +123,20 @@ class Lease:
 
 
 @contextmanager
-def disk_full_explained(index: Path) -> Iterator[None]:
-    """Turn a full disk, in whichever library, into a clear error."""
+def disk_full_explained(index: Path, state: Callable[[], str]) -> Iterator[None]:
+    """Turn a full disk, in whichever library, into a clear error.
+
+    Args:
+        index: folder that is written to.
+        state: says what was left of the index.
+    """
     try:
         yield
     except Exception as error:
         # By its words: the libraries that write files wrap the system's error in types of theirs.
-        if not any(os.strerror(code) in str(error) for code in (errno.ENOSPC, errno.EDQUOT)):
+        if not any(words in str(error) for words in _FULL):
             raise
         raise HashlensError(
             f"disk full while writing to {index}: free some space, or name an index on another "
-            "disk (--index); the index is as it was"
+            f"disk (--index); {state()}"
         ) from error

@@ -6,6 +6,7 @@ Files that stay as they are, segments of vectors among them, are shared with the
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +14,23 @@ import numpy as np
 from indexer.changes import Changes
 from indexer.config import ALL_TOPICS, LENT, RANKER, BuildConfig
 from indexer.corpus import Corpus, Learned, store_posts, topics_of, write_counted, write_vectors
-from indexer.derived import rederived
+from indexer.derived import derive, rederived
 from indexer.generation import Generation, GenerationWriter
 from indexer.progress import Progress
 from indexer.schema import Ids
-from indexer.segments import DEAD, KINDS, bury
+from indexer.segments import DEAD, KINDS, bury, living, save_segment
 from indexer.store import Store
 from indexer.topics import TopicModel
 from indexer.trained import Trained
+from indexer.unlearn import drop_unsupported
 from indexer.vectorplace import Place
 from indexer.wordspace import WordSpace
 from indexer.young import write_young
 
 # Folders that are taken over whole.
 LINKED = ("topics", "texts", "words", RANKER, LENT, "trained")
+NAMING = ("topics", "texts", "words", "trained")  # those of them that name words or hashtags
+STORE = "posts.duckdb"
 
 
 def extended(
@@ -36,6 +40,8 @@ def extended(
     corpus: Corpus,
     trained: Trained,
     progress: Progress,
+    *,
+    erasing: bool = False,
 ) -> dict[str, int]:
     """Write the next generation; returns counts.
 
@@ -46,24 +52,52 @@ def extended(
         corpus: those that come.
         trained: counts that what is learned rests on.
         progress: told of the stages.
+        erasing: whether no byte of removed posts, and of words that only they held, may be left.
     """
     folder, config = new.folder, BuildConfig.from_json(previous.manifest.config)
-    _take_over(new, previous, changes.removed)
-    space = _space(folder / "words" / ALL_TOPICS)
-    learned = Learned(TopicModel.open(folder / "topics"), space, trained)
-    shutil.copyfile(previous.folder / "posts.duckdb", folder / "posts.duckdb")
+    linked = [name for name in LINKED if not (erasing and name in NAMING)]
+    _take_over(new, previous, changes.removed, linked)
+    model = TopicModel.open(previous.folder / "topics")
+    shutil.copyfile(previous.folder / STORE, folder / STORE)
     progress.stage("Storing posts", len(corpus.posts))
-    with Store.change(folder / "posts.duckdb") as store:
+    with Store.change(folder / STORE) as store:
+        if store.migrate():  # it counted otherwise
+            derive(store)
+    with Store.change(folder / STORE) as store:
         with rederived(store, corpus.posts, corpus.words, changes.removed):
             store.remove(changes.removed, changes.copies)
-            topics = topics_of(corpus, learned.model, config)
+            topics = topics_of(corpus, model, config)
             keys = store_posts(store, corpus, topics, progress)
-            if len(changes.removed):
+            if len(changes.removed) or erasing:
                 store.forget_unused()
+        if erasing:
+            drop_unsupported(previous.folder, folder, store, config.vectors)
+            trained = Trained.open(folder / "trained")
+        space = _space(folder / "words" / ALL_TOPICS)
+        learned = Learned(TopicModel.open(folder / "topics"), space, trained)
         write_vectors(folder, store, corpus, keys, learned)
         write_young(folder, store, trained, space, config.vectors)
         counts = write_counted(folder, store, learned, progress)
-        return counts | _since(store, trained)
+        counts |= _since(store, trained)
+    if erasing:
+        progress.stage("Merging segments")
+        _without_remains(new)
+    return counts
+
+
+def _without_remains(new: GenerationWriter) -> None:
+    """Write rows and vectors into files of their own: no room that removed ones took is left."""
+    folder = new.folder
+    left = (folder / STORE).rename(folder / "left.duckdb")
+    Store.compact(left, folder / STORE)
+    left.unlink()
+    found = {kind: living(folder / kind) for kind in KINDS}
+    if place := Place.of(folder):
+        place.renewed(new.index, new.number).save(folder)
+    for kind, (vectors, classes) in found.items():
+        shutil.rmtree(folder / kind, ignore_errors=True)
+        if vectors is not None:
+            save_segment(folder / kind, vectors, classes)
 
 
 def _space(folder: Path) -> WordSpace:
@@ -73,16 +107,18 @@ def _space(folder: Path) -> WordSpace:
     return WordSpace((), np.empty((0, 1), np.float32), np.empty(0, np.int64))
 
 
-def _take_over(new: GenerationWriter, previous: Generation, removed: Ids) -> None:
+def _take_over(
+    new: GenerationWriter, previous: Generation, removed: Ids, linked: Sequence[str]
+) -> None:
     """Link what stays as it is, and say which vectors of the segments are dead now."""
     for name in previous.manifest.files:
-        if name.split("/")[0] in LINKED:
+        if name.split("/")[0] in linked:
             new.link(name)
     if place := Place.of(previous.folder):
         place.continued(new.index, new.number).save(new.folder)
     for kind in KINDS:
-        living, dead = bury(previous.folder / kind, removed)
-        for path in living:
+        kept, dead = bury(previous.folder / kind, removed)
+        for path in kept:
             new.link(f"{kind}/{path.name}")
             if (table := path.with_suffix(".npy")).exists():
                 new.link(f"{kind}/{table.name}")

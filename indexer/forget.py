@@ -1,4 +1,8 @@
-"""A person's posts out of an index, and out of every file of it."""
+"""A person's posts erased from an index: from every generation, and from every file of it.
+
+The erasure is written down before it begins (see `forgotten`). Killed, or out of disk, it goes on
+with the next command that writes to the index; repeated, it ends well.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,26 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from indexer.compact import compact
+from indexer.authors import folded
+from indexer.erasing import Trace, traces_of
 from indexer.errors import InputError
-from indexer.generation import history, open_current
+from indexer.forgotten import Forgotten
+from indexer.generation import all_numbers, open_current
 from indexer.progress import Progress
 from indexer.rankers import FitRanker
-from indexer.store import Store
-from indexer.update import update
+from indexer.update import Forgetting, update
 
 
 @dataclass(frozen=True, slots=True)
 class ForgetReport:
-    """What was removed: the generation left, posts and reposts gone, and what stays."""
+    """What was removed: the generation left, posts and reposts gone, and what stays.
+
+    `names` are the spellings of the author that were found.
+    """
 
     generation: int
     posts: int
+    names: tuple[str, ...]
     counts: dict[str, int]
     notes: tuple[str, ...]
     seconds: float
@@ -28,7 +37,9 @@ class ForgetReport:
 
 def described(report: ForgetReport) -> str:
     """One line on what was removed."""
-    return f"generation {report.generation}: {report.posts:,} posts forgotten"
+    posts = f"{report.posts:,} post{'' if report.posts == 1 else 's'} forgotten"
+    names = f" ({', '.join(report.names)})" if len(report.names) > 1 else ""
+    return f"generation {report.generation}: {posts}{names}"
 
 
 def forget(
@@ -42,13 +53,15 @@ def forget(
     progress: Progress | None = None,
     workers: int = 2,
 ) -> ForgetReport:
-    """Remove an author's posts, or one post, from the tables, vectors and all older generations.
+    """Erase an author's posts, or one post, from every generation, and keep them out from then on.
 
-    A repost by somebody else takes the place of a removed post: those are that person's words.
+    Words and hashtags that no other post holds leave the vocabulary as well. A repost by somebody
+    else takes the place of a removed post: those are that person's words. Later updates and builds
+    leave the author, or the post, out.
 
     Args:
         index: folder of the index.
-        author: whose posts go, as their readers gave the name.
+        author: whose posts go; case and a leading @ make no difference.
         post: id of the post that goes.
         retrain: whether vectors, topic heads and ranker are learned anew without them; else they
             stay as they were, and the notes say so.
@@ -58,60 +71,79 @@ def forget(
         workers: threads for training vectors.
 
     Raises:
-        InputError: neither or both are named, or the index holds no such post.
+        InputError: neither or both are named, or no generation holds such a post.
         IndexMissingError, IndexCorruptError, IndexMismatchError: there is no sound index.
         IndexLockedError: another process writes to this index.
     """
     began = time.monotonic()
     if (author is None) == (post is None):
         raise InputError("forget: found neither or both of author and post, expected one of them")
-    ids = _ids(index, author, post)
-    if not ids:
+    live = open_current(index)
+    found = _found(index, author, post)
+    memory = Forgotten.of(index)
+    known = memory.of_post(post or "") if author is None else memory.of_author(author)
+    is_left = bool(found) or known in memory.residue
+    if not is_left and known not in memory.hashes:
         wanted = f"post {post!r}" if author is None else f"post by {author!r}"
-        raise InputError(f"{index}: found no {wanted}; names are as in the files that were read")
+        raise InputError(
+            f"{index}: found no {wanted} in any generation; case and a leading @ make no "
+            "difference in authors' names"
+        )
+    ids = tuple(dict.fromkeys(trace.post_id for trace in found))
+    names = tuple(sorted({trace.author for trace in found if trace.author and author is not None}))
+    if not is_left and not memory.erasing:
+        return ForgetReport(
+            live.number,
+            0,
+            (),
+            live.manifest.counts,
+            ("already forgotten: no generation holds such a post",),
+            time.monotonic() - began,
+        )
+    del live  # a generation that is held stays
     changed = update(
         [],
         index,
-        delete=ids,
         retrain=retrain,
         weights=weights,
         fit_ranker=fit_ranker,
         progress=progress,
         workers=workers,
+        forgetting=Forgetting(() if author is None else (author,), ids if post is None else (post,))
+        if is_left
+        else None,
     )
-    generation = compact(index, keep=1, progress=progress).generation
     return ForgetReport(
-        generation,
+        changed.generation,
         len(ids),
+        names,
         changed.counts,
-        (*changed.notes, *_left(index, generation, retrain)),
+        (*changed.notes, *_left(index, changed.generation, retrain=changed.retrained)),
         time.monotonic() - began,
     )
 
 
-def _ids(index: Path, author: str | None, post: str | None) -> list[str]:
-    column, value = ("post_id", post) if author is None else ("author", author)
-    with Store.open(open_current(index).folder / "posts.duckdb") as store:
-        query = " union all ".join(
-            f"select post_id from {table} where {column} = $1"  # noqa: S608 (our own names)
-            for table in ("posts", "copies")
-        )
-        return [name for (name,) in store.rows(query, [value])]
+def _found(index: Path, author: str | None, post: str | None) -> list[Trace]:
+    """The posts and reposts that are wanted, in all generations."""
+    if author is None:
+        return traces_of(index, lambda post_id, _: post_id == post)
+    name = folded(author)
+    return traces_of(index, lambda _, by: by is not None and folded(by) == name)
 
 
-def _left(index: Path, generation: int, retrain: bool) -> tuple[str, ...]:
+def _left(index: Path, generation: int, *, retrain: bool) -> tuple[str, ...]:
     """What still knows of the removed posts."""
     notes = []
     if not retrain:
         notes.append(
-            "vocabulary, word vectors, topic heads and ranker were learned with them; "
-            "`hashlens update --retrain` learns them anew"
+            "words and hashtags that only they held are gone; vectors, topic heads and ranker were "
+            "learned with them: `hashlens update --retrain` learns them anew"
         )
-    held = [found.number for found in history(index) if found.number != generation]
-    if held:
-        numbers = ", ".join(map(str, held))
+    older = [number for number in all_numbers(index) if number != generation]
+    if older:
+        numbers = ", ".join(map(str, older))
         notes.append(
             f"generation {numbers} is held by a reader and still has them: "
-            "run `hashlens compact --keep 1` when it is done"
+            "run `hashlens compact --keep 1` when it is done, or the same command again"
         )
     return tuple(notes)

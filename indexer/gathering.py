@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from indexer.corpus import Corpus
-from indexer.duplicates import first_of_each, signature
+from indexer.duplicates import Marked, first_of_each, mark
 from indexer.encoders import EncodedImages, ImageEncoder
 from indexer.engine import LOCAL, Engine
+from indexer.forgotten import Forgotten
 from indexer.hashtags import tokens
 from indexer.postfile import Posts
 from indexer.posts import Sources, count_rows
@@ -61,18 +62,64 @@ def summed_up(rejections: Iterable[Rejection]) -> tuple[str, ...]:
     return ("; ".join([*told, *more]),) if told else ()
 
 
-def without_reposts(posts: Posts, held: Collection[str] = ()) -> Corpus:
-    """Posts with their caption words, reposts of them or of what is `held` by signature apart."""
-    signatures = []
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The list of what is forgotten once posts were let in, how many stayed out, and notes."""
+
+    memory: Forgotten
+    out: int
+    notes: tuple[str, ...]
+
+
+def admitted(
+    posts: Sequence[Post], memory: Forgotten, *, allow_forgotten: bool
+) -> tuple[Sequence[Post], Admission]:
+    """The posts without those that an index was told to forget.
+
+    Args:
+        posts: incoming.
+        memory: what the index was told to forget.
+        allow_forgotten: whether these come in as well; the list loses them then.
+    """
+    listed = [
+        place
+        for place, post in enumerate(posts if memory.hashes else ())
+        if memory.holds(post.post_id, post.author)
+    ]
+    if not listed:
+        return posts, Admission(memory, 0, ())
+    number = f"{len(listed):,} post{'s' * (len(listed) > 1)}"
+    if allow_forgotten:
+        hashes = [memory.hashes_of(post.post_id, post.author) for post in _at(posts, listed)]
+        memory = memory.without(frozenset().union(*hashes))
+        note = f"{number} that this index was told to forget came back, as --allow-forgotten says"
+        return posts, Admission(memory, 0, (note,))
+    staying = np.setdiff1d(np.arange(len(posts)), listed).tolist()
+    note = (
+        f"{number} stayed out: this index was told to forget or delete them; --allow-forgotten "
+        "brings them back"
+    )
+    return _at(posts, staying), Admission(memory, len(listed), (note,))
+
+
+def _at(posts: Sequence[Post], places: list[int]) -> Sequence[Post]:
+    if isinstance(posts, Posts):
+        return posts.at(np.array(places, np.int64))
+    return [posts[place] for place in places]
+
+
+def without_reposts(posts: Posts, held: Iterable[Marked] = ()) -> Corpus:
+    """Posts with their caption words, reposts of them or of what is `held` apart."""
+    marks: list[Marked] = []
 
     def spoken() -> Iterator[list[str]]:
         for post in posts:
             words = tokens(post.caption)
-            signatures.append(signature(post, words))
+            marks.append((mark(post, words), post.author))
             yield words
 
     words = Texts.of(spoken())
-    kept, copies = first_of_each(signatures, held)
+    kept, copies = first_of_each(marks, held)
     rows = np.array(kept, np.int64)
     return Corpus(
         posts.at(rows), words.at(rows), None, copies=tuple(posts[place] for place in copies)

@@ -34,9 +34,11 @@ from indexer.durable import (
     write_durably,
 )
 from indexer.errors import HashlensError, IndexCorruptError, IndexMissingError, IndexUnusableError
+from indexer.forgotten import Forgotten
 from indexer.manifest import (
     FORMAT,
     MANIFEST,
+    MAX_NUMBER,
     NAME,
     Manifest,
     changed,
@@ -210,9 +212,35 @@ def rollback(index: Path, to: int | None = None) -> Generation:
             wanted = "older generation" if to is None else f"generation {to}"
             there = ", ".join(map(str, numbers))
             raise HashlensError(f"{index}: found no {wanted}; there are {there}, live is {live}")
+        _check_erased(index, target)
         generation = _open(index, target, deep=True)
         _point(index, target)
         return generation
+
+
+def _check_erased(index: Path, target: int) -> None:
+    """Hold that a generation does not bring back what is being forgotten.
+
+    Raises:
+        HashlensError: it is older than the erasure, and a reader alone still holds it.
+    """
+    clean = Forgotten.of(index).clean
+    if target < clean:
+        raise HashlensError(
+            f"{index}: found that generation {target} holds posts that were forgotten, expected "
+            f"generation {clean} or newer; it goes with the next command that writes"
+        )
+
+
+def finish_erasure(index: Path, keep: int, parent: int = 0) -> None:
+    """Remove generations beyond `keep`; all but the live one while an erasure is open.
+
+    The erasure ends when no older generation is left. Call it as the index's writer.
+    """
+    memory, live = Forgotten.of(index), _live(index)
+    prune(index, 1 if memory.clean else keep, live=live, parent=parent or live)
+    if memory.clean and numbers_of(index) == [live]:
+        memory.finished().save(index)
 
 
 @contextmanager
@@ -225,9 +253,15 @@ def writer(index: Path) -> Iterator[GenerationWriter]:
     """
     with writable(index):
         index.mkdir(parents=True, exist_ok=True)
-    with locked(index), disk_full_explained(index):
-        clear(index, _live(index))
+    with locked(index), disk_full_explained(index, lambda: _left_behind(index, number)):
         number = max([_live(index), *numbers_of(index)]) + 1
+        if number > MAX_NUMBER:
+            raise HashlensError(
+                f"{index}: found generation {number - 1}, the largest number that there is; build "
+                "into a new folder, or remove that generation's folder if it is not the live one"
+            )
+        clear(index, _live(index))
+        Forgotten.settle(index)
         new = GenerationWriter(index, number)
         try:
             new.folder.mkdir()
@@ -236,6 +270,19 @@ def writer(index: Path) -> Iterator[GenerationWriter]:
             # The disk decides, not a flag: an interrupt may come just after the rename.
             if _live(index) != number:
                 remove(new.folder)
+
+
+def _left_behind(index: Path, number: int) -> str:
+    """What a writer that failed has left, in words."""
+    if _live(index) == number:
+        return f"generation {number} is published, older ones may be left: repeat the command"
+    with suppress(IndexUnusableError):
+        if Forgotten.of(index).erasing:
+            return (
+                "the index answers as it did, and still holds what is to be forgotten: repeat the "
+                "command, or the next one that writes does it"
+            )
+    return "the index is as it was"
 
 
 class GenerationWriter:
@@ -304,6 +351,7 @@ class GenerationWriter:
         config: dict[str, Any],
         counts: dict[str, int],
         keep: int = KEEP,
+        erased: bool = False,
     ) -> Generation:
         """Flush everything to disk, write the manifest, make this the live generation.
 
@@ -313,6 +361,7 @@ class GenerationWriter:
             config: settings of the build.
             counts: what the index holds.
             keep: generations left, this one among them, beside those that readers hold.
+            erased: whether it holds nothing of what an open erasure is of.
 
         Raises:
             HashlensError: the folder holds something other than files and folders.
@@ -336,7 +385,10 @@ class GenerationWriter:
         flush(self.index)
         parent = _live(self.index)
         _point(self.index, self.number)
-        prune(self.index, keep, live=_live(self.index), parent=parent)
+        memory = Forgotten.of(self.index)
+        if erased and memory.erasing:
+            memory.cleaned(self.number).save(self.index)
+        finish_erasure(self.index, keep, parent)
         return generation
 
 

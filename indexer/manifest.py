@@ -18,6 +18,7 @@ from indexer.errors import HashlensError, IndexCorruptError, IndexMismatchError
 FORMAT = 3
 MANIFEST = "manifest.json"
 NAME = re.compile(r"gen-(?!0+$)(\d{6}|[1-9]\d{6,11})", re.ASCII)
+MAX_NUMBER = 10**12 - 1  # of a generation, as `NAME` has it
 LARGEST = 64 << 20  # bytes of a manifest
 LIBRARIES = ("duckdb", "faiss-cpu", "gensim", "numpy", "scipy", "torch")
 

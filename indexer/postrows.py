@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.duplicates import signature
+from indexer.duplicates import mark
 from indexer.hashtags import tokens
 from indexer.schema import Ids, Post
 
@@ -109,7 +109,7 @@ def _shared(posts: Sequence[Post], words: Sequence[Sequence[str]]) -> dict[str, 
         "content_hash": [post.content_hash for post in posts],
         "origin": [post.origin for post in posts],
         "picture": [post.picture for post in posts],
-        "signature": list(map(signature, posts, words)),
+        "signature": list(map(mark, posts, words)),
     }
 
 
@@ -147,11 +147,12 @@ def part_columns(parts: Mapping[int, Sequence[str]]) -> dict[str, Any]:
 
 
 def question_columns(posts: Sequence[Post]) -> dict[str, Any]:
-    """What tells whether an index holds posts: place in the list, id, content hash."""
+    """What tells whether an index holds posts: place in the list, id, content hash, picture."""
     return {
         "place": np.arange(len(posts), dtype=np.int64),
         "post_id": [post.post_id for post in posts],
         "content_hash": [post.content_hash for post in posts],
+        "image": [str(post.image) if post.image else None for post in posts],
     }
 
 

@@ -7,6 +7,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from indexer.forgotten import FILE as FORGOTTEN
 from indexer.manifest import MANIFEST, NAME, folder_of, numbers_of
 
 
@@ -19,7 +20,8 @@ def clear(index: Path, live: int) -> None:
             remove(folder)
     for folder in index.glob(".gen-*"):
         shutil.rmtree(folder, ignore_errors=True)
-    (index / "CURRENT.tmp").unlink(missing_ok=True)
+    for name in ("CURRENT", FORGOTTEN):
+        (index / f"{name}.tmp").unlink(missing_ok=True)
 
 
 def prune(index: Path, keep: int, *, live: int, parent: int) -> None:

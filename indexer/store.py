@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from indexer.duplicates import SIGNATURE
 from indexer.errors import DAMAGED, IndexCorruptError
 from indexer.postrows import (
     ADDED,
@@ -61,7 +62,18 @@ MIGRATIONS: tuple[str, ...] = (
     insert into next_ids values ('copy', 0);
     create table hashtag_parts (tag_id bigint primary key, words varchar[] not null);
     """,
+    # Counts are by `VOICE` from here on: whoever applies this has to derive all tables anew.
+    "select 1",
 )
+VOICES = 3  # number of that migration
+
+# Whose a post is: spellings of one name are one author. Posts without one are one author's where
+# they say the same, numbers aside, and otherwise each an author of its own.
+KNOWN_AUTHOR = "ltrim(lower(trim(author)), '@')"
+VOICE = f"coalesce('a' || {KNOWN_AUTHOR}, 's' || signature[:{SIGNATURE}], '#' || post_key)"
+SAID = f"coalesce(signature[:{SIGNATURE}], '#' || post_key)"  # the same of posts that say the same
+# The same in indexes that were made before.
+OLD_KNOWN_AUTHOR, OLD_VOICE = "author", "coalesce(author, '#' || post_key)"
 
 
 FETCHED = 10_000  # rows held at a time
@@ -141,8 +153,12 @@ class Store(AbstractContextManager["Store"]):
         """Fold the write-ahead log into the file and close it."""
         self.connection.close()
 
-    def migrate(self, migrations: Sequence[str] = MIGRATIONS) -> None:
-        """Apply the migrations not applied yet, each in one transaction with its note."""
+    def migrate(self, migrations: Sequence[str] = MIGRATIONS) -> bool:
+        """Apply the migrations not applied yet, each in one transaction with its note.
+
+        Returns:
+            Whether there were any.
+        """
         run = self.connection.execute
         run("create table if not exists migrations (number integer primary key)")
         done = {number for (number,) in run("select number from migrations").fetchall()}
@@ -152,6 +168,7 @@ class Store(AbstractContextManager["Store"]):
             with self.transaction():
                 run(statements)
                 run("insert into migrations values (?)", [number])
+        return len(done) < len(migrations)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -170,9 +187,16 @@ class Store(AbstractContextManager["Store"]):
         query = "select count(*) from duckdb_schemas() where schema_name = ? and not internal"
         return bool(self.rows(query, [PRIOR])[0][0])
 
+    @property
+    def voice(self) -> tuple[str, str]:
+        """By which expressions over `posts` this store counts authors, and known ones."""
+        query = "select count(*) from migrations where number = ?"
+        is_new = self.rows(query, [VOICES])[0][0]
+        return (VOICE, KNOWN_AUTHOR) if is_new else (OLD_VOICE, OLD_KNOWN_AUTHOR)
+
     def totals(self) -> tuple[int, int]:
         """Numbers of posts and of authors that the counts are of."""
-        query = """select count(*), count(distinct coalesce(author, '#' || post_key)) from posts"""
+        query = f"select count(*), count(distinct {self.voice[0]}) from posts"  # noqa: S608
         ((posts, authors),) = self.rows(query)
         if self.has_prior:
             ((more, others),) = self.rows(f"select posts, authors from {PRIOR}.totals")  # noqa: S608
@@ -288,6 +312,16 @@ class Store(AbstractContextManager["Store"]):
                 [list(copies)],
             )
 
+    def move_pictures(self, images: Mapping[str, Path]) -> None:
+        """Keep new paths of pictures, by post id."""
+        columns = {"post_id": list(images), "image": list(map(str, images.values()))}
+        with self.lent(elsewhere=columns), self.transaction():
+            for table in ("posts", "copies"):
+                self.connection.execute(
+                    f"update {table} t set image = e.image from elsewhere e "  # noqa: S608
+                    "where t.post_id = e.post_id and t.image is not null"
+                )
+
     def forget_unused(self) -> None:
         """Remove the hashtags and words that no post is left of; their ids stay theirs."""
         counted = {"hashtags": "hashtag_counts", "words": "word_counts"}
@@ -358,9 +392,10 @@ class Store(AbstractContextManager["Store"]):
         """Numbers of posts, hashtags, words, known authors, reposts, and of posts borrowed."""
         names = ("posts", "hashtags", "words", "authors", "copies")
         (values,) = self.rows(
-            """select (select count(*) from posts), (select count(*) from hashtag_counts),
-                (select count(*) from word_counts), (select count(distinct author) from posts),
-                (select count(*) from copies)"""
+            f"""select (select count(*) from posts), (select count(*) from hashtag_counts),
+                (select count(*) from word_counts),
+                (select count(distinct {self.voice[1]}) from posts),
+                (select count(*) from copies)"""  # noqa: S608
         )
         found = dict(zip(names, values, strict=True))
         if self.has_prior:

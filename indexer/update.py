@@ -7,7 +7,9 @@ their segments, which are shared with older generations, and are passed over unt
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,10 +18,27 @@ from indexer.changes import Changes, find_changes, read_ids
 from indexer.config import BuildConfig
 from indexer.corpus import Corpus
 from indexer.encoders import ImageEncoder, open_encoder, open_recorded
+from indexer.erasing import erase_pictures, traces_in
 from indexer.errors import InputError
 from indexer.extend import extended
-from indexer.gathering import encoded, gathered, summed_up, without_notes, without_reposts
-from indexer.generation import KEEP, Generation, GenerationWriter, open_current, writer
+from indexer.forgotten import Forgotten
+from indexer.gathering import (
+    admitted,
+    encoded,
+    gathered,
+    summed_up,
+    without_notes,
+    without_reposts,
+)
+from indexer.generation import (
+    KEEP,
+    Generation,
+    GenerationWriter,
+    all_numbers,
+    finish_erasure,
+    open_current,
+    writer,
+)
 from indexer.postfile import Posts
 from indexer.posts import Sources
 from indexer.progress import Progress, Silent
@@ -39,8 +58,10 @@ from indexer.vectorplace import Place
 class UpdateReport:
     """What an update did, and what it could not use.
 
-    `generation` is the live one: a new one where anything changed. `copies` are those of the added
-    and changed posts that repeat another post, which is kept once.
+    `generation` is the live one: a new one where anything changed. `moved` are known posts whose
+    picture lies elsewhere now, `forgotten` those that stay out, as the index was told to forget
+    them. `copies` are those of the added and changed posts that repeat another post, which is kept
+    once.
     """
 
     generation: int
@@ -49,6 +70,8 @@ class UpdateReport:
     unchanged: int
     deleted: int
     not_found: tuple[str, ...]
+    moved: int
+    forgotten: int
     copies: int
     retrained: bool
     counts: dict[str, int]
@@ -67,7 +90,17 @@ def described(report: UpdateReport) -> str:
     }
     numbers = ", ".join(f"{number:,} {name}" for name, number in done.items())
     copies = f" ({report.copies:,} of them reposts)" if report.copies else ""
-    return f"generation {report.generation}: {numbers}{copies} in {report.seconds:.0f} s"
+    more = f", {report.moved:,} with their picture elsewhere" if report.moved else ""
+    more += f", {report.forgotten:,} forgotten and left out" if report.forgotten else ""
+    return f"generation {report.generation}: {numbers}{copies}{more} in {report.seconds:.0f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Forgetting:
+    """Whose posts are to be erased: authors' names in any spelling, and ids of posts."""
+
+    authors: tuple[str, ...]
+    post_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +116,7 @@ class _Incoming:
     workers: int
     rejections: list[Rejection]
     pretrained: Path | None = None
+    erasing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +142,8 @@ def update(
     progress: Progress | None = None,
     workers: int = 2,
     pretrained: Path | None = None,
+    allow_forgotten: bool = False,
+    forgetting: Forgetting | None = None,
 ) -> UpdateReport:
     """Add posts to an index, replace those that changed, remove those to be deleted; publish it.
 
@@ -135,6 +171,10 @@ def update(
         workers: threads for decoding pictures and training vectors.
         pretrained: word vectors to start from, as in `VectorConfig`, where all is learned anew;
             the ones that ship where None.
+        allow_forgotten: whether posts come back that the index was told to forget or delete; its
+            list of those loses them then.
+        forgetting: whose posts are erased; see `forget`. An erasure that was begun before is
+            finished without that.
 
     Raises:
         InputError: a source is missing, or there is nothing to do: no usable post, none to delete.
@@ -149,9 +189,9 @@ def update(
     if first_comment is None:
         first_comment = config.first_comment
     source = Sources(sources, config.hashtag_rule, reader, columns, first_comment)
-    posts = gathered(source, rejections, progress) if sources else Posts.of(())
+    posts: Sequence[Post] = gathered(source, rejections, progress) if sources else ()
     deleted = read_ids(delete) if isinstance(delete, Path) else list(delete or ())
-    if not (posts or deleted or retrain):
+    if not (posts or deleted or retrain or forgetting or Forgotten.of(index).erasing):
         why = f"; the first of {len(rejections)} rejected: {rejections[0]}" if rejections else ""
         raise InputError(f"found no usable post in {source}{why}")
     given = _Incoming(
@@ -159,24 +199,38 @@ def update(
     )
     with tidied(index), writer(index) as new:
         previous = new.previous or open_current(index)
+        memory = _begun(index, previous, forgetting)
+        given = replace(given, erasing=bool(memory.erasing) and not memory.clean)
+        posts, told = admitted(posts, memory, allow_forgotten=allow_forgotten)
         with Store.open(previous.folder / "posts.duckdb") as store:
-            changes = find_changes(store, posts, deleted)
-        notes = _told(changes, posts, deleted)
-        if not changes and not retrain:
+            leaving = [*deleted, *_erased(index, store, memory, given)]
+            changes = find_changes(store, posts, leaving)
+            ids = frozenset(deleted)
+            gone = traces_in(store, lambda post_id, _: post_id in ids) if ids else []
+        notes = (*told.notes, *_told(changes, posts, deleted))
+        after = told.memory.deleted(deleted, [(each.post_id, each.author) for each in gone])
+        if not (changes or retrain or given.erasing):
             outcome = _Outcome(previous.manifest.counts, notes=("nothing new: no generation made",))
             number = previous.number
+            _save(index, memory, after)
+            finish_erasure(index, keep=len(all_numbers(index)))
         else:
             outcome, encoder = _written(new, previous, changes, given)
+            if changes.moved:
+                with Store.change(new.folder / "posts.duckdb") as store:
+                    store.move_pictures(changes.moved)
             progress.stage("Publishing")
-            number = new.publish(
-                encoder=previous.manifest.encoder or encoder_json(encoder),
-                topics=previous.manifest.topics,
-                config=_learning(previous, given).to_json()
-                if outcome.retrained
-                else previous.manifest.config,
-                counts=outcome.counts,
-                keep=keep,
-            ).number
+            with _remembered(new, memory, after):
+                number = new.publish(
+                    encoder=previous.manifest.encoder or encoder_json(encoder),
+                    topics=previous.manifest.topics,
+                    config=_learning(previous, given).to_json()
+                    if outcome.retrained
+                    else previous.manifest.config,
+                    counts=outcome.counts,
+                    keep=keep,
+                    erased=given.erasing,
+                ).number
     return UpdateReport(
         generation=number,
         added=changes.added,
@@ -184,6 +238,8 @@ def update(
         unchanged=changes.unchanged,
         deleted=changes.deleted,
         not_found=changes.not_found,
+        moved=len(changes.moved),
+        forgotten=told.out,
         copies=outcome.copies,
         retrained=outcome.retrained,
         counts=outcome.counts,
@@ -191,6 +247,47 @@ def update(
         notes=(*notes, *outcome.notes, *summed_up(rejections)),
         seconds=time.monotonic() - began,
     )
+
+
+def _begun(index: Path, previous: Generation, forgetting: Forgetting | None) -> Forgotten:
+    """The list of what is forgotten; an erasure that is asked for is written down in it first."""
+    memory = Forgotten.of(index)
+    if forgetting is None:
+        return memory
+    if place := Place.of(previous.folder):
+        place.continued(index, previous.number)  # refused before anything is promised
+    memory = memory.begun(forgetting.authors, forgetting.post_ids)
+    memory.save(index)
+    return memory
+
+
+def _erased(index: Path, store: Store, memory: Forgotten, given: _Incoming) -> list[str]:
+    """Ids of the posts that an erasure is of; their pictures leave the user's cache."""
+    if not given.erasing:
+        return []
+    query = "select image from posts union all select image from copies"
+    traces = traces_in(store, memory.is_erasing)
+    going = [trace.image for trace in traces if trace.image]
+    images = Counter(image for (image,) in store.rows(query) if image)
+    images.subtract(going)
+    erase_pictures(index, memory.is_erasing, {image for image, left in images.items() if left})
+    return [trace.post_id for trace in traces]
+
+
+def _save(index: Path, before: Forgotten, after: Forgotten) -> None:
+    if after != before:
+        after.save(index)
+
+
+@contextmanager
+def _remembered(new: GenerationWriter, before: Forgotten, after: Forgotten) -> Iterator[None]:
+    """Have the list changed together with the generation that is published inside."""
+    if after == before:
+        yield
+        return
+    after.changed_with(new.number, before).save(new.index)
+    yield
+    Forgotten.of(new.index).save(new.index)
 
 
 def _config(generation: Generation) -> BuildConfig:
@@ -231,14 +328,18 @@ def _written(
     copies = sum(post.post_id in coming for post in corpus.copies)
     trained = Trained.open(previous.folder / "trained")
     why, notes = _why_anew(previous, given, _new_share(previous, trained, changes, corpus))
-    if why:
+    rest = previous.manifest.counts["posts"] - len(changes.removed) + len(corpus.posts)
+    if why and (rest or not given.erasing):  # nothing to learn from is no reason to keep posts
         recorded = previous.manifest.encoder
         if encoder is None and recorded is not None:  # it may read topics and hashtags, too
             encoder = open_recorded(recorded, given.weights)
         outcome = _retrained(new, previous, changes, corpus, given, encoder)
         notes = (f"learned anew: {why}", *outcome.notes)
     else:
-        outcome = _Outcome(extended(new, previous, changes, corpus, trained, given.progress))
+        counts = extended(
+            new, previous, changes, corpus, trained, given.progress, erasing=given.erasing
+        )
+        outcome = _Outcome(counts)
         if BORROWED in outcome.counts:
             outcome = _ranked(new, previous, outcome.counts, given)
             notes = (*notes, *outcome.notes)
@@ -265,7 +366,7 @@ def _ranked(
 
 
 def _removed(index: Path, ids: Sequence[str]) -> None:
-    update([], index, delete=ids, retrain=False)
+    update([], index, delete=ids, retrain=False)  # a copy, which goes again
 
 
 def _why_anew(previous: Generation, given: _Incoming, share: float) -> tuple[str, tuple[str, ...]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from indexer.derived import DERIVED, USES, derive, lend_pairs, statement
+from indexer.derived import DERIVED, USES, derive, lend_pairs, statement, uses_of
 from indexer.store import PRIOR, Store
 
 # What there must be none of.
@@ -102,7 +102,7 @@ def _schema(*, prior: bool) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]
 
 def _differences(store: Store, name: str) -> tuple[int, int]:
     """Rows of a derived table that are too many, and that are too few."""
-    views = ", ".join(f"{view} as ({query})" for view, query in USES.items())
+    views = ", ".join(f"{view} as ({query})" for view, query in uses_of(store).items())
     given = statement(name, prior=store.has_prior)
     query = f"""
         with {views}, made as materialized ({given})

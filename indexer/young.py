@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.config import ALL_TOPICS, VectorConfig
-from indexer.derived import AUTHOR
 from indexer.schema import Embeddings, Floats, Ids
 from indexer.store import Store
 from indexer.textvectors import text_vectors
@@ -79,7 +78,8 @@ def _uses(store: Store, lacking: Mapping[str, Ids]) -> _Uses:
     """The uses of hashtags in the topics whose spaces lack them."""
     names = [name for name, tags in lacking.items() for _ in tags]
     found = store.arrays(
-        f"""select h.tag_id, h.post_key, dense_rank() over (order by {AUTHOR}) as author, topic
+        f"""select h.tag_id, h.post_key, topic,
+            dense_rank() over (order by {store.voice[0]}) as author
         from post_hashtags h join posts p using (post_key) semi join lacking l
         on h.tag_id = l.tag_id and (l.space = p.topic or l.space = '{ALL_TOPICS}')""",  # noqa: S608
         lacking={"tag_id": np.concatenate([*lacking.values()]), "space": names},

@@ -191,6 +191,14 @@ Platform = Annotated[
     ),
 ]
 
+AllowForgotten = Annotated[
+    bool,
+    typer.Option(
+        "--allow-forgotten",
+        help="Let posts back in that this index was told to forget or delete.",
+    ),
+]
+
 # Not `author`: a default of that name would reach `forget`, too.
 Whose = Annotated[
     str | None,

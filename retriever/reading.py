@@ -18,7 +18,7 @@ from indexer.generation import Generation, open_current
 from indexer.schema import Embeddings, Floats, Ids, Post, TopicProbs
 from indexer.segment import Segmenter, vocabulary_counts
 from indexer.segments import Segments, paths_of
-from indexer.store import Store
+from indexer.store import SAID, Store
 from indexer.textvectors import idf_weights, text_vectors, unseen_idf
 from indexer.topics import TopicModel
 from indexer.trained import YOUNG, Trained
@@ -145,7 +145,7 @@ class IndexReader:
         authors = self.counts.posts[:, 0]
         held = np.flatnonzero(authors > 0)
         alone = len(held) > 0 and authors[held].min() == authors[held].max()
-        return Habits.of(self.counts, held) if alone else None
+        return Habits.of(self.counts, np.intersect1d(held, self._series("true"))) if alone else None
 
     def habits_of(self, author: str) -> Habits | None:
         """What an author tags; None where no post with hashtags is theirs.
@@ -153,10 +153,20 @@ class IndexReader:
         Args:
             author: name as readers gave it; case and a leading @ make no difference.
         """
+        named = "ltrim(lower(trim(author)), '@') = ltrim(lower(trim(?)), '@')"
+        return Habits.of(self.counts, self._series(named, author))
+
+    def _series(self, condition: str, *values: str) -> Ids:
+        """Keys of posts, int64 (n,) ascending; of those that say the same, numbers aside, one.
+
+        So forty posts of a daily series are one habit.
+        """
         rows = self.store.rows(
-            "select post_key from posts where lower(author) = lower(?)", [author.removeprefix("@")]
+            f"""select min(post_key) from posts where {condition}
+            group by {SAID} order by 1""",  # noqa: S608
+            values,
         )
-        return Habits.of(self.counts, np.array([key for (key,) in rows], np.int64))
+        return np.array([key for (key,) in rows], np.int64)
 
     @property
     def begun(self) -> bool:

@@ -1,4 +1,4 @@
-"""Kills: builds, updates and compactions ended at random instants by SIGKILL, over and over."""
+"""Kills: all that writes to an index, ended at random instants by SIGKILL, over and over."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from indexer.generation import open_current, writer
+from indexer.generation import live_number, open_current, writer
 from indexer.manifest import numbers_of
 from indexer.progress import Silent
 from indexer.verify import verify
@@ -18,7 +18,8 @@ from retriever.recommend import Recommender
 from tests.faultposts import QUERIES, Bench, Row, expected, held, post
 from tests.forked import Child, Say, run
 
-KINDS = ("build", "update", "compact")
+KINDS = ("build", "update", "compact", "forget")
+FORGOTTEN = "forgotten.json"
 PUBLISHING = "Publishing"
 
 
@@ -39,6 +40,7 @@ class Work:
     kind: str
     task: Callable[[Say], None]
     after: list[Row]
+    victim: str = ""
 
 
 @dataclass(slots=True)
@@ -69,7 +71,8 @@ class Kills:
 
     def round(self) -> None:
         """Begin some work, kill it, and look at what it left."""
-        work, following = self._work(self.draw.choice(KINDS)), self._following()
+        kinds = KINDS if any(map(_is_victim, self.rows)) else KINDS[:-1]
+        work, following = self._work(self.draw.choice(kinds)), self._following()
         before, publication = self.lasted[work.kind]
         child = Child.of(work.task)
         if self.draw.random() < 0.5:
@@ -88,11 +91,26 @@ class Kills:
         assert found.status == 0, (work.kind, ended, found)
         number = int(found.said[-1])
         assert number == following or not done, (work.kind, "acknowledged, but lost")
-        if number != self.number:
+        if work.victim:
+            self._erase_again(work, number)
+        elif number != self.number:
             self.results[f"new after {work.kind}"] += 1
             self._went_through(work, number)
         else:
             self.results[f"old after {work.kind}"] += 1
+
+    def _erase_again(self, work: Work, number: int) -> None:
+        """Repeat an erasure that was killed: it ends well, and leaves no byte of the person."""
+        age = "new" if number != self.number else "old"
+        self.results[f"{age} after {work.kind}"] += 1
+        again = run(work.task)
+        assert again.status == 0, again
+        rows = {row["id"]: row for row in self.rows}
+        rare = [rows[name]["caption"].split()[0] for name in rows if rows[name] not in work.after]
+        for path in self.bench.index.rglob("*"):
+            content = path.read_bytes() if path.is_file() else b""
+            assert not any(word.encode() in content for word in (work.victim, *rare)), path
+        self._went_through(work, live_number(self.bench.index))
 
     def end(self) -> None:
         """The next writer works, and leaves nothing of the killed ones."""
@@ -118,7 +136,7 @@ class Kills:
             pass
         names = {path.name for path in index.iterdir()}
         generations = {f"gen-{number:06d}" for number in verdict.generations}
-        assert names == {"CURRENT", "writer.lock"} | generations, names
+        assert names - {FORGOTTEN} == {"CURRENT", "writer.lock"} | generations, names
         say(str(generation.number))
 
     def _work(self, kind: str) -> Work:
@@ -130,7 +148,16 @@ class Kills:
             )
         if kind == "compact":
             return Work(kind, lambda say: self._done(say, self.bench.compact(Told(say))), rows)
-        gone = self.draw.sample(rows, 3)
+        if kind == "forget":
+            victim = self.draw.choice([row["author"] for row in rows if _is_victim(row)])
+            after = [row for row in rows if row.get("author") != victim]
+            return Work(
+                kind,
+                lambda say: self._done(say, self.bench.forget(victim, Told(say))),
+                after,
+                victim,
+            )
+        gone = self.draw.sample([row for row in rows if not _is_victim(row)], 3)
         changed = gone[0] | {"caption": f"{gone[0]['caption']} again".strip()}
         given, deleted = [changed, *self._posts(3)], [row["id"] for row in gone[1:]]
         after = [row for row in rows if row not in gone] + given
@@ -149,11 +176,23 @@ class Kills:
 
     def _posts(self, count: int) -> list[Row]:
         self.posts += count
-        return [post(n, self.draw) for n in range(self.posts - count, self.posts)]
+        found = [post(n, self.draw) for n in range(self.posts - count, self.posts)]
+        # One of each batch is somebody's who alone uses a word, in the caption and as a hashtag.
+        rare = f"zuleika{self.posts}q"
+        found[-1] |= {
+            "author": f"victim{self.posts}q",
+            "caption": f"{rare} on a sunday in the moonlight",
+            "hashtags": [rare, "dog"],
+        }
+        return found
 
     def _went_through(self, work: Work, number: int | None = None) -> None:
         self.rows = work.after
         self.number = self.number + 1 if number is None else number
+
+
+def _is_victim(row: Row) -> bool:
+    return str(row.get("author", "")).startswith("victim")
 
 
 def kills(rounds: int, seed: int, place: Path) -> str:

@@ -20,6 +20,7 @@ from indexer.build import BuildReport, build
 from indexer.compact import CompactReport, compact
 from indexer.config import VectorConfig, data_path
 from indexer.encoders import EncodedImages
+from indexer.forget import ForgetReport, forget
 from indexer.progress import Progress, Silent
 from indexer.schema import Query
 from indexer.store import Store
@@ -126,6 +127,9 @@ class Bench:
             workers=1,
             keep=2,
         )
+
+    def forget(self, author: str, progress: Progress | None = None) -> ForgetReport:
+        return forget(self.index, author=f"@{author.upper()}", progress=progress, workers=1)
 
     def compact(self, progress: Progress | None = None) -> CompactReport:
         return compact(self.index, keep=2, progress=progress)

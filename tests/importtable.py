@@ -89,10 +89,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.faissfile": BORDER | {"indexer.faisskinds"},
     "indexer.settled": BORDER,
     "indexer.vectors": BORDER | {"indexer.faissfile", "indexer.faisskinds", "indexer.settled"},
-    "indexer.duplicates": BORDER,
+    "indexer.duplicates": BORDER | {"indexer.authors"},
     "indexer.postrows": BORDER | {"indexer.duplicates", "indexer.hashtags"},
-    "indexer.store": BORDER | {"indexer.postrows"},
-    "indexer.derived": BORDER | {"indexer.postrows", "indexer.store"},
+    "indexer.store": BORDER | {"indexer.duplicates", "indexer.postrows"},
+    "indexer.derived": BORDER | {"indexer.duplicates", "indexer.postrows", "indexer.store"},
     "indexer.derivedparts": BORDER | {"indexer.derived", "indexer.store"},
     "indexer.matrices": BORDER,
     "indexer.lines": BORDER,
@@ -110,11 +110,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.young": BORDER
     | {"indexer.derived", "indexer.store", "indexer.trained", "indexer.vectors"}
     | {"indexer.textvectors", "indexer.wordspace"},
-    "indexer.changes": BORDER | {"indexer.postrows", "indexer.store", "indexer.tables"},
+    "indexer.changes": BORDER
+    | {"indexer.duplicates", "indexer.postrows", "indexer.store", "indexer.tables"},
     "indexer.durable": BORDER,
+    "indexer.authors": set(),
+    "indexer.forgotten": BORDER | {"indexer.authors", "indexer.durable", "indexer.manifest"},
+    "indexer.erasing": BORDER | {"indexer.generation", "indexer.readers.keep", "indexer.store"},
+    "indexer.unlearn": BORDER
+    | {"indexer.heads", "indexer.pretrained", "indexer.store", "indexer.topics"}
+    | {"indexer.trained", "indexer.vectors", "indexer.wordspace"},
     "indexer.manifest": BORDER | {"indexer.durable"},
-    "indexer.pruning": BORDER | {"indexer.manifest"},
-    "indexer.generation": BORDER | {"indexer.durable", "indexer.manifest", "indexer.pruning"},
+    "indexer.pruning": BORDER | {"indexer.forgotten", "indexer.manifest"},
+    "indexer.generation": BORDER
+    | {"indexer.durable", "indexer.forgotten", "indexer.manifest", "indexer.pruning"},
     "indexer.sample": BORDER,
     "indexer.engine": BORDER
     | {"indexer.derived", "indexer.encoders", "indexer.posts", "indexer.store"}
@@ -134,13 +142,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.gathering": BORDER
     | {"indexer.corpus", "indexer.duplicates", "indexer.encoders", "indexer.engine"}
     | {"indexer.hashtags", "indexer.posts", "indexer.progress", "indexer.readers.registry"}
-    | {"indexer.postfile", "indexer.texts"},
+    | {"indexer.postfile", "indexer.texts", "indexer.forgotten"},
     "indexer.stored": BORDER
     | {"indexer.postfile", "indexer.rowfile", "indexer.texts"}
     | {"indexer.corpus", "indexer.hashtags", "indexer.segments", "indexer.store"},
     "indexer.compact": BORDER
     | {"indexer.generation", "indexer.progress", "indexer.segments", "indexer.store"}
-    | {"indexer.tidy", "indexer.vectorplace"},
+    | {"indexer.forgotten", "indexer.tidy", "indexer.update", "indexer.vectorplace"},
     "indexer.build": {"indexer.*"},
     "indexer.update": {"indexer.*"},
     "indexer.extend": {"indexer.*"},

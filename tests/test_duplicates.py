@@ -52,10 +52,37 @@ def test_few_words_are_a_repost_only_with_the_same_picture() -> None:
 
 
 def test_the_first_of_each_is_kept() -> None:
-    assert first_of_each(["a", None, "b", "a", None, "c"], held={"c"}) == ([0, 1, 2, 4], [3, 5])
+    marks = [(found, None) for found in ("a", None, "b", "a", None, "c")]
+    assert first_of_each(marks, held=[("c", None)]) == ([0, 1, 2, 4], [3, 5])
 
 
-def row(name: str, author: str, caption: str = SAID) -> dict[str, object]:
+@pytest.mark.parametrize("author", ["ann", None])
+def test_a_daily_series_of_one_author_is_as_many_posts(author: str | None, tmp_path: Path) -> None:
+    said = "Day {} of my drawing challenge with ink"
+    series = [row(f"d{day}", author, said.format(day)) for day in range(1, 41)]
+    index = built(series, tmp_path)
+    assert held(index) == ([f"d{day}" for day in range(1, 41)], [])
+    again = [row("e7", author and f"@{author.upper()}", said.format(7) + "!")]
+    report = updated([*again, row("d41", author, said.format(41))], index)
+    assert (report.added, report.copies) == (2, 1)
+    assert held(index) == ([f"d{day}" for day in range(1, 42)], ["e7"])
+    with Store.open(open_current(index).folder / "posts.duckdb") as store:
+        assert store.rows("select posts from hashtag_counts") == [(41,)]
+
+
+def test_a_post_of_somebody_elses_series_is_a_repost(tmp_path: Path) -> None:
+    said = "day {} of my drawing challenge with ink"
+    rows = [row("a1", "ann", said.format(1)), row("a2", "ann", said.format(2))]
+    rows += [row("b2", "bob", said.format(2)), row("b3", "bob", said.format(3))]
+    index = built(rows, tmp_path)
+    assert held(index) == (["a1", "a2"], ["b2", "b3"])
+    updated([], index, ["a1"])
+    assert held(index) == (["a2"], ["b2", "b3"])
+    updated([], index, ["a2"])
+    assert held(index) == (["b2", "b3"], [])
+
+
+def row(name: str, author: str | None, caption: str = SAID) -> dict[str, object]:
     return {"id": name, "author": author, "caption": caption, "hashtags": ["dog"]}
 
 

@@ -197,3 +197,15 @@ def test_one_post_has_it(tmp_path: Path) -> None:
 def test_what_several_always_tag_is_no_habit(index: Path) -> None:
     answer = Recommender.open(index).recommend(caption="sunset over the beach")
     assert "bäckereilotte" not in {tag.tag for tag in answer.tags}
+
+
+def test_a_daily_series_is_one_habit(tmp_path: Path) -> None:
+    series = [("ann", f"day {day} of my drawing challenge", ["ink"]) for day in range(1, 41)]
+    others = [("ann", "a walk", ["dog"]), ("ann", "a swim", ["dog"])]
+    habits = tiny.reader([*series, *others], tmp_path).habits
+    assert habits is not None
+    assert (habits.posts, habits.uses.tolist()) == (3, [1, 2])
+    several = tiny.reader([*series, *others, ("bob", "a nap", ["cat"])], tmp_path / "b")
+    ann = several.habits_of("@Ann")
+    assert ann is not None
+    assert (ann.posts, ann.uses.tolist()) == (3, [1, 2])

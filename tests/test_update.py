@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from indexer import counts
+from indexer.build import build
 from indexer.counts import MATRICES, Counts
-from indexer.generation import Generation, open_current
+from indexer.derived import derive
+from indexer.errors import HashlensError
+from indexer.generation import Generation, open_current, writer
 from indexer.matrices import Matrix
 from indexer.store import Store
+from indexer.update import described, update
+from indexer.verify import verify
 from tests import growing
 from tests.growing import Life, built, drawn, rebuilt, tables, updated
 
@@ -106,3 +114,96 @@ def _entries(
         )
         for c, value in enumerate([1.0, *values])
     }
+
+
+def _voices(index: Path) -> dict[str, tuple[int, int, int]]:
+    """Posts, authors and known authors of each hashtag."""
+    with Store.open(open_current(index).folder / "posts.duckdb") as store:
+        query = "select key, posts, authors, known_authors from hashtag_counts"
+        return {key: tuple(numbers) for key, *numbers in store.rows(query)}  # type: ignore[misc]
+
+
+def _voiced(name: str, author: str | None, caption: str) -> dict[str, object]:
+    return {"id": name, "caption": caption, "hashtags": ["snow"]} | (
+        {"author": author} if author else {}
+    )
+
+
+def test_spellings_of_an_author_and_nameless_posts_that_say_the_same_are_one_voice(
+    tmp_path: Path,
+) -> None:
+    spelt = [_voiced(f"s{n}", name, f"a{n}") for n, name in enumerate(("Spam", "@spam", "SPAM "))]
+    said = "buy {} of these boots right now"
+    nameless = [_voiced(f"n{n}", None, said.format(n)) for n in range(9)]
+    alone = [_voiced("x", None, "one"), _voiced("y", None, "two")]
+    rows = [*spelt, *nameless, *alone]
+    index = built(rows, tmp_path / "a")
+    assert _voices(index) == {"snow": (14, 4, 1)}
+    updated([_voiced("s9", "@Spam", "b"), _voiced("n9", None, said.format(9))], index, ["n0", "x"])
+    assert _voices(index) == {"snow": (14, 3, 1)}
+    assert open_current(index).manifest.counts["authors"] == 1
+
+
+def test_an_author_named_like_a_key_is_nobody_elses_voice(tmp_path: Path) -> None:
+    rows = [_voiced("a", None, "one"), _voiced("b", None, "two")]
+    rows += [_voiced("c", "#0", "three"), _voiced("d", "#1", "four")]
+    index = built(rows, tmp_path)
+    assert _voices(index) == {"snow": (4, 4, 2)}
+    updated([], index, ["a"])
+    assert _voices(index) == {"snow": (3, 3, 2)}
+
+
+def test_an_index_that_counted_voices_otherwise_is_counted_anew(tmp_path: Path) -> None:
+    rows = [_voiced("a", "Ann", "one"), _voiced("b", "@ann", "two")]
+    index = built(rows, tmp_path)
+    with writer(index) as new:
+        previous = open_current(index)
+        for name in previous.manifest.files:
+            (new.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(previous.folder / name, new.folder / name)
+        with Store.change(new.folder / "posts.duckdb") as store:
+            store.connection.execute("delete from migrations where number = 3")
+            derive(store)
+        shutil.rmtree(new.folder / "counts")
+        with Store.change(new.folder / "posts.duckdb") as store:
+            topics = previous.manifest.topics
+            counts.write_counts(store, lambda key: [key], topics, new.folder / "counts")
+            told = store.counts() | {"pictures": 0}
+        new.publish_like(previous.manifest, told)
+    assert _voices(index) == {"snow": (2, 2, 2)}
+    assert verify(index).troubles == ()
+    updated([_voiced("c", "ann", "three")], index)
+    assert _voices(index) == {"snow": (3, 1, 1)}
+    assert verify(index).troubles == ()
+
+
+def test_pictures_that_moved_are_found_where_they_are_now(tmp_path: Path) -> None:
+    def scrape(folder: Path) -> Path:
+        folder.mkdir()
+        Image.new("RGB", (64, 48), (90, 120, 80)).save(folder / "1.jpg")
+        row = {"id": "p1", "image": "1.jpg", "caption": "Lake", "hashtags": ["lake"]}
+        (folder / "posts.jsonl").write_text(json.dumps(row))
+        return folder
+
+    index = tmp_path / "index"
+    build([scrape(tmp_path / "old")], index, config=growing.SMALL, workers=1)
+    (tmp_path / "old").rename(tmp_path / "new")
+    for retrain in (False, True):
+        (tmp_path / "new").rename(place := tmp_path / f"moved-{retrain}")
+        report = update([place], index, retrain=retrain, workers=1)
+        assert (report.moved, report.unchanged, report.added) == (1, 1, 0)
+        assert "1 with their picture elsewhere" in described(report)
+        with Store.open(open_current(index).folder / "posts.duckdb") as store:
+            assert store.rows("select image from posts") == [(str(place / "1.jpg"),)]
+        again = update([place], index, retrain=False, workers=1)
+        assert (again.moved, again.notes) == (0, ("nothing new: no generation made",))
+        assert verify(index).troubles == ()
+        place.rename(tmp_path / "new")
+
+
+def test_the_last_number_of_a_generation_is_refused_before_any_work(tmp_path: Path) -> None:
+    index = built([_voiced("a", "Ann", "one")], tmp_path)
+    shutil.copytree(index / "gen-000001", index / "gen-999999999999")
+    with pytest.raises(HashlensError, match="generation 999999999999, the largest number"):
+        updated([_voiced("b", "bob", "two")], index)
+    assert open_current(index).number == 1

@@ -106,7 +106,8 @@ def test_everything_may_be_deleted_and_come_again(tmp_path: Path) -> None:
     assert [(tag.tag, tag.evidence[0].channel) for tag in answer.tags] == [("sun", "spelled")]
     with pytest.raises(InputError, match="no post left"):
         updated([], index, retrain=True)
-    assert updated(ROWS[:8], index).added == 8
+    assert updated(ROWS[:8], index).forgotten == 8
+    assert updated(ROWS[:8], index, allow_forgotten=True).added == 8
     left, right = open_current(index), rebuilt(ROWS[:8], index, tmp_path / "b")
     assert tables(left.folder) == tables(right.folder)
     assert described(report).startswith("generation 2: 0 added, 0 changed, 0 unchanged, 8 deleted")
