@@ -178,7 +178,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     }
     | {"retriever.defaultindex", "retriever.userconfig"},
     "retriever.batchfile": BORDER
-    | {"indexer.manifest", "retriever.forms", "retriever.selection", "retriever.platforms"},
+    | {"indexer.durable", "indexer.manifest"}
+    | {"retriever.forms", "retriever.selection", "retriever.platforms"},
     "retriever.recommend": READING | {"indexer.queries", "retriever.*"},
     "retriever.asked": BORDER
     | {"indexer.hashtags", "retriever.memory", "retriever.platforms", "retriever.selection"},
