@@ -33,6 +33,7 @@ from indexer.tidy import tidied
 from indexer.topics import TopicModel
 from indexer.trained import Trained
 from indexer.vectorplace import Place
+from indexer.verifyrows import check_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,7 @@ def update(
     with tidied(index), writer(index) as new:
         previous = new.previous or open_current(index)
         with Store.open(previous.folder / "posts.duckdb") as store:
+            check_rows(store, previous.folder / "counts")
             changes = find_changes(store, posts, deleted)
         notes = _told(changes, posts, deleted)
         if not changes and not retrain:

@@ -130,7 +130,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"indexer.derived", "indexer.generation", "indexer.store", "indexer.vectorplace"},
     "indexer.starter": {"indexer.*"},
     "indexer.forget": {"indexer.*"},
-    "indexer.verifyrows": BORDER | {"indexer.derived", "indexer.store"},
+    "indexer.verifyrows": BORDER | {"indexer.derived", "indexer.matrices", "indexer.store"},
     "indexer.verifyvectors": BORDER
     | {"indexer.matrices", "indexer.milvusvectors", "indexer.segments"}
     | {"indexer.store", "indexer.trained"}

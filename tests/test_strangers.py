@@ -9,18 +9,17 @@ import duckdb
 import numpy as np
 import pytest
 
-from indexer.compact import compact
 from indexer.errors import EncoderError, HashlensError, IndexCorruptError, IndexUnusableError
 from indexer.generation import history, open_current, rollback, writer
 from indexer.manifest import LARGEST
 from indexer.openclip import open_clip_recipe
 from indexer.schema import Query
-from indexer.store import Store
 from indexer.verify import verify
 from retriever.reading import IndexReader
 from retriever.recommend import Recommender
 from tests.growing import updated
 from tests.sealing import reseal_files
+from tests.test_cli import run
 
 ROW = {"id": "new", "caption": "sleepy park", "hashtags": ["fresh"]}
 
@@ -91,32 +90,109 @@ def forged_store(folder: Path, *statements: str) -> None:
     reseal_files(folder)
 
 
-@pytest.mark.parametrize("ask", ["recommend", "verify", "update", "compact"])
-def test_a_view_in_the_rows_reads_no_file(ask: str, index: Path, secret: Path) -> None:
-    """DuckDB's views may name files and addresses."""
-    forged_store(
-        index / "gen-000001",
+# SQL that a stranger's rows may bring, each of which would run for ever, or read a file.
+FOREVER = "(select count(*) from range(100000000000) r where r.range < 0)"
+CODE = {
+    "view": (
+        "alter table hashtag_counts rename to hidden",
+        f"create view hashtag_counts as select hidden.* from hidden, {FOREVER}",
+    ),
+    "view of a file": (
         "alter table posts rename to hidden",
-        f"""create view posts as select hidden.* replace (
+        """create view posts as select hidden.* replace (
             (select key::varchar from read_csv('{secret}')) as post_id) from hidden""",
+    ),
+    "view in another schema": (
+        "create schema prior",
+        f"create view prior.totals as select 1 as posts, 1 as authors from {FOREVER}",
+    ),
+    "view beside": ("create view extra as select 1",),
+    "view like ours": (
+        "create schema prior",
+        "create table prior.cooccurrences as from cooccurrences",
+        "create view more as select * from prior.cooccurrences where posts > 1",
+    ),
+    "macro": (f"create macro lower(x) as (select repeat('x', 200000000) from {FOREVER})",),
+    "table macro": ("create macro range(x) as table select 1",),
+    "generated": (
+        "alter table posts rename to hidden",
+        """create table posts (post_key bigint, post_id varchar, author varchar,
+            caption varchar generated always as (repeat('x', 200000000)))""",
+    ),
+    "default": ("alter table words alter column word set default (repeat('x', 200000000))",),
+    "check": ("create table extra (n integer, check (n < length(repeat('x', 200000000))))",),
+    "index": ("create table extra (n varchar)", "create index i on extra ((repeat(n, 2000)))"),
+}
+
+
+@pytest.mark.parametrize("kind", CODE)
+@pytest.mark.parametrize("ask", ["recommend", "inspect", "verify", "update", "compact", "forget"])
+def test_sql_of_a_stranger_is_never_run(
+    ask: str, kind: str, index: Path, tmp_path: Path, secret: Path
+) -> None:
+    forged_store(
+        index / "gen-000001", *(sql.replace("{secret}", str(secret)) for sql in CODE[kind])
     )
-    if ask == "verify":
-        assert "other tables, views or functions" in str(verify(index).troubles)
-    elif ask == "recommend":
-        recommender = Recommender.open(index)
-        with pytest.raises(IndexCorruptError, match="Permission"):
-            recommender.recommend(Query(caption="kitten"), 3, explain=True)
-    elif ask == "update":
-        with pytest.raises(IndexCorruptError, match="Permission"):
-            updated([ROW], index)
-        assert open_current(index).number == 1
-    else:
-        compact(index)
-        with (
-            Store.open(open_current(index).folder / "posts.duckdb") as store,
-            pytest.raises(IndexCorruptError, match="Permission"),
-        ):
-            list(store.posts())
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"id": "new", "caption": "sleepy park", "hashtags": ["fresh"]}')
+    words = {
+        "recommend": ["recommend", "--caption", "kitten", "--explain"],
+        "update": ["update", rows, "--no-retrain"],
+        "forget": ["forget", "--author", "ann"],
+    }
+    code, out, err = run(*words.get(ask, [ask]), "--index", index)
+    assert code == 4
+    said = out if ask == "verify" else err
+    assert "found other tables, views or functions than hashlens makes" in said
+    assert "41" not in err.replace(str(tmp_path), "")
+    if ask != "verify":
+        assert len(err.strip().splitlines()) == 1
+    assert open_current(index).number == 1
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("update next_ids set next_id = 1000000000000 where kind = 'post'", "next id of a post"),
+        ("update next_ids set next_id = 1000000000000 where kind = 'word'", "next id of a word"),
+        ("update next_ids set next_id = 9e18 where kind = 'copy'", "no numbers"),
+        ("update next_ids set next_id = -1 where kind = 'hashtag'", "no numbers"),
+        ("update next_ids set next_id = 0", "next id of a post"),
+        ("update next_ids set next_id = 0 where kind = 'copy'", ""),
+        ("update hashtags set tag_id = 1000000000000 where key = 'dog'", "expected ids below"),
+        ("update words set word_id = -5 where word_id = 1", "expected ids below"),
+        ("delete from next_ids", "found 0 rows"),
+        ("drop table hashtags", "found other tables"),
+        ("drop table cooccurrences", "found other tables"),
+        ("alter table posts drop column origin", "found other tables"),
+        ("create schema prior", "found other tables"),
+        (
+            "create schema prior; create table prior.totals (posts bigint, authors bigint)",
+            "found other tables",
+        ),
+    ],
+)
+@pytest.mark.parametrize("ask", ["update", "forget", "compact", "inspect"])
+def test_forged_rows_are_one_line(
+    ask: str, sql: str, said: str, index: Path, tmp_path: Path
+) -> None:
+    forged_store(index / "gen-000001", sql)
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(
+        '{"id": "new", "caption": "sleepy meadow", "hashtags": ["fresh"]}\n'
+        '{"id": "p0", "caption": "walk #other", "author": "new"}\n'
+    )
+    words: dict[str, list[str | Path]] = {
+        "update": ["update", rows, "--no-retrain"],
+        "forget": ["forget", "--author", "ann"],
+    }
+    code, _, err = run(*words.get(ask, [ask]), "--index", index)
+    if ask == "update":
+        assert code == (4 if said else 0)
+        assert said in err
+        assert open_current(index).number == (1 if said else 2)
+    assert code in (0, 4)
+    assert len(err.strip().splitlines()) <= 1
 
 
 def test_a_row_that_points_out_of_its_range_is_our_error(index: Path) -> None:
