@@ -428,9 +428,7 @@ _CODE = (
 # DuckDB 2 has triggers, and so the list of them.
 _TRIGGERS = "select 'trigger ' || trigger_name, '' from duckdb_triggers() where database_name = ?"
 # `lend_pairs` makes views that read a table of the prior counts, whole.
-_LENT = re.compile(
-    r'CREATE VIEW (\w+) AS SELECT \* FROM "?prior"?\.\1;?', re.ASCII | re.IGNORECASE
-)
+_LENT = re.compile(r'CREATE VIEW (\w+) AS SELECT \* FROM "?prior"?\.\1;?', re.ASCII | re.IGNORECASE)
 
 
 def _refuse_code(

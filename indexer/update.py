@@ -20,6 +20,7 @@ from indexer.errors import InputError
 from indexer.extend import extended
 from indexer.gathering import encoded, gathered, without_reposts
 from indexer.generation import KEEP, Generation, GenerationWriter, open_current, writer
+from indexer.manifest import check_settings
 from indexer.postfile import Posts
 from indexer.posts import Sources
 from indexer.progress import Progress, Silent
@@ -143,7 +144,9 @@ def update(
     """
     began = time.monotonic()
     progress, rejections = progress or Silent(), list[Rejection]()
-    config = _config(open_current(index))
+    current = open_current(index)
+    check_settings(index, current.manifest)
+    config = _config(current)
     source = Sources(sources, config.hashtag_rule, reader, columns)
     posts = gathered(source, rejections, progress) if sources else Posts.of(())
     deleted = read_ids(delete) if isinstance(delete, Path) else list(delete or ())

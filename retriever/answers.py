@@ -70,7 +70,7 @@ class AnswerWriter:
         shown = (*self._pinned(spoken), *(next(tags) for _ in range(count)))
         return Recommendation(
             tags=shown,
-            topics=_ranked(self.index.manifest.topics, batch.topics.probs[number]),
+            topics=_ranked(self.index.topic_names, batch.topics.probs[number]),
             inputs=batch.queries[number].inputs,
             notes=() if shown else self._unlikely(chances[span]),
         )

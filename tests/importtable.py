@@ -7,7 +7,8 @@ BORDER = {"indexer.errors", "indexer.schema", "indexer.config"}
 WORDS = {"indexer.hashtags", "indexer.wordspace", "indexer.textvectors", "indexer.segment"}
 READING = BORDER | WORDS
 READING |= {"indexer.images", "indexer.encoders", "indexer.topics", "indexer.vectors"}
-READING |= {"indexer.store", "indexer.generation", "indexer.matrices", "indexer.counts"}
+READING |= {"indexer.store", "indexer.generation", "indexer.manifest"}
+READING |= {"indexer.matrices", "indexer.counts"}
 READING |= {"indexer.classnames"}
 READING |= {"indexer.segments", "indexer.settled", "indexer.trained", "indexer.vectorplace"}
 

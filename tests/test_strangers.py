@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -11,14 +15,15 @@ import pytest
 
 from indexer.errors import EncoderError, HashlensError, IndexCorruptError, IndexUnusableError
 from indexer.generation import history, open_current, rollback, writer
-from indexer.manifest import LARGEST
+from indexer.manifest import LARGEST, MANIFEST
 from indexer.openclip import open_clip_recipe
 from indexer.schema import Query
 from indexer.verify import verify
+from retriever.lookup import hashtag_facts
 from retriever.reading import IndexReader
 from retriever.recommend import Recommender
 from tests.growing import updated
-from tests.sealing import reseal_files
+from tests.sealing import reseal, reseal_files
 from tests.test_cli import run
 
 ROW = {"id": "new", "caption": "sleepy park", "hashtags": ["fresh"]}
@@ -218,3 +223,106 @@ def test_arrays_hold_no_objects(index: Path) -> None:
 def test_an_encoder_is_one_that_open_clip_knows(name: str) -> None:
     with pytest.raises(EncoderError, match="expected open-clip:MODEL/PRETRAINED"):
         open_clip_recipe(f"open-clip:{name}")
+
+
+WRONG: tuple[Any, ...] = (None, True, -1, 1 << 60, 1.5, "text", [], [1], {}, {"a": None}, [[]])
+FIELDS = ("format", "generation", "encoder", "topics", "config", "counts", "created", "files")
+
+
+@pytest.mark.parametrize("name", [*FIELDS, "libraries"])
+def test_a_sealed_manifest_of_wrong_types_is_one_line_everywhere(name: str, index: Path) -> None:
+    folder = index / "gen-000001"
+    whole = (folder / MANIFEST).read_bytes()
+    for value in WRONG:
+        (folder / MANIFEST).write_bytes(forged_manifest(whole, [name], value))
+        sound = {"encoder": None, "libraries": {}, "created": "text"}.get(name, 0)
+        check_told(index, allowed=value == sound)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        ["counts", "posts"],
+        ["counts", "authors"],
+        ["files", "posts.duckdb"],
+        ["files", "posts.duckdb", "bytes"],
+        ["files", "posts.duckdb", "sha256"],
+        ["config", "vectors"],
+        ["config", "vectors", "dimensions"],
+        ["config", "ranking"],
+        ["config", "ranking", "gate"],
+        ["config", "hashtag_rule"],
+        ["config", "topics", "min_probability"],
+        ["topics", 0],
+    ],
+)
+def test_parts_of_a_sealed_manifest_are_of_their_types(place: list[Any], index: Path) -> None:
+    folder = index / "gen-000001"
+    whole = (folder / MANIFEST).read_bytes()
+    for value in (None, True, -1, 1 << 60, 1.5, "text", [], {"a": None}):
+        (folder / MANIFEST).write_bytes(forged_manifest(whole, place, value))
+        check_told(index, allowed=True)
+
+
+def forged_manifest(whole: bytes, place: list[Any], value: Any) -> bytes:
+    values = json.loads(whole)
+    del values["seal"]
+    inner = values
+    for name in place[:-1]:
+        inner = inner[name]
+    inner[place[-1]] = value
+    seal = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return json.dumps(values | {"seal": seal}, indent=1).encode() + b"\n"
+
+
+def check_told(index: Path, *, allowed: bool) -> None:
+    """Every command ends in an answer or in one line, and nothing is raised."""
+    asked = (["recommend", "--caption", "kitten"], ["inspect"], ["history"], ["verify"])
+    for words in asked:
+        code, _, err = run(*words, "--index", index)
+        wanted = (0, 4) if allowed or words[0] == "history" else (4,)
+        assert code in wanted, (words, err)
+        assert len(err.strip().splitlines()) <= 1 or code == 0, err
+
+
+def test_topics_come_from_the_checked_table(index: Path, tmp_path: Path) -> None:
+    """Their names are folders: a manifest's must lead nowhere else."""
+    folder = index / "gen-000001"
+    topics = list(open_current(index).manifest.topics)
+    outside = tmp_path / "outside" / "secret"
+    outside.mkdir(parents=True)
+    os.mkfifo(outside / "hashtags.faiss")  # to read it is to wait for ever
+    reseal(folder, topics=(*topics[:-1], "../../../outside/secret"))
+    for words in (["recommend", "--caption", "kitten"], ["inspect"]):
+        for check in ([], ["--check"] if words[0] == "recommend" else []):
+            code, out, err = run(*words, *check, "--index", index)
+            assert (code, out) == (4, "")
+            assert err.strip().endswith("build again")
+            assert "found other topics than the manifest" in err
+    with pytest.raises(IndexCorruptError, match="other topics"):
+        hashtag_facts(IndexReader.open(index), "kitten")
+    assert run("verify", "--index", index)[0] == 4
+    reseal(folder, topics=tuple(topics[:-1]))
+    with pytest.raises(IndexCorruptError, match="other topics"):
+        hashtag_facts(IndexReader.open(index), "kitten")
+
+
+def forged_starts(folder: Path) -> None:
+    path = folder / "counts" / "tag_tags.starts.npy"
+    starts = np.load(path).copy()
+    starts[1], starts[2] = np.iinfo(np.int64).max, np.iinfo(np.int64).min
+    np.save(path, starts)
+
+
+def forged_archive(folder: Path) -> None:
+    (folder / "counts" / "norms.npy").write_bytes(b"PK\x03\x04" + b"\0" * 60)
+
+
+@pytest.mark.parametrize("forge", [forged_starts, forged_archive])
+def test_forged_arrays_are_one_line(forge: Callable[[Path], None], index: Path) -> None:
+    forge(index / "gen-000001")
+    reseal_files(index / "gen-000001")
+    for words in (["recommend", "--caption", "kitten park", "--seed", "dog"], ["verify"]):
+        code, _, err = run(*words, "--index", index)
+        assert code == 4
+        assert len(err.strip().splitlines()) == (words[0] != "verify")
