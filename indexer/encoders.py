@@ -253,26 +253,31 @@ def open_encoder(
     """
     recipe = _recipe(name, weights)
     file = weights or usual_file(recipe)
-    digest = sha256(file)
-    network = TorchNetwork.open(recipe, file) if reference else exported(recipe, file, digest)
-    return ImageEncoder(recipe, network, file, digest)
+    return _opened(recipe, file, sha256(file), reference=reference)
 
 
 def open_recorded(recorded: Mapping[str, Any], weights: Path | None = None) -> ImageEncoder:
-    """The encoder that an index's manifest records.
+    """The encoder that an index's manifest records; nothing is fetched for it.
 
     Raises:
-        EncoderError: as `open_encoder`.
+        EncoderError: as `open_encoder`; or the weights are not on this machine.
         IndexMismatchError: what is here encodes otherwise than the index was.
     """
-    found = open_encoder(str(recorded["name"]), weights)
-    for part in ("weights_sha256", "preprocessing"):
-        if getattr(found, part) != recorded[part]:
+    recipe = _recipe(str(recorded["name"]), weights)
+    file = weights or usual_file(recipe, fetch=False)
+    found = {"weights_sha256": sha256(file), "preprocessing": recipe.preprocessing}
+    for part, value in found.items():
+        if value != recorded[part]:
             raise IndexMismatchError(
-                f"encoder {found.name}: found {part} {getattr(found, part)}, the index was "
+                f"encoder {recipe.name}: found {part} {value}, the index was "
                 f"built with {recorded[part]}; name that file with --weights, or build again"
             )
-    return found
+    return _opened(recipe, file, found["weights_sha256"], reference=False)
+
+
+def _opened(recipe: Recipe, file: Path, digest: str, *, reference: bool) -> ImageEncoder:
+    network = TorchNetwork.open(recipe, file) if reference else exported(recipe, file, digest)
+    return ImageEncoder(recipe, network, file, digest)
 
 
 def _recipe(name: str, weights: Path | None) -> Recipe:

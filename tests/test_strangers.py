@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pytest
+from PIL import Image
 
 from indexer.errors import EncoderError, HashlensError, IndexCorruptError, IndexUnusableError
 from indexer.generation import history, open_current, rollback, writer
@@ -326,3 +327,40 @@ def test_forged_arrays_are_one_line(forge: Callable[[Path], None], index: Path) 
         code, _, err = run(*words, "--index", index)
         assert code == 4
         assert len(err.strip().splitlines()) == (words[0] != "verify")
+
+
+@pytest.mark.parametrize("name", ["resnet50", "open-clip:ViT-B-16/laion400m_e31"])
+@pytest.mark.parametrize("ask", ["recommend", "batch", "serve", "update"])
+def test_no_weights_are_fetched_because_an_index_names_them(
+    ask: str, name: str, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def refused(*address: object) -> None:
+        asked.append(address)
+        raise OSError("no network")
+
+    for variable in ("TORCH_HOME", "HASHLENS_CACHE"):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    monkeypatch.setattr("socket.socket.connect", refused)
+    monkeypatch.setattr("socket.getaddrinfo", refused)
+    encoder = {"name": name, "weights_sha256": "0" * 64, "preprocessing": "x", "width": 3}
+    reseal(index / "gen-000001", encoder=encoder)
+    picture, rows = tmp_path / "a.png", tmp_path / "rows.jsonl"
+    Image.new("RGB", (40, 40)).save(picture)
+    rows.write_text('{"id": "a", "image": "a.png", "caption": "a new one"}\n')
+    words: dict[str, list[str | Path]] = {
+        "recommend": ["recommend", "--image", picture],
+        "batch": ["batch", rows, "--out", tmp_path / "a.jsonl"],
+        "serve": ["serve", "--port", "0"],
+        "update": ["update", rows],
+    }
+    code, _, err = run(*words[ask], "--index", index)
+    assert code == 1
+    assert asked == []
+    (said,) = err.strip().splitlines()
+    assert said.startswith(f"hashlens: {name}: found no weights at ")
+    assert "or name that file with --weights FILE" in said
+    assert f"only `hashlens build --encoder {name}` fetches it" in said
+    assert not (tmp_path / "TORCH_HOME").exists()
+    assert not list(tmp_path.glob("a.jsonl*"))
