@@ -394,11 +394,10 @@ class Store(AbstractContextManager["Store"]):
         import duckdb
 
         places = {"old": path.resolve(), "new": target.resolve()}
-        limits = {"memory_limit": MEMORY}
         with (
             TemporaryDirectory(prefix="hashlens-") as spill,
             _damage_told(path),
-            duckdb.connect(config=limits | {"temp_directory": spill}) as connection,
+            duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": spill}) as connection,
         ):
             folders = ", ".join(_quoted(place.parent) for place in places.values())
             connection.execute(f"set allowed_directories = [{folders}]")

@@ -433,7 +433,7 @@ def test_one_bad_row_stops_no_batch(sample_index: Path, tmp_path: Path, ending: 
 def test_rows_without_an_id_have_their_number_and_ids_never_collide(
     sample_index: Path, tmp_path: Path
 ) -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"caption": "cake"},
         {"id": None, "caption": "cake"},
         {"id": "", "caption": "cake"},
@@ -461,7 +461,10 @@ def test_hashtags_of_a_caption_are_seeds_as_in_recommend(
     sample_index: Path, tmp_path: Path
 ) -> None:
     caption = "a walk #sunset #Travel"
-    rows = [{"id": "a", "caption": caption}, {"id": "b", "caption": caption, "hashtags": ["cat"]}]
+    rows: list[dict[str, Any]] = [
+        {"id": "a", "caption": caption},
+        {"id": "b", "caption": caption, "hashtags": ["cat"]},
+    ]
     found = answered(sample_index, tmp_path, written(tmp_path / "rows.jsonl", rows))
     recommended = Recommender.open(sample_index).recommend(caption=caption)
     tags = [tag.tag for tag in recommended.tags]
@@ -512,7 +515,8 @@ def test_rows_come_from_stdin_and_answers_go_to_stdout(
     if form == "csv":
         text = "id,caption,image\na,coffee,\nb,,a.png\nc\x9b,,\n"
     program = "import sys; from cli import app; app(sys.argv[1:])"
-    call = [sys.executable, "-c", program, "batch", "-", "--out", "-", "--index", sample_index]
+    call = [sys.executable, "-c", program, "batch", "-", "--out", "-", "--index"]
+    call.append(str(sample_index))
     done = subprocess.run(call, input=text.encode(), capture_output=True)
     assert done.returncode == 3, done.stderr
     assert b"stdout: 2 answered, 1 failed" in done.stderr

@@ -141,7 +141,7 @@ def test_sql_of_a_stranger_is_never_run(
     )
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"id": "new", "caption": "sleepy park", "hashtags": ["fresh"]}')
-    words = {
+    words: dict[str, list[str | Path]] = {
         "recommend": ["recommend", "--caption", "kitten", "--explain"],
         "update": ["update", rows, "--no-retrain"],
         "forget": ["forget", "--author", "ann"],
@@ -236,7 +236,8 @@ def test_a_sealed_manifest_of_wrong_types_is_one_line_everywhere(name: str, inde
     whole = (folder / MANIFEST).read_bytes()
     for value in WRONG:
         (folder / MANIFEST).write_bytes(forged_manifest(whole, [name], value))
-        sound = {"encoder": None, "libraries": {}, "created": "text"}.get(name, 0)
+        right: dict[str, Any] = {"encoder": None, "libraries": {}, "created": "text"}
+        sound = right.get(name, 0)
         check_told(index, allowed=value == sound)
 
 
@@ -260,7 +261,8 @@ def test_a_sealed_manifest_of_wrong_types_is_one_line_everywhere(name: str, inde
 def test_parts_of_a_sealed_manifest_are_of_their_types(place: list[Any], index: Path) -> None:
     folder = index / "gen-000001"
     whole = (folder / MANIFEST).read_bytes()
-    for value in (None, True, -1, 1 << 60, 1.5, "text", [], {"a": None}):
+    values: tuple[Any, ...] = (None, True, -1, 1 << 60, 1.5, "text", [], {"a": None})
+    for value in values:
         (folder / MANIFEST).write_bytes(forged_manifest(whole, place, value))
         check_told(index, allowed=True)
 
