@@ -7,10 +7,8 @@ looked at. Memory stays bounded: rows are compared inside DuckDB, vectors read a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from indexer.config import RANKER
@@ -175,7 +173,7 @@ def _learned_troubles(generation: Generation, open_ranker: OpenRanker | None) ->
 
 def _row_troubles(generation: Generation) -> Iterator[str]:
     folder, told = generation.folder, generation.manifest.counts
-    with _opened(folder) as store:
+    with Store.open(folder / "posts.duckdb") as store:
         yield from row_troubles(store)
         counts = store.counts() | {"pictures": len(living_ids(folder / "images"))}
     for name, number in counts.items():
@@ -183,22 +181,12 @@ def _row_troubles(generation: Generation) -> Iterator[str]:
             yield f"{folder}: found {number} {name}, the manifest has {told.get(name)}"
 
 
-@contextmanager
-def _opened(folder: Path) -> Iterator[Store]:
-    """The rows of a generation, with room on disk for what is compared and fits in no memory."""
-    with (
-        TemporaryDirectory(prefix="hashlens-") as spill,
-        Store.open(folder / "posts.duckdb", Path(spill)) as store,
-    ):
-        yield store
-
-
 def _vector_troubles(folder: Path) -> Iterator[str]:
-    with _opened(folder) as store:
+    with Store.open(folder / "posts.duckdb") as store:
         yield from vector_troubles(folder, store, Trained.open(folder / "trained"))
 
 
 def _count_troubles(generation: Generation) -> Iterator[str]:
     folder = generation.folder
-    with _opened(folder) as store:
+    with Store.open(folder / "posts.duckdb") as store:
         yield from count_troubles(folder / "counts", store, generation.manifest.topics)
