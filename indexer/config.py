@@ -40,8 +40,10 @@ class JsonConfig:
         """Settings from a JSON object.
 
         Raises:
-            ConfigError: a name is unknown.
+            ConfigError: a name is unknown, or a value of another type.
         """
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{cls.__name__}: found {values!r:.100}, expected an object")
         known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
         unknown = sorted(set(values) - set(known))
         if unknown:
@@ -54,7 +56,21 @@ class JsonConfig:
             factory: Any = known[name].default_factory
             if isinstance(factory, type) and issubclass(factory, JsonConfig):
                 nested[name] = factory.from_json(value)
+            elif not _fits(value, known[name].default):
+                raise ConfigError(
+                    f"{cls.__name__}: found {value!r:.100} as {name}, "
+                    f"expected a value such as {known[name].default!r}"
+                )
         return cls(**{**values, **nested})
+
+
+def _fits(value: object, default: object) -> bool:
+    """Whether a value is of the type of a setting's default; None stands for text or none."""
+    if default is None:
+        return value is None or isinstance(value, str)
+    if isinstance(default, float):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is type(default)
 
 
 @dataclass(frozen=True, slots=True)

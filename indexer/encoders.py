@@ -265,31 +265,42 @@ def open_encoder(
     """
     recipe = _recipe(name, weights)
     file = weights or usual_file(recipe)
+    return _opened(recipe, file, recorded, reference=reference, verify=verify)
+
+
+def open_recorded(recorded: Mapping[str, Any], weights: Path | None = None) -> ImageEncoder:
+    """The encoder that an index's manifest records; nothing is fetched for it.
+
+    Raises:
+        EncoderError: as `open_encoder`; or the weights are not on this machine.
+        IndexMismatchError: what is here encodes otherwise than the index was.
+    """
+    recipe = _recipe(str(recorded["name"]), weights)
+    file = weights or usual_file(recipe, fetch=False)
+    found = {"weights_sha256": sha256(file), "preprocessing": recipe.preprocessing}
+    for part, value in found.items():
+        if value != recorded[part]:
+            raise IndexMismatchError(
+                f"encoder {recipe.name}: found {part} {value}, the index was "
+                f"built with {recorded[part]}; name that file with --weights, or build again"
+            )
+    printed = recorded.get("fingerprint")
+    return _opened(recipe, file, printed if isinstance(printed, str) else None)
+
+
+def _opened(
+    recipe: Recipe,
+    file: Path,
+    recorded: str | None,
+    *,
+    reference: bool = False,
+    verify: bool = False,
+) -> ImageEncoder:
     digest = sha256(file)
     if reference:
         return ImageEncoder(recipe, TorchNetwork.open(recipe, file), file, digest)
     network = exported(recipe, file, digest, recorded, verify=verify)
     return ImageEncoder(recipe, network, file, digest)
-
-
-def open_recorded(recorded: Mapping[str, Any], weights: Path | None = None) -> ImageEncoder:
-    """The encoder that an index's manifest records.
-
-    Raises:
-        EncoderError: as `open_encoder`.
-        IndexMismatchError: what is here encodes otherwise than the index was.
-    """
-    printed = recorded.get("fingerprint")
-    found = open_encoder(
-        str(recorded["name"]), weights, recorded=printed if isinstance(printed, str) else None
-    )
-    for part in ("weights_sha256", "preprocessing"):
-        if getattr(found, part) != recorded[part]:
-            raise IndexMismatchError(
-                f"encoder {found.name}: found {part} {getattr(found, part)}, the index was "
-                f"built with {recorded[part]}; name that file with --weights, or build again"
-            )
-    return found
 
 
 def _recipe(name: str, weights: Path | None) -> Recipe:

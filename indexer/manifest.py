@@ -12,14 +12,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from indexer.config import BuildConfig
 from indexer.durable import FileEntry, flushed, read_entry
-from indexer.errors import HashlensError, IndexCorruptError, IndexMismatchError
+from indexer.errors import ConfigError, HashlensError, IndexCorruptError, IndexMismatchError
 
 FORMAT = 3
 MANIFEST = "manifest.json"
 NAME = re.compile(r"gen-(?!0+$)(\d{6}|[1-9]\d{6,11})", re.ASCII)
 MAX_NUMBER = 10**12 - 1  # of a generation, as `NAME` has it
+DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 LARGEST = 64 << 20  # bytes of a manifest
+LARGEST_COUNT = 1 << 53  # of anything that is counted
+ENCODER = ("name", "weights_sha256", "preprocessing")  # texts that tell one encoder from another
 LIBRARIES = ("duckdb", "faiss-cpu", "gensim", "numpy", "scipy", "torch")
 
 
@@ -91,12 +95,13 @@ def read_manifest(index: Path, number: int) -> Manifest:
     try:
         text = _plain(path)
         values = json.loads(text)
-        if values["format"] != FORMAT:
+        if type(values["format"]) is int and values["format"] != FORMAT:
             raise IndexMismatchError(
                 f"{path}: found index format {values['format']}, expected {FORMAT}; build the "
                 "index again, or use the version of hashlens that made it"
             )
         sound = values.pop("seal") == _seal(values) and values["generation"] == number
+        _check_types(values)
         manifest = Manifest(**values | {"topics": tuple(values["topics"])})
         # To the byte: a changed blank is damage as well.
         sound = sound and text == sealed(manifest) and all(map(_stays_inside, manifest.files))
@@ -170,6 +175,71 @@ def _plain(path: Path) -> bytes:
     if len(found) > LARGEST:
         raise ValueError(f"found more than {LARGEST >> 20} MB")
     return found
+
+
+def _check_types(values: Mapping[str, Any]) -> None:
+    """Hold the values of a manifest to the types of its fields: a forged seal fits any.
+
+    Raises:
+        ValueError: one is of another type.
+    """
+    encoder, topics = values["encoder"], values["topics"]
+    checks = {
+        "format": type(values["format"]) is int,
+        "generation": type(values["generation"]) is int,
+        "encoder": encoder is None or (_is_object(encoder, str | int)),
+        "topics": isinstance(topics, list) and all(isinstance(name, str) for name in topics),
+        "config": isinstance(values["config"], dict),
+        "counts": _is_object(values["counts"], int)
+        and all(0 <= count < LARGEST_COUNT for count in values["counts"].values()),
+        "created": isinstance(values["created"], str),
+        "files": _is_object(values["files"], dict)
+        and all(map(_is_entry, values["files"].values())),
+        "libraries": _is_object(values["libraries"], str),
+    }
+    if wrong := [name for name, is_right in checks.items() if not is_right]:
+        raise ValueError(f"found {wrong[0]} of another type or range")
+
+
+def _is_object(value: object, kind: Any) -> bool:  # noqa: ANN401 (a type, or a union of some)
+    """Whether a value is a JSON object of values of a kind, which true and false are not."""
+    return isinstance(value, dict) and all(
+        isinstance(part, kind) and not isinstance(part, bool) for part in value.values()
+    )
+
+
+def _is_entry(entry: Mapping[str, object]) -> bool:
+    digest = entry.get("sha256")
+    return (
+        entry.keys() == {"bytes", "sha256"}
+        and type(entry["bytes"]) is int
+        and 0 <= entry["bytes"] < LARGEST_COUNT
+        and isinstance(digest, str)
+        and DIGEST.fullmatch(digest) is not None
+    )
+
+
+def check_settings(index: Path, manifest: Manifest) -> None:
+    """Hold the manifest of a whole index to what is read of its settings, counts and encoder.
+
+    Raises:
+        IndexCorruptError: one is missing, unknown or of another type.
+    """
+    path = folder_of(index, manifest.generation) / MANIFEST
+    encoder = manifest.encoder
+    if missing := [name for name in ("posts", "authors") if name not in manifest.counts]:
+        raise corrupt(index, f"{path}: found no counts.{missing[0]}, expected a number")
+    if encoder is not None:
+        wrong = [name for name in ENCODER if not isinstance(encoder.get(name), str)]
+        if wrong:
+            raise corrupt(index, f"{path}: found no encoder.{wrong[0]}, expected text")
+    try:
+        BuildConfig.from_json(manifest.config)
+    except ConfigError as error:
+        raise corrupt(index, f"{path}: {error}") from error
+    parts = {"vectors", "ranking"}
+    if missing := sorted(parts - manifest.config.keys()):
+        raise corrupt(index, f"{path}: found no config.{missing[0]}, expected its settings")
 
 
 def _seal(values: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from indexer.errors import DAMAGED, IndexCorruptError, ShapeError, unreadable
 from indexer.schema import Floats, Ids
 
 _UNREADABLE = (OSError, ValueError, EOFError, OverflowError, MemoryError, RecursionError)
+MAGIC = b"\x93NUMPY"  # a `.npy` file begins so
 _PARTS = ("starts", "columns", "values")
 
 
@@ -49,7 +50,8 @@ class Matrix:
                 )
         entries = len(self.columns)
         sound = len(self.starts) and self.starts[0] == 0 and self.starts[-1] == entries
-        if not sound or (np.diff(self.starts) < 0).any():
+        # Compared, not subtracted: a difference of forged starts may overflow.
+        if not sound or (self.starts[1:] < self.starts[:-1]).any():
             raise ShapeError(f"Matrix: found row starts that do not part {entries} entries")
         if len(self.values) != entries:
             raise ShapeError(f"Matrix: found values {self.values.shape}, expected ({entries}, any)")
@@ -135,6 +137,9 @@ def opened(path: Path) -> NDArray[Any]:
         IndexCorruptError: the file is missing or not of an array.
     """
     try:
+        with path.open("rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:  # NumPy would take it for a ZIP archive, or a pickle
+                raise ValueError("found no array")
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (*_UNREADABLE, TokenError) as error:
         raise unreadable(path, error) from error

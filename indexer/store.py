@@ -7,10 +7,12 @@ is the only file that imports duckdb.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -91,9 +93,13 @@ BORROWED = "borrowed"  # name of the number of those posts, among the counts of 
 class Store(AbstractContextManager["Store"]):
     """One DuckDB file of an index, open for writing or for reading."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, path: Path, *, is_given: bool = False
+    ) -> None:
+        """Take a connection; `is_given` where the file was there before and may be a stranger's."""
         self.connection = connection
         self.path = path
+        self._is_given = is_given
         self._turn = threading.Lock()
 
     @classmethod
@@ -109,17 +115,10 @@ class Store(AbstractContextManager["Store"]):
     def change(cls, path: Path) -> Store:
         """An existing store, open for writing: a file of one's own, never one that is shared.
 
-        It may hold what a stranger put there, such as views: they reach nothing outside of it.
-
         Raises:
-            IndexCorruptError: DuckDB cannot read the file.
+            IndexCorruptError: DuckDB cannot read the file, or it holds SQL that a query would run.
         """
-        import duckdb
-
-        try:
-            return cls(duckdb.connect(str(path), config=_SHUT | {"memory_limit": MEMORY}), path)
-        except duckdb.Error as error:
-            raise _corrupt(path, error) from error
+        return cls._opened(path, {})
 
     @classmethod
     def open(cls, path: Path, spill: Path | None = None) -> Store:
@@ -131,15 +130,26 @@ class Store(AbstractContextManager["Store"]):
                 beside the file, which is sealed, and it can be read from: it must be one's own.
 
         Raises:
-            IndexCorruptError: DuckDB cannot read the file.
+            IndexCorruptError: DuckDB cannot read the file, or it holds SQL that a query would run.
         """
+        return cls._opened(
+            path,
+            {"access_mode": "read_only", "threads": "2", "temp_directory": str(spill or "")},
+        )
+
+    @classmethod
+    def _opened(cls, path: Path, config: dict[str, str]) -> Store:
         import duckdb
 
-        safe: Any = _SHUT | {"threads": "2", "temp_directory": str(spill or "")}
-        try:
-            return cls(duckdb.connect(str(path), read_only=True, config=safe), path)
-        except duckdb.Error as error:
-            raise _corrupt(path, error) from error
+        whole: Any = _SHUT | {"memory_limit": MEMORY} | config
+        with _damage_told(path):
+            connection = duckdb.connect(str(path), config=whole)
+            try:
+                _refuse_code(connection, path)
+            except BaseException:
+                connection.close()
+                raise
+        return cls(connection, path, is_given=True)
 
     def __exit__(
         self,
@@ -147,7 +157,16 @@ class Store(AbstractContextManager["Store"]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Close it; what DuckDB said of a file that was given is told as damage.
+
+        Raises:
+            IndexCorruptError: DuckDB failed inside.
+        """
+        import duckdb
+
         self.close()
+        if self._is_given and isinstance(error, duckdb.Error | UnicodeDecodeError):
+            raise _corrupt(self.path, error) from error
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and close it."""
@@ -197,16 +216,28 @@ class Store(AbstractContextManager["Store"]):
     def totals(self) -> tuple[int, int]:
         """Numbers of posts and of authors that the counts are of."""
         query = f"select count(*), count(distinct {self.voice[0]}) from posts"  # noqa: S608
-        ((posts, authors),) = self.rows(query)
+        posts, authors = self._numbers(query)
         if self.has_prior:
-            ((more, others),) = self.rows(f"select posts, authors from {PRIOR}.totals")  # noqa: S608
+            more, others = self._numbers(f"select posts, authors from {PRIOR}.totals")  # noqa: S608
             posts, authors = posts + more, authors + others
         return posts, authors
 
     def next_id(self, kind: str) -> int:
         """The id that the next `post`, `hashtag`, `word` or `copy` gets."""
-        query = "select next_id from next_ids where kind = ?"
-        return int(self.rows(query, [kind])[0][0])
+        (found,) = self._numbers("select next_id from next_ids where kind = ?", [kind])
+        return found
+
+    def _numbers(self, query: str, parameters: Sequence[Any] = ()) -> tuple[int, ...]:
+        """The one row of a query, of whole numbers.
+
+        Raises:
+            IndexCorruptError: it has another number of rows, or no such values.
+        """
+        rows = self.rows(query, parameters)
+        if len(rows) != 1 or not all(_is_count(n) for n in rows[0]):
+            found = f"{len(rows)} rows, or no numbers,"
+            raise IndexCorruptError(f"{self.path}: found {found} for `{query}`; {DAMAGED}")
+        return tuple(rows[0])
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query, as tuples; threads that answer at once take turns.
@@ -214,7 +245,7 @@ class Store(AbstractContextManager["Store"]):
         Raises:
             IndexCorruptError: DuckDB finds the file damaged.
         """
-        with self._turn, self._damage_told():
+        with self._turn, _damage_told(self.path):
             return self.connection.execute(query, list(parameters)).fetchall()
 
     def arrays(self, query: str, /, **tables: dict[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
@@ -223,19 +254,9 @@ class Store(AbstractContextManager["Store"]):
         Raises:
             IndexCorruptError: DuckDB finds the file damaged.
         """
-        with self.lent(**tables), self._damage_told():
+        with self.lent(**tables), _damage_told(self.path):
             result = self.connection.execute(query).fetchnumpy()
         return {name: np.asarray(column) for name, column in result.items()}
-
-    @contextmanager
-    def _damage_told(self) -> Iterator[None]:
-        """Turn what DuckDB says of a damaged file, or of one of another make, into our error."""
-        import duckdb
-
-        try:
-            yield
-        except duckdb.Error as error:
-            raise _corrupt(self.path, error) from error
 
     @contextmanager
     def lent(self, **tables: dict[str, Any]) -> Iterator[None]:
@@ -368,7 +389,7 @@ class Store(AbstractContextManager["Store"]):
 
     def posts(self) -> Iterator[Post]:
         """All posts as they were read, by rising key; others may ask meanwhile."""
-        with self._damage_told():
+        with _damage_told(self.path):
             found = self.connection.cursor().execute(STORED)
             while rows := found.fetchmany(FETCHED):
                 yield from map(post_of, rows)
@@ -408,15 +429,84 @@ class Store(AbstractContextManager["Store"]):
         import duckdb
 
         places = {"old": path.resolve(), "new": target.resolve()}
-        with duckdb.connect() as connection:
+        with (
+            TemporaryDirectory(prefix="hashlens-") as spill,
+            _damage_told(path),
+            duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": spill}) as connection,
+        ):
             folders = ", ".join(_quoted(place.parent) for place in places.values())
             connection.execute(f"set allowed_directories = [{folders}]")
             connection.execute("set enable_external_access = false")
             for name, place in places.items():
                 mode = "read_only" if name == "old" else "read_write"
                 connection.execute(f"attach {_quoted(place)} as {name} ({mode})")
+            _refuse_code(connection, path, "old")
             connection.execute("copy from database old to new")
             connection.execute("checkpoint new")
+
+
+# What a file may hold that computes when it is read or written, and where DuckDB lists it. Views
+# come first: some of the other lists look into them.
+_CODE = (
+    "select 'view ' || view_name, sql from duckdb_views() where not internal and database_name = ?",
+    """select 'function ' || function_name, '' from duckdb_functions()
+    where not internal and database_name = ?""",
+    """select 'column ' || column_name || ' of ' || table_name, '' from duckdb_columns()
+    where not internal and column_default is not null and database_name = ?""",
+    """select 'generated column of ' || table_name, '' from duckdb_tables()
+    where sql ilike '%generated always%' and database_name = ?""",
+    """select 'constraint of ' || table_name, '' from duckdb_constraints()
+    where constraint_type not in ('NOT NULL', 'PRIMARY KEY', 'UNIQUE') and database_name = ?""",
+    "select 'index ' || index_name, '' from duckdb_indexes() where database_name = ?",
+)
+# DuckDB 2 has triggers, and so the list of them.
+_TRIGGERS = "select 'trigger ' || trigger_name, '' from duckdb_triggers() where database_name = ?"
+# `lend_pairs` makes views that read a table of the prior counts, whole.
+_LENT = re.compile(r'CREATE VIEW (\w+) AS SELECT \* FROM "?prior"?\.\1;?', re.ASCII | re.IGNORECASE)
+
+
+def _refuse_code(
+    connection: duckdb.DuckDBPyConnection, path: Path, database: str | None = None
+) -> None:
+    """Refuse a file that holds SQL of its own: a stranger's would run without bound.
+
+    Raises:
+        IndexCorruptError: it holds a view, macro, computed column, check, index or trigger.
+    """
+    import duckdb
+
+    if database is None:
+        ((database,),) = connection.execute("select current_database()").fetchall()
+    for query in _CODE:
+        for what, sql in connection.execute(query, [database]).fetchall():
+            if not _LENT.fullmatch(sql):
+                raise _foreign(path, what)
+    with suppress(duckdb.CatalogException):
+        for what, _ in connection.execute(_TRIGGERS, [database]).fetchall():
+            raise _foreign(path, what)
+
+
+def _foreign(path: Path, what: str) -> IndexCorruptError:
+    return IndexCorruptError(
+        f"{path}: found other tables, views or functions than hashlens makes ({what[:100]!r}), "
+        f"whose SQL is not run; {DAMAGED}"
+    )
+
+
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    """Turn what DuckDB says of a damaged file, or of one of another make, into our error."""
+    import duckdb
+
+    try:
+        yield
+    # A damaged file's own bytes, which are no text, may stand in DuckDB's message.
+    except (duckdb.Error, UnicodeDecodeError) as error:
+        raise _corrupt(path, error) from error
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and 0 <= value < 1 << 53
 
 
 def _quoted(path: Path) -> str:
@@ -424,6 +514,5 @@ def _quoted(path: Path) -> str:
 
 
 def _corrupt(path: Path, error: Exception) -> IndexCorruptError:
-    return IndexCorruptError(
-        f"{path}: DuckDB cannot read it ({str(error).splitlines()[0]}); {DAMAGED}"
-    )
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return IndexCorruptError(f"{path}: DuckDB cannot read it ({reason}); {DAMAGED}")

@@ -39,6 +39,7 @@ from indexer.generation import (
     open_current,
     writer,
 )
+from indexer.manifest import check_settings
 from indexer.postfile import Posts
 from indexer.posts import Sources
 from indexer.progress import Progress, Silent
@@ -52,6 +53,7 @@ from indexer.tidy import tidied
 from indexer.topics import TopicModel
 from indexer.trained import Trained
 from indexer.vectorplace import Place
+from indexer.verifyrows import check_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,9 @@ def update(
     """
     began = time.monotonic()
     progress, rejections = progress or Silent(), list[Rejection]()
-    config = _config(open_current(index))
+    current = open_current(index)
+    check_settings(index, current.manifest)
+    config = _config(current)
     if first_comment is None:
         first_comment = config.first_comment
     source = Sources(sources, config.hashtag_rule, reader, columns, first_comment)
@@ -203,6 +207,7 @@ def update(
         given = replace(given, erasing=bool(memory.erasing) and not memory.clean)
         posts, told = admitted(posts, memory, allow_forgotten=allow_forgotten)
         with Store.open(previous.folder / "posts.duckdb") as store:
+            check_rows(store, previous.folder / "counts")
             leaving = [*deleted, *_erased(index, store, memory, given)]
             changes = find_changes(store, posts, leaving)
             ids = frozenset(deleted)

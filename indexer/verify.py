@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from indexer.config import RANKER, BuildConfig
+from indexer.config import RANKER
 from indexer.errors import IndexUnusableError, VectorsUnreachableError
 from indexer.generation import Generation, all_numbers, held, live_number, lost_numbers
-from indexer.manifest import Inodes, folder_of, troubles_of
+from indexer.manifest import Inodes, check_settings, folder_of, troubles_of
 from indexer.segments import living_ids
 from indexer.store import Store
 from indexer.topics import TopicModel
@@ -163,7 +163,7 @@ def _content_troubles(generation: Generation, open_ranker: OpenRanker | None) ->
 
 def _learned_troubles(generation: Generation, open_ranker: OpenRanker | None) -> Iterator[str]:
     folder, manifest = generation.folder, generation.manifest
-    BuildConfig.from_json(manifest.config)
+    check_settings(folder.parent, manifest)
     names = TopicModel.open(folder / "topics").table.names
     if names != manifest.topics:
         yield f"{folder / 'topics'}: found topics {names}, the manifest has {manifest.topics}"

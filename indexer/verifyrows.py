@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 
 from indexer.derived import DERIVED, USES, derive, lend_pairs, statement, uses_of
+from indexer.errors import unreadable
+from indexer.matrices import opened
 from indexer.store import PRIOR, Store
 
 # What there must be none of.
@@ -40,16 +42,48 @@ _STRAYS: dict[str, str] = {
 }
 # The id that the next row gets, and the ids that are given.
 _NEXT = {
-    "post": "select max(post_key) from posts",
-    "hashtag": "select max(tag_id) from hashtags",
-    "word": "select max(word_id) from words",
-    "copy": "select max(number) from copies",
+    "post": ("posts", "post_key"),
+    "hashtag": ("hashtags", "tag_id"),
+    "word": ("words", "word_id"),
+    "copy": ("copies", "number"),
 }
+# The file of counts that has a row for each id given.
+_COUNTED = {"post": "posts", "hashtag": "hashtags", "word": "words"}
 _SCHEMA = """
     select table_schema, table_name, column_name, data_type from information_schema.columns
     where table_catalog = current_database() order by table_schema, table_name, ordinal_position"""
 _VIEWS = "select view_name, sql from duckdb_views() where not internal order by all"
 _FUNCTIONS = "select count(*) from duckdb_functions() where not internal"
+
+
+def check_rows(store: Store, folder: Path) -> None:
+    """Hold a store that will be changed to its tables, and its next ids to what was counted.
+
+    Room is made for every id, so a forged one would take all memory.
+
+    Args:
+        store: open for reading.
+        folder: `counts` of its generation, which has a row for each id given.
+
+    Raises:
+        IndexCorruptError: it has other tables, or an id beyond.
+    """
+    columns, _ = _schema(prior=store.has_prior)
+    if store.rows(_SCHEMA) != columns:
+        raise unreadable(store.path, "found other tables than hashlens makes")
+    for kind, name in _COUNTED.items():
+        found, counted = store.next_id(kind), len(opened(folder / f"{name}.npy"))
+        if found != counted:
+            raise unreadable(
+                store.path, f"found {found} as the next id of a {kind}, expected {counted}"
+            )
+    for kind, (table, column) in _NEXT.items():
+        ((least, last),) = store.rows(f"select min({column}), max({column}) from {table}")  # noqa: S608
+        following = store.next_id(kind)
+        if last is not None and not 0 <= least <= last < following:
+            raise unreadable(
+                store.path, f"found {kind} {least} to {last}, expected ids below {following}"
+            )
 
 
 def row_troubles(store: Store) -> Iterator[str]:
@@ -68,8 +102,8 @@ def row_troubles(store: Store) -> Iterator[str]:
         ((number,),) = store.rows(query)
         if number:
             yield f"{path}: found {number} {what}, expected none"
-    for kind, query in _NEXT.items():
-        ((last,),) = store.rows(query)
+    for kind, (table, column) in _NEXT.items():
+        ((last,),) = store.rows(f"select max({column}) from {table}")  # noqa: S608
         if last is not None and last >= store.next_id(kind):
             yield f"{path}: found {kind} {last}, expected ids below {store.next_id(kind)}"
     for name in DERIVED:

@@ -19,14 +19,25 @@ if TYPE_CHECKING:
     from indexer.recipes import State
 
 
-def usual_file(recipe: Recipe) -> Path:
-    """The file where an encoder's weights usually lie, fetched where it is missing.
+def usual_file(recipe: Recipe, *, fetch: bool = True) -> Path:
+    """The file where an encoder's weights usually lie.
+
+    Args:
+        recipe: of the encoder.
+        fetch: whether weights that are missing are fetched. An index from elsewhere must not
+            decide that: it may name any encoder.
 
     Raises:
-        EncoderError: it is missing and cannot be fetched, or is damaged.
+        EncoderError: it is missing and cannot or may not be fetched, or is damaged.
     """
     file = recipe.file()
     if not file.is_file():
+        if recipe.fetch and not fetch:
+            raise EncoderError(
+                f"{recipe.name}: found no weights at {file}, which this index needs for pictures; "
+                f"put {recipe.source} there, or name that file with --weights FILE (only "
+                f"`hashlens build --encoder {recipe.name}` fetches it)"
+            )
         if recipe.fetch is None:
             raise EncoderError(
                 f"{file}: missing, expected {recipe.name}'s weights: {recipe.source}"

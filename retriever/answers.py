@@ -75,7 +75,7 @@ class AnswerWriter:
         )
         return Recommendation(
             tags=shown,
-            topics=_ranked(self.index.manifest.topics, batch.topics.probs[number]),
+            topics=_ranked(self.index.topic_names, batch.topics.probs[number]),
             inputs=batch.queries[number].inputs,
             notes=self.selection.notes_on(has) or (() if shown else self._unlikely(chances[span])),
         )

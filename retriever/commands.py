@@ -99,10 +99,17 @@ def _read(caption: str) -> str:
 def batch(
     context: typer.Context,
     posts: Annotated[
-        Path, typer.Argument(help="Rows to answer (JSONL, CSV, Parquet), or a folder of pictures.")
+        Path,
+        typer.Argument(
+            help="Rows to answer (JSONL, CSV, Parquet), a folder of pictures, or - for stdin."
+        ),
     ],
     out: Annotated[
-        Path, typer.Option(help="File to write, .jsonl or .csv: one answer a line, in order.")
+        Path,
+        typer.Option(
+            help="File to write, .jsonl or .csv, or - for JSON lines on stdout: one answer a line, "
+            "in order."
+        ),
     ],
     index: options.ReadIndex = None,
     k: options.K = None,
@@ -123,18 +130,23 @@ def batch(
 ) -> None:
     """Answer many queries: rows with any of id, image, caption and seeds.
 
-    Hashtags that a row already has, in its caption or beside it, are not looked at. A row that
-    cannot be answered gets `error` instead of `tags`, and the others go on. Until all are
+    Hashtags in a row's caption are seeds, as in `recommend`. A row without an id has its number. A
+    row that cannot be answered gets `error` instead of `tags`, and the others go on. Until all are
     answered, answers wait in `OUT.partial`, from which `--resume` goes on.
 
     Example: `hashlens batch photos --out hashtags.csv --platform instagram`
     """
-    from indexer.queries import count_queries, passed_over, read_queries
+    from indexer.queries import count_queries, passed_over, read_queries, rows_file
     from retriever.bar import progress_bar
-    from retriever.batchfile import About, answers_file
+    from retriever.batchfile import STDOUT, About, answers_file
     from retriever.recommend import Recommender
     from retriever.tables import safe
 
+    shown = "stdout" if out == STDOUT else out
+    if resume and out == STDOUT:
+        raise typer.BadParameter(
+            "found --resume with --out -, expected a file: stdout keeps no answers to go on from"
+        )
     selection = options.selection_from(
         *(k, min_probability, diversity, generic, mix, block, pin, platform),
         sets=sets,
@@ -145,23 +157,29 @@ def batch(
     for note in recommender.notes(selection):
         typer.echo(f"hashlens: {note}", err=True)
     about = About.of(recommender.index.manifest, selection)
-    with progress_bar() as progress, answers_file(out, about, resume=resume) as answers:
+    with (
+        rows_file(posts) as (source, root),
+        progress_bar() as progress,
+        answers_file(out, about, resume=resume) as answers,
+    ):
         if answers.kept:
             typer.echo(f"{out}: {len(answers.kept):,} answers taken over", err=True)
-        progress.stage("Answering", count_queries(posts), done=len(answers.kept))
+        progress.stage("Answering", count_queries(source), done=len(answers.kept))
         try:
-            rows = answers.left(read_queries(posts))
+            rows = answers.left(read_queries(source, root))
             for row_id, answer in recommender.stream(rows, selection=selection):
                 answers.write(row_id, answer)
                 progress.advance()
         except KeyboardInterrupt:
-            typer.echo("hashlens: interrupted; the same call with --resume goes on", err=True)
+            hint = "" if out == STDOUT else "; the same call with --resume goes on"
+            typer.echo(f"hashlens: interrupted{hint}", err=True)
             raise typer.Exit(INTERRUPTED) from None
-    if others := passed_over(posts):
+        others = passed_over(source)
+    if others:
         some = ", ".join(map(safe, others[:3])) + (", ..." if len(others) > 3 else "")
         are = "file is no picture" if len(others) == 1 else "files are no pictures"
         typer.echo(f"{safe(str(posts))}: {len(others):,} {are}: {some}", err=True)
-    typer.echo(f"{out}: {answers.answered:,} answered, {answers.failed:,} failed", err=True)
+    typer.echo(f"{shown}: {answers.answered:,} answered, {answers.failed:,} failed", err=True)
     if answers.failed:
         raise typer.Exit(SOME_REJECTED)
 

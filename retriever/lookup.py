@@ -38,12 +38,10 @@ def hashtag_facts(index: IndexReader, hashtag: str) -> dict[str, Any]:
     if tag is None:
         raise UnknownError(f"found no #{name} in this index")
     posts, authors = map(int, index.counts.hashtags[tag, :2])
-    around = {
-        topic: _neighbours(index, tag, topic) for topic in (ALL_TOPICS, *index.manifest.topics)
-    }
+    around = {topic: _neighbours(index, tag, topic) for topic in (ALL_TOPICS, *index.topic_names)}
     with_it, together = _beside(index, tag)
     names = index.names([tag, *with_it, *(i for near in around.values() for i, _ in near)])
-    topics = zip(index.manifest.topics, index.counts.topics[tag].tolist(), strict=True)
+    topics = zip(index.topic_names, index.counts.topics[tag].tolist(), strict=True)
     return {
         "tag": name,
         "display": f"#{names[tag][1]}",

@@ -29,6 +29,8 @@ LIKELY = 150  # candidates of a query that the whole log-odds are asked about
 HEAD = 60  # candidates of a query that are put in order by both forests
 BEHIND = 100.0  # more than any sum of trees
 BEST = 5  # best candidates whose mean tells how sure a query is
+_LARGEST = 1 << 20  # bytes of `FACTS`
+_MOST_COLUMNS = 1_000  # that a ranker reads: all are compared with all channels
 # Trees give equal probabilities to neighbours in the ranking: this much keeps them in order.
 _NUDGE = 1e-4
 
@@ -58,9 +60,13 @@ class Ranker:
             IndexCorruptError: a file is missing or not sound.
         """
         try:
+            if (folder / FACTS).stat().st_size > _LARGEST:
+                raise ValueError(f"found more than {_LARGEST >> 20} MB")
             values = json.loads((folder / FACTS).read_text(encoding="utf-8"))
             columns, facts = tuple(values["columns"]), dict(values["facts"])
             silent = tuple(values.get("silent", ()))
+            if len(columns) > _MOST_COLUMNS or len(silent) > _MOST_COLUMNS:
+                raise ValueError(f"more than {_MOST_COLUMNS:,} columns")
             steps = np.array(values["steps"], np.float64)
             if steps.ndim != 2 or len(steps) != 2 or not steps.size or not np.isfinite(steps).all():
                 raise ValueError("steps are not two rows of numbers")

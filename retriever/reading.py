@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from indexer.classnames import keys_of_classes
 from indexer.config import ALL_TOPICS, RankingConfig, VectorConfig
 from indexer.counts import Counts
-from indexer.errors import DAMAGED, IndexCorruptError
+from indexer.errors import DAMAGED, IndexCorruptError, unreadable
 from indexer.generation import Generation, open_current
+from indexer.manifest import check_settings
 from indexer.schema import Embeddings, Floats, Ids, Post, TopicProbs
 from indexer.segment import Segmenter, vocabulary_counts
 from indexer.segments import Segments, paths_of
@@ -54,7 +55,9 @@ class IndexReader:
         Raises:
             IndexMissingError, IndexMismatchError, IndexCorruptError: it cannot be answered from.
         """
-        return cls(open_current(index, deep=check))
+        generation = open_current(index, deep=check)
+        check_settings(index, generation.manifest)
+        return cls(generation)
 
     @cached_property
     def store(self) -> Store:
@@ -84,8 +87,22 @@ class IndexReader:
 
     @cached_property
     def topics(self) -> TopicModel:
-        """Topic heads on pictures and on text."""
-        return TopicModel.open(self.generation.folder / "topics")
+        """Topic heads on pictures and on text.
+
+        Raises:
+            IndexCorruptError: they cannot be read, or the manifest or the counts have other topics.
+        """
+        folder = self.generation.folder / "topics"
+        model = TopicModel.open(folder)
+        names = model.table.names
+        if names != self.manifest.topics or self.counts.topics.shape[1] != len(names):
+            raise unreadable(folder, "found other topics than the manifest or the counts have")
+        return model
+
+    @property
+    def topic_names(self) -> tuple[str, ...]:
+        """Names of the topics, as the checked table has them."""
+        return self.topics.table.names
 
     @cached_property
     def images(self) -> Segments | None:

@@ -60,5 +60,5 @@ def _topics(reader: IndexReader) -> list[dict[str, Any]]:
     )
     return [
         {"topic": name, "posts": posts.get(name, 0), "hashtags": list(tops.get(name, []))}
-        for name in reader.manifest.topics
+        for name in reader.topic_names
     ]

@@ -29,6 +29,9 @@ _ASKING = Lock()
 _LARGEST = 64 << 20  # bytes of a model file
 _MOST_LEAVES = 1_024  # of a tree: LightGBM walks it by recursion
 _MOST_FEATURES = 10_000
+_MOST_TREES = 10_000
+_MOST_CREDITS = 1 << 23  # trees times leaves of the largest times features: 32 MB of credits
+_AT_ONCE = 1 << 23  # credits added up at a time
 _RAW, _LEAVES = 1, 2  # kinds of prediction
 _FLOAT32 = 0
 _TREE = re.compile(r"^Tree=\d+$", re.MULTILINE)
@@ -97,7 +100,10 @@ class Trees:
         """
         table, starts = self._credits
         leaves = self._predict(features, _LEAVES, len(starts)).astype(np.int64)
-        found: Floats = table[starts + leaves].sum(axis=1)
+        found = np.zeros((len(features), self.features), np.float32)
+        step = max(1, _AT_ONCE // max(1, len(starts) * self.features))
+        for row in range(0, len(features), step):
+            found[row : row + step] = table[starts + leaves[row : row + step]].sum(axis=1)
         return found
 
     @cached_property
@@ -193,7 +199,9 @@ def _checked(text: str) -> tuple[int, str]:
     try:
         head, *blocks = _TREE.split(text.split("\nend of trees", 1)[0])
         features = int(_fields(head)["max_feature_idx"]) + 1
-        trees = [_rewritten(_fields(block), features) for block in blocks]
+        found = [_fields(block) for block in blocks]
+        _check_work(found, features)
+        trees = [_rewritten(tree, features) for tree in found]
     except (KeyError, ValueError, OverflowError) as error:
         raise IndexCorruptError(f"ranker: found no sound LightGBM model ({error!r})") from error
     if not trees or not 0 < features <= _MOST_FEATURES:
@@ -202,6 +210,20 @@ def _checked(text: str) -> tuple[int, str]:
     written = _HEAD.format(last=features - 1, names=names, infos=" ".join(["none"] * features))
     written += "".join(f"Tree={number}\n{tree}\n\n" for number, tree in enumerate(trees))
     return features, written + "end of trees\n"
+
+
+def _check_work(trees: Sequence[dict[str, str]], features: int) -> None:
+    """Hold a forest to a size whose sums and credits are quick to make.
+
+    Raises:
+        ValueError: it is larger.
+    """
+    longest = max((int(tree["num_leaves"]) for tree in trees), default=0)
+    if len(trees) > _MOST_TREES or len(trees) * longest * features > _MOST_CREDITS:
+        raise ValueError(
+            f"{len(trees)} trees of up to {longest} leaves over {features} features, expected "
+            f"{_MOST_TREES} trees at most, and {_MOST_CREDITS} of the three multiplied"
+        )
 
 
 def _fields(block: str) -> dict[str, str]:

@@ -50,7 +50,9 @@ def history(index: options.ReadIndex = None, as_json: options.Json = False) -> N
         entries = [dict(zip(names, row, strict=True)) for row in rows]
         print_json({"format": FORMAT, "generations": entries})
         return
-    shown = [(str(number), created, f"{counts['posts']:,}") for number, created, counts in rows]
+    shown = [
+        (str(number), created, f"{counts.get('posts', 0):,}") for number, created, counts in rows
+    ]
     print_table(table(f"{index}", ("generation", "created", "posts"), shown))
 
 

@@ -13,7 +13,8 @@ READING |= {
     "indexer.topics",
     "indexer.vectors",
 }
-READING |= {"indexer.store", "indexer.generation", "indexer.matrices", "indexer.counts"}
+READING |= {"indexer.store", "indexer.generation", "indexer.manifest"}
+READING |= {"indexer.matrices", "indexer.counts"}
 READING |= {"indexer.classnames"}
 READING |= {"indexer.segments", "indexer.settled", "indexer.trained", "indexer.vectorplace"}
 
@@ -158,7 +159,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"indexer.derived", "indexer.generation", "indexer.store", "indexer.vectorplace"},
     "indexer.starter": {"indexer.*"},
     "indexer.forget": {"indexer.*"},
-    "indexer.verifyrows": BORDER | {"indexer.derived", "indexer.store"},
+    "indexer.verifyrows": BORDER | {"indexer.derived", "indexer.matrices", "indexer.store"},
     "indexer.verifyvectors": BORDER
     | {"indexer.matrices", "indexer.milvusvectors", "indexer.segments"}
     | {"indexer.store", "indexer.trained"}
@@ -206,7 +207,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     }
     | {"retriever.defaultindex", "retriever.userconfig"},
     "retriever.batchfile": BORDER
-    | {"indexer.manifest", "retriever.forms", "retriever.selection", "retriever.platforms"},
+    | {"indexer.durable", "indexer.manifest"}
+    | {"retriever.forms", "retriever.selection", "retriever.platforms"},
     "retriever.recommend": READING | {"indexer.queries", "retriever.*"},
     "retriever.asked": BORDER
     | {"indexer.hashtags", "retriever.memory", "retriever.platforms", "retriever.selection"},

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Semaphore
@@ -246,3 +247,51 @@ def test_missing_large_and_unreadable_files_are_refused(
     (tmp_path / "order.txt").write_bytes(b" " * ((1 << 20) + 1))
     with pytest.raises(IndexCorruptError, match="more than 1 MB"):
         Trees.open(tmp_path / "order.txt")
+
+
+def forest(trees: int, leaves: int, features: int) -> str:
+    """A sound model of trees that are chains, as a stranger may write one."""
+    nodes = leaves - 1
+    below = [*range(1, nodes), ~0] if nodes else []
+    lines = [f"num_leaves={leaves}", "num_cat=0"]
+    rows: dict[str, Sequence[int]] = {"leaf_value": [1] * leaves}
+    if nodes:
+        whole = [0] * nodes
+        rows |= dict.fromkeys(("split_feature", "threshold", "decision_type"), whole)
+        rows |= {"internal_value": whole, "internal_count": whole, "leaf_count": [1] * leaves}
+        rows |= {"left_child": below, "right_child": [~leaf for leaf in range(1, leaves)]}
+    lines += [f"{name}={' '.join(map(str, row))}" for name, row in rows.items()]
+    head = f"tree\nversion=v4\nnum_class=1\nmax_feature_idx={features - 1}\n"
+    body = "\n".join(lines)
+    return head + "".join(f"\nTree={n}\n{body}\n" for n in range(trees)) + "\nend of trees\n"
+
+
+@pytest.mark.parametrize(
+    ("trees", "leaves", "features"),
+    [(10_001, 1, 1), (900, 1, 10_000), (9, 1_024, 1_000), (9_000, 2, 500)],
+)
+def test_trees_times_leaves_times_features_are_bounded(
+    trees: int, leaves: int, features: int
+) -> None:
+    with pytest.raises(IndexCorruptError, match=f"{trees} trees of up to {leaves} leaves"):
+        Trees(forest(trees, leaves, features))
+
+
+def test_one_long_tree_among_many_short_ones_counts_for_all() -> None:
+    long = forest(1, 1_024, 66).removesuffix("\nend of trees\n")
+    short = forest(200, 1, 66).split("Tree=0", 1)[1]
+    with pytest.raises(IndexCorruptError, match="201 trees of up to 1024 leaves"):
+        Trees(f"{long}\nTree=1{short}")
+
+
+def test_the_largest_forest_explains_in_bounded_memory() -> None:
+    found = Trees(forest(126, 1_000, 66))
+    features = np.zeros((300, 66), np.float32)
+    tracemalloc.start()
+    shares = found.contributions(features)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 300 << 20
+    # Every row goes left through all of them, to leaves of 1 from means of 0.
+    assert shares[:, 0].tolist() == [126] * 300
+    assert not shares[:, 1:].any()
