@@ -20,6 +20,7 @@ from pydantic import (
 from indexer.errors import InputError
 from indexer.hashtags import extract, key, strip
 from indexer.schema import Query
+from retriever.forms import MAX_CAPTION
 from retriever.memory import Upload
 from retriever.platforms import platform as platform_named
 from retriever.selection import DIVERSITY, GENERIC, Selection
@@ -27,11 +28,10 @@ from retriever.selection import DIVERSITY, GENERIC, Selection
 MOST_SEEDS = 30
 MOST_ROWS = 256
 MOST_ID = 300  # characters of a row's id
-MOST_CAPTION = 10_000  # characters
 _MOST_TOLD = 3  # problems of one request that are told
 
 Caption = Annotated[
-    str, Field(max_length=MOST_CAPTION, description="A caption; hashtags in it are seeds.")
+    str, Field(max_length=MAX_CAPTION, description="A caption; hashtags in it are seeds.")
 ]
 Tag = Annotated[str, Field(max_length=300)]
 Seeds = Annotated[list[Tag], Field(max_length=MOST_SEEDS, description="Hashtags to go on from.")]

@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import Depends, FastAPI, Query, Request
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.responses import Response
 
 from indexer.errors import HashlensError
@@ -85,6 +86,14 @@ class Text(Response):
     media_type = "text/plain"
 
 
+class _Whole(PathConvertor):
+    """The rest of a path; line breaks may be in it."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("whole", _Whole())
+
 Shared = Annotated[Service, Depends(_service)]
 
 
@@ -145,8 +154,11 @@ def post(service: Shared, post_id: str) -> Response:
     return PlainJson({"format": FORMAT} | facts)
 
 
-async def post_picture(service: Shared, post_id: str) -> Response:
+async def post_picture(request: Request, service: Shared, post_id: str) -> Response:
     """A small JPEG of a post's picture, where that is still there."""
+    if not request.scope.get("raw_path", b"/thumbnail").endswith(b"/thumbnail"):
+        # The slash was sent as %2F, so that it is one of the post's id.
+        return await run_in_threadpool(post, service, f"{post_id}/thumbnail")
     async with service.thumbnails:
         small = await run_in_threadpool(post_thumbnail, service.live.recommender.index, post_id)
     return Jpeg(small, headers={"Cache-Control": "private, max-age=600"})
@@ -170,8 +182,8 @@ ROUTES: tuple[tuple[str, str, Callable[..., Any], type[Response], type[BaseModel
     ("GET", "/v1/hashtags/{tag}", hashtag, PlainJson, None),
     ("GET", "/v1/search", search, PlainJson, None),
     ("GET", "/v1/index", index, PlainJson, None),
-    ("GET", "/v1/posts/{post_id:path}/thumbnail", post_picture, Jpeg, None),
-    ("GET", "/v1/posts/{post_id:path}", post, PlainJson, None),
+    ("GET", "/v1/posts/{post_id:whole}/thumbnail", post_picture, Jpeg, None),
+    ("GET", "/v1/posts/{post_id:whole}", post, PlainJson, None),
     ("GET", "/healthz", health, PlainJson, None),
     ("GET", "/metrics", metrics, Text, None),
 )
