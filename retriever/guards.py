@@ -218,6 +218,9 @@ class Guard:
             return
         try:
             await self._app(scope, body.next, send)
+        except asyncio.CancelledError:  # the server stops, and found no time for it
+            if not begun():
+                await refusal(503, "the server stops")(scope, receive, send)
         except Exception:  # a bug: told in the log, not to whoever asked
             log.exception("could not answer %s %r", scope["method"], scope["path"][:200])
             # Where an answer has begun, it stays cut short.

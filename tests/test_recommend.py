@@ -232,7 +232,8 @@ def test_many_unknown_seeds_are_one_scan_and_a_few_notes(
     assert scans == [3]
     assert len(notes) == 11
     assert notes[0].startswith("#ad is blocked")
-    assert notes[1].startswith("no #sunsett in this index") and "did you mean #sunset" in notes[1]
+    assert notes[1].startswith("no #sunsett in this index")
+    assert "did you mean #sunset" in notes[1]
     assert notes[-1] == "4,992 more seeds are not in this index"
 
 
