@@ -69,7 +69,7 @@ class Service:
             raise BusyError(f"found no time within {WITHIN:g} s: ask again in a moment") from None
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:  # on no thread, as `health`
     found: Service = request.app.state.service
     return found
 
