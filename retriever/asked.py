@@ -197,9 +197,13 @@ class AskedForm(Asked):
 def problems_of(errors: Sequence[Any]) -> str:
     """Problems that pydantic found, as one line."""
     return "; ".join(
-        f"{'.'.join(str(part) for part in problem['loc'][:5])[:100]}: {problem['msg'][:200]}"
-        for problem in errors[:_MOST_TOLD]
+        f"{_place(problem['loc'])}: {problem['msg'][:200]}" for problem in errors[:_MOST_TOLD]
     )
+
+
+def _place(parts: Sequence[Any]) -> str:
+    """Where a problem is; `all` for the whole body."""
+    return ".".join(str(part) for part in parts[:5])[:100] or "all"
 
 
 def query_of(

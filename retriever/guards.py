@@ -173,8 +173,9 @@ class Rules:
 class Guard:
     """The outermost layer: refuses, bounds what is read, and adds headers; tells what it cost."""
 
-    def __init__(self, app: ASGIApp, rules: Rules, told: Told) -> None:
+    def __init__(self, app: ASGIApp, rules: Rules, told: Told, root_path: str = "") -> None:
         self._app = app
+        self._root = root_path
         self._rules = rules
         self._told = told
         self._held = 0
@@ -188,7 +189,7 @@ class Guard:
             return
         start, status = time.perf_counter(), 0
         bare = scope["method"] == "HEAD"  # answered as GET, without the body
-        scope = dict(scope) | ({"method": "GET"} if bare else {})
+        scope = {**scope, "root_path": self._root, "method": "GET" if bare else scope["method"]}
 
         async def headed(message: Message) -> None:
             nonlocal status

@@ -29,7 +29,7 @@ class _Parts(MultiPartParser):
             options.get(b"name") == b"image" or b"filename*" in options
         ):
             disposition = self._current_part.content_disposition or b""
-            self._current_part.content_disposition = disposition + b'; filename="picture"'
+            self._current_part.content_disposition = disposition + b'; filename=""'
         super().on_headers_finished()
 
 

@@ -228,7 +228,6 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        root_path=root_path,
         lifespan=running,
     )
     for method, path, answered, kind, form in ROUTES:
@@ -244,7 +243,7 @@ def create_app(
         )
     add_pages(app)
     add_refusals(app)
-    app.add_middleware(Guard, rules=rules or Rules(), told=meters.told)
+    app.add_middleware(Guard, rules=rules or Rules(), told=meters.told, root_path=root_path)
     return app
 
 
