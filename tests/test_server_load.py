@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import time
@@ -105,10 +106,10 @@ def test_bounds_follow_the_limit_of_files(monkeypatch: pytest.MonkeyPatch) -> No
         1024: (512, 64),
         256: (128, 16),
         65_536: (512, 64),
-        heads.resource.RLIM_INFINITY: (512, 64),
+        resource.RLIM_INFINITY: (512, 64),
     }
     for files, wanted in limits.items():
-        monkeypatch.setattr(heads.resource, "getrlimit", lambda _, files=files: (files, files))
+        monkeypatch.setattr(resource, "getrlimit", lambda _, files=files: (files, files))
         assert heads.bounds() == wanted
 
 
