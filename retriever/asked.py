@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    Json,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from indexer.errors import InputError
 from indexer.hashtags import extract, key, strip
 from indexer.schema import Query
+from retriever.forms import MAX_CAPTION
 from retriever.memory import Upload
 from retriever.platforms import platform as platform_named
 from retriever.selection import DIVERSITY, GENERIC, Selection
 
 MOST_SEEDS = 30
 MOST_ROWS = 256
+MOST_ID = 300  # characters of a row's id
+_MOST_TOLD = 3  # problems of one request that are told
 
 Caption = Annotated[
-    str, Field(max_length=10_000, description="A caption; hashtags in it are seeds.")
+    str, Field(max_length=MAX_CAPTION, description="A caption; hashtags in it are seeds.")
 ]
 Tag = Annotated[str, Field(max_length=300)]
 Seeds = Annotated[list[Tag], Field(max_length=MOST_SEEDS, description="Hashtags to go on from.")]
@@ -79,7 +92,7 @@ class Row(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    id: Annotated[str | None, Field(max_length=300)] = None
+    id: Annotated[str | None, Field(max_length=MOST_ID)] = None
     caption: Caption = ""
     seeds: Seeds = []
     topics: Topics = {}
@@ -93,13 +106,104 @@ class Row(BaseModel):
         return query_of(None, self.caption, self.seeds, self.topics)
 
 
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that is none, which spoils no other one."""
+
+    id: str | None
+    error: InputError
+
+
+def _row_or_error(value: Any, check: ValidatorFunctionWrapHandler) -> Any:  # noqa: ANN401 (JSON)
+    try:
+        return check(value)
+    except ValidationError as error:
+        named = value.get("id") if isinstance(value, dict) else None
+        row_id = named if isinstance(named, str) and len(named) <= MOST_ID else None
+        return BadRow(row_id, InputError(problems_of(error.errors())))
+
+
 class Rows(BaseModel):
     """Many queries, answered in order."""
 
     model_config = ConfigDict(extra="forbid")
 
-    rows: Annotated[list[Row], Field(max_length=MOST_ROWS)]
+    rows: Annotated[list[Annotated[Row, WrapValidator(_row_or_error)]], Field(max_length=MOST_ROWS)]
     options: Options = Options()
+
+
+class Asked(BaseModel):
+    """The fields beside the picture of `POST /v1/recommend`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    caption: Caption = ""
+    seeds: Seeds = []
+    k: K = None
+    platform: Annotated[str | None, Field(max_length=40)] = None
+    topics: Annotated[Topics, Field(description="Topics set by hand.")] = {}
+    options: Annotated[Options, Field(description="All else.")] = Options()
+    explain: Annotated[bool, Field(description="Whether to tell why.")] = True
+
+    def selection(self) -> Selection:
+        """The selection that is asked for.
+
+        Raises:
+            InputError, ConfigError: a hashtag, platform or mix cannot be.
+        """
+        named = {"k": self.k, "platform": self.platform}
+        given = {name: value for name, value in named.items() if value}
+        return self.options.model_copy(update=given).selection()
+
+
+class AskedJson(Asked):
+    """A question as JSON."""
+
+    image: Annotated[
+        str | None,
+        Field(description="A picture in Base64; it is not stored."),
+    ] = None
+
+    def picture(self) -> bytes | None:
+        """The picture's bytes.
+
+        Raises:
+            InputError: it is not written in Base64.
+        """
+        if self.image is None:
+            return None
+        # A page has it as `data:image/png;base64,...`.
+        head, comma, body = self.image.partition(",")
+        text = (
+            body if comma and head.startswith("data:") and head.endswith(";base64") else self.image
+        )
+        try:
+            return b64decode(text, validate=True)
+        except ValueError as error:
+            raise InputError(
+                f"image: found no Base64 ({error}), expected a picture in it"
+            ) from error
+
+
+class AskedForm(Asked):
+    """A question as a form; what is no text stands there as JSON, and empty fields are left out."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    topics: Annotated[Json[Topics], Field(description="JSON: topics set by hand.")] = {}
+    options: Annotated[Json[Options], Field(description="JSON: all else.")] = Options()
+
+
+def problems_of(errors: Sequence[Any]) -> str:
+    """Problems that pydantic found, as one line."""
+    return "; ".join(
+        f"{_place(problem['loc'])}: {problem['msg'][:200]}" for problem in errors[:_MOST_TOLD]
+    )
+
+
+def _place(parts: Sequence[Any]) -> str:
+    """Where a problem is; `all` for the whole body."""
+    return ".".join(str(part) for part in parts[:5])[:100] or "all"
 
 
 def query_of(
@@ -110,7 +214,8 @@ def query_of(
     Raises:
         InputError: nothing is given, a seed is no hashtag, or the topics cannot be.
     """
-    tags = tuple(dict.fromkeys(map(key, [*seeds, *extract(caption)])))
+    given = [seed for seed in seeds if seed.strip()]  # a form sends empty fields, too
+    tags = tuple(dict.fromkeys(map(key, [*given, *extract(caption)])))
     if len(tags) > MOST_SEEDS:
         raise InputError(
             f"found {len(tags)} seeds and hashtags in the caption, at most {MOST_SEEDS}"

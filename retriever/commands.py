@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,10 +12,12 @@ import typer
 from indexer.errors import HashlensError, InputError
 from retriever import options
 from retriever.defaultindex import index_default
-from retriever.forms import FORMAT, answer_json
+from retriever.forms import FORMAT, MAX_CAPTION, answer_json
 from retriever.printed import INTERRUPTED, SOME_REJECTED, print_json, print_table
 from retriever.selection import DIVERSITY, GENERIC
 from retriever.userconfig import NAMED, UserConfig, places
+
+API_KEY = "HASHLENS_API_KEY"
 
 
 def recommend(
@@ -93,7 +96,13 @@ def _read(caption: str) -> str:
     stdin = typer.get_text_stream("stdin", encoding="utf-8", errors="replace")
     if stdin.isatty():
         typer.echo("hashlens: write the caption, and end it with Ctrl-D", err=True)
-    return stdin.read()
+    text = str(stdin.read(MAX_CAPTION + 2))  # with the end of its last line
+    if len(text) > MAX_CAPTION + 1 or len(text.rstrip("\n")) > MAX_CAPTION:
+        raise InputError(
+            f"--caption -: found more than {MAX_CAPTION:,} characters, expected a caption: "
+            "give less, or use hashlens batch for many captions"
+        )
+    return text
 
 
 def batch(
@@ -191,13 +200,23 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8765,
     api_key: Annotated[
-        str,
+        str | None,
         typer.Option(
-            envvar="HASHLENS_API_KEY",
+            envvar=API_KEY,
             help="Key that requests must carry, as Authorization: Bearer KEY; none otherwise. "
             "Other users of the machine see options, but not the environment.",
             show_default=False,
         ),
+    ] = None,
+    public_name: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Host name by which a reverse proxy shows this server, such as "
+            "tags.example.com; may be repeated."
+        ),
+    ] = None,
+    root_path: Annotated[
+        str, typer.Option(help="Path below which a reverse proxy shows it, such as /tags.")
     ] = "",
     weights: options.Weights = None,
     check: options.Check = False,
@@ -218,12 +237,33 @@ def serve(
             f'found no {error.name}, which the page needs: pip install "hashlens[web]"'
         ) from error
 
-    app = create_app(index, weights, Rules(host, api_key), check=check)
-    if not (api_key or is_loopback(host)):
+    key, root = _key(api_key), _root(root_path)
+    rules = Rules(host, key, public_names=tuple(public_name or ()))
+    app = create_app(index, weights, rules, check=check, root_path=root)
+    if not (key or is_loopback(host)):
         typer.echo(
             "hashlens: whoever reaches this address can ask; --api-key names a key", err=True
         )
     serve_app(app, host, port, lambda address: typer.echo(f"{index}: {address}"))
+
+
+def _key(given: str | None) -> str:
+    """The API key; empty where none is named, and never by mistake."""
+    if given is None and API_KEY not in os.environ:
+        return ""
+    if not (given or "").strip():
+        raise typer.BadParameter(
+            f"found an empty API key in --api-key or {API_KEY}: name a key, or leave both out"
+        )
+    return str(given)
+
+
+def _root(given: str) -> str:
+    """The root path without a slash at its end."""
+    root = given.rstrip("/")
+    if root and not (root.startswith("/") and root.isascii() and root.isprintable()):
+        raise typer.BadParameter(f"--root-path: found {given!r}, expected a path such as /tags")
+    return root
 
 
 def inspect(index: options.ReadIndex = None, as_json: options.Json = False) -> None:

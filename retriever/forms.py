@@ -8,6 +8,7 @@ from indexer.errors import HashlensError
 from indexer.schema import Recommendation, ScoredTag
 
 FORMAT = 1
+MAX_CAPTION = 10_000  # characters of a caption that is sent or piped
 
 
 def answer_json(answer: Recommendation, *, evidence: bool) -> dict[str, Any]:

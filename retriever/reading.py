@@ -30,6 +30,8 @@ from retriever.habits import Habits
 from retriever.selection import tier_floors
 from retriever.vocabulary import Vocabulary
 
+MAX_NEAR = 3  # hashtags named for one that the index does not have
+
 Vectors = TypeVar("Vectors", Segments | None, VectorIndex)
 
 
@@ -402,15 +404,26 @@ class IndexReader:
         ranked = [w for w in space.words if not w.startswith("#")] if space else []
         return Segmenter(vocabulary_counts(self.trained.word_posts, ranked))
 
-    def near_keys(self, hashtag: str) -> tuple[str, ...]:
-        """Offered hashtags written nearly alike, best first: for "did you mean"."""
+    def near_keys(self, hashtags: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Offered hashtags written nearly alike, best first: for "did you mean".
+
+        One scan of all hashtags serves all that are given. It costs time for each, so give few.
+        """
         rows = self.store.rows(
-            """select key from hashtag_counts
-            where abs(length(key) - length(?)) <= 2 and damerau_levenshtein(key, ?) <= 2
-            order by damerau_levenshtein(key, ?), posts desc limit 3""",
-            [hashtag] * 3,
+            """select given, tag_id, key from (
+                select given, tag_id, key, posts, damerau_levenshtein(key, given) as edits
+                from hashtag_counts, (select unnest(?::varchar[]) as given)
+                where abs(length(key) - length(given)) <= 2)
+            where edits <= 2
+            qualify row_number() over (partition by given order by edits, posts desc, key) <= ?
+            order by given, edits, posts desc, key""",
+            [list(hashtags), 4 * MAX_NEAR],
         )
-        return tuple(key for (key,) in rows)
+        near: dict[str, list[str]] = {hashtag: [] for hashtag in hashtags}
+        for given, tag, name in rows:
+            if self.offered[tag]:
+                near[given].append(name)
+        return {given: tuple(names[:MAX_NEAR]) for given, names in near.items()}
 
 
 def _within(found: Vectors, limit: int, path: Path) -> Vectors:

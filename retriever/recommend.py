@@ -17,6 +17,7 @@ from indexer.encoders import ImageEncoder, open_recorded
 from indexer.errors import HashlensError, IndexMismatchError, InputError
 from indexer.schema import Embeddings, Floats, Query, Recommendation
 from retriever.answers import AnswerWriter
+from retriever.blocklist import blocked
 from retriever.defaultindex import index_default
 from retriever.explain import explained
 from retriever.gather import gather
@@ -29,6 +30,8 @@ from retriever.shortlist import Shortlist
 
 BATCH = 256  # queries answered at a time: bounds memory, keeps SQL and FAISS busy
 THREADS = 2  # batches answered at once: NumPy, FAISS and LightGBM leave Python free meanwhile
+MAX_NOTES = 10  # unknown seeds of one query that have a line each
+MAX_HINTS = 3  # unknown seeds of one query for which like ones are looked for
 
 
 class Recommender:
@@ -112,10 +115,10 @@ class Recommender:
             ConfigError: k is below 1.
         """
         query = _query(query, image, caption, seeds)
-        (answer,) = self.recommend_all([query], _selection(k, selection), explain=explain)
-        if isinstance(answer, HashlensError):
-            raise answer
-        return answer
+        answers = self.recommend_all([query], _selection(k, selection), explain=explain, hints=True)
+        if isinstance(answers[0], HashlensError):
+            raise answers[0]
+        return answers[0]
 
     def recommend_all(
         self,
@@ -124,17 +127,19 @@ class Recommender:
         *,
         evidence: bool = True,
         explain: bool = False,
+        hints: bool = False,
     ) -> list[Recommendation | HashlensError]:
         """Answer a few queries together, each as `recommend` does; a failed one has its error.
 
-        Without `evidence`, which costs more than all the rest, no channel's share is told.
+        Without `evidence`, which costs more than all the rest, no channel's share is told. `hints`
+        looks for hashtags that are written like an unknown seed, which reads all hashtags.
         """
         answers = self._answer(queries, selection, explain, evidence=evidence)
         notes = self.notes(selection)
         return [
             answer
             if isinstance(answer, HashlensError)
-            else replace(answer, notes=(*notes, *answer.notes, *self._notes(query)))
+            else replace(answer, notes=(*notes, *answer.notes, *self._notes(query, hints)))
             for query, answer in zip(queries, answers, strict=True)
         ]
 
@@ -273,16 +278,25 @@ class Recommender:
             self._opened = open_recorded(wanted, self._weights)
         return self._opened
 
-    def _notes(self, query: Query) -> tuple[str, ...]:
-        """A line for each seed that the index does not know."""
+    def _notes(self, query: Query, hints: bool) -> tuple[str, ...]:
+        """A line for each seed that the index does not know; the last one counts the rest."""
         known = self.index.tag_ids(query.seeds)
-        notes = []
-        for seed in query.seeds:
-            if seed not in known:
-                near = self.index.near_keys(seed)
-                hint = f"; did you mean {' or '.join(f'#{key}' for key in near)}?" if near else ""
-                notes.append(f"no #{seed} in this index, its words were used instead{hint}")
+        missing = [seed for seed in query.seeds if seed not in known]
+        named, rest = missing[:MAX_NOTES], len(missing) - MAX_NOTES
+        unknown = [seed for seed in named if seed not in blocked()][:MAX_HINTS]
+        near = self.index.near_keys(unknown) if hints and unknown else {}
+        notes = [_note(seed, near.get(seed, ())) for seed in named]
+        if rest > 0:
+            notes.append(f"{rest:,} more seeds are not in this index")
         return tuple(notes)
+
+
+def _note(seed: str, near: Sequence[str]) -> str:
+    """Why a seed is not known."""
+    if seed in blocked():
+        return f"#{seed} is blocked: no index learns it, its words were used instead"
+    hint = f"; did you mean {' or '.join(f'#{key}' for key in near)}?" if near else ""
+    return f"no #{seed} in this index, its words were used instead{hint}"
 
 
 def _selection(k: int | None, selection: Selection | None) -> Selection:

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from indexer.errors import ConfigError, HashlensError, IndexMismatchError, InputError
-from retriever.asked import ErrorForm
+from retriever.asked import ErrorForm, problems_of
 from retriever.guards import refusal
 from retriever.lookup import UnknownError
 from retriever.memory import Upload
@@ -47,7 +47,6 @@ _THEIRS: tuple[tuple[type[HashlensError], int], ...] = (
     (ConfigError, 400),
     (IndexMismatchError, 400),
 )
-_MOST_TOLD = 3  # problems of one request that are told
 
 log = logging.getLogger("hashlens")
 
@@ -85,8 +84,4 @@ def _plain(request: Request, error: Exception) -> Response:
 
 def _invalid(request: Request, error: Exception) -> Response:
     found = error.errors() if isinstance(error, RequestValidationError | ValidationError) else ()
-    told = [
-        f"{'.'.join(str(part) for part in problem['loc'][:5])[:100]}: {problem['msg'][:200]}"
-        for problem in list(found)[:_MOST_TOLD]
-    ]
-    return refusal(422, "; ".join(told))
+    return refusal(422, problems_of(list(found)))

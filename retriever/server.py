@@ -3,48 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import uvicorn
-from fastapi import Depends, FastAPI, File, Form, Query, Request, UploadFile
-from pydantic import BaseModel, Json
+from fastapi import Depends, FastAPI, Query, Request
+from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
-from starlette.formparsers import MultiPartParser
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.responses import Response
 
 from indexer.errors import HashlensError
 from indexer.schema import Recommendation
-from retriever.asked import (
-    AnswerForm,
-    BatchForm,
-    Caption,
-    K,
-    Options,
-    Row,
-    Rows,
-    Seeds,
-    Topics,
-    query_of,
-)
+from retriever.asked import AnswerForm, BadRow, BatchForm, Row, Rows, query_of
 from retriever.forms import FORMAT, answer_json, row_json
-from retriever.guards import MOST_BODY, Guard, PlainJson, Rules
-from retriever.heads import TimelyHeads
+from retriever.guards import Guard, PlainJson, Rules
+from retriever.heads import TimelyHeads, bounds
+from retriever.logs import LOGS
 from retriever.lookup import completions, hashtag_facts, post_facts, post_thumbnail
 from retriever.memory import Upload
 from retriever.meters import Meters
 from retriever.pages import add_pages
 from retriever.platforms import platforms
+from retriever.received import body_described, read_asked
 from retriever.refusals import JSON_REFUSALS, REFUSALS, add_refusals, without_path
 from retriever.selection import Selection
 from retriever.serving import TOGETHER, BusyError, Desk, Live, Question
 from retriever.summary import summary_of
 
 WITHIN = 10.0  # seconds within which a question is answered, waiting included
+LAST_ANSWERS = 2  # seconds that requests have when the server is told to stop
+LAST_WORDS = 4.5  # seconds after which the kernel ends it
 THUMBNAILS = 2  # pictures of posts that are decoded at the same time
 TOLD = ("generation", "created", "bytes", "counts", "encoder", "ranker", "topics")
 
@@ -74,7 +69,7 @@ class Service:
             raise BusyError(f"found no time within {WITHIN:g} s: ask again in a moment") from None
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:  # on no thread, as `health`
     found: Service = request.app.state.service
     return found
 
@@ -91,28 +86,25 @@ class Text(Response):
     media_type = "text/plain"
 
 
+class _Whole(PathConvertor):
+    """The rest of a path; line breaks may be in it."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("whole", _Whole())
+
 Shared = Annotated[Service, Depends(_service)]
 
 
-async def recommend(
-    service: Shared,
-    image: Annotated[UploadFile | None, File(description="A picture; it is not stored.")] = None,
-    caption: Annotated[Caption, Form()] = "",
-    seeds: Annotated[Seeds, Form()] = [],  # noqa: B006 (read only)
-    k: Annotated[K, Form()] = None,
-    platform: Annotated[str | None, Form(max_length=40)] = None,
-    topics: Annotated[Json[Topics] | None, Form(description="JSON: topics set by hand.")] = None,
-    options: Annotated[Json[Options] | None, Form(description="JSON: all else.")] = None,
-    explain: Annotated[bool, Form(description="Whether to tell why.")] = True,
-) -> Response:
+async def recommend(request: Request, service: Shared) -> Response:
     """Recommend hashtags for a picture, a caption, seeds, or any mix of these."""
-    wanted = options or Options()
-    wanted = wanted.model_copy(update={"k": k or wanted.k, "platform": platform or wanted.platform})
-    selection = wanted.selection()
-    picture = Upload(await image.read()) if image else None
+    asked, content = await read_asked(request)
+    selection = asked.selection()
+    picture = None if content is None else Upload(content)
     try:
-        query = query_of(picture, caption, seeds, topics or {})
-        answer = await service.answer(Question(query, selection, explain), picture)
+        query = query_of(picture, asked.caption, asked.seeds, asked.topics)
+        answer = await service.answer(Question(query, selection, asked.explain), picture)
     except HashlensError as error:
         raise without_path(error, picture) from error
     return PlainJson({"format": FORMAT, "id": None} | answer_json(answer, evidence=True))
@@ -162,14 +154,17 @@ def post(service: Shared, post_id: str) -> Response:
     return PlainJson({"format": FORMAT} | facts)
 
 
-async def post_picture(service: Shared, post_id: str) -> Response:
+async def post_picture(request: Request, service: Shared, post_id: str) -> Response:
     """A small JPEG of a post's picture, where that is still there."""
+    if not request.scope.get("raw_path", b"/thumbnail").endswith(b"/thumbnail"):
+        # The slash was sent as %2F, so that it is one of the post's id.
+        return await run_in_threadpool(post, service, f"{post_id}/thumbnail")
     async with service.thumbnails:
         small = await run_in_threadpool(post_thumbnail, service.live.recommender.index, post_id)
     return Jpeg(small, headers={"Cache-Control": "private, max-age=600"})
 
 
-def health(service: Shared) -> Response:
+async def health(service: Shared) -> Response:  # on no thread: these may all be busy
     """That it answers, and from which generation."""
     generation = service.live.recommender.index.generation.number
     return PlainJson({"status": "ok", "generation": generation})
@@ -187,8 +182,8 @@ ROUTES: tuple[tuple[str, str, Callable[..., Any], type[Response], type[BaseModel
     ("GET", "/v1/hashtags/{tag}", hashtag, PlainJson, None),
     ("GET", "/v1/search", search, PlainJson, None),
     ("GET", "/v1/index", index, PlainJson, None),
-    ("GET", "/v1/posts/{post_id:path}/thumbnail", post_picture, Jpeg, None),
-    ("GET", "/v1/posts/{post_id:path}", post, PlainJson, None),
+    ("GET", "/v1/posts/{post_id:whole}/thumbnail", post_picture, Jpeg, None),
+    ("GET", "/v1/posts/{post_id:whole}", post, PlainJson, None),
     ("GET", "/healthz", health, PlainJson, None),
     ("GET", "/metrics", metrics, Text, None),
 )
@@ -200,6 +195,7 @@ def create_app(
     rules: Rules | None = None,
     *,
     check: bool = False,
+    root_path: str = "",
 ) -> FastAPI:
     """The application over the index in a folder.
 
@@ -208,6 +204,7 @@ def create_app(
         weights: the encoder's weights file, where it is not in its usual place.
         rules: who may ask.
         check: whether every file of a generation is hashed before it answers.
+        root_path: path below which a reverse proxy shows it, such as `/tags`.
 
     Raises:
         HashlensError: the index cannot be answered from.
@@ -221,11 +218,9 @@ def create_app(
         app.state.service = Service(live, desk, meters, asyncio.Semaphore(THUMBNAILS))
         live.follow()
         yield
-        await run_in_threadpool(live.close)
-        await run_in_threadpool(desk.close)
+        live.close()  # nothing else is to be done any more
+        desk.close()
 
-    # Larger pictures would be spooled to a file on disk.
-    MultiPartParser.spool_max_size = MOST_BODY
     app = FastAPI(
         title="hashlens",
         version=str(FORMAT),
@@ -239,11 +234,16 @@ def create_app(
         responses = dict(REFUSALS if kind is PlainJson else JSON_REFUSALS)
         responses |= {200: {"model": form}} if form else {}
         app.add_api_route(
-            path, answered, methods=[method], responses=responses, response_class=kind
+            path,
+            answered,
+            methods=[method],
+            responses=responses,
+            response_class=kind,
+            openapi_extra=body_described() if answered is recommend else None,
         )
     add_pages(app)
     add_refusals(app)
-    app.add_middleware(Guard, rules=rules or Rules(), told=meters.told)
+    app.add_middleware(Guard, rules=rules or Rules(), told=meters.told, root_path=root_path)
     return app
 
 
@@ -272,20 +272,39 @@ def serve(app: FastAPI, host: str, port: int, ready: Callable[[str], None]) -> N
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         shown = f"[{host}]" if ":" in host else host
         ready(f"http://{shown}:{listening.getsockname()[1]}")
+        TimelyHeads.most, accepts = bounds()
         config = uvicorn.Config(
             app,
             http=TimelyHeads,
             ws="none",
             access_log=False,
-            log_level="warning",
+            log_config=LOGS,
             server_header=False,
+            backlog=accepts,
             timeout_keep_alive=15,
-            timeout_graceful_shutdown=5,
+            timeout_graceful_shutdown=LAST_ANSWERS,
         )
-        uvicorn.Server(config).run(sockets=[listening])
+        _PromptServer(config).run(sockets=[listening])
 
 
-async def _row(service: Service, row: Row, selection: Selection) -> Recommendation | HashlensError:
+class _PromptServer(uvicorn.Server):
+    """uvicorn's server; the kernel ends the process if it has not ended in time.
+
+    Threads cannot be ended, and one inside a library may even keep Python from running.
+    """
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop, and have the kernel see to it."""
+        super().handle_exit(sig, frame)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, LAST_WORDS)
+
+
+async def _row(
+    service: Service, row: Row | BadRow, selection: Selection
+) -> Recommendation | HashlensError:
+    if isinstance(row, BadRow):
+        return row.error
     try:
         return await service.answer(Question(row.query(), selection, explain=False))
     except BusyError:  # then the whole batch shall come again

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -22,6 +23,7 @@ from retriever.selection import Selection
 PLACES = 64  # questions that may wait; more are sent away
 TOGETHER = 16  # questions answered as one batch: more would keep the first one waiting
 CLERKS = 1  # threads that answer: they share Python's lock, and two answered fewer than one
+LEAVE = 0.5  # seconds that threads have to end when the server stops; they die with the process
 LOOK = 1.0  # seconds between looks at which generation is live
 
 log = logging.getLogger("hashlens")
@@ -91,10 +93,10 @@ class Live:
         return True
 
     def close(self) -> None:
-        """Stop looking."""
+        """Stop looking; an index that is being opened is waited for a moment only."""
         self._over.set()
         if self._follower:
-            self._follower.join()
+            self._follower.join(LEAVE)
 
     def _follow(self) -> None:
         while not self._over.wait(LOOK):
@@ -190,12 +192,16 @@ class Desk:
         return waiting.answer
 
     def close(self) -> None:
-        """Answer what waits, and stop."""
+        """Send away who waits, and stop; a clerk that is busy is waited for a moment only."""
         with self._changed:
             self._over = True
+            waiting, self._queue = self._queue, deque()
             self._changed.notify_all()
+        for one in waiting:
+            one.answer.cancel()
+        until = time.monotonic() + LEAVE
         for clerk in self._clerks:
-            clerk.join()
+            clerk.join(max(0.0, until - time.monotonic()))
 
     def _work(self) -> None:
         while batch := self._next():

@@ -211,12 +211,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"retriever.forms", "retriever.selection", "retriever.platforms"},
     "retriever.recommend": READING | {"indexer.queries", "retriever.*"},
     "retriever.asked": BORDER
-    | {"indexer.hashtags", "retriever.memory", "retriever.platforms", "retriever.selection"},
+    | {"indexer.hashtags", "retriever.forms", "retriever.memory", "retriever.platforms"}
+    | {"retriever.selection"},
     "retriever.habits": BORDER | {"indexer.counts", "indexer.settled"},
     "retriever.memory": set(),
     "retriever.heads": set(),
     "retriever.meters": set(),
     "retriever.pages": set(),
+    "retriever.logs": {"retriever.tables"},
+    "retriever.received": {"retriever.asked", "retriever.guards"},
     "retriever.guards": BORDER | {"indexer.images", "retriever.forms"},
     "retriever.*": READING | {"retriever.*"},
     "evaluation.product": BORDER
@@ -313,14 +316,15 @@ OWNERS: dict[str, set[str]] = {
     "numpy": {"indexer.*", "retriever.*", "evaluation.*"},
     "_typeshed": {"retriever.printed"},  # types alone: there is no such module
     "uvicorn": {"retriever.server", "retriever.heads"},
-    "fastapi": {"retriever.server", "retriever.refusals", "retriever.pages"},
+    "fastapi": {"retriever.server", "retriever.refusals", "retriever.pages", "retriever.received"},
     "starlette": {"retriever.server", "retriever.refusals", "retriever.pages"}
-    | {"retriever.guards", "retriever.meters"},
+    | {"retriever.guards", "retriever.meters", "retriever.received"},
+    "python_multipart": {"retriever.received"},
     "pydantic": {"retriever.server", "retriever.refusals", "retriever.asked"},
     "prometheus_client": {"retriever.meters"},
 }
 # FastAPI reads what a module has imported: these load it at once, and are themselves loaded late.
-WEB = {"uvicorn", "fastapi", "starlette", "pydantic", "prometheus_client"}
+WEB = {"uvicorn", "fastapi", "starlette", "pydantic", "prometheus_client", "python_multipart"}
 # Import in a moment; every other library waits inside the function that needs it.
 LIGHT = {"numpy", "regex", "typer", "rich"}
 SLOW = (

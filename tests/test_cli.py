@@ -222,3 +222,13 @@ def test_a_caption_query_never_loads_heavy_libraries(sample_index: Path) -> None
         [sys.executable, "-c", program, str(sample_index)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("count", "end", "code"), [(10_000, "\n", 0), (10_001, "", 1)])
+def test_a_caption_from_stdin_is_bounded(
+    sample_index: Path, count: int, end: str, code: int
+) -> None:
+    words = ["recommend", "--caption", "-", "--plain", "--index", str(sample_index)]
+    result = RUNNER.invoke(app, words, input="walk " * (count // 5) + "x" * (count % 5) + end)
+    assert result.exit_code == code
+    assert ("found more than 10,000 characters" in result.stderr) == bool(code)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -205,3 +207,44 @@ def test_channels_that_a_ranker_silences_are_not_asked(recommender: Recommender)
     quiet = channels(Recommender(recommender.index, ranker=silent))
     assert quiet
     assert not quiet & set(OF_POSTS)
+
+
+def test_a_blocked_seed_is_named_as_blocked(recommender: Recommender) -> None:
+    (note,) = recommender.recommend(caption="a walk", seeds=["ad"]).notes
+    assert note == "#ad is blocked: no index learns it, its words were used instead"
+
+
+def test_many_unknown_seeds_are_one_scan_and_a_few_notes(
+    recommender: Recommender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scans: list[int] = []
+    near_keys = recommender.index.near_keys
+
+    def counted(hashtags: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        scans.append(len(hashtags))
+        return near_keys(hashtags)
+
+    monkeypatch.setattr(recommender.index, "near_keys", counted)
+    seeds = ["ad", "sunsett", *(f"zq{n}yw" for n in range(5_000))]
+    began = time.monotonic()
+    notes = recommender.recommend(Query(caption="a walk", seeds=tuple(seeds))).notes
+    assert time.monotonic() - began < 20
+    assert scans == [3]
+    assert len(notes) == 11
+    assert notes[0].startswith("#ad is blocked")
+    assert notes[1].startswith("no #sunsett in this index")
+    assert "did you mean #sunset" in notes[1]
+    assert notes[-1] == "4,992 more seeds are not in this index"
+
+
+def test_answers_in_batches_look_for_no_like_seeds(recommender: Recommender) -> None:
+    query = Query(caption="a walk", seeds=("sunsett",))
+    (answer,) = recommender.recommend_all([query], Selection())
+    assert isinstance(answer, Recommendation)
+    assert answer.notes == ("no #sunsett in this index, its words were used instead",)
+
+
+def test_like_seeds_are_found_for_each_in_one_scan(recommender: Recommender) -> None:
+    near = recommender.index.near_keys(["sunsett", "zzqqxxyy"])
+    assert near["sunsett"][0] == "sunset"
+    assert near["zzqqxxyy"] == ()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+from base64 import b64encode
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
@@ -14,8 +17,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cli import app
+from indexer.build import build
+from indexer.config import BuildConfig, VectorConfig
 from indexer.schema import Query
+from retriever.guards import Rules
 from retriever.recommend import Recommender
+from retriever.server import create_app
 from tests.web import CAPTION, fields, opened
 
 
@@ -206,3 +213,147 @@ def test_files_of_the_page_are_served_by_name_alone(client: TestClient) -> None:
     assert (again.status_code, again.content) == (304, b"")
     for name in ("none.js", "..%2Fserver.py", "%2e%2e/server.py"):
         assert client.get(f"/page/{name}").status_code == 404
+
+
+PNG_FIELDS = (
+    b'name="image"',
+    b"name=\"image\"; filename*=UTF-8''%E7%8C%AB.png",
+    b'name="image"; filename=""',
+    b'name="image"; filename="cat.png"',
+)
+
+
+@pytest.mark.parametrize("named", PNG_FIELDS)
+def test_a_picture_is_one_whatever_name_its_part_has(
+    client: TestClient, cat: Path, named: bytes
+) -> None:
+    body = b"--X\r\nContent-Disposition: form-data; %b\r\nContent-Type: image/png\r\n\r\n" % named
+    body += cat.read_bytes() + b"\r\n--X--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=X"}
+    answer = client.post("/v1/recommend", content=body, headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert answer.json() == asked(client, image=cat.read_bytes())
+
+
+def test_empty_fields_of_a_form_are_left_out(client: TestClient) -> None:
+    empty = dict.fromkeys(("seeds", "k", "platform", "topics", "options", "explain"), "")
+    files = [(name, (None, value)) for name, value in ({"caption": CAPTION} | empty).items()]
+    none_chosen = ("image", ("", b"", "application/octet-stream"))
+    answer = client.post("/v1/recommend", files=[*files, none_chosen])
+    assert answer.status_code == 200, answer.text
+    assert answer.json() == asked(client, caption=CAPTION)
+    two = asked(client, caption=CAPTION, seeds=["", "coffee", " "])
+    assert two == asked(client, caption=CAPTION, seeds=["coffee"])
+
+
+@pytest.mark.parametrize("head", ["", "data:image/png;base64,"])
+def test_json_is_answered_as_a_form_is(client: TestClient, cat: Path, head: str) -> None:
+    wanted = {"caption": CAPTION, "seeds": ["travel"], "k": 7, "explain": False}
+    more = {"topics": {"pets": 0.7}, "options": {"block": ["love"]}}
+    picture = head + b64encode(cat.read_bytes()).decode()
+    for sent, field in (({}, {}), ({"image": picture}, {"image": cat.read_bytes()})):
+        answer = client.post("/v1/recommend", json=wanted | more | sent)
+        assert answer.status_code == 200, answer.text
+        assert close(answer.json(), asked(client, **wanted, **more, **field))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (400, {"image": "no base64!"}, "image: found no Base64"),
+        (400, {"image": b64encode(b"no picture").decode()}, "the picture"),
+        (400, {}, ""),
+        (422, {"caption": None}, "caption: "),
+        (422, {"caption": CAPTION, "colour": "red"}, "colour: "),
+        (422, {"caption": CAPTION, "options": "{}"}, "options: "),
+        (422, [], "all: Input should be an object"),
+    ],
+)
+def test_json_that_cannot_be_answered_is_refused(
+    client: TestClient, status: int, body: Any, said: str
+) -> None:
+    answer = client.post("/v1/recommend", json=body)
+    assert answer.status_code == status, answer.text
+    assert said in answer.json()["error"]
+    assert "/proc" not in answer.text
+
+
+def test_a_bad_row_of_a_batch_is_that_rows_error(client: TestClient) -> None:
+    rows: list[Any] = [
+        *({"id": "a", "caption": CAPTION}, {"id": "b", "caption": None}, 7, {"colour": "red"}),
+        *({"id": "c", "seeds": ["x"] * 31}, {"id": "d", "caption": "x" * 10_001}, {"id": 5}),
+        {"id": "e", "topics": {"pets": 2}},
+        {"id": "f", "caption": CAPTION},
+    ]
+    answer = client.post("/v1/recommend/batch", json={"rows": rows})
+    assert answer.status_code == 200, answer.text
+    answers = answer.json()["answers"]
+    assert [row["id"] for row in answers] == ["a", "b", "3", "4", "c", "d", "7", "e", "f"]
+    assert ["error" in row for row in answers] == [False, *[True] * 7, False]
+    assert answers[1] == {"id": "b", "error": "caption: Input should be a valid string"}
+    assert keys(answers[0]) == keys(answers[-1])
+    assert client.post("/v1/recommend/batch", json={"rows": [{}] * 257}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/docs", "/healthz", "/v1/index", "/page/page.js", "/metrics"]
+)
+def test_head_is_answered_as_get_without_a_body(client: TestClient, path: str) -> None:
+    head, get = client.head(path), client.get(path)
+    assert head.status_code == get.status_code == 200
+    assert head.content == b""
+    assert head.headers["content-type"] == get.headers["content-type"]
+    assert client.head("/v1/recommend").status_code == 405
+
+
+ODD_IDS = (
+    "two\nlines",
+    "a/b",
+    "a\n/b",
+    "x/thumbnail",
+    "x",
+    "a\r\n\r\nb",
+    "a?b#c",
+    "50%",
+    "a/thumbnail/b",
+)
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """An index of posts with ids that a path does not hold as they are."""
+    folder = tmp_path_factory.mktemp("odd")
+    rows = [
+        {"id": i, "author": f"a{n}", "caption": f"walk {n} #dog"} for n, i in enumerate(ODD_IDS)
+    ]
+    (folder / "posts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = BuildConfig(vectors=VectorConfig("word2vec", 8, min_count=1, epochs=1))
+    build([folder / "posts.jsonl"], folder / "index", config=config)
+    with opened(folder / "index") as client:
+        yield client
+
+
+@pytest.mark.parametrize(("number", "post_id"), list(enumerate(ODD_IDS)))
+def test_posts_are_reached_by_any_id(odd: TestClient, number: int, post_id: str) -> None:
+    path = f"/v1/posts/{quote(post_id, safe='')}"
+    answer = odd.get(path)
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["id"], answer.json()["caption"]) == (post_id, f"walk {number}")
+    small = odd.get(f"{path}/thumbnail")
+    assert small.json()["error"] == "found no picture of such a post"
+
+
+def test_the_page_and_the_api_stand_below_a_root_path(sample_index: Path) -> None:
+    app = create_app(sample_index, rules=Rules(api_key="sesame"), root_path="/tags")
+    with TestClient(app, base_url="http://localhost") as client:
+        for root in ("", "/tags"):  # proxies strip it, or not
+            page = client.get(f"{root}/")
+            assert page.status_code == 200
+            assert client.get(f"{root}/page/page.js").status_code == 200
+            assert client.get(f"{root}/v1/index").status_code == 401
+            key = {"Authorization": "Bearer sesame"}
+            assert client.get(f"{root}/v1/index", headers=key).status_code == 200
+            wrong = client.post(f"{root}/v1/recommend", content=b"x", headers=key)
+            assert wrong.status_code == 415
+        for name in ("/", "/docs"):
+            assert not re.findall(r"""(?:href|src)=["']/""", client.get(name).text)

@@ -19,7 +19,10 @@ import pytest
 from fastapi.testclient import TestClient
 from starlette.datastructures import Headers
 from starlette.types import Message
+from typer.testing import CliRunner
 
+import cli
+from indexer.errors import ConfigError
 from retriever.guards import Rules, is_loopback
 from retriever.serving import Desk
 from tests.web import CAPTION, fields, jpeg, opened, served
@@ -51,7 +54,14 @@ def test_pages_hold_no_inline_script_or_style(client: TestClient) -> None:
         assert " onclick" not in page
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8765", "127.0.0.1.nip.io", "", "["])
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("evil.example", "evil.example:8765", "127.0.0.1.nip.io", "", "["),
+        *("[::1].evil.com", "[::1]evil.com:80", "[::1]:80.evil.com", "::1", "evil.com]", "a]::1"),
+        *("localhost.evil.com", "localhost:80@evil.com", "192.168.1.2", "[::2]", "somewhere"),
+    ],
+)
 def test_another_hosts_name_is_refused_on_loopback(client: TestClient, host: str) -> None:
     assert client.get("/v1/index", headers={"Host": host}).status_code == 421
 
@@ -64,10 +74,65 @@ def test_this_machines_names_are_taken(client: TestClient, host: str) -> None:
 def test_loopback_is_told_from_other_addresses() -> None:
     assert all(map(is_loopback, ("127.0.0.1", "127.8.8.8", "::1", "localhost")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.1.2", "example.org")))
-    assert (
-        Rules("0.0.0.0").refusal({"method": "GET", "path": "/"}, Headers({"host": "somewhere"}))
-        is None
-    )
+    assert taken(Rules("0.0.0.0"), host="somewhere")
+
+
+def taken(rules: Rules, method: str = "GET", **sent: str) -> bool:
+    headers = Headers({name.replace("_", "-"): value for name, value in sent.items()})
+    return rules.refusal({"method": method, "path": "/"}, headers) is None
+
+
+@pytest.mark.parametrize("listened", ["0.0.0.0", "::", "192.168.1.2"])
+def test_other_sites_names_lead_to_no_address_of_the_network(listened: str) -> None:
+    rules = Rules(listened, public_names=("Tags.example.com",))
+    for host in ("evil.com", "evil.com:8765", "[::1].evil.com", "192.168.1.2.nip.io", ""):
+        assert not taken(rules, host=host)
+    for host in ("192.168.1.2:8765", "[fe80::1]:8765", "localhost", "tags.example.com", "nas:8765"):
+        assert taken(rules, host=host)
+    assert taken(rules, host=f"{socket.gethostname()}:8765")
+
+
+def test_a_reverse_proxy_is_let_in_by_its_name() -> None:
+    site = "https://tags.example.com"
+    named, none = Rules(public_names=("tags.example.com",)), Rules()
+    kept = {"host": "tags.example.com", "origin": site}
+    rewritten = {"host": "127.0.0.1:8765", "origin": site}
+    assert taken(named, "POST", **kept)
+    assert taken(named, "POST", **rewritten)
+    assert not taken(none, "POST", **kept)
+    assert not taken(none, "POST", **rewritten)
+    assert taken(none, "POST", **rewritten, x_forwarded_host="tags.example.com")
+    for rules in (named, none):
+        assert not taken(rules, "POST", host="127.0.0.1", origin="https://evil.com")
+        assert not taken(rules, "POST", host="127.0.0.1", origin="null", x_forwarded_host="")
+        assert not taken(rules, host="evil.com", x_forwarded_host="tags.example.com")
+        assert not taken(rules, host="sub.tags.example.com")
+
+
+@pytest.mark.parametrize(
+    "name", ["https://tags.example.com", "a b", "", "tags.example.com:80", "*"]
+)
+def test_a_public_name_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"--public-name: found .*expected a host name"):
+        Rules(public_names=(name,))
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "said"),
+    [
+        ([], "", "empty API key"),
+        ([], "  ", "empty API key"),
+        (["--api-key", ""], None, "empty API key"),
+        (["--root-path", "tags"], None, "--root-path"),
+    ],
+)
+def test_an_empty_key_or_a_wrong_root_path_is_a_wrong_call(
+    sample_index: Path, words: list[str], key: str | None, said: str
+) -> None:
+    called = ["serve", "--index", str(sample_index), "--port", "0", *words]
+    result = CliRunner().invoke(cli.app, called, env={"HASHLENS_API_KEY": key})
+    assert result.exit_code == 2
+    assert said in result.output
 
 
 @pytest.mark.parametrize(
@@ -106,7 +171,6 @@ def test_a_key_is_needed_where_there_is_one(sample_index: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "sent"),
     [
-        (415, {"json": {"caption": CAPTION}}),
         (415, {"data": {"caption": CAPTION}}),
         (415, {"content": b"x"}),
         (413, {"files": {"image": b"x" * 200_000}}),
@@ -196,7 +260,8 @@ def test_too_many_at_once_are_sent_away(
             ]
             while len(held) < 2:
                 time.sleep(0.01)
-            answer = client.get("/healthz")
+            assert client.get("/healthz").status_code == 200
+            answer = client.get("/v1/index")
             assert answer.status_code == 429
             assert int(answer.headers["retry-after"]) >= 1
             for future in held:

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -33,18 +33,31 @@ def opened(index: Path, rules: Rules | None = None) -> Iterator[TestClient]:
 
 
 @contextmanager
-def served(index: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The address of a server in a process of its own, and the process."""
-    program = "from cli import main; main()"
+def served(
+    index: Path, *options: str, program: str = "", log: Path | None = None, files: int = 0
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The address of a server in a process of its own, and the process.
+
+    Args:
+        index: its index.
+        options: of `hashlens serve`.
+        program: Python that runs before.
+        log: file for its stderr.
+        files: files that it may open; the usual number where 0.
+    """
+    program = f"{program}\nfrom cli import main; main()"
+    if files:
+        limit = f"resource.setrlimit(resource.RLIMIT_NOFILE, ({files}, {files}))"
+        program = f"import resource; {limit}\n{program}"
     words = [sys.executable, "-c", program, "serve", "--index", str(index), "--port", "0", *options]
-    process = subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ
-    )
+    with log.open("wb") if log else nullcontext(subprocess.PIPE) as errors:
+        process = subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT, env=os.environ
+        )
     try:
         assert process.stdout
-        assert process.stderr
         found = re.search(r"http://\S+", process.stdout.readline())
-        assert found, process.stderr.read()
+        assert found, log.read_text() if log else process.communicate()[1]
         yield found[0], process
     finally:
         process.terminate()

@@ -48,5 +48,5 @@ export async function recommend(asked, signal) {
   form.append("topics", JSON.stringify(asked.topics));
   const options = { block: asked.blocked, pin: asked.pinned, author: asked.author };
   form.append("options", JSON.stringify(options));
-  return (await sent("/v1/recommend", { method: "POST", body: form, signal })).json();
+  return (await sent("v1/recommend", { method: "POST", body: form, signal })).json();
 }

@@ -1,9 +1,9 @@
 // The API as its own OpenAPI description tells it.
 
-import { get } from "/page/api.js";
-import { find, make } from "/page/dom.js";
+import { get } from "./api.js";
+import { find, make } from "./dom.js";
 
-const known = await get("/openapi.json");
+const known = await get("openapi.json");
 
 function resolved(schema) {
   const name = schema?.$ref?.split("/").at(-1);

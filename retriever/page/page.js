@@ -1,14 +1,14 @@
 // The page: what is given goes to the server as one types, what it finds becomes chips.
 
-import { get, recommend, useKey } from "/page/api.js";
-import { button, find, make, percent, redraw, show } from "/page/dom.js";
-import { groups, mainGroup } from "/page/evidence.js";
-import { keep, kept } from "/page/kept.js";
-import { photoField } from "/page/photo.js";
-import { seedField } from "/page/seeds.js";
-import { takenPanel } from "/page/taken.js";
-import { topicBars } from "/page/topics.js";
-import { whyPanel } from "/page/why.js";
+import { get, recommend, useKey } from "./api.js";
+import { button, find, make, percent, redraw, show } from "./dom.js";
+import { groups, mainGroup } from "./evidence.js";
+import { keep, kept } from "./kept.js";
+import { photoField } from "./photo.js";
+import { seedField } from "./seeds.js";
+import { takenPanel } from "./taken.js";
+import { topicBars } from "./topics.js";
+import { whyPanel } from "./why.js";
 
 const PAUSE = 120; // milliseconds after the last key
 const AGAIN = 2000; // milliseconds after which a server that is gone is looked for
@@ -179,7 +179,7 @@ function away() {
 async function start() {
   let index;
   try {
-    index = await get("/v1/index");
+    index = await get("v1/index");
   } catch (error) {
     return failed(error);
   }

@@ -1,6 +1,6 @@
 // A photo that is dropped, pasted or chosen; made small here, so that asking again is quick.
 
-import { find, show } from "/page/dom.js";
+import { find, show } from "./dom.js";
 
 const SIDE = 640; // pixels of the shorter side: more than the encoder looks at
 const LARGEST = 25_000_000; // bytes, as the server takes them

@@ -1,7 +1,7 @@
 // The seed field: a combobox that completes hashtags of the index.
 
-import { get } from "/page/api.js";
-import { find, make, redraw, show } from "/page/dom.js";
+import { get } from "./api.js";
+import { find, make, redraw, show } from "./dom.js";
 
 const PAUSE = 80; // milliseconds after the last key
 
@@ -56,7 +56,7 @@ export function seedField(add) {
     if (!begun) return close();
     asked = new AbortController();
     try {
-      shown = (await get(`/v1/search?q=${encodeURIComponent(begun)}`, asked.signal)).tags;
+      shown = (await get(`v1/search?q=${encodeURIComponent(begun)}`, asked.signal)).tags;
       chosen = -1;
       draw();
     } catch {

@@ -1,7 +1,7 @@
 // Hashtags that are taken: counted against the platform, copied, saved as sets; blocked and pinned.
 
-import { button, find, make, redraw } from "/page/dom.js";
-import { keep, kept } from "/page/kept.js";
+import { button, find, make, redraw } from "./dom.js";
+import { keep, kept } from "./kept.js";
 
 export async function copy(text) {
   try {

@@ -1,6 +1,6 @@
 // Topics as bars that one can move: what is set by hand stays, the others share the rest.
 
-import { find, make, percent, show } from "/page/dom.js";
+import { find, make, percent, show } from "./dom.js";
 
 export function topicBars(changed) {
   const box = find("topics");

@@ -1,7 +1,7 @@
 // The why-panel of one hashtag: shares of the channels, posts behind it, and what it goes with.
 
-import { get, picture } from "/page/api.js";
-import { button, find, make, percent, show } from "/page/dom.js";
+import { get, picture } from "./api.js";
+import { button, find, make, percent, show } from "./dom.js";
 
 const POSTS = 4; // posts shown
 
@@ -20,7 +20,7 @@ function marked(text, own) {
 }
 
 async function postItem(id, own) {
-  const path = `/v1/posts/${encodeURIComponent(id)}`;
+  const path = `v1/posts/${encodeURIComponent(id)}`;
   const post = await get(path);
   const text = make("div", {}, ...marked(post.caption, own),
     make("p", { class: "quiet" }, post.hashtags.slice(0, 12).join(" ")));
@@ -50,7 +50,7 @@ async function posts(tag, own) {
 }
 
 async function facts(tag, acts) {
-  const found = await get(`/v1/hashtags/${encodeURIComponent(tag.tag)}`).catch(() => null);
+  const found = await get(`v1/hashtags/${encodeURIComponent(tag.tag)}`).catch(() => null);
   if (!found) return [make("p", { class: "quiet" }, "Nobody in this index used it yet.")];
   const topics = [...found.topics].sort((a, b) => b.authors - a.authors).slice(0, 3);
   const spoken = topics.map((one) => `${one.topic} ${one.authors}`).join(", ");
