@@ -12,7 +12,7 @@ from indexer.corpus import Corpus, assemble
 from indexer.encoders import ImageEncoder, open_encoder
 from indexer.engine import LOCAL, Engine
 from indexer.errors import InputError
-from indexer.gathering import encoded, gathered, without_reposts
+from indexer.gathering import encoded, gathered, summed_up, without_notes, without_reposts
 from indexer.generation import KEEP, Generation, unsealed, writer
 from indexer.milvus import reach
 from indexer.posts import Sources
@@ -121,8 +121,8 @@ def build(
         counts=made.counts,
         topics=made.topics,
         encoder=encoder.name if encoder else None,
-        rejections=tuple(rejections),
-        notes=(*made.notes, *_where(address)),
+        rejections=without_notes(rejections),
+        notes=(*made.notes, *_where(address), *summed_up(rejections)),
         seconds=time.monotonic() - began,
     )
 

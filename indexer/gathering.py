@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +18,8 @@ from indexer.progress import Progress
 from indexer.schema import Embeddings, Ids, Post, Rejection
 from indexer.texts import Texts
 
+MAX_NOTES = 8  # on the line at the end
+
 
 def gathered(
     sources: Sources, rejections: list[Rejection], progress: Progress, engine: Engine = LOCAL
@@ -29,12 +31,34 @@ def gathered(
     """
     progress.stage("Reading posts", count_rows(sources.paths, reader=sources.reader))
 
+    untagged = number = 0
+
     def read() -> Iterator[Post]:
+        nonlocal untagged, number
         for post in engine.posts(sources, rejections):
+            number += 1
+            untagged += bool(post.caption and not post.hashtags)
             yield post
             progress.advance()
 
-    return Posts.of(read())
+    posts = Posts.of(read())
+    if untagged:
+        reason = f"posts with words and no hashtag: {untagged:,} of {number:,}"
+        rejections.append(Rejection(str(sources), None, reason, post_kept=True, is_note=True))
+    return posts
+
+
+def without_notes(rejections: Iterable[Rejection]) -> tuple[Rejection, ...]:
+    """What could not be used."""
+    return tuple(rejection for rejection in rejections if not rejection.is_note)
+
+
+def summed_up(rejections: Iterable[Rejection]) -> tuple[str, ...]:
+    """One line that says what was not understood, or counted once; none where all was."""
+    notes = [rejection for rejection in rejections if rejection.is_note]
+    told = [str(note) for note in notes[:MAX_NOTES]]
+    more = [f"{len(notes) - MAX_NOTES:,} more"] if len(notes) > MAX_NOTES else []
+    return ("; ".join([*told, *more]),) if told else ()
 
 
 def without_reposts(posts: Posts, held: Collection[str] = ()) -> Corpus:

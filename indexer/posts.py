@@ -60,12 +60,16 @@ def read_posts(
 
 @dataclass(frozen=True, slots=True)
 class ReadRow:
-    """What became of a row: its post, without what `problems` tell of, or why it makes none."""
+    """The outcome of a row: its post, without what `problems` tell of, or why it makes none.
+
+    A row with a `note` is about its file.
+    """
 
     place: str
     line: int | None
     post: Post | None
     problems: tuple[str, ...]
+    note: str | None = None
 
     def __str__(self) -> str:
         return self.place if self.line is None else f"{self.place}:{self.line}"
@@ -88,6 +92,9 @@ class Part:
             InputError: it cannot be read, and is not one of many.
         """
         for found, place, root in _placed(self._found()):
+            if found.row.note:
+                yield ReadRow(place, None, None, (), note=found.row.note)
+                continue
             reading = Reading(found.row, root, self.rule, list(found.problems))
             try:
                 post = reading.post()
@@ -142,6 +149,8 @@ def once_each(rows: Iterable[ReadRow], rejections: list[Rejection]) -> Iterator[
     seen: dict[str, str] = {}
     for row in rows:
         post, problems = row.post, row.problems
+        if row.note:
+            rejections.append(Rejection(row.place, None, row.note, post_kept=True, is_note=True))
         if post and (first := seen.get(post.post_id)):
             problems = (f"found id {post.post_id!r} again, first at {first}",)
             post = None

@@ -138,16 +138,21 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A post, or a part of one, that could not be used, and why."""
+    """A post, or a part of one, that could not be used, and why.
+
+    A note says something about many posts of a source, none of which is lost.
+    """
 
     source: str
     line: int | None
     reason: str
     post_kept: bool = False
+    is_note: bool = False
 
     def __str__(self) -> str:
         place = self.source if self.line is None else f"{self.source}:{self.line}"
-        return f"{place}: {self.reason}" + (" (post kept without it)" if self.post_kept else "")
+        is_part = self.post_kept and not self.is_note
+        return f"{place}: {self.reason}" + (" (post kept without it)" if is_part else "")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

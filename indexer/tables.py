@@ -27,12 +27,13 @@ class Row:
     """One row: where it begins (`line`, from 1; in Parquet its number), and its fields.
 
     A row that is a whole file has no line. `problem` says why the row could not be read; then it
-    has no fields.
+    has no fields. `note` says something about the file, and is no row.
     """
 
     line: int | None
     fields: dict[str, Any] = field(default_factory=dict)
     problem: str | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from indexer.corpus import Corpus
 from indexer.encoders import ImageEncoder, open_encoder, open_recorded
 from indexer.errors import InputError
 from indexer.extend import extended
-from indexer.gathering import encoded, gathered, without_reposts
+from indexer.gathering import encoded, gathered, summed_up, without_notes, without_reposts
 from indexer.generation import KEEP, Generation, GenerationWriter, open_current, writer
 from indexer.postfile import Posts
 from indexer.posts import Sources
@@ -182,8 +182,8 @@ def update(
         copies=outcome.copies,
         retrained=outcome.retrained,
         counts=outcome.counts,
-        rejections=tuple(rejections),
-        notes=(*notes, *outcome.notes),
+        rejections=without_notes(rejections),
+        notes=(*notes, *outcome.notes, *summed_up(rejections)),
         seconds=time.monotonic() - began,
     )
 
