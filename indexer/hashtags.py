@@ -140,6 +140,15 @@ def strip(text: str, rule: str = "instagram") -> str:
     return text.strip()
 
 
+def join_words(text: str) -> str | None:
+    """A hashtag of a tag of any words, as many sites have them: `film photography`, `rock & roll`.
+
+    Spaces and all that no hashtag holds are left out; None where no letter or emoji stays.
+    """
+    joined = "".join(_KEY.findall(text))[:MAX_LENGTH]
+    return joined if _NEED.search(joined) else None
+
+
 def dated(keys: Collection[str]) -> frozenset[str]:
     """Those hashtags that name a year from 1900 to 2099: `#summer2020` is over."""
     return frozenset(key for key in keys if _YEAR.search(key))

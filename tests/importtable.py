@@ -41,6 +41,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.decoders": BORDER | {"indexer.decoderprocess", "indexer.images"},
     "indexer.readers.trees": BORDER,
     "indexer.readers.files": BORDER | {"indexer.tables", "indexer.readers.trees"},
+    "indexer.readers.markup": set(),
+    "indexer.readers.gallerysites": BORDER | {"indexer.readers.files"},
+    "indexer.readers.gallerydl": BORDER
+    | {"indexer.hashtags", "indexer.images", "indexer.tables"}
+    | {"indexer.readers.files", "indexer.readers.gallerysites", "indexer.readers.markup"},
     "indexer.readers.keep": BORDER | {"indexer.cache", "indexer.images"},
     "indexer.readers.*": BORDER
     | {"indexer.tables", "indexer.rows", "indexer.escapes", "indexer.images"}
