@@ -2,42 +2,45 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from retriever.interrupts import end_on_interrupt, loading
 
-import typer
-from typer.core import TyperGroup
-from typer.models import CommandInfo
+with loading():
+    import sys
+    from contextlib import AbstractContextManager, nullcontext
+    from pathlib import Path
+    from typing import TYPE_CHECKING, Annotated, Any
 
-from evaluation.commands import benchmark, evaluate
-from indexer.errors import ConfigError, HashlensError
-from indexer.generation import KEEP
-from retriever import options
-from retriever.commands import batch, config, inspect, recommend, serve
-from retriever.defaultindex import FIRST_STEPS, starter
-from retriever.options import DEFAULT_INDEX
-from retriever.printed import INTERRUPTED, finish, told
-from retriever.upkeep import compact, encoders, history, rollback, verify
-from retriever.userconfig import UserConfig
+    import typer
+    from typer.core import TyperGroup
+    from typer.models import CommandInfo
+
+    from evaluation.commands import benchmark, evaluate
+    from indexer.errors import ConfigError
+    from indexer.generation import KEEP
+    from retriever import options
+    from retriever.commands import batch, config, inspect, recommend, serve
+    from retriever.defaultindex import FIRST_STEPS, starter
+    from retriever.options import DEFAULT_INDEX
+    from retriever.printed import finish, prepare_streams, say, told
+    from retriever.troubles import reporting
+    from retriever.upkeep import compact, encoders, history, rollback, verify
+    from retriever.userconfig import UserConfig
 
 if TYPE_CHECKING:
     from indexer.engine import Engine
 
 
 class _Commands(TyperGroup):
-    """Turns our errors into one line and their exit status; anything else is a bug and shows."""
+    """Turns every error into one line and its exit status."""
 
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (Typer's own types are private)
-        try:
+    def main(self, *args: Any, **more: Any) -> Any:  # noqa: ANN401 (Typer's own types are private)
+        with reporting():
+            return super().main(*args, **more)
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
+        # Within `main`, for Typer itself makes an end of some errors there.
+        with reporting():
             return super().invoke(ctx)
-        except HashlensError as error:
-            typer.echo(f"hashlens: {error}", err=True)
-            ctx.exit(error.exit_code)
-        except KeyboardInterrupt:
-            typer.echo("hashlens: interrupted; nothing half-made was left", err=True)
-            ctx.exit(INTERRUPTED)
 
 
 app = typer.Typer(
@@ -56,9 +59,13 @@ def start(context: typer.Context) -> None:
     """Say where to begin if nothing is asked; else read the defaults that the command can use."""
     name = context.invoked_subcommand
     if name is None:
-        typer.echo("Three commands to try:\n")
-        typer.echo("".join(f"  {step}\n      {what}\n" for step, what in FIRST_STEPS))
-        typer.echo("hashlens --help lists all commands, hashlens COMMAND --help their options.")
+        say("Three commands to try:")
+        for step, what in FIRST_STEPS:
+            say("")
+            say(f"  {step}")
+            say(f"      {what}")
+        say("")
+        say("hashlens --help lists all commands, hashlens COMMAND --help their options.")
     elif isinstance(context.command, TyperGroup):
         command = context.command.get_command(context, name)
         # A file that is wrong stops only those that would read it.
@@ -302,11 +309,13 @@ def sample(
     """
     from indexer.sample import gather_sample
 
-    typer.echo(f"sample posts written to {gather_sample(folder)}")
+    say(f"sample posts written to {gather_sample(folder)}")
 
 
 def main() -> None:
     """Entry point of the console command."""
+    end_on_interrupt()
+    prepare_streams()
     asked = [each for each in app.registered_commands if _name(each) in sys.argv[1:2]]
     # Where a command is named, the options of the others need not be made ready.
     app.registered_commands = asked or app.registered_commands

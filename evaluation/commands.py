@@ -9,7 +9,7 @@ import typer
 
 from retriever import options
 from retriever.defaultindex import index_default
-from retriever.printed import print_json, print_table
+from retriever.printed import print_json, print_table, warn_bare
 
 
 def evaluate(
@@ -95,7 +95,7 @@ def benchmark(
             queries_limit=limit,
             ablate=ablation,
             progress=progress,
-            on_message=lambda message: typer.echo(message, err=True),
+            on_message=warn_bare,
         )
     if as_json:
         print_json(report)

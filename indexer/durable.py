@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypedDict
 
-from indexer.errors import HashlensError, IndexLockedError
+from indexer.errors import HashlensError, IndexLockedError, is_disk_full
 
 
 class FileEntry(TypedDict):
@@ -121,8 +121,7 @@ def disk_full_explained(index: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # By its words: the libraries that write files wrap the system's error in types of theirs.
-        if not any(os.strerror(code) in str(error) for code in (errno.ENOSPC, errno.EDQUOT)):
+        if not is_disk_full(error):
             raise
         raise HashlensError(
             f"disk full while writing to {index}: free some space, or name an index on another "

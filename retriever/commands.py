@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from indexer.errors import HashlensError, InputError
+from indexer.errors import CallError, HashlensError, InputError
 from retriever import options
 from retriever.defaultindex import index_default
 from retriever.forms import FORMAT, answer_json
-from retriever.printed import INTERRUPTED, SOME_REJECTED, print_json, print_table
+from retriever.interrupts import INTERRUPTED
+from retriever.printed import SOME_REJECTED, print_json, print_table, say, warn, warn_bare
 from retriever.selection import DIVERSITY, GENERIC
 from retriever.userconfig import NAMED, UserConfig, places
 
@@ -66,24 +67,24 @@ def recommend(
     )
     caption = _read(caption)
     if not (image or caption.strip() or seed):
-        raise InputError("nothing to go by: give --image, --caption or --seed, or more of them")
+        raise CallError("nothing to go by: give --image, --caption or --seed, or more of them")
     query = make_query(image, caption, seed or [])
     recommender = Recommender.open(index, weights, check=check)
     answer = recommender.recommend(query, selection=selection, explain=explain or as_json)
     for note in answer.notes:
-        typer.echo(f"hashlens: {note}", err=True)
+        warn(note)
     line = " ".join(f"#{tag.display}" for tag in answer.tags)
     if as_json:
         print_json({"format": FORMAT, "id": None} | answer_json(answer, evidence=True))
     elif plain:
-        typer.echo(line)
+        say(line)
     else:
         print_table(answer_table(answer))
     if explain and not as_json and not plain:
         print_table(reasons_table(answer))
     if copy:
         copy_text(line)
-        typer.echo(f"hashlens: {len(answer.tags)} hashtags are on the clipboard", err=True)
+        warn(f"{len(answer.tags)} hashtags are on the clipboard")
 
 
 def _read(caption: str) -> str:
@@ -92,7 +93,7 @@ def _read(caption: str) -> str:
         return caption
     stdin = typer.get_text_stream("stdin", encoding="utf-8", errors="replace")
     if stdin.isatty():
-        typer.echo("hashlens: write the caption, and end it with Ctrl-D", err=True)
+        warn("write the caption, and end it with Ctrl-D")
     return stdin.read()
 
 
@@ -142,11 +143,11 @@ def batch(
     )
     recommender = Recommender.open(index, weights, check=check)
     for note in recommender.notes(selection):
-        typer.echo(f"hashlens: {note}", err=True)
+        warn(note)
     about = About.of(recommender.index.manifest, selection)
     with progress_bar() as progress, answers_file(out, about, resume=resume) as answers:
         if answers.kept:
-            typer.echo(f"{out}: {len(answers.kept):,} answers taken over", err=True)
+            warn_bare(f"{out}: {len(answers.kept):,} answers taken over")
         progress.stage("Answering", count_queries(posts), done=len(answers.kept))
         try:
             rows = answers.left(read_queries(posts))
@@ -154,9 +155,9 @@ def batch(
                 answers.write(row_id, answer)
                 progress.advance()
         except KeyboardInterrupt:
-            typer.echo("hashlens: interrupted; the same call with --resume goes on", err=True)
+            warn("interrupted; the same call with --resume goes on")
             raise typer.Exit(INTERRUPTED) from None
-    typer.echo(f"{out}: {answers.answered:,} answered, {answers.failed:,} failed", err=True)
+    warn_bare(f"{out}: {answers.answered:,} answered, {answers.failed:,} failed")
     if answers.failed:
         raise typer.Exit(SOME_REJECTED)
 
@@ -197,10 +198,8 @@ def serve(
 
     app = create_app(index, weights, Rules(host, api_key), check=check)
     if not (api_key or is_loopback(host)):
-        typer.echo(
-            "hashlens: whoever reaches this address can ask; --api-key names a key", err=True
-        )
-    serve_app(app, host, port, lambda address: typer.echo(f"{index}: {address}"))
+        warn("whoever reaches this address can ask; --api-key names a key")
+    serve_app(app, host, port, lambda address: say(f"{index}: {address}"))
 
 
 def inspect(index: options.ReadIndex = None, as_json: options.Json = False) -> None:
@@ -241,7 +240,7 @@ def config(as_json: options.Json = False) -> None:
     file, sets = values.pop("file"), values.pop("sets")
     if file is None:
         looked = ", ".join(str(path) for path in places())
-        typer.echo(f"no file: looked for {looked}; {NAMED} is not set")
+        say(f"no file: looked for {looked}; {NAMED} is not set")
         return
     values["pin"] = [f"#{tag}" for tag in found.pin]
     rows = [(name, plain(value)) for name, value in values.items() if value not in (None, [])]

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from indexer.escaping import safe
 from indexer.schema import Recommendation, Rejection
 from retriever.reasons import phrases
 
@@ -93,11 +94,6 @@ def unused(rejections: Sequence[Rejection], shown: int = 10) -> list[str]:
     lines = [f"not used: {safe(str(rejection))}" for rejection in first]
     more = len(rejections) - len(first)
     return [*lines, f"not used: {more:,} more; --json lists all"] if more else lines
-
-
-def safe(text: str) -> str:
-    """The text without control characters, which a terminal would obey."""
-    return "".join(c if c.isprintable() or c in "\u200c\u200d" else "�" for c in text)
 
 
 def plain(value: Any) -> str:  # noqa: ANN401 (any JSON value)

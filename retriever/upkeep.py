@@ -12,7 +12,7 @@ from retriever import options
 from retriever.defaultindex import index_default
 from retriever.forms import FORMAT
 from retriever.options import DEFAULT_INDEX
-from retriever.printed import print_json, print_table, told
+from retriever.printed import print_json, print_table, say, told
 
 
 def verify(index: options.ReadIndex = None, as_json: options.Json = False) -> None:
@@ -30,7 +30,8 @@ def verify(index: options.ReadIndex = None, as_json: options.Json = False) -> No
     if as_json:
         print_json({"format": FORMAT} | verdict.to_json())
     else:
-        typer.echo("\n".join((*verdict.troubles, verdict.advice(index))))
+        for line in (*verdict.troubles, verdict.advice(index)):
+            say(line)
     if not verdict.sound:
         raise typer.Exit(IndexUnusableError.exit_code)
 
@@ -64,7 +65,7 @@ def rollback(
     """
     from indexer.generation import rollback as return_to
 
-    typer.echo(f"{index}: back at generation {return_to(index, to).number}")
+    say(f"{index}: back at generation {return_to(index, to).number}")
 
 
 def encoders(

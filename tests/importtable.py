@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 ALL = {"indexer.*", "retriever.*", "evaluation.*"}
-BORDER = {"indexer.errors", "indexer.schema", "indexer.config"}
+BORDER = {"indexer.errors", "indexer.schema", "indexer.config", "indexer.escaping"}
 WORDS = {"indexer.hashtags", "indexer.wordspace", "indexer.textvectors", "indexer.segment"}
 READING = BORDER | WORDS
 READING |= {"indexer.images", "indexer.encoders", "indexer.topics", "indexer.vectors"}
@@ -14,6 +14,7 @@ READING |= {"indexer.segments", "indexer.settled", "indexer.trained", "indexer.v
 # What each module may import of ours, beside itself; a name may be a pattern.
 MAY_IMPORT: dict[str, set[str]] = {
     "indexer.errors": set(),
+    "indexer.escaping": set(),
     "indexer.schema": {"indexer.errors"},
     "indexer.config": {"indexer.errors"},
     "indexer.progress": set(),
