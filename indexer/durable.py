@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypedDict
 
-from indexer.errors import HashlensError, IndexLockedError, is_disk_full
+from indexer.errors import HashlensError, IndexLockedError, InputError, is_disk_full
 
 
 class FileEntry(TypedDict):
@@ -19,6 +19,19 @@ class FileEntry(TypedDict):
 
     bytes: int
     sha256: str
+
+
+def check_place(path: Path) -> None:
+    """See that DuckDB can keep files there: it takes what follows a question mark for options.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if "?" in str(path.resolve()):
+        raise InputError(
+            f"{path}: found a question mark in the path, expected none, for DuckDB cannot open "
+            "files there: rename that folder, or keep the index elsewhere"
+        )
 
 
 def write_durably(path: Path, content: bytes) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 # The system's errors for a disk, quota or file-size limit that is used up.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -114,6 +115,12 @@ def is_disk_full(error: BaseException) -> bool:
     return any(words in str(error) for words in _FULL_WORDS)
 
 
+def is_foreseen(error: BaseException) -> bool:
+    """Whether an error is ours, the system's or a library's word on it, and no fault of ours."""
+    kinds = (HashlensError, OSError, EOFError, UnicodeError, MemoryError, ImportError)
+    return isinstance(error, kinds) or is_disk_full(error)
+
+
 def explain(error: BaseException) -> str:
     """One sentence on any error: what was found, and what to do."""
     if isinstance(error, HashlensError):
@@ -123,6 +130,8 @@ def explain(error: BaseException) -> str:
     reason = (getattr(error, "strerror", None) or _first_line(error))[:MAX_EXPLANATION]
     if is_disk_full(error):
         return f"{where}disk full, or a limit of file sizes reached ({reason}): free some space"
+    if isinstance(error, RuntimeError) and "home directory" in reason:
+        return "found no home folder of this user, expected one: set HOME in the environment"
     if isinstance(error, PermissionError):
         return f"{where}may not be read or written ({reason}), expected the right to: ask its owner"
     if isinstance(error, (OSError, EOFError)):
@@ -141,12 +150,13 @@ def _first_line(error: BaseException) -> str:
 
 
 def check_permission(path: object, error: BaseException) -> None:
-    """Let a file that may not be read be no damaged or missing one.
+    """Tell a file that may not be read from a damaged or missing one.
 
     Raises:
-        HashlensError: the error is that of a file that this user may not read.
+        HashlensError: this user may not read the file.
     """
-    if isinstance(error, PermissionError) or os.strerror(errno.EACCES) in str(error):
+    is_there = isinstance(path, Path) and path.exists()
+    if isinstance(error, PermissionError) or (is_there and not os.access(str(path), os.R_OK)):
         raise HashlensError(
             f"{path}: may not be read by this user (Permission denied), expected the right to: "
             "let its owner run `chmod -R u+rwX,go+rX` on the index"

@@ -28,7 +28,7 @@ def json_line(value: Any, encoding: str = "utf-8") -> str:  # noqa: ANN401 (any 
         return json.dumps(value)
     if text.isprintable():
         return text
-    return "".join(c if _is_shown(c) else json.dumps(c)[1:-1] if c > "\x7f" else _hex(c) for c in text)
+    return "".join(c if _is_shown(c) else _escape(c) for c in text)
 
 
 def csv_cell(text: str) -> str:
@@ -43,5 +43,6 @@ def _is_shown(character: str) -> bool:
     return character.isprintable() or character in JOINERS
 
 
-def _hex(character: str) -> str:
-    return f"\\u{ord(character):04x}"
+def _escape(character: str) -> str:
+    """As JSON escapes it; of DEL it makes nothing."""
+    return "\\u007f" if character == "\x7f" else json.dumps(character)[1:-1]

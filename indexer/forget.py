@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from indexer.compact import compact
-from indexer.errors import InputError
+from indexer.errors import CallError, InputError
 from indexer.generation import history, open_current
 from indexer.progress import Progress
 from indexer.rankers import FitRanker
@@ -64,7 +64,7 @@ def forget(
     """
     began = time.monotonic()
     if (author is None) == (post is None):
-        raise InputError("forget: found neither or both of author and post, expected one of them")
+        raise CallError("forget: found neither or both of author and post, expected one of them")
     ids = _ids(index, author, post)
     if not ids:
         wanted = f"post {post!r}" if author is None else f"post by {author!r}"

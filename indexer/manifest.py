@@ -13,7 +13,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from indexer.durable import FileEntry, flushed, read_entry
-from indexer.errors import HashlensError, IndexCorruptError, IndexMismatchError
+from indexer.errors import (
+    HashlensError,
+    IndexCorruptError,
+    IndexMismatchError,
+    check_permission,
+)
 
 FORMAT = 3
 MANIFEST = "manifest.json"
@@ -100,6 +105,7 @@ def read_manifest(index: Path, number: int) -> Manifest:
         # To the byte: a changed blank is damage as well.
         sound = sound and text == sealed(manifest) and all(map(_stays_inside, manifest.files))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        check_permission(path, error)
         raise corrupt(index, f"{path}: cannot be read ({error})") from error
     if not sound:
         raise corrupt(index, f"{path}: found other content than was sealed")

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from indexer.errors import DAMAGED, IndexCorruptError
+from indexer.durable import check_place
+from indexer.errors import DAMAGED, IndexCorruptError, check_permission
 from indexer.postrows import (
     ADDED,
     COPIES,
@@ -64,6 +65,7 @@ MIGRATIONS: tuple[str, ...] = (
 )
 
 
+MEMORY_FILE = ":memory:"  # the path of a store that no file holds
 FETCHED = 10_000  # rows held at a time
 MEMORY = "3GB"  # what counting may take; beyond it DuckDB writes beside its file meanwhile
 
@@ -89,7 +91,7 @@ class Store(AbstractContextManager["Store"]):
         """A new, empty store at `path`."""
         import duckdb
 
-        store = cls(duckdb.connect(str(path), config={"memory_limit": MEMORY}), path)
+        store = cls(duckdb.connect(_file(path), config={"memory_limit": MEMORY}), path)
         store.migrate()
         return store
 
@@ -105,7 +107,7 @@ class Store(AbstractContextManager["Store"]):
         import duckdb
 
         try:
-            return cls(duckdb.connect(str(path), config=_SHUT | {"memory_limit": MEMORY}), path)
+            return cls(duckdb.connect(_file(path), config=_SHUT | {"memory_limit": MEMORY}), path)
         except duckdb.Error as error:
             raise _corrupt(path, error) from error
 
@@ -125,7 +127,7 @@ class Store(AbstractContextManager["Store"]):
 
         safe: Any = _SHUT | {"threads": "2", "temp_directory": str(spill or "")}
         try:
-            return cls(duckdb.connect(str(path), read_only=True, config=safe), path)
+            return cls(duckdb.connect(_file(path), read_only=True, config=safe), path)
         except duckdb.Error as error:
             raise _corrupt(path, error) from error
 
@@ -384,11 +386,20 @@ class Store(AbstractContextManager["Store"]):
             connection.execute("checkpoint new")
 
 
+def _file(path: Path) -> str:
+    """The path as DuckDB takes it for a file's, and for nothing else, as `md:` and `s3:` are."""
+    if str(path) == MEMORY_FILE:
+        return MEMORY_FILE
+    check_place(path)
+    return str(path.absolute())
+
+
 def _quoted(path: Path) -> str:
     return "'" + str(path).replace("'", "''") + "'"
 
 
 def _corrupt(path: Path, error: Exception) -> IndexCorruptError:
+    check_permission(path, error)
     return IndexCorruptError(
         f"{path}: DuckDB cannot read it ({str(error).splitlines()[0]}); {DAMAGED}"
     )

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from indexer.errors import HashlensError, InputError
+from indexer.errors import CallError, HashlensError, InputError
 from indexer.manifest import Manifest
 from indexer.schema import Recommendation
 from retriever.forms import row_json
@@ -96,7 +96,7 @@ def answers_file(out: Path, about: About, *, resume: bool) -> Iterator[AnswersFi
         InputError: it cannot be written, or what is left there is not of such a run.
     """
     if out.suffix.lower() not in ENDINGS:
-        raise InputError(f"--out {out}: found {out.suffix or 'no ending'}, expected .csv or .jsonl")
+        raise CallError(f"--out {out}: found {out.suffix or 'no ending'}, expected .csv or .jsonl")
     partial = out.with_name(f"{out.name}.partial")
     try:
         kept, failed = _kept(partial, about) if resume and partial.exists() else ([], 0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from indexer.errors import CallError, HashlensError, InputError
+from indexer.errors import CallError, HashlensError
 from retriever import options
 from retriever.defaultindex import index_default
 from retriever.forms import FORMAT, answer_json
@@ -91,6 +92,8 @@ def _read(caption: str) -> str:
     """A caption as it was given, or all of stdin for `-`."""
     if caption != "-":
         return caption
+    if sys.stdin is None:
+        raise CallError("--caption -: found stdin closed, expected the caption there")
     stdin = typer.get_text_stream("stdin", encoding="utf-8", errors="replace")
     if stdin.isatty():
         warn("write the caption, and end it with Ctrl-D")

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from indexer.config import VECTOR_PRESETS, VectorConfig, named
-from indexer.errors import ConfigError, HashlensError, InputError
+from indexer.errors import CallError, ConfigError, HashlensError
 from indexer.hashtags import key
 from indexer.vectorplace import SCHEME, address_of
 from retriever.blocklist import read_blocked
@@ -245,6 +245,6 @@ def columns_from(pairs: Sequence[str] | None) -> dict[str, str]:
     for pair in pairs or ():
         ours, is_pair, theirs = pair.partition("=")
         if not (is_pair and ours.strip() and theirs.strip()):
-            raise InputError(f"--column: found {pair!r}, expected our name and yours: caption=text")
+            raise CallError(f"--column: found {pair!r}, expected our name and yours: caption=text")
         found[ours.strip()] = theirs.strip()
     return found

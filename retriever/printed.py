@@ -30,7 +30,7 @@ PIPED = 240  # columns where there is no terminal
 
 def prepare_streams() -> None:
     """Make the streams fit for any text, and let no file take the place of a closed one."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004 (stderr's)
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
     for stream in (sys.stdout, sys.stderr):
@@ -90,11 +90,13 @@ def _write(text: str) -> None:
         if isinstance(error, BrokenPipeError):
             raise
         reason = getattr(error, "strerror", None) or error
-        raise OutputError(f"stdout: cannot be written to ({reason}); free it and ask again") from error
+        raise OutputError(
+            f"stdout: cannot be written to ({reason}), expected room there: call again"
+        ) from error
 
 
 def drop_output() -> None:
-    """Let what stdout still holds go nowhere: Python would fail to write it once more at its end."""
+    """Drop what stdout still holds: Python would try once more to write it when it ends."""
     with suppress(OSError, ValueError, AttributeError):
         if sys.stdout is sys.__stdout__:
             descriptor = os.open(os.devnull, os.O_WRONLY)

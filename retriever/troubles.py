@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import typer
 
-from indexer.errors import HashlensError, explain
+from indexer.errors import HashlensError, explain, is_foreseen
 from retriever.interrupts import INTERRUPTED, noticing
 from retriever.printed import drop_output, warn
 
@@ -49,5 +49,6 @@ def _report(error: BaseException) -> int:
         warn(str(error))
         return error.exit_code
     drop_output()
-    warn(f"{explain(error)}; {TRACEBACK}=1 shows where")
+    hint = "" if is_foreseen(error) else f"; {TRACEBACK}=1 shows where"
+    warn(explain(error) + hint)
     return 1

@@ -72,7 +72,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.vectors": BORDER | {"indexer.faissfile", "indexer.faisskinds", "indexer.settled"},
     "indexer.duplicates": BORDER,
     "indexer.postrows": BORDER | {"indexer.duplicates", "indexer.hashtags"},
-    "indexer.store": BORDER | {"indexer.postrows"},
+    "indexer.store": BORDER | {"indexer.durable", "indexer.postrows"},
     "indexer.derived": BORDER | {"indexer.postrows", "indexer.store"},
     "indexer.derivedparts": BORDER | {"indexer.derived", "indexer.store"},
     "indexer.matrices": BORDER,
