@@ -19,7 +19,7 @@ def test_a_caption_is_read_from_stdin(sample_index: Path) -> None:
     assert read.exit_code == 0
     assert json.loads(read.stdout) == json.loads(given.stdout)
     nothing = RUNNER.invoke(app, [*asked, "-"], input="")
-    assert nothing.exit_code == 1
+    assert nothing.exit_code == 2
     assert "nothing to go by" in nothing.stderr
 
 

@@ -182,7 +182,7 @@ def test_who_one_is_reaches_what_answers_and_nothing_else(
     shutil.copytree(sample_index, mine)
     written(folder / NAME, f"index = '{mine}'\nauthor = 'a01'\n")
     code, _, err = run("forget")  # who one is, is not whom one forgets
-    assert code == 1
+    assert code == 2
     assert "neither or both" in err
     assert "posts forgotten" in run("forget", "--author", "a01")[1]
 
