@@ -8,7 +8,7 @@ with loading():
     import sys
     from contextlib import AbstractContextManager, nullcontext
     from pathlib import Path
-    from typing import TYPE_CHECKING, Annotated, Any
+    from typing import TYPE_CHECKING, Annotated, Any, Literal
 
     import typer
     from typer.core import TyperGroup
@@ -21,7 +21,7 @@ with loading():
     from retriever.commands import batch, config, inspect, recommend, serve
     from retriever.defaultindex import FIRST_STEPS, starter
     from retriever.options import DEFAULT_INDEX
-    from retriever.printed import finish, prepare_streams, say, told
+    from retriever.printed import finish, prepare_streams, say, told, warn
     from retriever.troubles import reporting
     from retriever.upkeep import compact, encoders, history, rollback, verify
     from retriever.userconfig import UserConfig
@@ -79,16 +79,22 @@ def build(
     posts: Annotated[list[Path], typer.Argument(help="Files or folders of posts.")],
     index: options.Index = DEFAULT_INDEX,
     encoder: Annotated[
-        str, typer.Option(help="Picture encoder: auto, or a name from `hashlens encoders`.")
+        str,
+        typer.Option(
+            help="Picture encoder: auto, or a name from `hashlens encoders`.",
+            callback=options.encoder_named,
+        ),
     ] = "auto",
     weights: options.Weights = None,
     topics: Annotated[
-        Path | None, typer.Option(help="Your own topics (TOML); the ten that ship otherwise.")
+        Path | None,
+        typer.Option(help="Your own topics (TOML); the ten that ship otherwise."),
     ] = None,
     vectors: options.Vectors = None,
     pretrained: options.Pretrained = None,
     rule: Annotated[
-        str, typer.Option(help="Which hashtags a caption holds: instagram, or x (stricter).")
+        Literal["instagram", "x"],
+        typer.Option(help="Which hashtags a caption holds: instagram, or x (stricter)."),
     ] = "instagram",
     from_starter: Annotated[
         bool,
@@ -122,12 +128,22 @@ def build(
     from retriever.bar import progress_bar
     from retriever.fitting import fit_ranker
 
+    options.check_files(weights=weights, topics=topics, pretrained=pretrained)
     preset, vectors_in = options.vectors_from(vectors)
     work = _engine(engine, address, from_starter=from_starter)
     if from_starter:
-        if vectors_in:
-            raise ConfigError(f"--from-starter: found --vectors {vectors_in}, expected files")
-        _begin(posts, index, reader, column, weights, workers, as_json=as_json)
+        if vectors:
+            raise ConfigError(
+                f"--from-starter: found --vectors {vectors[0]}, expected none: its index has its own"
+            )
+        options.refuse_unused(
+            "does not go with --from-starter, whose index has its own encoder, topics and rule",
+            encoder=None if encoder == "auto" else encoder,
+            topics=topics,
+            rule=None if rule == "instagram" else rule,
+            pretrained=pretrained,
+        )
+        _begin(posts, index, reader, column, weights, workers, keep, as_json=as_json)
         return
     if pretrained:
         preset = replace(preset, pretrained=str(pretrained))
@@ -179,6 +195,7 @@ def _begin(
     column: list[str] | None,
     weights: Path | None,
     workers: int,
+    keep: int,
     *,
     as_json: bool,
 ) -> None:
@@ -197,6 +214,7 @@ def _begin(
             reader=reader,
             columns=options.columns_from(column),
             weights=weights,
+            keep=keep,
             progress=progress,
             workers=workers,
         )
@@ -212,7 +230,9 @@ def update(
     index: options.Index = DEFAULT_INDEX,
     delete: Annotated[
         Path | None,
-        typer.Option(help="Ids of posts to remove: one a line, or a table with a column id."),
+        typer.Option(
+            help="Ids of posts to remove: one a line, or a table with a column id.",
+        ),
     ] = None,
     retrain: Annotated[
         bool | None,
@@ -243,6 +263,17 @@ def update(
     from retriever.bar import progress_bar
     from retriever.fitting import fit_ranker
 
+    options.check_files(delete=delete, weights=weights, pretrained=pretrained)
+    if not posts:
+        options.refuse_unused(
+            "says how POSTS are read, and none are given",
+            reader=None if reader == "auto" else reader,
+            column=column,
+        )
+    if retrain is False:
+        options.refuse_unused(
+            "is for learning anew, which --no-retrain rules out", pretrained=pretrained
+        )
     with progress_bar() as progress:
         report = update_index(
             posts or [],
@@ -258,6 +289,8 @@ def update(
             progress=progress,
             workers=workers,
         )
+    if pretrained and not report.retrained:
+        warn(f"--pretrained {pretrained}: not used, for nothing was learned anew: add --retrain")
     told(index, report, described(report), report.notes, as_json=as_json)
     finish(report.rejections)
 

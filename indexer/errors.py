@@ -65,6 +65,12 @@ class EncoderError(HashlensError):
     """An encoder or its weights cannot be had, or are of another model."""
 
 
+class UnknownEncoderError(EncoderError):
+    """No encoder has this name."""
+
+    exit_code = 2
+
+
 class ClusterError(HashlensError):
     """A cluster cannot be reached, lost too many machines, or has not what this one has."""
 

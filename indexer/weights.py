@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from functools import lru_cache
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from indexer.errors import EncoderError
@@ -67,6 +68,8 @@ def sha256(file: Path) -> str:
     """
     try:
         found = file.stat()
+        if not S_ISREG(found.st_mode):
+            raise EncoderError(f"{file}: found no regular file, expected one of weights")
         return _digest(file.resolve(), found.st_mtime_ns, found.st_size)
     except OSError as error:
         raise EncoderError(

@@ -60,6 +60,11 @@ def recommend(
 
     if as_json and plain:
         raise typer.BadParameter("found --json and --plain, expected one of the two")
+    if explain and plain:
+        raise typer.BadParameter("found --explain and --plain, expected one of the two")
+    options.check_files(weights=weights)
+    if image is None:
+        options.refuse_unused("is for pictures, and no --image is given", weights=weights)
     selection = options.selection_from(
         *(k, min_probability, diversity, generic, mix, block, pin, platform),
         sets=sets,
@@ -138,6 +143,7 @@ def batch(
     from retriever.batchfile import About, answers_file
     from retriever.recommend import Recommender
 
+    options.check_files(weights=weights)
     selection = options.selection_from(
         *(k, min_probability, diversity, generic, mix, block, pin, platform),
         sets=sets,
@@ -151,6 +157,8 @@ def batch(
     with progress_bar() as progress, answers_file(out, about, resume=resume) as answers:
         if answers.kept:
             warn_bare(f"{out}: {len(answers.kept):,} answers taken over")
+        elif resume:
+            warn_bare(f"{out}: found no answers to go on from: all rows are answered")
         progress.stage("Answering", count_queries(posts), done=len(answers.kept))
         try:
             rows = answers.left(read_queries(posts))
@@ -189,6 +197,7 @@ def serve(
 
     Example: `hashlens serve --index my-index`
     """
+    options.check_files(weights=weights)
     index = index or index_default()
     try:
         from retriever.guards import Rules, is_loopback

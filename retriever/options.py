@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from indexer.config import VECTOR_PRESETS, VectorConfig, named
+from indexer.config import VECTOR_PRESETS, VectorConfig, check_file, named
 from indexer.errors import CallError, ConfigError, HashlensError
 from indexer.hashtags import key
 from indexer.vectorplace import SCHEME, address_of
@@ -31,6 +31,50 @@ def _sets(incomplete: str) -> list[str]:
         return [name for name in UserConfig.find().sets if name.startswith(incomplete)]
     except HashlensError:  # told when a command runs; a shell that completes is no place for it
         return []
+
+
+def _reader(value: str) -> str:
+    """A reader that there is."""
+    from indexer.readers.registry import AUTO, READERS
+
+    if value not in (AUTO, *READERS):
+        raise CallError(f"--reader: found {value!r}, expected one of {', '.join((AUTO, *READERS))}")
+    return value
+
+
+def encoder_named(value: str) -> str:
+    """An encoder that there is."""
+    from indexer.encoders import check_name
+
+    check_name(value)
+    return value
+
+
+def check_files(**options: Path | None) -> None:
+    """See that what options name is a file, whether it will be read or not.
+
+    Raises:
+        InputError: one is missing, or no regular file.
+    """
+    for name, path in options.items():
+        if path is not None:
+            check_file(path, f"--{name}")
+
+
+def refuse_unused(wrong: str, **options: object) -> None:
+    """Refuse options that a call leaves no use for, rather than pass them over.
+
+    Args:
+        wrong: why they have none.
+        options: values by name; those that are None or False were not given.
+
+    Raises:
+        CallError: one of them was given.
+    """
+    given = [name for name, value in options.items() if value not in (None, False)]
+    if given:
+        names = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise CallError(f"found {names}, which {wrong}: leave it out")
 
 
 def vectors_from(given: Sequence[str] | None) -> tuple[VectorConfig, str | None]:
@@ -61,7 +105,9 @@ ReadIndex = Annotated[
 ]
 Weights = Annotated[
     Path | None,
-    typer.Option(help="Weights file of the encoder, where it is not in its usual place."),
+    typer.Option(
+        help="Weights file of the encoder, where it is not in its usual place.",
+    ),
 ]
 Check = Annotated[
     bool,
@@ -72,7 +118,8 @@ Reader = Annotated[
     str,
     typer.Option(
         help="What the posts are from: tables, huggingface, instaloader, gallery-dl, "
-        "instagram-export or captioned; auto tells it by what they hold."
+        "instagram-export or captioned; auto tells it by what they hold.",
+        callback=_reader,
     ),
 ]
 Columns = Annotated[

@@ -38,7 +38,7 @@ def warm() -> None:
         importlib.import_module(name)
 
 
-def work(shim: Any, job: dict[str, Any], out: int, err: int) -> None:  # noqa: ANN401
+def work(shim: Any, job: dict[str, Any], out: int, err: int) -> None:
     """Be the command, in a child; never returns."""
     os.chdir(job["folder"])
     os.dup2(out, 1)
@@ -68,7 +68,7 @@ def work(shim: Any, job: dict[str, Any], out: int, err: int) -> None:  # noqa: A
     os._exit(code or 0)
 
 
-def run(shim: Any, job: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
+def run(shim: Any, job: dict[str, Any]) -> dict[str, Any]:
     """Run one job in a child, and say how it ended."""
     with tempfile.TemporaryDirectory() as place:
         job["counts"] = f"{place}/counts"

@@ -70,7 +70,9 @@ class Runner:
         self.made = place / "made"
         self.made.mkdir()
         tiny.published(self.made / "index")
-        rows = [{"id": f"n{n}", "author": "gil", "caption": f"walk {n} #dog #fun"} for n in range(4)]
+        rows = [
+            {"id": f"n{n}", "author": "gil", "caption": f"walk {n} #dog #fun"} for n in range(4)
+        ]
         _write(self.made / "posts.jsonl", [*rows, {"id": "x", "caption": "#park sun"}])
         _write(self.made / "more.jsonl", rows)
         _write(self.made / "rows.jsonl", [{"id": "a", "caption": "a walk"}, {"seeds": ["dog"]}])
