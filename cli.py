@@ -25,6 +25,7 @@ with loading():
     from retriever.troubles import reporting
     from retriever.upkeep import compact, encoders, history, rollback, verify
     from retriever.userconfig import UserConfig
+    from retriever.version import version_of_program
 
 if TYPE_CHECKING:
     from indexer.engine import Engine
@@ -55,8 +56,16 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def start(context: typer.Context) -> None:
+def start(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Say which version this is, and end.", is_eager=True)
+    ] = False,
+) -> None:
     """Say where to begin if nothing is asked; else read the defaults that the command can use."""
+    if version:
+        say(f"hashlens {version_of_program()}")
+        raise typer.Exit
     name = context.invoked_subcommand
     if name is None:
         say("Three commands to try:")
@@ -72,6 +81,8 @@ def start(context: typer.Context) -> None:
         if command and any(parameter.name == "index" for parameter in command.params):
             context.obj = UserConfig.find()
             context.default_map = {name: context.obj.defaults}
+            if context.obj.file and context.obj.is_used(each.name for each in command.params):
+                warn(f"defaults are from {context.obj.file.absolute()}")
 
 
 @app.command()
@@ -134,7 +145,7 @@ def build(
     if from_starter:
         if vectors:
             raise ConfigError(
-                f"--from-starter: found --vectors {vectors[0]}, expected none: its index has its own"
+                f"--from-starter: found --vectors {vectors[0]}, expected none: the index has them"
             )
         options.refuse_unused(
             "does not go with --from-starter, whose index has its own encoder, topics and rule",

@@ -34,6 +34,20 @@ def check_place(path: Path) -> None:
         )
 
 
+def names_in(folder: Path) -> list[str]:
+    """Names in a folder, none where it is missing.
+
+    Unlike `Path.glob`, which passes over a folder that cannot be listed.
+
+    Raises:
+        OSError: the folder cannot be listed.
+    """
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 def write_durably(path: Path, content: bytes) -> None:
     """Put a small file in place, whole or not at all, to outlast a crash."""
     temporary = path.with_name(path.name + ".tmp")

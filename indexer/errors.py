@@ -15,6 +15,7 @@ from pathlib import Path
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Libraries wrap these errors in types of their own: they are known by their words, NumPy's last.
 _FULL_WORDS = (*map(os.strerror, FULL), "Not enough free space", " requested and ")
+_OURS = ("builtins", "indexer", "retriever", "evaluation", "cli")  # modules of unforeseen errors
 MAX_EXPLANATION = 1000  # characters of an error that is not ours
 
 # What to do about damaged files of an index.
@@ -124,7 +125,14 @@ def is_disk_full(error: BaseException) -> bool:
 def is_foreseen(error: BaseException) -> bool:
     """Whether an error is ours, the system's or a library's word on it, and no fault of ours."""
     kinds = (HashlensError, OSError, EOFError, UnicodeError, MemoryError, ImportError)
-    return isinstance(error, kinds) or is_disk_full(error)
+    return isinstance(error, kinds) or is_disk_full(error) or _is_of_library(error)
+
+
+def _is_of_library(error: BaseException) -> bool:
+    """Whether a library has a class of its own for the error, or repeats the system's words."""
+    if type(error).__module__.partition(".")[0] not in _OURS:
+        return True
+    return any(os.strerror(code) in str(error) for code in errno.errorcode)
 
 
 def explain(error: BaseException) -> str:
@@ -148,6 +156,11 @@ def explain(error: BaseException) -> str:
         return f"found too little memory ({reason}): close other programs, or give less at once"
     if isinstance(error, ImportError):
         return f"a library cannot be loaded ({reason}): install hashlens again"
+    if _is_of_library(error):
+        library = (
+            type(error).__module__.partition(".")[0].lstrip("_").replace("builtins", "a library")
+        )
+        return f"{where}found an error of {library} ({reason}): check the files, disk and memory"
     return f"found an error nobody foresaw ({type(error).__name__}: {reason})"
 
 

@@ -19,6 +19,12 @@ def one_line(text: str) -> str:
     return safe(" ".join(text.split("\n")).rstrip())
 
 
+def counted(number: int, things: str) -> str:
+    """A number with its things, as `1 post` and `2,000 posts`."""
+    plural = things if number != 1 else things[:-3] + "y" if things.endswith("ies") else things[:-1]
+    return f"{number:,} {plural}"
+
+
 def json_line(value: Any, encoding: str = "utf-8") -> str:  # noqa: ANN401 (any JSON value)
     """A JSON value on one line; control characters, and what the encoding lacks, are escaped."""
     text = json.dumps(value, ensure_ascii=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from indexer.compact import compact
 from indexer.errors import CallError, InputError
+from indexer.escaping import counted
 from indexer.generation import history, open_current
 from indexer.progress import Progress
 from indexer.rankers import FitRanker
@@ -28,7 +29,7 @@ class ForgetReport:
 
 def described(report: ForgetReport) -> str:
     """One line on what was removed."""
-    return f"generation {report.generation}: {report.posts:,} posts forgotten"
+    return f"generation {report.generation}: {counted(report.posts, 'posts')} forgotten"
 
 
 def forget(

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from indexer.durable import FileEntry, flushed, read_entry
+from indexer.durable import FileEntry, flushed, names_in, read_entry
 from indexer.errors import (
     HashlensError,
     IndexCorruptError,
@@ -24,7 +24,7 @@ FORMAT = 3
 MANIFEST = "manifest.json"
 NAME = re.compile(r"gen-(?!0+$)(\d{6}|[1-9]\d{6,11})", re.ASCII)
 LARGEST = 64 << 20  # bytes of a manifest
-LIBRARIES = ("duckdb", "faiss-cpu", "gensim", "numpy", "scipy", "torch")
+LIBRARIES = ("hashlens", "duckdb", "faiss-cpu", "gensim", "numpy", "scipy", "torch")
 
 
 def folder_of(index: Path, number: int) -> Path:
@@ -34,9 +34,9 @@ def folder_of(index: Path, number: int) -> Path:
 
 def numbers_of(index: Path) -> list[int]:
     """Sealed generations, ascending; a link to a folder elsewhere is none."""
-    folders = (path.parent for path in index.glob(f"gen-*/{MANIFEST}"))
-    named = (path for path in folders if NAME.fullmatch(path.name) and not path.is_symlink())
-    return sorted(int(path.name[4:]) for path in named)
+    named = (index / name for name in names_in(index) if NAME.fullmatch(name))
+    sealed_ones = (p for p in named if (p / MANIFEST).exists() and not p.is_symlink())
+    return sorted(int(path.name[4:]) for path in sealed_ones)
 
 
 Inodes = dict[tuple[int, int], FileEntry]  # by device and number
@@ -79,9 +79,16 @@ def entries_of(folder: Path, known: Mapping[Path, FileEntry]) -> Iterator[tuple[
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     """Relative path, and path, of everything below a folder that is no folder itself."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_symlink() or not path.is_dir():
-            yield path.relative_to(folder).as_posix(), path
+    yield from sorted(_listed(folder, ""))
+
+
+def _listed(folder: Path, place: str) -> Iterator[tuple[str, Path]]:
+    for name in names_in(folder):
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            yield from _listed(path, f"{place}{name}/")
+        else:
+            yield f"{place}{name}", path
 
 
 def read_manifest(index: Path, number: int) -> Manifest:

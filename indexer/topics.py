@@ -73,7 +73,7 @@ def load_topics(path: Path | None = None) -> TopicTable:
         return TopicTable(tuple(topics), lists)
     except OSError as error:
         raise SetupError(f"{path}: found {error.strerror}, expected a file of topics") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SetupError(f"{path}: found {error}, expected a TOML file") from error
     except ConfigError as error:
         raise SetupError(f"{path}: {error}") from error

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from indexer.errors import CallError, HashlensError
+from indexer.escaping import counted
 from retriever import options
 from retriever.defaultindex import index_default
 from retriever.forms import FORMAT, answer_json
@@ -17,6 +18,7 @@ from retriever.interrupts import INTERRUPTED
 from retriever.printed import SOME_REJECTED, print_json, print_table, say, warn, warn_bare
 from retriever.selection import DIVERSITY, GENERIC
 from retriever.userconfig import NAMED, UserConfig, places
+from retriever.version import version_of_program
 
 
 def recommend(
@@ -74,14 +76,16 @@ def recommend(
     caption = _read(caption)
     if not (image or caption.strip() or seed):
         raise CallError("nothing to go by: give --image, --caption or --seed, or more of them")
-    query = make_query(image, caption, seed or [])
+    query = make_query(image, caption, options.seeds_from(seed))
+    index = index or index_default()
     recommender = Recommender.open(index, weights, check=check)
     answer = recommender.recommend(query, selection=selection, explain=explain or as_json)
     for note in answer.notes:
         warn(note)
     line = " ".join(f"#{tag.display}" for tag in answer.tags)
     if as_json:
-        print_json({"format": FORMAT, "id": None} | answer_json(answer, evidence=True))
+        more = {"index": str(index), "version": version_of_program()}
+        print_json({"format": FORMAT, "id": None} | answer_json(answer, evidence=True) | more)
     elif plain:
         say(line)
     else:
@@ -90,7 +94,9 @@ def recommend(
         print_table(reasons_table(answer))
     if copy:
         copy_text(line)
-        warn(f"{len(answer.tags)} hashtags are on the clipboard")
+        are = "is" if len(answer.tags) == 1 else "are"
+        warn(f"{counted(len(answer.tags), 'hashtags')} {are} on the clipboard")
+    warn(f"answered from {index}")
 
 
 def _read(caption: str) -> str:
@@ -150,13 +156,14 @@ def batch(
         author=whose,
         config=options.config_of(context),
     )
+    index = index or index_default()
     recommender = Recommender.open(index, weights, check=check)
     for note in recommender.notes(selection):
         warn(note)
     about = About.of(recommender.index.manifest, selection)
     with progress_bar() as progress, answers_file(out, about, resume=resume) as answers:
         if answers.kept:
-            warn_bare(f"{out}: {len(answers.kept):,} answers taken over")
+            warn_bare(f"{out}: {counted(len(answers.kept), 'answers')} taken over")
         elif resume:
             warn_bare(f"{out}: found no answers to go on from: all rows are answered")
         progress.stage("Answering", count_queries(posts), done=len(answers.kept))
@@ -169,6 +176,7 @@ def batch(
             warn("interrupted; the same call with --resume goes on")
             raise typer.Exit(INTERRUPTED) from None
     warn_bare(f"{out}: {answers.answered:,} answered, {answers.failed:,} failed")
+    warn(f"answered from {index}")
     if answers.failed:
         raise typer.Exit(SOME_REJECTED)
 
@@ -225,7 +233,7 @@ def inspect(index: options.ReadIndex = None, as_json: options.Json = False) -> N
     index = index or index_default()
     summary = summarize(index)
     if as_json:
-        print_json({"format": FORMAT} | summary)
+        print_json({"format": FORMAT, "index": str(index)} | summary)
         return
     tops = summary.pop("topics")
     print_table(table(f"{index}", ("", ""), [(name, plain(v)) for name, v in summary.items()]))

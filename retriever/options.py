@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,10 +17,12 @@ from retriever.blocklist import read_blocked
 from retriever.defaultindex import HERE
 from retriever.platforms import platform as platform_named
 from retriever.platforms import platforms
+from retriever.printed import warn
 from retriever.selection import DIVERSITY, GENERIC, Selection, mix_of
 from retriever.userconfig import UserConfig
 
 DEFAULT_INDEX = HERE
+_BETWEEN_SEEDS = re.compile(r"[,;，；、،؛]|\s+(?=[#＃])")
 
 
 def _platforms(incomplete: str) -> list[str]:
@@ -39,6 +42,14 @@ def _reader(value: str) -> str:
 
     if value not in (AUTO, *READERS):
         raise CallError(f"--reader: found {value!r}, expected one of {', '.join((AUTO, *READERS))}")
+    return value
+
+
+def _index_named(context: typer.Context, option: typer.CallbackParam, value: Path) -> Path:
+    """The index that is written to; who did not name it is told which file did."""
+    source = context.get_parameter_source(option.name or "")
+    if source is not None and source.name == "DEFAULT_MAP":
+        warn(f"the index is {value}, by {config_of(context).file}")
     return value
 
 
@@ -97,7 +108,13 @@ def _vectors(incomplete: str) -> list[str]:
 
 
 Index = Annotated[
-    Path, typer.Option("--index", help="Folder of the index.", show_default="./index")
+    Path,
+    typer.Option(
+        "--index",
+        help="Folder of the index.",
+        show_default="./index",
+        callback=_index_named,
+    ),
 ]
 # Where an index is only read, what is not named is for `index_default` to find.
 ReadIndex = Annotated[
@@ -280,6 +297,12 @@ def selection_from(
         platform=None if platform is None else platform_named(platform),
         author=author,
     )
+
+
+def seeds_from(given: Sequence[str] | None) -> list[str]:
+    """Seeds, of which several may stand in one text: `a, b`, or `#a #b`."""
+    parts = [part for text in given or () for part in _BETWEEN_SEEDS.split(text)]
+    return [part for part in parts if part.strip()] if any(map(str.strip, parts)) else parts
 
 
 def columns_from(pairs: Sequence[str] | None) -> dict[str, str]:

@@ -28,7 +28,7 @@ def verify(index: options.ReadIndex = None, as_json: options.Json = False) -> No
     index = index or index_default()
     verdict = find_troubles(index, open_ranker=Ranker.open)
     if as_json:
-        print_json({"format": FORMAT} | verdict.to_json())
+        print_json({"format": FORMAT, "index": str(index)} | verdict.to_json())
     else:
         for line in (*verdict.troubles, verdict.advice(index)):
             say(line)
@@ -49,7 +49,7 @@ def history(index: options.ReadIndex = None, as_json: options.Json = False) -> N
     if as_json:
         names = ("generation", "created", "counts")
         entries = [dict(zip(names, row, strict=True)) for row in rows]
-        print_json({"format": FORMAT, "generations": entries})
+        print_json({"format": FORMAT, "index": str(index), "generations": entries})
         return
     shown = [(str(number), created, f"{counts['posts']:,}") for number, created, counts in rows]
     print_table(table(f"{index}", ("generation", "created", "posts"), shown))

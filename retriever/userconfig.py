@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -79,7 +79,7 @@ class UserConfig:
             values = tomllib.loads(file.read_bytes().decode("utf-8-sig"))
         except OSError as error:
             raise SetupError(f"{file}: cannot be read ({error.strerror})") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SetupError(f"{file}: found no TOML in UTF-8 ({error})") from error
         for name in values:
             if name not in _KEYS:
@@ -96,6 +96,12 @@ class UserConfig:
         names = ("index", "platform", "k", "diversity", "generic", "mix")
         found = {name: getattr(self, name) for name in names} | {"whose": self.author}
         return {name: value for name, value in found.items() if value is not None}
+
+    def is_used(self, parameters: Iterable[str | None]) -> bool:
+        """Whether the file says anything that a command of these parameters reads."""
+        names = set(parameters)
+        lists = "pin" in names and bool(self.block or self.pin)
+        return lists or not names.isdisjoint(self.defaults)
 
     def pinned(
         self, pins: Sequence[str], sets: Sequence[str], blocked: frozenset[str]

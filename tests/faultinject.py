@@ -34,7 +34,7 @@ def warm() -> None:
     for package in (indexer, retriever, evaluation):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
-    for name in LIBRARIES:
+    for name in (*LIBRARIES, "cli"):
         importlib.import_module(name)
 
 
@@ -45,8 +45,8 @@ def work(shim: Any, job: dict[str, Any], out: int, err: int) -> None:
     os.dup2(err, 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.argv = ["hashlens", *job["argv"]]
-    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)
-    sys.stderr = sys.__stderr__ = open(2, "w", encoding="utf-8", closefd=False)
+    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.__stderr__ = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     from cli import main
 
     code: Any = 1
@@ -111,7 +111,8 @@ def main() -> None:
     shim.fault_arm.argtypes = [ctypes.c_int, ctypes.c_long, ctypes.c_int, ctypes.c_int]
     warm()
     for line in sys.stdin:
-        print(json.dumps(run(shim, json.loads(line))), flush=True)
+        sys.stdout.write(json.dumps(run(shim, json.loads(line))) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.milvusvectors": BORDER
     | {"indexer.matrices", "indexer.milvus", "indexer.vectorplace", "indexer.settled"},
     "indexer.segments": BORDER
-    | {"indexer.matrices", "indexer.milvusvectors", "indexer.rowfile"}
+    | {"indexer.durable", "indexer.matrices", "indexer.milvusvectors", "indexer.rowfile"}
     | {"indexer.vectorplace", "indexer.vectors"},
     "indexer.tidy": BORDER | {"indexer.milvus", "indexer.segments", "indexer.vectorplace"},
     "indexer.trained": BORDER | {"indexer.matrices", "indexer.store", "indexer.textvectors"},
@@ -177,7 +177,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         "retriever.platforms",
         "retriever.selection",
     }
-    | {"retriever.defaultindex", "retriever.userconfig"},
+    | {"retriever.defaultindex", "retriever.printed", "retriever.userconfig"}
+    | {"indexer.encoders", "indexer.readers.registry"},
+    "retriever.interrupts": set(),
+    "retriever.version": set(),
     "retriever.batchfile": BORDER
     | {"indexer.manifest", "retriever.forms", "retriever.selection", "retriever.platforms"},
     "retriever.recommend": READING | {"indexer.queries", "retriever.*"},
@@ -279,7 +282,7 @@ OWNERS: dict[str, set[str]] = {
     "rich": {"retriever.printed", "retriever.tables", "retriever.bar"},
     "typer": {
         *("cli", "retriever.options", "retriever.commands", "retriever.upkeep"),
-        *("retriever.printed", "evaluation.commands"),
+        *("retriever.printed", "retriever.troubles", "evaluation.commands"),
     },
     "numpy": {"indexer.*", "retriever.*", "evaluation.*"},
     "_typeshed": {"retriever.printed"},  # types alone: there is no such module

@@ -169,5 +169,5 @@ def test_a_fault_at_any_call_is_one_line(runner: Runner, name: str) -> None:
     for fault in faults(sound["seen"], name):
         found = runner.run(COMMANDS[name], **fault)
         if why := trouble(found):
-            wrong.append((why, fault, found["status"], found["err"][-1500:]))
+            wrong.append((why, fault, found["status"], found["err"][-300:]))
     assert not wrong, "\n".join(map(str, wrong))

@@ -122,16 +122,19 @@ def _tried() -> list[tuple[str, str, str]]:
     return [each for each in modes() if each[2] not in skipped and each not in IMPLIED]
 
 
-@pytest.fixture
-def outcome(
-    sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., tuple[Any, ...]]:
-    """Runs a call on a small index: its status, what it printed, and what the library was asked."""
-    asked: list[str] = []
+class Calls(list[str]):
+    """What a command asked of the library."""
 
-    def record(name: str, *values: Any, **more: Any) -> None:
+    def record(self, name: str, *values: Any, **more: Any) -> None:
         left = {"progress", "fit_ranker", "on_message"}
-        asked.append(repr((name, values, {k: v for k, v in more.items() if k not in left})))
+        self.append(repr((name, values, {k: v for k, v in more.items() if k not in left})))
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """The calls of a command, whose library answers without work, but for queries."""
+    asked = Calls()
+    record = asked.record
 
     def border(name: str, result: Any) -> Callable[..., Any]:
         def called(*values: Any, **more: Any) -> Any:
@@ -165,8 +168,16 @@ def outcome(
     monkeypatch.setattr(Recommender, "open", classmethod(open_recorded))
     monkeypatch.setattr(Recommender, "recommend_all", answer_recorded)
     monkeypatch.setattr("pyperclip.copy", lambda text: record("copy", text))
-    monkeypatch.setattr("indexer.cluster.ray_engine", lambda address: _engine(record, address))
-    monkeypatch.setattr("indexer.begin.begun", lambda *values: _engine(record, *values))
+    monkeypatch.setattr("indexer.cluster.rayEntered", lambda address: Entered(record, address))
+    monkeypatch.setattr("indexer.begin.begun", lambda *values: Entered(record, *values))
+    return asked
+
+
+@pytest.fixture
+def outcome(
+    calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[Any, ...]]:
+    """Runs a call on a small index: its status, what it printed, and what the library was asked."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HASHLENS_CONFIG", str(tmp_path / "own.toml"))
     tiny.published(tmp_path / "index")
@@ -179,15 +190,15 @@ def outcome(
     (tmp_path / "public" / "harrison" / "posts.jsonl").write_text("{}\n")
 
     def found(*words: str) -> tuple[Any, ...]:
-        asked.clear()
+        calls.clear()
         for out in ("answers.jsonl", "answers.csv"):
             (tmp_path / out).unlink(missing_ok=True)
-        return (*run(*words), tuple(asked), sorted(p.name for p in tmp_path.iterdir()))
+        return (*run(*words), tuple(calls), sorted(p.name for p in tmp_path.iterdir()))
 
     return found
 
 
-class _engine:
+class Entered:
     """A context that is entered with these values."""
 
     def __init__(self, record: Callable[..., None], *values: Any) -> None:
