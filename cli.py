@@ -11,7 +11,7 @@ with loading():
     from typing import TYPE_CHECKING, Annotated, Any, Literal
 
     import typer
-    from typer.core import TyperGroup
+    from typer.core import TyperCommand, TyperGroup
     from typer.models import CommandInfo
 
     from evaluation.commands import benchmark, evaluate
@@ -42,6 +42,18 @@ class _Commands(TyperGroup):
         # Within `main`, for Typer itself makes an end of some errors there.
         with reporting():
             return super().invoke(ctx)
+
+
+class _Command(TyperCommand):
+    """Refuses texts that are no text: nothing could look them up, or print them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
+        rest = super().parse_args(ctx, args)
+        for given in ctx.params.values():  # names of files are paths, and may be of any bytes
+            for value in given if isinstance(given, (list, tuple)) else [given]:
+                if isinstance(value, str):
+                    options.check_text(value)
+        return rest
 
 
 app = typer.Typer(
@@ -354,6 +366,10 @@ def sample(
     from indexer.sample import gather_sample
 
     say(f"sample posts written to {gather_sample(folder)}")
+
+
+for each in app.registered_commands:
+    each.cls = _Command
 
 
 def main() -> None:

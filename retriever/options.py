@@ -61,6 +61,21 @@ def encoder_named(value: str) -> str:
     return value
 
 
+def check_text(value: str) -> None:
+    """See that what was typed is text: bytes of another encoding become half surrogates.
+
+    Raises:
+        CallError: it is not.
+    """
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise CallError(
+            f"found {value!r}, which has bytes that are no UTF-8, expected text: check the "
+            "terminal's encoding"
+        ) from error
+
+
 def check_files(**options: Path | None) -> None:
     """See that what options name is a file, whether it will be read or not.
 

@@ -63,15 +63,16 @@ def print_table(table: Table) -> None:
     """A table on stdout, whose cells are escaped; piped, it is as wide as it needs to be."""
     from rich.console import Console
 
-    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    is_terminal, drawn = sys.stdout is not None and sys.stdout.isatty(), io.StringIO()
     console = Console(
+        file=drawn,
+        force_terminal=is_terminal or None,
         width=None if is_terminal else PIPED,
         color_system=None if os.environ.get("NO_COLOR") else "auto",  # not even bold
     )
-    with console.capture() as drawn:
-        console.print(table)
+    console.print(table)
     # Rich fills lines to the table's width: what is pasted should not end in spaces.
-    lines = [line.rstrip() for line in drawn.get().strip("\n").splitlines()]
+    lines = [line.rstrip() for line in drawn.getvalue().strip("\n").splitlines()]
     _write("\n".join(lines))
 
 

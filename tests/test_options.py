@@ -168,7 +168,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     monkeypatch.setattr(Recommender, "open", classmethod(open_recorded))
     monkeypatch.setattr(Recommender, "recommend_all", answer_recorded)
     monkeypatch.setattr("pyperclip.copy", lambda text: record("copy", text))
-    monkeypatch.setattr("indexer.cluster.rayEntered", lambda address: Entered(record, address))
+    monkeypatch.setattr("indexer.cluster.ray_engine", lambda address: Entered(record, address))
     monkeypatch.setattr("indexer.begin.begun", lambda *values: Entered(record, *values))
     return asked
 
