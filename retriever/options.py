@@ -48,8 +48,9 @@ def _reader(value: str) -> str:
 def _index_named(context: typer.Context, option: typer.CallbackParam, value: Path) -> Path:
     """The index that is written to; who did not name it is told which file did."""
     source = context.get_parameter_source(option.name or "")
-    if source is not None and source.name == "DEFAULT_MAP":
-        warn(f"the index is {value}, by {config_of(context).file}")
+    file = config_of(context).file
+    if file and source is not None and source.name == "DEFAULT_MAP":
+        warn(f"the index is {value}, by {file.absolute()}")
     return value
 
 

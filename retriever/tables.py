@@ -15,9 +15,10 @@ from indexer.escaping import safe
 from indexer.schema import Recommendation, Rejection
 from retriever.reasons import phrases
 
-BAR, SHORT_BAR = 10, 4  # cells of a bar; each has eight steps
+BAR, SHORT_BAR = 10, 3  # cells of a bar; each has eight steps
 NARROW = 60  # columns in which no hashtag is folded
-PERCENT, BESIDE = 5, 10  # columns of a percentage, and of the gaps and the reason
+PERCENT, BESIDE = 5, 8  # columns of a percentage, and of the gaps and the reason
+REASON = 20  # columns that a sentence of reasons needs
 YOUNG = ", young"
 EVEN = 0.005  # topics that differ less are not told from one another
 TIER_STYLES = {"broad": "cyan", "medium": "green", "niche": "magenta"}
@@ -73,7 +74,7 @@ def reasons_table(answer: Recommendation) -> Table:
     """Why each hashtag is there, in a sentence, and below it the shares of what spoke for it."""
     shown = _framed("why", head=False)
     widest = max((cell_len(tag.display) + 1 for tag in answer.tags), default=0)
-    shown.add_column(overflow="fold", style="bold", no_wrap=widest <= NARROW // 2)
+    shown.add_column(overflow="fold", style="bold", no_wrap=widest <= NARROW - REASON)
     shown.add_column(overflow="fold")
     for tag in answer.tags:
         shares = [f"{name} {share:.0%}" for name, share in phrases(tag.evidence) if share >= SHARES]

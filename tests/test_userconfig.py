@@ -233,7 +233,7 @@ def test_a_command_that_writes_tells_which_file_named_the_index(
     written(folder / NAME, f"index = '{mine}'\n")
     (folder / "posts.jsonl").write_text(json.dumps({"id": "1", "caption": "a #b"}) + "\n")
     (folder / "ids.txt").write_text("none\n")
-    said = f"hashlens: the index is {mine}, by {folder / NAME}\n"
+    said = f"hashlens: the index is {folder / mine}, by {folder / NAME}\n"
     for words in (["update", "--delete", "ids.txt"], ["compact", "--keep", "1"], ["rollback"]):
         assert said in run(*words)[2]
     for words in (["build", "gone.jsonl"], ["forget", "--post", "none"]):
