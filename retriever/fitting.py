@@ -45,9 +45,9 @@ def fit_ranker(
     if base:
         fewest, other = min(fewest, FEWEST_MORE), "the ranker that it began with is used"
     if tagged < fewest:
+        are = "is" if tagged == 1 else "are"
         return (
-            f"found {counted(tagged, 'posts')} with hashtags, too few to learn ranking from: "
-            f"{other}; "
+            f"{counted(tagged, 'posts')} with hashtags {are} too few to learn ranking from: {other}; "
             f"from {fewest:,} on an index has its own",
         )
     lessons = rehearse(corpus, assemble, config, progress)
