@@ -46,10 +46,8 @@ def fit_ranker(
         fewest, other = min(fewest, FEWEST_MORE), "the ranker that it began with is used"
     if tagged < fewest:
         are = "is" if tagged == 1 else "are"
-        return (
-            f"{counted(tagged, 'posts')} with hashtags {are} too few to learn ranking from: {other}; "
-            f"from {fewest:,} on an index has its own",
-        )
+        found = f"{counted(tagged, 'posts')} with hashtags {are} too few to learn ranking from"
+        return (f"{found}: {other}; from {fewest:,} on an index has its own",)
     lessons = rehearse(corpus, assemble, config, progress)
     if lessons is None or not lessons.right.any():
         return (f"no post's hashtags could be told from the others: {other}",)

@@ -99,9 +99,9 @@ def _write(text: str) -> None:
 def drop_output() -> None:
     """Drop what stdout still holds: Python would try once more to write it when it ends."""
     with suppress(OSError, ValueError, AttributeError):
-        if sys.stdout is sys.__stdout__:
+        if (stream := sys.__stdout__) is not None and stream is sys.stdout:
             descriptor = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(descriptor, sys.stdout.fileno())
+            os.dup2(descriptor, stream.fileno())
             os.close(descriptor)
 
 

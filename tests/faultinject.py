@@ -18,11 +18,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-KINDS = ("open", "read", "write", "sync", "stat", "rename", "make", "remove")
-KINDS += ("link", "list", "lock", "resize", "map")
+KINDS = (
+    *("open", "read", "write", "sync", "stat", "rename", "make", "remove"),
+    *("link", "list", "lock", "resize", "map"),
+)
 SECONDS = 60.0  # that a child may take
-LIBRARIES = ("duckdb", "faiss", "safetensors.numpy", "rich.progress", "platformdirs", "pyarrow")
-LIBRARIES += ("gensim.models", "scipy.sparse", "numpy.random", "uvicorn", "sklearn")
+LIBRARIES = (
+    *("duckdb", "faiss", "safetensors.numpy", "rich.progress", "platformdirs", "pyarrow"),
+    *("gensim.models", "scipy.sparse", "numpy.random", "uvicorn", "sklearn"),
+)
 
 
 def warm() -> None:
@@ -45,8 +49,6 @@ def work(shim: Any, job: dict[str, Any], out: int, err: int) -> None:
     os.dup2(err, 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.argv = ["hashlens", *job["argv"]]
-    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stderr = sys.__stderr__ = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     from cli import main
 
     code: Any = 1
