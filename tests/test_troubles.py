@@ -120,23 +120,23 @@ def test_a_user_without_a_home_is_answered(sound: Path, tmp_path: Path) -> None:
 # ---- Ctrl-C
 
 
-@pytest.mark.parametrize("delay", [0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0])
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("delay", [0, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0])
 def test_ctrl_c_ends_a_build_in_one_line(delay: float, tmp_path: Path) -> None:
     posts = tmp_path / "posts.jsonl"
     posts.write_text("".join(f'{{"id": "{n}", "caption": "a #b{n}"}}\n' for n in range(90_000)))
     command = [*PROGRAM, "build", str(posts), "--index", str(tmp_path / "index")]
     child = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    maps, end = Path(f"/proc/{child.pid}/maps"), time.monotonic() + 20
-    # From when the interpreter itself can be interrupted without a word of its own.
-    while "_signal" not in maps.read_text() and "libpython" not in maps.read_text():
-        if time.monotonic() > end or "zlib" in maps.read_text():
-            break
+    maps, end = Path(f"/proc/{child.pid}/maps"), time.monotonic() + 30
+    # Before our first line Python itself tells of an interrupt; then NumPy is among the first.
+    while "numpy" not in maps.read_text() and time.monotonic() < end:
+        time.sleep(0.005)
     time.sleep(delay)
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=60)
-    assert child.returncode in (130, -signal.SIGINT)
-    assert "Traceback" not in err
-    assert len(err.splitlines()) <= 1
+    assert child.returncode == 130
+    assert err.startswith("hashlens: interrupted")
+    assert len(err.splitlines()) == 1
     assert not list(tmp_path.glob("index/gen-*"))
 
 
@@ -394,11 +394,9 @@ def test_file_names_and_headings_print_no_codes(tmp_path: Path) -> None:
     folder = tmp_path / f"posts{CODES}"
     folder.mkdir()
     _written(folder / "posts.csv", f"a{CODES},b\n1,2\n")
-    for words in (
-        ["build", folder],
-        ["build", folder / "none"],
-        ["batch", folder, "--out", "x.csv"],
-    ):
+    calls: list[tuple[str | Path, ...]] = [("build", folder), ("build", folder / "none")]
+    calls.append(("batch", folder, "--out", tmp_path / "x.csv"))
+    for words in calls:
         code, out, err = run(*words, "--index", tmp_path / f"i{CODES}")
         assert code in (1, 3, 4)
         assert err
