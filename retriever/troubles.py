@@ -25,11 +25,15 @@ def reporting() -> Iterator[None]:
     with noticing() as is_interrupted:
         try:
             yield
-        except (SystemExit, typer.Exit, typer.Abort):
+        except SystemExit:
+            if is_interrupted():  # Typer makes a silent end of an interrupt
+                _report_interrupt()
+            raise
+        except (typer.Exit, typer.Abort):
             raise
         except BaseException as error:
             if is_interrupted() or isinstance(error, KeyboardInterrupt):
-                warn("interrupted; nothing half-made was left")
+                _report_interrupt()
                 raise SystemExit(INTERRUPTED) from None
             if _is_shown_by_typer(error) or os.environ.get(TRACEBACK):
                 raise
@@ -39,6 +43,10 @@ def reporting() -> Iterator[None]:
 def _is_shown_by_typer(error: BaseException) -> bool:
     """Whether it is of a wrong call, which Typer shows with the command's usage."""
     return hasattr(error, "format_message")
+
+
+def _report_interrupt() -> None:
+    warn("interrupted; nothing half-made was left")
 
 
 def _report(error: BaseException) -> int:

@@ -11,7 +11,9 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,18 +105,24 @@ def test_bytes_that_are_no_text_are_a_wrong_call(sound: Path) -> None:
         assert r"'a\udcff', which has bytes that are no UTF-8" in the_line(done)
 
 
-def test_a_user_without_a_home_is_answered(sound: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def common() -> Iterator[Path]:
+    """A folder that other users may enter: those of pytest are their owner's alone."""
+    with tempfile.TemporaryDirectory(prefix="hashlens-test-") as place:
+        Path(place).chmod(0o755)
+        yield Path(place)
+
+
+def test_a_user_without_a_home_is_answered(sound: Path, common: Path) -> None:
     if os.getuid() or not shutil.which("setpriv"):
         pytest.skip("needs root and setpriv, to become another user")
-    for folder in (tmp_path, *tmp_path.parents, sound.parent):
-        if folder != Path("/") and not folder.stat().st_mode & stat.S_IXOTH:
-            folder.chmod(folder.stat().st_mode | 0o055)
-    kept = {"PATH": os.environ["PATH"], "HASHLENS_CACHE": str(tmp_path / "cache")}
+    shared = shutil.copytree(sound, common / "index")
+    kept = {"PATH": os.environ["PATH"], "HASHLENS_CACHE": str(common / "cache")}
     for home in ({}, {"HOME": "/root"}, {"HOME": "/nonexistent"}):
-        asked = ("recommend", "--caption", "sleepy kitten", "--index", sound, "--plain")
+        asked = ("recommend", "--caption", "sleepy kitten", "--index", shared, "--plain")
         done = called(*asked, env=kept | home, by=OTHER)
         assert (done.returncode, bool(done.stdout)) == (0, True), done.stderr
-        assert done.stderr == f"hashlens: answered from {sound}\n"
+        assert done.stderr == f"hashlens: answered from {shared}\n"
 
 
 # ---- Ctrl-C
@@ -231,12 +239,12 @@ def _written(path: Path, text: str) -> Path:
     "name",
     ["topics/heads.safetensors", "topics/topics.json", "manifest.json", "posts.duckdb"],
 )
-def test_a_file_that_may_not_be_read_is_no_missing_one(name: str, index: Path) -> None:
+def test_a_file_that_may_not_be_read_is_no_missing_one(
+    name: str, sound: Path, common: Path
+) -> None:
     if os.getuid() or not shutil.which("setpriv"):
         pytest.skip("needs root and setpriv, to become another user")
-    for folder in (index, *index.parents):
-        if folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o055)
+    index = shutil.copytree(sound, common / "index")
     (index / "gen-000001" / name).chmod(0o600)
     for words in (["recommend", "--caption", "sleepy"], ["verify"]):
         done = called(*words, "--index", index, by=OTHER, env=os.environ | {"HOME": "/tmp"})
