@@ -21,7 +21,7 @@ import pytest
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]
-FAULTS = int(os.environ.get("HASHLENS_INJECT", "5"))  # of each command
+FAULTS = int(os.environ.get("HASHLENS_INJECT", "3"))  # of each command
 ERRORS = {
     "open": (errno.EACCES, errno.EIO, errno.EMFILE, errno.ENOENT, errno.EROFS, errno.ENOSPC),
     "read": (errno.EIO, errno.ESTALE),
