@@ -2,42 +2,58 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from retriever.interrupts import end_on_interrupt, loading
 
-import typer
-from typer.core import TyperGroup
-from typer.models import CommandInfo
+with loading():
+    import sys
+    from contextlib import AbstractContextManager, nullcontext
+    from pathlib import Path
+    from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from evaluation.commands import benchmark, evaluate
-from indexer.errors import ConfigError, HashlensError
-from indexer.generation import KEEP
-from retriever import options
-from retriever.commands import batch, config, inspect, recommend, serve
-from retriever.defaultindex import FIRST_STEPS, starter
-from retriever.options import DEFAULT_INDEX
-from retriever.printed import INTERRUPTED, finish, told
-from retriever.upkeep import compact, encoders, history, rollback, verify
-from retriever.userconfig import UserConfig
+    import typer
+    from typer.core import TyperCommand, TyperGroup
+    from typer.models import CommandInfo
+
+    from evaluation.commands import benchmark, evaluate
+    from indexer.errors import ConfigError
+    from indexer.generation import KEEP
+    from retriever import options
+    from retriever.commands import batch, config, inspect, recommend, serve
+    from retriever.defaultindex import FIRST_STEPS, starter
+    from retriever.options import DEFAULT_INDEX
+    from retriever.printed import finish, prepare_streams, say, told, warn
+    from retriever.troubles import reporting
+    from retriever.upkeep import compact, encoders, history, rollback, verify
+    from retriever.userconfig import UserConfig
+    from retriever.version import version_of_program
 
 if TYPE_CHECKING:
     from indexer.engine import Engine
 
 
 class _Commands(TyperGroup):
-    """Turns our errors into one line and their exit status; anything else is a bug and shows."""
+    """Turns every error into one line and its exit status."""
 
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (Typer's own types are private)
-        try:
+    def main(self, *args: Any, **more: Any) -> Any:  # noqa: ANN401 (Typer's own types are private)
+        with reporting():
+            return super().main(*args, **more)
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
+        # Within `main`, for Typer itself makes an end of some errors there.
+        with reporting():
             return super().invoke(ctx)
-        except HashlensError as error:
-            typer.echo(f"hashlens: {error}", err=True)
-            ctx.exit(error.exit_code)
-        except KeyboardInterrupt:
-            typer.echo("hashlens: interrupted; nothing half-made was left", err=True)
-            ctx.exit(INTERRUPTED)
+
+
+class _Command(TyperCommand):
+    """Refuses texts that are no text: nothing could look them up, or print them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
+        rest = super().parse_args(ctx, args)
+        for given in ctx.params.values():  # names of files are paths, and may be of any bytes
+            for value in given if isinstance(given, (list, tuple)) else [given]:
+                if isinstance(value, str):
+                    options.check_text(value)
+        return rest
 
 
 app = typer.Typer(
@@ -52,19 +68,33 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def start(context: typer.Context) -> None:
+def start(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Say which version this is, and end.", is_eager=True)
+    ] = False,
+) -> None:
     """Say where to begin if nothing is asked; else read the defaults that the command can use."""
+    if version:
+        say(f"hashlens {version_of_program()}")
+        raise typer.Exit
     name = context.invoked_subcommand
     if name is None:
-        typer.echo("Three commands to try:\n")
-        typer.echo("".join(f"  {step}\n      {what}\n" for step, what in FIRST_STEPS))
-        typer.echo("hashlens --help lists all commands, hashlens COMMAND --help their options.")
+        say("Three commands to try:")
+        for step, what in FIRST_STEPS:
+            say("")
+            say(f"  {step}")
+            say(f"      {what}")
+        say("")
+        say("hashlens --help lists all commands, hashlens COMMAND --help their options.")
     elif isinstance(context.command, TyperGroup):
         command = context.command.get_command(context, name)
         # A file that is wrong stops only those that would read it.
         if command and any(parameter.name == "index" for parameter in command.params):
             context.obj = UserConfig.find()
             context.default_map = {name: context.obj.defaults}
+            if context.obj.file and context.obj.is_used(each.name for each in command.params):
+                warn(f"defaults are from {context.obj.file.absolute()}")
 
 
 @app.command()
@@ -72,16 +102,22 @@ def build(
     posts: Annotated[list[Path], typer.Argument(help="Files or folders of posts.")],
     index: options.Index = DEFAULT_INDEX,
     encoder: Annotated[
-        str, typer.Option(help="Picture encoder: auto, or a name from `hashlens encoders`.")
+        str,
+        typer.Option(
+            help="Picture encoder: auto, or a name from `hashlens encoders`.",
+            callback=options.encoder_named,
+        ),
     ] = "auto",
     weights: options.Weights = None,
     topics: Annotated[
-        Path | None, typer.Option(help="Your own topics (TOML); the ten that ship otherwise.")
+        Path | None,
+        typer.Option(help="Your own topics (TOML); the ten that ship otherwise."),
     ] = None,
     vectors: options.Vectors = None,
     pretrained: options.Pretrained = None,
     rule: Annotated[
-        str, typer.Option(help="Which hashtags a caption holds: instagram, or x (stricter).")
+        Literal["instagram", "x"],
+        typer.Option(help="Which hashtags a caption holds: instagram, or x (stricter)."),
     ] = "instagram",
     from_starter: Annotated[
         bool,
@@ -117,13 +153,23 @@ def build(
     from retriever.bar import progress_bar
     from retriever.fitting import fit_ranker
 
+    options.check_files(weights=weights, topics=topics, pretrained=pretrained)
     preset, vectors_in = options.vectors_from(vectors)
     work = _engine(engine, address, from_starter=from_starter)
     if from_starter:
-        if vectors_in:
-            raise ConfigError(f"--from-starter: found --vectors {vectors_in}, expected files")
+        if vectors:
+            raise ConfigError(
+                f"--from-starter: found --vectors {vectors[0]}, expected none: the index has them"
+            )
+        options.refuse_unused(
+            "does not go with --from-starter, whose index has its own encoder, topics and rule",
+            encoder=None if encoder == "auto" else encoder,
+            topics=topics,
+            rule=None if rule == "instagram" else rule,
+            pretrained=pretrained,
+        )
         _begin(
-            *(posts, index, reader, column, first_comment, weights, workers),
+            *(posts, index, reader, column, first_comment, weights, workers, keep),
             allow_forgotten=allow_forgotten,
             as_json=as_json,
         )
@@ -185,6 +231,7 @@ def _begin(
     first_comment: bool | None,
     weights: Path | None,
     workers: int,
+    keep: int,
     *,
     allow_forgotten: bool,
     as_json: bool,
@@ -205,6 +252,7 @@ def _begin(
             columns=options.columns_from(column),
             first_comment=first_comment,
             weights=weights,
+            keep=keep,
             progress=progress,
             workers=workers,
             allow_forgotten=allow_forgotten,
@@ -221,7 +269,9 @@ def update(
     index: options.Index = DEFAULT_INDEX,
     delete: Annotated[
         Path | None,
-        typer.Option(help="Ids of posts to remove: one a line, or a table with a column id."),
+        typer.Option(
+            help="Ids of posts to remove: one a line, or a table with a column id.",
+        ),
     ] = None,
     retrain: Annotated[
         bool | None,
@@ -254,6 +304,17 @@ def update(
     from retriever.bar import progress_bar
     from retriever.fitting import fit_ranker
 
+    options.check_files(delete=delete, weights=weights, pretrained=pretrained)
+    if not posts:
+        options.refuse_unused(
+            "says how POSTS are read, and none are given",
+            reader=None if reader == "auto" else reader,
+            column=column,
+        )
+    if retrain is False:
+        options.refuse_unused(
+            "is for learning anew, which --no-retrain rules out", pretrained=pretrained
+        )
     with progress_bar() as progress:
         report = update_index(
             posts or [],
@@ -271,6 +332,8 @@ def update(
             workers=workers,
             allow_forgotten=allow_forgotten,
         )
+    if pretrained and not report.retrained:
+        warn(f"--pretrained {pretrained}: not used, for nothing was learned anew: add --retrain")
     told(index, report, described(report), report.notes, as_json=as_json)
     finish(report.rejections)
 
@@ -329,11 +392,17 @@ def sample(
     """
     from indexer.sample import gather_sample
 
-    typer.echo(f"sample posts written to {gather_sample(folder)}")
+    say(f"sample posts written to {gather_sample(folder)}")
+
+
+for each in app.registered_commands:
+    each.cls = _Command
 
 
 def main() -> None:
     """Entry point of the console command."""
+    end_on_interrupt()
+    prepare_streams()
     asked = [each for each in app.registered_commands if _name(each) in sys.argv[1:2]]
     # Where a command is named, the options of the others need not be made ready.
     app.registered_commands = asked or app.registered_commands

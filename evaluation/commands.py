@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from indexer.escaping import counted
 from retriever import options
 from retriever.defaultindex import index_default
-from retriever.printed import print_json, print_table
+from retriever.printed import print_json, print_table, warn_bare
 
 
 def evaluate(
@@ -38,9 +39,9 @@ def evaluate(
     index = index or index_default()
     result = evaluate_index(index, posts, inputs, seen_allowed=seen, seed=seed)
     if as_json:
-        print_json(result)
+        print_json(result | {"index": str(index)})
         return
-    title = f"{index} on {result['queries']:,} queries of {result['inputs']}"
+    title = f"{index} on {counted(result['queries'], 'queries')} of {result['inputs']}"
     spans = result["intervals"]
     rows = [
         (name, f"{mean:.4f}", "[{:.4f}, {:.4f}]".format(*spans[name]))
@@ -95,7 +96,7 @@ def benchmark(
             queries_limit=limit,
             ablate=ablation,
             progress=progress,
-            on_message=lambda message: typer.echo(message, err=True),
+            on_message=warn_bare,
         )
     if as_json:
         print_json(report)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from indexer.errors import ConfigError
+from indexer.errors import SetupError
 
 LIBRARIES = ("bm25s", "matplotlib", "sklearn")  # of the extra `benchmark`
 
@@ -13,11 +13,11 @@ def check_libraries() -> None:
     """Say at once what hours later would be missing.
 
     Raises:
-        ConfigError: a library is not installed.
+        SetupError: a library is not installed.
     """
     for name in LIBRARIES:
         if find_spec(name) is None:
-            raise ConfigError(
+            raise SetupError(
                 f"found no {name}, which methods and plots of the benchmark need: "
                 'pip install "hashlens[benchmark]"'
             )

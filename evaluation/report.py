@@ -19,6 +19,7 @@ from evaluation.parts import file_name, write_whole
 from evaluation.plots import page_plots, topic_plots
 from evaluation.product import Product, falling
 from evaluation.tasks import SEED_RULE, Questions
+from indexer.escaping import csv_cell
 
 COLUMNS = (
     *("task", "inputs", "method", "P@1", "P@5", "nDCG@10", "hit@5"),
@@ -132,7 +133,8 @@ def _per_query(judged: Sequence[Judged]) -> str:
     for each in judged:
         columns = [each.found.column(name).round(6).tolist() for name in _PER_QUERY]
         for post_id, *values in zip(each.questions.post_ids, *columns, strict=True):
-            writer.writerow((each.task, each.inputs, each.method, post_id, *values))
+            names = map(csv_cell, (each.task, each.inputs, each.method, post_id))
+            writer.writerow((*names, *values))
     return lines.getvalue()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from evaluation.splits import RULES, Split, split
 from evaluation.tasks import Inputs, Questions, make_queries
-from indexer.errors import ConfigError, InputError
+from indexer.errors import CallError, ConfigError, InputError
 from indexer.posts import read_posts
 from indexer.schema import Post, Query, Rejection
 
@@ -65,6 +65,11 @@ def tasks_named(
     posts: Sequence[Path], inputs: Sequence[str] | None, *, rule: str = "auto"
 ) -> tuple[Task, ...]:
     """One task of the posts with these inputs, or without any the standard tasks of each folder."""
+    if not inputs and rule != "auto":
+        raise CallError(
+            f"--split {rule}: found no --inputs, expected them; without, each task of "
+            "the public collections has its own rule"
+        )
     if inputs:
         return tasks_from(posts, inputs, rule=rule)
     return tuple(task for folder in posts for task in tasks_of(folder))

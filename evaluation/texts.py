@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.method import Features, Ranking, Scores, Vocabulary, answers, nearest
-from indexer.errors import ConfigError
+from indexer.errors import SetupError
 from indexer.hashtags import tokens
 from indexer.schema import Post, Query
 
@@ -193,7 +193,7 @@ class FastText:
         """Tune and train; see `Method`.
 
         Raises:
-            ConfigError: the package is not installed.
+            SetupError: the package is not installed.
         """
         self._vocabulary = Vocabulary.of(post.hashtags for post in posts)
         by_author: dict[str, list[_Example]] = {}
@@ -258,7 +258,7 @@ def _trained(examples: Sequence[_Example], settings: tuple[int, float]) -> Any: 
     try:
         import fasttext
     except ImportError as error:
-        raise ConfigError(
+        raise SetupError(
             "method fasttext: found no package `fasttext`, expected it installed; "
             "pip install 'hashlens[fasttext]', or leave the method out"
         ) from error

@@ -12,6 +12,7 @@ from indexer.corpus import Corpus, assemble
 from indexer.encoders import ImageEncoder, open_encoder
 from indexer.engine import LOCAL, Engine
 from indexer.errors import HashlensError, InputError
+from indexer.escaping import counted
 from indexer.forgotten import FILE as FORGOTTEN
 from indexer.forgotten import Forgotten
 from indexer.gathering import (
@@ -52,7 +53,7 @@ class BuildReport:
 
 def described(report: BuildReport) -> str:
     """One line on what a build made."""
-    counts = ", ".join(f"{number:,} {name}" for name, number in report.counts.items() if number)
+    counts = ", ".join(counted(number, name) for name, number in report.counts.items() if number)
     pictures = f", pictures encoded by {report.encoder}" if report.encoder else ""
     return f"generation {report.generation} with {counts} in {report.seconds:.0f} s{pictures}"
 

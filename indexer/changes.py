@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from indexer.config import check_file
 from indexer.duplicates import SIGNATURE, Marked
 from indexer.errors import InputError
 from indexer.postrows import question_columns
@@ -141,14 +142,13 @@ def read_ids(path: Path) -> list[str]:
     Raises:
         InputError: the file cannot be read, or a row has no id.
     """
+    check_file(path, "ids to delete")
     if path.suffix.lower() not in _TABLES:
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: cannot be read as post ids, one a line ({error})") from error
         return [line.strip() for line in lines if line.strip()]
-    if not path.is_file():
-        raise InputError(f"found nothing at {path}, expected a file of post ids")
     return [
         _id(path, row.line, row.fields.get("id"), row.problem) for row in read_rows(path, ["id"])
     ]

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from indexer.escaping import counted
 from indexer.forgotten import Forgotten
 from indexer.generation import KEEP, Generation, GenerationWriter, open_current, writer
 from indexer.progress import Progress, Silent
@@ -32,8 +33,9 @@ def described(report: CompactReport) -> str:
     """One line on what compacting did."""
     before, after = (size / 1e6 for size in (report.bytes_before, report.bytes_after))
     return (
-        f"generation {report.generation}: {report.segments} segments merged, {report.dropped:,} "
-        f"dead vectors dropped, {before:,.1f} MB are {after:,.1f} MB, in {report.seconds:.0f} s"
+        f"generation {report.generation}: {counted(report.segments, 'segments')} merged, "
+        f"{counted(report.dropped, 'dead vectors')} dropped, "
+        f"{before:,.1f} MB are {after:,.1f} MB, in {report.seconds:.0f} s"
     )
 
 

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from indexer.errors import ConfigError
+from indexer.errors import ConfigError, InputError
 
 T = TypeVar("T")
 
@@ -192,6 +192,18 @@ class BuildConfig(JsonConfig):
     topics: TopicConfig = field(default_factory=TopicConfig)
     ranking: RankingConfig = field(default_factory=RankingConfig)
     update: UpdateConfig = field(default_factory=UpdateConfig)
+
+
+def check_file(path: Path, option: str) -> Path:
+    """The path of a regular file: a pipe would be waited for, and a device has no end.
+
+    Raises:
+        InputError: it is missing or something else.
+    """
+    if path.is_file():
+        return path
+    found = "a folder" if path.is_dir() else "no regular file" if path.exists() else "nothing"
+    raise InputError(f"{option}: found {found} at {path}, expected a file")
 
 
 def named(choices: Mapping[str, T], name: str, option: str) -> T:

@@ -11,14 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypedDict
 
-from indexer.errors import HashlensError, IndexLockedError
-
-# How libraries tell of a full disk, or of a file that may not grow; NumPy has words of its own.
-_FULL = (
-    *(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)),
-    "Not enough free space to write",
-    "requested and",
-)
+from indexer.errors import HashlensError, IndexLockedError, InputError, is_disk_full
 
 
 class FileEntry(TypedDict):
@@ -26,6 +19,33 @@ class FileEntry(TypedDict):
 
     bytes: int
     sha256: str
+
+
+def check_place(path: Path) -> None:
+    """See that DuckDB can keep files there: it takes what follows a question mark for options.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if "?" in str(path.resolve()):
+        raise InputError(
+            f"{path}: found a question mark in the path, expected none, for DuckDB cannot open "
+            "files there: rename that folder, or keep the index elsewhere"
+        )
+
+
+def names_in(folder: Path) -> list[str]:
+    """Names in a folder, none where it is missing.
+
+    Unlike `Path.glob`, which passes over a folder that cannot be listed.
+
+    Raises:
+        OSError: the folder cannot be listed.
+    """
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -133,8 +153,7 @@ def disk_full_explained(index: Path, state: Callable[[], str]) -> Iterator[None]
     try:
         yield
     except Exception as error:
-        # By its words: the libraries that write files wrap the system's error in types of theirs.
-        if not any(words in str(error) for words in _FULL):
+        if not is_disk_full(error):
             raise
         raise HashlensError(
             f"disk full while writing to {index}: free some space, or name an index on another "

@@ -20,7 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer import decoders
-from indexer.errors import ConfigError, EncoderError, ImageError, IndexMismatchError, ShapeError
+from indexer.errors import (
+    ConfigError,
+    EncoderError,
+    ImageError,
+    IndexMismatchError,
+    ShapeError,
+    UnknownEncoderError,
+)
 from indexer.exports import exported, fingerprint, unit
 from indexer.networks import CLASSES, Network, TorchNetwork
 from indexer.openclip import FORM, PREFIX, open_clip_recipe, text_vectors
@@ -308,14 +315,23 @@ def _recipe(name: str, weights: Path | None) -> Recipe:
         return RECIPES[name]
     if name.startswith(PREFIX):
         return open_clip_recipe(name, weights)
-    if name != AUTO:
-        close = get_close_matches(name.lower(), [AUTO, *RECIPES, PREFIX], 1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        known = ", ".join([AUTO, *RECIPES, FORM])
-        raise EncoderError(f"found encoder {name!r}, expected one of {known}{hint}")
+    check_name(name)
     if weights:
         raise EncoderError(
             f"found weights {weights} for encoder auto, expected the name of their encoder: "
             f"give one of {', '.join([*RECIPES, FORM])} with --encoder"
         )
     return RESNET50 if RESNET50.file().is_file() else LITE0
+
+
+def check_name(name: str) -> None:
+    """See that an encoder can have this name; OpenCLIP alone knows whether it has that model.
+
+    Raises:
+        EncoderError: there is none.
+    """
+    if name not in (AUTO, *RECIPES) and not name.startswith(PREFIX):
+        close = get_close_matches(name.lower(), [AUTO, *RECIPES, PREFIX], 1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        known = ", ".join([AUTO, *RECIPES, FORM])
+        raise UnknownEncoderError(f"found encoder {name!r}, expected one of {known}{hint}")

@@ -1,8 +1,22 @@
 """The exceptions that hashlens raises on purpose.
 
 Every message says what was found, what was expected and what to do.
-The command line turns each into one line and the exit status of its class.
+The command line turns each into one line and the exit status of its class; `explain` does so for
+the errors of the system and of libraries.
 """
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+# The system's errors for a disk, quota or file-size limit that is used up.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Libraries wrap these errors in types of their own: they are known by their words, NumPy's last.
+_FULL_WORDS = (*map(os.strerror, FULL), "Not enough free space", " requested and ")
+_OURS = ("builtins", "indexer", "retriever", "evaluation", "cli")  # modules of unforeseen errors
+MAX_EXPLANATION = 1000  # characters of an error that is not ours
 
 # What to do about damaged files of an index.
 DAMAGED = "run `hashlens verify`, then `hashlens rollback` or build again"
@@ -18,6 +32,16 @@ class InputError(HashlensError):
     """A post, query or file of the user's cannot be used."""
 
 
+class CallError(InputError):
+    """A call is wrong whatever its files hold: an option is missing, or does not fit another."""
+
+    exit_code = 2
+
+
+class OutputError(HashlensError):
+    """What a command answers cannot be printed."""
+
+
 class ImageError(InputError):
     """A picture cannot be read, or is larger than is safe to read."""
 
@@ -29,9 +53,23 @@ class ShapeError(HashlensError):
 class ConfigError(HashlensError):
     """A setting is unknown or out of range."""
 
+    exit_code = 2
+
+
+class SetupError(ConfigError):
+    """A file of settings cannot be used, or a library is missing."""
+
+    exit_code = 1
+
 
 class EncoderError(HashlensError):
     """An encoder or its weights cannot be had, or are of another model."""
+
+
+class UnknownEncoderError(EncoderError):
+    """No encoder has this name."""
+
+    exit_code = 2
 
 
 class ClusterError(HashlensError):
@@ -67,5 +105,78 @@ class IndexLockedError(HashlensError):
 
 
 def unreadable(path: object, reason: object) -> IndexCorruptError:
-    """A file of an index cannot be read, and what to do."""
+    """A file of an index cannot be read, and what to do.
+
+    Raises:
+        HashlensError: this user may not read it: it is no damage.
+    """
+    if isinstance(reason, BaseException):
+        check_permission(path, reason)
     return IndexCorruptError(f"{path}: cannot be read ({reason}); {DAMAGED}")
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a disk, quota or file-size limit is used up, by whichever library it is reported."""
+    if isinstance(error, OSError) and error.errno in FULL:
+        return True
+    return any(words in str(error) for words in _FULL_WORDS)
+
+
+def is_foreseen(error: BaseException) -> bool:
+    """Whether an error is ours, the system's or a library's word on it, and no fault of ours."""
+    kinds = (HashlensError, OSError, EOFError, UnicodeError, MemoryError, ImportError)
+    return isinstance(error, kinds) or is_disk_full(error) or _is_of_library(error)
+
+
+def _is_of_library(error: BaseException) -> bool:
+    """Whether a library has a class of its own for the error, or repeats the system's words."""
+    if type(error).__module__.partition(".")[0] not in _OURS:
+        return True
+    return any(os.strerror(code) in str(error) for code in errno.errorcode)
+
+
+def explain(error: BaseException) -> str:
+    """One sentence on any error: what was found, and what to do."""
+    if isinstance(error, HashlensError):
+        return str(error)
+    name = getattr(error, "filename", None)
+    where = f"{os.fsdecode(name)}: " if isinstance(name, (str, bytes)) and name else ""
+    reason = (getattr(error, "strerror", None) or _first_line(error))[:MAX_EXPLANATION]
+    if is_disk_full(error):
+        return f"{where}disk full, or a limit of file sizes reached ({reason}): free some space"
+    if isinstance(error, RuntimeError) and "home directory" in reason:
+        return "found no home folder of this user, expected one: set HOME in the environment"
+    if isinstance(error, PermissionError):
+        return f"{where}may not be read or written ({reason}), expected the right to: ask its owner"
+    if isinstance(error, (OSError, EOFError)):
+        return f"{where}found an error of the system ({reason}): check the file, disk or network"
+    if isinstance(error, UnicodeError):
+        return f"found bytes or letters that are no valid text ({reason}): check names and texts"
+    if isinstance(error, MemoryError):
+        return f"found too little memory ({reason}): close other programs, or give less at once"
+    if isinstance(error, ImportError):
+        return f"a library cannot be loaded ({reason}): install hashlens again"
+    if _is_of_library(error):
+        library = (
+            type(error).__module__.partition(".")[0].lstrip("_").replace("builtins", "a library")
+        )
+        return f"{where}found an error of {library} ({reason}): check the files, disk and memory"
+    return f"found an error nobody foresaw ({type(error).__name__}: {reason})"
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def check_permission(path: object, error: BaseException) -> None:
+    """Tell a file that may not be read from a damaged or missing one.
+
+    Raises:
+        HashlensError: this user may not read the file.
+    """
+    is_there = isinstance(path, Path) and path.exists()
+    if isinstance(error, PermissionError) or (is_there and not os.access(str(path), os.R_OK)):
+        raise HashlensError(
+            f"{path}: may not be read by this user (Permission denied), expected the right to: "
+            "let its owner run `chmod -R u+rwX,go+rX` on the index"
+        ) from error

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from indexer.authors import folded
 from indexer.erasing import Trace, traces_of
-from indexer.errors import InputError
+from indexer.errors import CallError, InputError
+from indexer.escaping import counted
 from indexer.forgotten import Forgotten
 from indexer.generation import all_numbers, open_current
 from indexer.progress import Progress
@@ -37,9 +38,8 @@ class ForgetReport:
 
 def described(report: ForgetReport) -> str:
     """One line on what was removed."""
-    posts = f"{report.posts:,} post{'' if report.posts == 1 else 's'} forgotten"
     names = f" ({', '.join(report.names)})" if len(report.names) > 1 else ""
-    return f"generation {report.generation}: {posts}{names}"
+    return f"generation {report.generation}: {counted(report.posts, 'posts')} forgotten{names}"
 
 
 def forget(
@@ -77,7 +77,7 @@ def forget(
     """
     began = time.monotonic()
     if (author is None) == (post is None):
-        raise InputError("forget: found neither or both of author and post, expected one of them")
+        raise CallError("forget: found neither or both of author and post, expected one of them")
     live = open_current(index)
     found = _found(index, author, post)
     memory = Forgotten.of(index)

@@ -25,6 +25,7 @@ from typing import Any
 from indexer.durable import (
     FileEntry,
     Lease,
+    check_place,
     disk_full_explained,
     flush,
     locked,
@@ -33,7 +34,13 @@ from indexer.durable import (
     writable,
     write_durably,
 )
-from indexer.errors import HashlensError, IndexCorruptError, IndexMissingError, IndexUnusableError
+from indexer.errors import (
+    HashlensError,
+    IndexCorruptError,
+    IndexMissingError,
+    IndexUnusableError,
+    check_permission,
+)
 from indexer.forgotten import Forgotten
 from indexer.manifest import (
     FORMAT,
@@ -138,6 +145,7 @@ def live_number(index: Path) -> int:
         IndexMissingError: there is no index.
         IndexCorruptError: `CURRENT` names nothing.
     """
+    check_place(index)
     path = index / "CURRENT"
     try:
         with open(path, "rb", opener=no_link) as file:
@@ -147,6 +155,7 @@ def live_number(index: Path) -> int:
             f"{index}: found no index there; make one with `hashlens build POSTS --index {index}`"
         ) from error
     except OSError as error:
+        check_permission(path, error)
         raise corrupt(index, f"{path}: cannot be read ({error.strerror})") from error
     name = line.split(" ")[0].removesuffix("\n")
     # Without its check in an index of an earlier version: what is changed or cut never reads so.
@@ -163,6 +172,7 @@ def all_numbers(index: Path) -> list[int]:
         IndexMissingError: there is no index.
         IndexCorruptError: there is none of the generations it had.
     """
+    check_place(index)
     return numbers_of(index) or [live_number(index)]
 
 
@@ -188,6 +198,7 @@ def held(index: Path, number: int) -> Generation:
     try:
         lease = Lease(path)
     except OSError as error:
+        check_permission(path, error)
         raise corrupt(index, f"{path}: {error.strerror}") from error
     return Generation(path.parent, read_manifest(index, number), lease)
 
@@ -251,6 +262,7 @@ def writer(index: Path) -> Iterator[GenerationWriter]:
         IndexLockedError: another process writes to this index.
         HashlensError: the folder cannot be written to, or the disk is full.
     """
+    check_place(index)
     with writable(index):
         index.mkdir(parents=True, exist_ok=True)
     with locked(index), disk_full_explained(index, lambda: _left_behind(index, number)):

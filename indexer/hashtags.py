@@ -12,6 +12,7 @@ import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Collection
+from contextlib import suppress
 from functools import cache, lru_cache
 from itertools import pairwise
 
@@ -224,6 +225,20 @@ def key(form: str) -> str:
             f"expected {MAX_LENGTH} at most"
         )
     return folded
+
+
+def display_of(folded: str, form: str) -> str:
+    """How a hashtag of an index is shown: the form, if it is one of this key, else the key.
+
+    Files of an index may be a stranger's: what is neither is shown without the signs that no
+    hashtag has.
+    """
+    for shown in (form, folded):
+        if _KEY.fullmatch(shown):
+            with suppress(InputError):
+                if key(shown) == key(folded):
+                    return shown
+    return "".join(_KEY.findall(folded)) or "_"
 
 
 def _shown(text: str) -> str:

@@ -13,8 +13,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from indexer.config import BuildConfig
-from indexer.durable import FileEntry, flushed, read_entry
-from indexer.errors import ConfigError, HashlensError, IndexCorruptError, IndexMismatchError
+from indexer.durable import FileEntry, flushed, names_in, read_entry
+from indexer.errors import (
+    ConfigError,
+    HashlensError,
+    IndexCorruptError,
+    IndexMismatchError,
+    check_permission,
+)
 
 FORMAT = 3
 MANIFEST = "manifest.json"
@@ -24,7 +30,7 @@ DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 LARGEST = 64 << 20  # bytes of a manifest
 LARGEST_COUNT = 1 << 53  # of anything that is counted
 ENCODER = ("name", "weights_sha256", "preprocessing")  # texts that tell one encoder from another
-LIBRARIES = ("duckdb", "faiss-cpu", "gensim", "numpy", "scipy", "torch")
+LIBRARIES = ("hashlens", "duckdb", "faiss-cpu", "gensim", "numpy", "scipy", "torch")
 
 
 def folder_of(index: Path, number: int) -> Path:
@@ -34,9 +40,9 @@ def folder_of(index: Path, number: int) -> Path:
 
 def numbers_of(index: Path) -> list[int]:
     """Sealed generations, ascending; a link to a folder elsewhere is none."""
-    folders = (path.parent for path in index.glob(f"gen-*/{MANIFEST}"))
-    named = (path for path in folders if NAME.fullmatch(path.name) and not path.is_symlink())
-    return sorted(int(path.name[4:]) for path in named)
+    named = (index / name for name in names_in(index) if NAME.fullmatch(name))
+    sealed_ones = (p for p in named if (p / MANIFEST).exists() and not p.is_symlink())
+    return sorted(int(path.name[4:]) for path in sealed_ones)
 
 
 Inodes = dict[tuple[int, int], FileEntry]  # by device and number
@@ -79,9 +85,16 @@ def entries_of(folder: Path, known: Mapping[Path, FileEntry]) -> Iterator[tuple[
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     """Relative path, and path, of everything below a folder that is no folder itself."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_symlink() or not path.is_dir():
-            yield path.relative_to(folder).as_posix(), path
+    yield from sorted(_listed(folder, ""))
+
+
+def _listed(folder: Path, place: str) -> Iterator[tuple[str, Path]]:
+    for name in names_in(folder):
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            yield from _listed(path, f"{place}{name}/")
+        else:
+            yield f"{place}{name}", path
 
 
 def read_manifest(index: Path, number: int) -> Manifest:
@@ -106,6 +119,7 @@ def read_manifest(index: Path, number: int) -> Manifest:
         # To the byte: a changed blank is damage as well.
         sound = sound and text == sealed(manifest) and all(map(_stays_inside, manifest.files))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        check_permission(path, error)
         raise corrupt(index, f"{path}: cannot be read ({error})") from error
     if not sound:
         raise corrupt(index, f"{path}: found other content than was sealed")

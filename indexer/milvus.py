@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from indexer.errors import ConfigError, IndexCorruptError, ShapeError, VectorsUnreachableError
+from indexer.errors import IndexCorruptError, SetupError, ShapeError, VectorsUnreachableError
 from indexer.faisskinds import EXACT_UP_TO
 from indexer.schema import Floats, Ids
 
@@ -53,7 +53,7 @@ class Collection:
         Raises:
             VectorsUnreachableError: Milvus does not answer there.
             IndexCorruptError: there is no such collection, or it holds something else.
-            ConfigError: pymilvus is not installed.
+            SetupError: pymilvus is not installed.
         """
         with _asking(address) as client:
             if not client.has_collection(name, timeout=_WORKING):
@@ -84,7 +84,7 @@ class Collection:
 
         Raises:
             VectorsUnreachableError: Milvus does not answer there, or refuses.
-            ConfigError: pymilvus is not installed.
+            SetupError: pymilvus is not installed.
         """
         with _asking(address, making=True) as client:
             types = _pymilvus().DataType
@@ -213,7 +213,7 @@ def reach(address: str) -> None:
 
     Raises:
         VectorsUnreachableError: it does not.
-        ConfigError: pymilvus is not installed.
+        SetupError: pymilvus is not installed.
     """
     with _asking(address, making=True) as client:
         client.list_collections(timeout=_CONNECTING)
@@ -303,7 +303,7 @@ def _pymilvus() -> Library:
     try:
         import pymilvus
     except ModuleNotFoundError as error:
-        raise ConfigError(
+        raise SetupError(
             f'found no {error.name}, which vectors in Milvus need: pip install "hashlens[milvus]"'
         ) from error
     for name in ("pymilvus", "pymilvus.milvus_client", "milvus_lite", "grpc._server"):

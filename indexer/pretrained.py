@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.config import data_path
+from indexer.config import check_file, data_path
 from indexer.errors import InputError
 from indexer.schema import Floats
 from indexer.wordspace import WordSpace
@@ -24,6 +25,7 @@ _Rows = Iterator[tuple[str, Floats]]
 _MAX_WIDTH = 4096
 # No word is longer than this in bytes; past it, a file is something else than word vectors.
 _MAX_WORD = 4096
+_MAX_LINE = _MAX_WORD + 32 * _MAX_WIDTH  # bytes of a word and its numbers
 
 
 def load_pretrained(source: str | None = None, limit: int = 400_000) -> WordSpace:
@@ -42,7 +44,7 @@ def load_pretrained(source: str | None = None, limit: int = 400_000) -> WordSpac
     """
     if source is None:
         return _shipped(limit)
-    path = Path(source)
+    path = check_file(Path(source), "pretrained vectors")
     binary = path.name.removesuffix(".gz").endswith(".bin")
     try:
         with _opened(path) as stream:
@@ -75,7 +77,9 @@ def _gathered(path: Path, rows: _Rows, limit: int) -> WordSpace:
 def _text_rows(path: Path, stream: IO[bytes]) -> _Rows:
     """Words and float32 (d,) vectors of a text file; the first vector sets the width."""
     width = 0
-    for line, raw in enumerate(stream, start=1):
+    for line, raw in enumerate(iter(partial(stream.readline, _MAX_LINE), b""), start=1):
+        if len(raw) == _MAX_LINE:
+            raise _bad(path, f"line {line}", f"{_MAX_LINE} bytes", f"{_MAX_WIDTH} numbers at most")
         word, *numbers = _fields(path, line, raw)
         if line == 1 and len(numbers) == 1:
             continue  # word2vec's header: how many words, how wide

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from threading import current_thread, main_thread
 from typing import Any
 
-from indexer.errors import ClusterError, ConfigError, HashlensError
+from indexer.errors import ClusterError, HashlensError, SetupError
 
 REACHED = 5.0  # seconds for an address to answer
 CLIENT = "ray://"  # begins addresses of Ray's client
@@ -36,7 +36,7 @@ def connected(address: str | None = None) -> Iterator[Any]:
         address: as in `cluster.ray_engine`.
 
     Raises:
-        ConfigError: Ray is not installed.
+        SetupError: Ray is not installed.
         ClusterError: there is no such cluster, or it is of another version.
     """
     ray = _ray()
@@ -60,7 +60,7 @@ def _ray() -> Any:  # noqa: ANN401 (a module)
         import ray
         import ray.data
     except ImportError as error:
-        raise ConfigError(
+        raise SetupError(
             f"engine ray: found no usable package ray ({error}), expected version 2.60 or later: "
             "run `pip install 'hashlens[cluster]'`, or build with --engine local"
         ) from error

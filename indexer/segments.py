@@ -15,6 +15,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.durable import names_in
 from indexer.errors import ShapeError
 from indexer.matrices import opened
 from indexer.milvusvectors import SUFFIX, MilvusVectors, ids_of, save_vectors
@@ -135,8 +136,8 @@ class Segments:
 
 
 def paths_of(folder: Path) -> list[Path]:
-    """Files of the segments in a folder, oldest first."""
-    found = (path for suffix in (".faiss", SUFFIX) for path in folder.glob(f"*{suffix}"))
+    """Files of the segments in a folder, oldest first; none where there is no folder."""
+    found = (folder / name for name in names_in(folder) if name.endswith((".faiss", SUFFIX)))
     return sorted(path for path in found if path.stem.isdecimal())
 
 

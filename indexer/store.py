@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from indexer.duplicates import SIGNATURE
-from indexer.errors import DAMAGED, IndexCorruptError
+from indexer.durable import check_place
+from indexer.errors import DAMAGED, IndexCorruptError, check_permission
 from indexer.postrows import (
     ADDED,
     COPIES,
@@ -78,6 +79,7 @@ SAID = f"coalesce(signature[:{SIGNATURE}], '#' || post_key)"  # the same of post
 OLD_KNOWN_AUTHOR, OLD_VOICE = "author", "coalesce(author, '#' || post_key)"
 
 
+MEMORY_FILE = ":memory:"  # the path of a store that no file holds
 FETCHED = 10_000  # rows held at a time
 MEMORY = "3GB"  # what counting may take; beyond it DuckDB writes beside its file meanwhile
 
@@ -107,7 +109,7 @@ class Store(AbstractContextManager["Store"]):
         """A new, empty store at `path`."""
         import duckdb
 
-        store = cls(duckdb.connect(str(path), config={"memory_limit": MEMORY}), path)
+        store = cls(duckdb.connect(_file(path), config={"memory_limit": MEMORY}), path)
         store.migrate()
         return store
 
@@ -143,7 +145,7 @@ class Store(AbstractContextManager["Store"]):
 
         whole: Any = _SHUT | {"memory_limit": MEMORY} | config
         with _damage_told(path):
-            connection = duckdb.connect(str(path), config=whole)
+            connection = duckdb.connect(_file(path), config=whole)
             try:
                 _refuse_code(connection, path)
             except BaseException:
@@ -509,10 +511,19 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and 0 <= value < 1 << 53
 
 
+def _file(path: Path) -> str:
+    """The path as DuckDB takes it for a file's, and for nothing else, as `md:` and `s3:` are."""
+    if str(path) == MEMORY_FILE:
+        return MEMORY_FILE
+    check_place(path)
+    return str(path.absolute())
+
+
 def _quoted(path: Path) -> str:
     return "'" + str(path).replace("'", "''") + "'"
 
 
 def _corrupt(path: Path, error: Exception) -> IndexCorruptError:
+    check_permission(path, error)
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return IndexCorruptError(f"{path}: DuckDB cannot read it ({reason}); {DAMAGED}")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from indexer.config import ALL_TOPICS, data_path
-from indexer.errors import ConfigError, IndexCorruptError, InputError
+from indexer.errors import ConfigError, InputError, SetupError, unreadable
 from indexer.hashtags import key
 from indexer.heads import ClassOpinion, Head, ImageOpinion, Outside, ZeroShot
 from indexer.schema import Floats, TopicProbs
@@ -72,11 +72,11 @@ def load_topics(path: Path | None = None) -> TopicTable:
         lists = tuple(_keys(name, tags) for name, tags in topics.items())
         return TopicTable(tuple(topics), lists)
     except OSError as error:
-        raise ConfigError(f"{path}: found {error.strerror}, expected a file of topics") from error
-    except ValueError as error:
-        raise ConfigError(f"{path}: found {error}, expected a TOML file") from error
+        raise SetupError(f"{path}: found {error.strerror}, expected a file of topics") from error
+    except (ValueError, RecursionError) as error:
+        raise SetupError(f"{path}: found {error}, expected a TOML file") from error
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise SetupError(f"{path}: {error}") from error
 
 
 def _keys(topic: str, tags: object) -> tuple[str, ...]:
@@ -160,7 +160,7 @@ class TopicModel:
 
     def save(self, folder: Path) -> None:
         """Write the model into `folder`, made if it is missing."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {"idf": self.idf}
@@ -171,9 +171,9 @@ class TopicModel:
             tensors |= {"classes.topics": second.topics, "classes.new": second.new}
         if self.image and self.image.zero_shot:
             tensors["texts"] = self.image.zero_shot.texts
-        save_file(
-            {name: np.ascontiguousarray(array) for name, array in tensors.items()}, folder / _HEADS
-        )
+        whole = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+        # Not `save_file`: that makes files which nobody else may read, whatever the umask.
+        (folder / _HEADS).write_bytes(save(whole))
         table = dict(zip(self.table.names, self.table.hashtags, strict=True))
         words = sorted(self.vocabulary, key=self.vocabulary.__getitem__)
         saved = {"topics": table, "vocabulary": words, "plain": self.plain} | self._settings()
@@ -198,14 +198,14 @@ class TopicModel:
             IndexCorruptError: a file is missing, unreadable, or does not fit the other.
         """
         from safetensors import SafetensorError
-        from safetensors.numpy import load_file
+        from safetensors.numpy import load
 
         try:
             saved = json.loads((folder / _TABLE).read_text(encoding="utf-8"))
             topics, plain = saved["topics"], float(saved.get("plain", 1))
             table = TopicTable(tuple(topics), tuple(map(tuple, topics.values())))
             numbers = {str(word): place for place, word in enumerate(saved["vocabulary"])}
-            tensors = load_file(folder / _HEADS)
+            tensors = load((folder / _HEADS).read_bytes())
             image = _image(tensors, saved, len(topics))
             text = _head(tensors, "text", len(topics), len(numbers))
             _check("idf", tensors["idf"], (len(saved["vocabulary"]),))
@@ -215,9 +215,7 @@ class TopicModel:
             *(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError),
             *(SafetensorError, ConfigError),
         ) as error:
-            raise IndexCorruptError(
-                f"{folder}: cannot be read ({error}); run verify, then rollback or build again"
-            ) from error
+            raise unreadable(folder, error) from error
         return cls(table, image, text, numbers, tensors["idf"], plain)
 
 

@@ -20,6 +20,7 @@ from indexer.corpus import Corpus
 from indexer.encoders import ImageEncoder, open_encoder, open_recorded
 from indexer.erasing import erase_pictures, traces_in
 from indexer.errors import InputError
+from indexer.escaping import counted
 from indexer.extend import extended
 from indexer.forgotten import Forgotten
 from indexer.gathering import (
@@ -312,10 +313,15 @@ def _told(changes: Changes, posts: Sequence[Post], deleted: Sequence[str]) -> tu
     notes = []
     if changes.not_found:
         first = ", ".join(map(repr, changes.not_found[:3]))
-        notes.append(f"{len(changes.not_found):,} ids to delete are not in the index: {first}")
+        number, are = (
+            counted(len(changes.not_found), "ids"),
+            "is" if len(changes.not_found) == 1 else "are",
+        )
+        notes.append(f"{number} to delete {are} not in the index: {first}")
     both = {post.post_id for post in posts} & set(deleted)
     if both:
-        notes.append(f"{len(both):,} posts were given and to be deleted: they are not in the index")
+        number, were = counted(len(both), "posts"), "was" if len(both) == 1 else "were"
+        notes.append(f"{number} {were} given and to be deleted: not in the index now")
     return tuple(notes)
 
 

@@ -5,9 +5,12 @@ PyTorch is imported inside functions: a hash does not need it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from functools import lru_cache
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING
 
 from indexer.errors import EncoderError
@@ -78,6 +81,10 @@ def sha256(file: Path) -> str:
     """
     try:
         found = file.stat()
+        if S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not S_ISREG(found.st_mode):
+            raise EncoderError(f"{file}: found no regular file, expected one of weights")
         return _digest(file.resolve(), found.st_mtime_ns, found.st_size)
     except OSError as error:
         raise EncoderError(

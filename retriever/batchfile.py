@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any, Self, TypeVar
 
 from indexer.durable import no_link
-from indexer.errors import HashlensError, IndexLockedError, InputError
+from indexer.errors import CallError, HashlensError, IndexLockedError, InputError
 from indexer.manifest import Manifest
 from indexer.schema import Query, Recommendation
 from retriever.forms import row_json
@@ -157,9 +157,9 @@ def answers_file(out: Path, about: About, *, resume: bool) -> Iterator[AnswersFi
         yield AnswersFile(None, [], 0)
         return
     if out.suffix.lower() not in ENDINGS:
-        raise InputError(f"--out {out}: found {out.suffix or 'no ending'}, expected .csv or .jsonl")
+        raise CallError(f"--out {out}: found {out.suffix or 'no ending'}, expected .csv or .jsonl")
     if out.is_dir():
-        raise InputError(f"--out {out}: found a folder, expected a file to write")
+        raise CallError(f"--out {out}: found a folder, expected a file to write")
     try:
         with _Partial.open(out.with_name(f"{out.name}.partial"), about) as partial:
             kept, failed = partial.kept() if resume else ([], 0)

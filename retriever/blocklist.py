@@ -80,4 +80,7 @@ def _lines(path: Path) -> Iterator[str]:
             if tag:
                 yield key(tag)
         except InputError as error:
-            raise InputError(f"--block {path}:{number}: {error}") from error
+            # What the line holds stays unsaid: a stranger's hashlens.toml may name any file.
+            raise InputError(
+                f"--block {path}:{number}: found no hashtag, expected one a line"
+            ) from error

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from indexer.errors import HashlensError, InputError
+from indexer.errors import CallError, HashlensError, InputError
+from indexer.escaping import counted
 from retriever import options
 from retriever.defaultindex import index_default
 from retriever.forms import FORMAT, MAX_CAPTION, answer_json
-from retriever.printed import INTERRUPTED, SOME_REJECTED, print_json, print_table
+from retriever.interrupts import INTERRUPTED
+from retriever.printed import SOME_REJECTED, print_json, print_table, say, warn, warn_bare
 from retriever.selection import DIVERSITY, GENERIC
 from retriever.userconfig import NAMED, UserConfig, places
+from retriever.version import version_of_program
 
 API_KEY = "HASHLENS_API_KEY"
 
@@ -61,6 +65,11 @@ def recommend(
 
     if as_json and plain:
         raise typer.BadParameter("found --json and --plain, expected one of the two")
+    if explain and plain:
+        raise typer.BadParameter("found --explain and --plain, expected one of the two")
+    options.check_files(weights=weights)
+    if image is None:
+        options.refuse_unused("is for pictures, and no --image is given", weights=weights)
     selection = options.selection_from(
         *(k, min_probability, diversity, generic, mix, block, pin, platform),
         sets=sets,
@@ -69,33 +78,39 @@ def recommend(
     )
     caption = _read(caption)
     if not (image or caption.strip() or seed):
-        raise InputError("nothing to go by: give --image, --caption or --seed, or more of them")
-    query = make_query(image, caption, seed or [])
+        raise CallError("nothing to go by: give --image, --caption or --seed, or more of them")
+    query = make_query(image, caption, options.seeds_from(seed))
+    index = index or index_default()
     recommender = Recommender.open(index, weights, check=check)
     answer = recommender.recommend(query, selection=selection, explain=explain or as_json)
     for note in answer.notes:
-        typer.echo(f"hashlens: {note}", err=True)
+        warn(note)
     line = " ".join(f"#{tag.display}" for tag in answer.tags)
     if as_json:
-        print_json({"format": FORMAT, "id": None} | answer_json(answer, evidence=True))
+        more = {"index": str(index), "version": version_of_program()}
+        print_json({"format": FORMAT, "id": None} | answer_json(answer, evidence=True) | more)
     elif plain:
-        typer.echo(line)
+        say(line)
     else:
         print_table(answer_table(answer))
     if explain and not as_json and not plain:
         print_table(reasons_table(answer))
     if copy:
         copy_text(line)
-        typer.echo(f"hashlens: {len(answer.tags)} hashtags are on the clipboard", err=True)
+        are = "is" if len(answer.tags) == 1 else "are"
+        warn(f"{counted(len(answer.tags), 'hashtags')} {are} on the clipboard")
+    warn(f"answered from {index}")
 
 
 def _read(caption: str) -> str:
     """A caption as it was given, or all of stdin for `-`."""
     if caption != "-":
         return caption
+    if sys.stdin is None:
+        raise CallError("--caption -: found stdin closed, expected the caption there")
     stdin = typer.get_text_stream("stdin", encoding="utf-8", errors="replace")
     if stdin.isatty():
-        typer.echo("hashlens: write the caption, and end it with Ctrl-D", err=True)
+        warn("write the caption, and end it with Ctrl-D")
     text = str(stdin.read(MAX_CAPTION + 2))  # with the end of its last line
     if len(text) > MAX_CAPTION + 1 or len(text.rstrip("\n")) > MAX_CAPTION:
         raise InputError(
@@ -149,22 +164,23 @@ def batch(
     from retriever.bar import progress_bar
     from retriever.batchfile import STDOUT, About, answers_file
     from retriever.recommend import Recommender
-    from retriever.tables import safe
 
     shown = "stdout" if out == STDOUT else out
     if resume and out == STDOUT:
         raise typer.BadParameter(
             "found --resume with --out -, expected a file: stdout keeps no answers to go on from"
         )
+    options.check_files(weights=weights)
     selection = options.selection_from(
         *(k, min_probability, diversity, generic, mix, block, pin, platform),
         sets=sets,
         author=whose,
         config=options.config_of(context),
     )
+    index = index or index_default()
     recommender = Recommender.open(index, weights, check=check)
     for note in recommender.notes(selection):
-        typer.echo(f"hashlens: {note}", err=True)
+        warn(note)
     about = About.of(recommender.index.manifest, selection)
     with (
         rows_file(posts) as (source, root),
@@ -172,7 +188,9 @@ def batch(
         answers_file(out, about, resume=resume) as answers,
     ):
         if answers.kept:
-            typer.echo(f"{out}: {len(answers.kept):,} answers taken over", err=True)
+            warn_bare(f"{out}: {counted(len(answers.kept), 'answers')} taken over")
+        elif resume:
+            warn_bare(f"{out}: found no answers to go on from: all rows are answered")
         progress.stage("Answering", count_queries(source), done=len(answers.kept))
         try:
             rows = answers.left(read_queries(source, root))
@@ -181,14 +199,15 @@ def batch(
                 progress.advance()
         except KeyboardInterrupt:
             hint = "" if out == STDOUT else "; the same call with --resume goes on"
-            typer.echo(f"hashlens: interrupted{hint}", err=True)
+            warn(f"interrupted{hint}")
             raise typer.Exit(INTERRUPTED) from None
         others = passed_over(source)
     if others:
-        some = ", ".join(map(safe, others[:3])) + (", ..." if len(others) > 3 else "")
+        some = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
         are = "file is no picture" if len(others) == 1 else "files are no pictures"
-        typer.echo(f"{safe(str(posts))}: {len(others):,} {are}: {some}", err=True)
-    typer.echo(f"{shown}: {answers.answered:,} answered, {answers.failed:,} failed", err=True)
+        warn_bare(f"{posts}: {len(others):,} {are}: {some}")
+    warn_bare(f"{shown}: {answers.answered:,} answered, {answers.failed:,} failed")
+    warn(f"answered from {index}")
     if answers.failed:
         raise typer.Exit(SOME_REJECTED)
 
@@ -227,6 +246,7 @@ def serve(
 
     Example: `hashlens serve --index my-index`
     """
+    options.check_files(weights=weights)
     index = index or index_default()
     try:
         from retriever.guards import Rules, is_loopback
@@ -241,10 +261,8 @@ def serve(
     rules = Rules(host, key, public_names=tuple(public_name or ()))
     app = create_app(index, weights, rules, check=check, root_path=root)
     if not (key or is_loopback(host)):
-        typer.echo(
-            "hashlens: whoever reaches this address can ask; --api-key names a key", err=True
-        )
-    serve_app(app, host, port, lambda address: typer.echo(f"{index}: {address}"))
+        warn("whoever reaches this address can ask; --api-key names a key")
+    serve_app(app, host, port, lambda address: say(f"{index}: {address}"))
 
 
 def _key(given: str | None) -> str:
@@ -277,7 +295,7 @@ def inspect(index: options.ReadIndex = None, as_json: options.Json = False) -> N
     index = index or index_default()
     summary = summarize(index)
     if as_json:
-        print_json({"format": FORMAT} | summary)
+        print_json({"format": FORMAT, "index": str(index)} | summary)
         return
     tops = summary.pop("topics")
     print_table(table(f"{index}", ("", ""), [(name, plain(v)) for name, v in summary.items()]))
@@ -304,7 +322,7 @@ def config(as_json: options.Json = False) -> None:
     file, sets = values.pop("file"), values.pop("sets")
     if file is None:
         looked = ", ".join(str(path) for path in places())
-        typer.echo(f"no file: looked for {looked}; {NAMED} is not set")
+        say(f"no file: looked for {looked}; {NAMED} is not set")
         return
     values["pin"] = [f"#{tag}" for tag in found.pin]
     rows = [(name, plain(value)) for name, value in values.items() if value not in (None, [])]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from indexer.config import RankingConfig
 from indexer.corpus import Corpus
+from indexer.escaping import counted
 from indexer.progress import Progress
 from indexer.rankers import Assemble
 from indexer.schema import Floats, Ids
@@ -44,16 +45,15 @@ def fit_ranker(
     if base:
         fewest, other = min(fewest, FEWEST_MORE), "the ranker that it began with is used"
     if tagged < fewest:
-        return (
-            f"{tagged:,} posts with hashtags are too few to learn ranking from: {other}; "
-            f"from {fewest:,} on an index has its own",
-        )
+        are = "is" if tagged == 1 else "are"
+        found = f"{counted(tagged, 'posts')} with hashtags {are} too few to learn ranking from"
+        return (f"{found}: {other}; from {fewest:,} on an index has its own",)
     lessons = rehearse(corpus, assemble, config, progress)
     if lessons is None or not lessons.right.any():
         return (f"no post's hashtags could be told from the others: {other}",)
     progress.stage("Learning to rank")
     save(fit(lessons, config, Ranker.open(base) if base else None), folder)
-    return (f"ranking went on to learn from {tagged:,} posts",) if base else ()
+    return (f"ranking went on to learn from {counted(tagged, 'posts')}",) if base else ()
 
 
 def fit(lessons: Lessons, config: RankingConfig, base: Ranker | None = None) -> Ranker:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from indexer.config import VECTOR_PRESETS, VectorConfig, named
-from indexer.errors import ConfigError, HashlensError, InputError
+from indexer.config import VECTOR_PRESETS, VectorConfig, check_file, named
+from indexer.errors import CallError, ConfigError, HashlensError
 from indexer.hashtags import key
 from indexer.vectorplace import SCHEME, address_of
 from retriever.blocklist import read_blocked
 from retriever.defaultindex import HERE
 from retriever.platforms import platform as platform_named
 from retriever.platforms import platforms
+from retriever.printed import warn
 from retriever.selection import DIVERSITY, GENERIC, Selection, mix_of
 from retriever.userconfig import UserConfig
 
 DEFAULT_INDEX = HERE
+_BETWEEN_SEEDS = re.compile(r"[,;，；、،؛]|\s+(?=[#＃])")
 
 
 def _platforms(incomplete: str) -> list[str]:
@@ -31,6 +34,74 @@ def _sets(incomplete: str) -> list[str]:
         return [name for name in UserConfig.find().sets if name.startswith(incomplete)]
     except HashlensError:  # told when a command runs; a shell that completes is no place for it
         return []
+
+
+def _reader(value: str) -> str:
+    """A reader that there is."""
+    from indexer.readers.registry import AUTO, READERS
+
+    if value not in (AUTO, *READERS):
+        raise CallError(f"--reader: found {value!r}, expected one of {', '.join((AUTO, *READERS))}")
+    return value
+
+
+def _index_named(context: typer.Context, option: typer.CallbackParam, value: Path) -> Path:
+    """The index that is written to; who did not name it is told which file did."""
+    source = context.get_parameter_source(option.name or "")
+    file = config_of(context).file
+    if file and source is not None and source.name == "DEFAULT_MAP":
+        warn(f"the index is {value}, by {file.absolute()}")
+    return value
+
+
+def encoder_named(value: str) -> str:
+    """An encoder that there is."""
+    from indexer.encoders import check_name
+
+    check_name(value)
+    return value
+
+
+def check_text(value: str) -> None:
+    """See that what was typed is text: bytes of another encoding become half surrogates.
+
+    Raises:
+        CallError: it is not.
+    """
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise CallError(
+            f"found {value!r}, which has bytes that are no UTF-8, expected text: check the "
+            "terminal's encoding"
+        ) from error
+
+
+def check_files(**options: Path | None) -> None:
+    """See that what options name is a file, whether it will be read or not.
+
+    Raises:
+        InputError: one is missing, or no regular file.
+    """
+    for name, path in options.items():
+        if path is not None:
+            check_file(path, f"--{name}")
+
+
+def refuse_unused(wrong: str, **options: object) -> None:
+    """Refuse options that a call leaves no use for, rather than pass them over.
+
+    Args:
+        wrong: why they have none.
+        options: values by name; those that are None or False were not given.
+
+    Raises:
+        CallError: one of them was given.
+    """
+    given = [name for name, value in options.items() if value not in (None, False)]
+    if given:
+        names = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise CallError(f"found {names}, which {wrong}: leave it out")
 
 
 def vectors_from(given: Sequence[str] | None) -> tuple[VectorConfig, str | None]:
@@ -53,7 +124,13 @@ def _vectors(incomplete: str) -> list[str]:
 
 
 Index = Annotated[
-    Path, typer.Option("--index", help="Folder of the index.", show_default="./index")
+    Path,
+    typer.Option(
+        "--index",
+        help="Folder of the index.",
+        show_default="./index",
+        callback=_index_named,
+    ),
 ]
 # Where an index is only read, what is not named is for `index_default` to find.
 ReadIndex = Annotated[
@@ -61,7 +138,9 @@ ReadIndex = Annotated[
 ]
 Weights = Annotated[
     Path | None,
-    typer.Option(help="Weights file of the encoder, where it is not in its usual place."),
+    typer.Option(
+        help="Weights file of the encoder, where it is not in its usual place.",
+    ),
 ]
 Check = Annotated[
     bool,
@@ -72,7 +151,8 @@ Reader = Annotated[
     str,
     typer.Option(
         help="What the posts are from: tables, huggingface, instaloader, gallery-dl, "
-        "instagram-export or captioned; auto tells it by what they hold."
+        "instagram-export or captioned; auto tells it by what they hold.",
+        callback=_reader,
     ),
 ]
 Columns = Annotated[
@@ -251,6 +331,12 @@ def selection_from(
     )
 
 
+def seeds_from(given: Sequence[str] | None) -> list[str]:
+    """Seeds, of which several may stand in one text: `a, b`, or `#a #b`."""
+    parts = [part for text in given or () for part in _BETWEEN_SEEDS.split(text)]
+    return [part for part in parts if part.strip()] if any(map(str.strip, parts)) else parts
+
+
 def columns_from(pairs: Sequence[str] | None) -> dict[str, str]:
     """Names of columns by ours.
 
@@ -261,6 +347,6 @@ def columns_from(pairs: Sequence[str] | None) -> dict[str, str]:
     for pair in pairs or ():
         ours, is_pair, theirs = pair.partition("=")
         if not (is_pair and ours.strip() and theirs.strip()):
-            raise InputError(f"--column: found {pair!r}, expected our name and yours: caption=text")
+            raise CallError(f"--column: found {pair!r}, expected our name and yours: caption=text")
         found[ours.strip()] = theirs.strip()
     return found

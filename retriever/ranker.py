@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.config import RANKER, data_path
-from indexer.errors import IndexCorruptError
+from indexer.errors import unreadable
 from indexer.schema import Candidates, Floats, Ids
 from retriever.entries import Entries, ends_of, ranked
 from retriever.trees import Trees
@@ -75,7 +75,7 @@ class Ranker:
             ):
                 raise ValueError("steps do not rise, or columns are not names")
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            raise IndexCorruptError(f"{folder / FACTS}: cannot be read ({error})") from error
+            raise unreadable(folder / FACTS, error) from error
         better, odds, chance = (Trees.open(folder / name) for name in (BETTER, ODDS, CHANCE))
         return cls(columns, better, odds, chance, steps, facts, silent)
 

@@ -15,6 +15,7 @@ from indexer.config import ALL_TOPICS, RankingConfig, VectorConfig
 from indexer.counts import Counts
 from indexer.errors import DAMAGED, IndexCorruptError, unreadable
 from indexer.generation import Generation, open_current
+from indexer.hashtags import display_of
 from indexer.manifest import check_settings
 from indexer.schema import Embeddings, Floats, Ids, Post, TopicProbs
 from indexer.segment import Segmenter, vocabulary_counts
@@ -238,7 +239,8 @@ class IndexReader:
 
     def names(self, tag_ids: Collection[int]) -> dict[int, tuple[str, str]]:
         """Key and display form of hashtags."""
-        return self._names.of(tag_ids)
+        found = self._names.of(tag_ids)
+        return {number: (key, display_of(key, form)) for number, (key, form) in found.items()}
 
     def tag_ids(self, keys: Sequence[str]) -> dict[str, int]:
         """Ids of those hashtags that the index knows."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from indexer.config import ALL_TOPICS
+from indexer.escaping import counted
 from indexer.schema import Evidence, Floats, Ids, ScoredTag
 from retriever.channels import COMMON, DISCOUNT
 from retriever.classwords import Shown
@@ -245,7 +246,8 @@ class Case:
         found = self.supports.get(part.channel, {}).get(tag.tag)
         if found is None:
             return None
-        of_them = _KINDS[part.channel].format(found.asked)
+        things, alike = _KINDS[part.channel]
+        of_them = f"{counted(found.asked, things)}{alike}"
         carry = "carries" if found.held == 1 else "carry"
         return f"{found.held:,} of the {of_them} {carry} it: {', '.join(found.posts[:NAMED])}"
 
@@ -283,10 +285,10 @@ _CLAUSES: dict[str, Clause] = {
 }
 # What the posts are that a channel asked.
 _KINDS = {
-    "image neighbours": "{:,} most similar pictures",
-    "caption neighbours": "{:,} most similar captions",
-    "word neighbours": "{:,} posts most alike by words",
-    "seed neighbours": "{:,} posts most alike by hashtags",
+    "image neighbours": ("most similar pictures", ""),
+    "caption neighbours": ("most similar captions", ""),
+    "word neighbours": ("posts", " most alike by words"),
+    "seed neighbours": ("posts", " most alike by hashtags"),
 }
 _CLAUSES |= dict.fromkeys(_KINDS, Case._posts)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import ConfigError, InputError
+from indexer.errors import CallError, ConfigError
 from indexer.schema import Floats, Ids
 from retriever.platforms import Platform
 
@@ -148,7 +148,7 @@ def mix_of(text: str) -> tuple[tuple[str, int], ...]:
     try:
         return tuple((name.strip().lower(), int(number)) for name, _, number in parts)
     except ValueError as error:
-        raise InputError(
+        raise CallError(
             f"mix: found {text!r}, expected a number for each tier, as broad:1,medium:2,niche:2"
         ) from error
 

@@ -9,6 +9,7 @@ from indexer.config import RANKER
 from indexer.vectorplace import Place
 from retriever.ranker import Ranker
 from retriever.reading import IndexReader
+from retriever.version import version_of_program
 
 TOP = 8  # hashtags shown for a topic
 
@@ -30,6 +31,7 @@ def summary_of(reader: IndexReader) -> dict[str, Any]:
     manifest = reader.manifest
     return {
         "generation": manifest.generation,
+        "version": version_of_program(),
         "created": manifest.created,
         "bytes": sum(entry["bytes"] for entry in manifest.files.values()),
         "counts": manifest.counts,

@@ -6,14 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from indexer.escaping import safe
 from indexer.schema import Recommendation, Rejection
 from retriever.reasons import phrases
 
-BAR = 10  # cells of a bar; each has eight steps
+BAR, SHORT_BAR = 10, 3  # cells of a bar; each has eight steps
+NARROW = 60  # columns in which no hashtag is folded
+PERCENT, BESIDE = 5, 8  # columns of a percentage, and of the gaps and the reason
+REASON = 20  # columns that a sentence of reasons needs
+YOUNG = ", young"
+EVEN = 0.005  # topics that differ less are not told from one another
 TIER_STYLES = {"broad": "cyan", "medium": "green", "niche": "magenta"}
 KINDS = 2  # kinds of evidence named beside a hashtag
 SHARES = 0.05  # smallest share that is told to people
@@ -21,9 +28,13 @@ SHARES = 0.05  # smallest share that is told to people
 
 def answer_table(answer: Recommendation) -> Table:
     """The ranked hashtags of one answer, with topics above and main evidence beside."""
-    topics = ", ".join(f"{name} {prob:.0%}" for name, prob in answer.topics[:3])
-    shown = _framed(f"topics: {topics}")
-    shown.add_column("hashtag", overflow="fold", style="bold")
+    widest = max((cell_len(tag.display) + 1 for tag in answer.tags), default=0)
+    tiers = max((len(tag.tier) + len(YOUNG) * tag.young for tag in answer.tags), default=0)
+    room = NARROW - widest - tiers - PERCENT - BESIDE
+    cells = BAR if room >= BAR else SHORT_BAR
+    shown = _framed(_topics(answer))
+    # In few columns the reason folds, and the hashtag does not: it is there to be copied.
+    shown.add_column("hashtag", overflow="fold", style="bold", no_wrap=room >= SHORT_BAR)
     shown.add_column("probability", no_wrap=True)
     shown.add_column("tier", no_wrap=True)
     shown.add_column("because of", overflow="fold")
@@ -31,11 +42,19 @@ def answer_table(answer: Recommendation) -> Table:
         style = TIER_STYLES.get(tag.tier, "")
         shown.add_row(
             Text(safe(f"#{tag.display}"), style),
-            Text.assemble((bar(tag.probability), style), f" {_percent(tag.probability):>4}"),
-            Text(f"{tag.tier}, young" if tag.young else tag.tier, style),
+            Text.assemble((bar(tag.probability, cells), style), f" {_percent(tag.probability):>4}"),
+            Text(tag.tier + YOUNG * tag.young, style),
             ", ".join(phrase for phrase, _ in phrases(tag.evidence)[:KINDS]),
         )
     return shown
+
+
+def _topics(answer: Recommendation) -> str:
+    """The likeliest topics; nothing where none is likelier than the others."""
+    probs = [prob for _, prob in answer.topics]
+    if not probs or max(probs) - min(probs) < EVEN:
+        return ""
+    return "topics: " + ", ".join(f"{name} {prob:.0%}" for name, prob in answer.topics[:3])
 
 
 def bar(probability: float, cells: int = BAR) -> str:
@@ -54,7 +73,8 @@ def _percent(probability: float) -> str:
 def reasons_table(answer: Recommendation) -> Table:
     """Why each hashtag is there, in a sentence, and below it the shares of what spoke for it."""
     shown = _framed("why", head=False)
-    shown.add_column(overflow="fold", style="bold")
+    widest = max((cell_len(tag.display) + 1 for tag in answer.tags), default=0)
+    shown.add_column(overflow="fold", style="bold", no_wrap=widest <= NARROW - REASON)
     shown.add_column(overflow="fold")
     for tag in answer.tags:
         shares = [f"{name} {share:.0%}" for name, share in phrases(tag.evidence) if share >= SHARES]
@@ -79,7 +99,7 @@ def table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]])
 def _framed(title: str, *, head: bool = True) -> Table:
     """An empty table, with a rule under its head and no more lines: 80 columns are few."""
     return Table(
-        title=escape(safe(title)),
+        title=escape(safe(title)) or None,
         title_justify="left",
         show_header=head,
         box=box.SIMPLE_HEAD,
@@ -93,11 +113,6 @@ def unused(rejections: Sequence[Rejection], shown: int = 10) -> list[str]:
     lines = [f"not used: {safe(str(rejection))}" for rejection in first]
     more = len(rejections) - len(first)
     return [*lines, f"not used: {more:,} more; --json lists all"] if more else lines
-
-
-def safe(text: str) -> str:
-    """The text without control characters, which a terminal would obey."""
-    return "".join(c if c.isprintable() or c in "\u200c\u200d" else "�" for c in text)
 
 
 def plain(value: Any) -> str:  # noqa: ANN401 (any JSON value)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import HashlensError, IndexCorruptError
+from indexer.errors import HashlensError, IndexCorruptError, unreadable
 from indexer.schema import Floats, Ids
 
 FEW = 2_000  # rows that one thread scores by itself
@@ -73,7 +73,7 @@ class Trees:
                 raise IndexCorruptError(f"{path}: found more than {_LARGEST >> 20} MB of trees")
             return cls(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
-            raise IndexCorruptError(f"{path}: cannot be read ({error})") from error
+            raise unreadable(path, error) from error
 
     def __del__(self) -> None:
         if getattr(self, "_free", None):

@@ -12,7 +12,7 @@ from retriever import options
 from retriever.defaultindex import index_default
 from retriever.forms import FORMAT
 from retriever.options import DEFAULT_INDEX
-from retriever.printed import print_json, print_table, told
+from retriever.printed import print_json, print_table, say, told
 
 
 def verify(index: options.ReadIndex = None, as_json: options.Json = False) -> None:
@@ -28,9 +28,10 @@ def verify(index: options.ReadIndex = None, as_json: options.Json = False) -> No
     index = index or index_default()
     verdict = find_troubles(index, open_ranker=Ranker.open)
     if as_json:
-        print_json({"format": FORMAT} | verdict.to_json())
+        print_json({"format": FORMAT, "index": str(index)} | verdict.to_json())
     else:
-        typer.echo("\n".join((*verdict.troubles, verdict.advice(index))))
+        for line in (*verdict.troubles, verdict.advice(index)):
+            say(line)
     if not verdict.sound:
         raise typer.Exit(IndexUnusableError.exit_code)
 
@@ -48,7 +49,7 @@ def history(index: options.ReadIndex = None, as_json: options.Json = False) -> N
     if as_json:
         names = ("generation", "created", "counts")
         entries = [dict(zip(names, row, strict=True)) for row in rows]
-        print_json({"format": FORMAT, "generations": entries})
+        print_json({"format": FORMAT, "index": str(index), "generations": entries})
         return
     shown = [
         (str(number), created, f"{counts.get('posts', 0):,}") for number, created, counts in rows
@@ -66,7 +67,7 @@ def rollback(
     """
     from indexer.generation import rollback as return_to
 
-    typer.echo(f"{index}: back at generation {return_to(index, to).number}")
+    say(f"{index}: back at generation {return_to(index, to).number}")
 
 
 def encoders(

@@ -18,14 +18,14 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from indexer.config import named
-from indexer.errors import ConfigError, HashlensError
+from indexer.errors import ConfigError, HashlensError, SetupError
 from indexer.hashtags import key
 from retriever.blocklist import read_blocked
 from retriever.platforms import platform
@@ -66,7 +66,7 @@ class UserConfig:
         """
         if os.environ.get(NAMED):
             return cls.open(Path(os.environ[NAMED]).expanduser())
-        return next((cls.open(path) for path in places() if path.is_file()), cls())
+        return next((cls.open(path) for path in places() if os.path.isfile(path)), cls())
 
     @classmethod
     def open(cls, file: Path) -> UserConfig:
@@ -78,14 +78,14 @@ class UserConfig:
         try:
             values = tomllib.loads(file.read_bytes().decode("utf-8-sig"))
         except OSError as error:
-            raise ConfigError(f"{file}: cannot be read ({error.strerror})") from error
-        except ValueError as error:
-            raise ConfigError(f"{file}: found no TOML in UTF-8 ({error})") from error
+            raise SetupError(f"{file}: cannot be read ({error.strerror})") from error
+        except (ValueError, RecursionError) as error:
+            raise SetupError(f"{file}: found no TOML in UTF-8 ({error})") from error
         for name in values:
             if name not in _KEYS:
                 near = get_close_matches(name, _KEYS, n=1)
                 hint = f"; did you mean {near[0]}?" if near else ""
-                raise ConfigError(
+                raise SetupError(
                     f"{file}: found the key {name!r}, expected some of {', '.join(_KEYS)}{hint}"
                 )
         return cls(file, **{name: _value(file, name, value) for name, value in values.items()})
@@ -96,6 +96,12 @@ class UserConfig:
         names = ("index", "platform", "k", "diversity", "generic", "mix")
         found = {name: getattr(self, name) for name in names} | {"whose": self.author}
         return {name: value for name, value in found.items() if value is not None}
+
+    def is_used(self, parameters: Iterable[str | None]) -> bool:
+        """Whether the file says anything that a command of these parameters reads."""
+        names = set(parameters)
+        lists = "pin" in names and bool(self.block or self.pin)
+        return lists or not names.isdisjoint(self.defaults)
 
     def pinned(
         self, pins: Sequence[str], sets: Sequence[str], blocked: frozenset[str]
@@ -117,7 +123,11 @@ def places() -> tuple[Path, ...]:
     """Where the file is looked for, in order: the present folder, and the user's own."""
     from platformdirs import user_config_path
 
-    return Path(NAME), user_config_path("hashlens", appauthor=False) / NAME
+    try:
+        own = user_config_path("hashlens", appauthor=False) / NAME
+    except (RuntimeError, OSError, KeyError):  # a user without a home folder has no file there
+        return (Path(NAME),)
+    return Path(NAME), own
 
 
 def _text(file: Path, value: Any) -> str:  # noqa: ANN401 (any TOML value)
@@ -200,4 +210,4 @@ def _value(file: Path, name: str, value: Any) -> Any:  # noqa: ANN401
     try:
         return _KEYS[name](file, value)
     except HashlensError as error:
-        raise ConfigError(f"{file}: {name}: {error}") from error
+        raise SetupError(f"{file}: {name}: {error}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 ALL = {"indexer.*", "retriever.*", "evaluation.*"}
-BORDER = {"indexer.errors", "indexer.schema", "indexer.config"}
+BORDER = {"indexer.errors", "indexer.schema", "indexer.config", "indexer.escaping"}
 WORDS = {"indexer.hashtags", "indexer.wordspace", "indexer.textvectors", "indexer.segment"}
 READING = BORDER | WORDS
 READING |= {
@@ -21,6 +21,7 @@ READING |= {"indexer.segments", "indexer.settled", "indexer.trained", "indexer.v
 # What each module may import of ours, beside itself; a name may be a pattern.
 MAY_IMPORT: dict[str, set[str]] = {
     "indexer.errors": set(),
+    "indexer.escaping": set(),
     "indexer.schema": {"indexer.errors"},
     "indexer.config": {"indexer.errors"},
     "indexer.progress": set(),
@@ -97,7 +98,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.vectors": BORDER | {"indexer.faissfile", "indexer.faisskinds", "indexer.settled"},
     "indexer.duplicates": BORDER | {"indexer.authors"},
     "indexer.postrows": BORDER | {"indexer.duplicates", "indexer.hashtags"},
-    "indexer.store": BORDER | {"indexer.duplicates", "indexer.postrows"},
+    "indexer.store": BORDER | {"indexer.durable", "indexer.duplicates", "indexer.postrows"},
     "indexer.derived": BORDER | {"indexer.duplicates", "indexer.postrows", "indexer.store"},
     "indexer.derivedparts": BORDER | {"indexer.derived", "indexer.store"},
     "indexer.matrices": BORDER,
@@ -109,7 +110,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.milvusvectors": BORDER
     | {"indexer.matrices", "indexer.milvus", "indexer.vectorplace", "indexer.settled"},
     "indexer.segments": BORDER
-    | {"indexer.matrices", "indexer.milvusvectors", "indexer.rowfile"}
+    | {"indexer.durable", "indexer.matrices", "indexer.milvusvectors", "indexer.rowfile"}
     | {"indexer.vectorplace", "indexer.vectors"},
     "indexer.tidy": BORDER | {"indexer.milvus", "indexer.segments", "indexer.vectorplace"},
     "indexer.trained": BORDER | {"indexer.matrices", "indexer.store", "indexer.textvectors"},
@@ -210,7 +211,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         "retriever.platforms",
         "retriever.selection",
     }
-    | {"retriever.defaultindex", "retriever.userconfig"},
+    | {"retriever.defaultindex", "retriever.printed", "retriever.userconfig"}
+    | {"indexer.encoders", "indexer.readers.registry"},
+    "retriever.interrupts": set(),
+    "retriever.version": set(),
     "retriever.batchfile": BORDER
     | {"indexer.durable", "indexer.manifest"}
     | {"retriever.forms", "retriever.selection", "retriever.platforms"},
@@ -316,7 +320,7 @@ OWNERS: dict[str, set[str]] = {
     "rich": {"retriever.printed", "retriever.tables", "retriever.bar"},
     "typer": {
         *("cli", "retriever.options", "retriever.commands", "retriever.upkeep"),
-        *("retriever.printed", "evaluation.commands"),
+        *("retriever.printed", "retriever.troubles", "evaluation.commands"),
     },
     "numpy": {"indexer.*", "retriever.*", "evaluation.*"},
     "_typeshed": {"retriever.printed"},  # types alone: there is no such module

@@ -68,7 +68,7 @@ def test_another_ending_is_refused(
     sample_index: Path, rows: Path, tmp_path: Path, name: str
 ) -> None:
     code, _, err = run("batch", rows, "--out", tmp_path / name, "--index", sample_index)
-    assert code == 1
+    assert code == 2
     assert ".csv or .jsonl" in err
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
 

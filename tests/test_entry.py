@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from cli import app
-from retriever import defaultindex
+from retriever import defaultindex, options
 from tests.test_cli import RUNNER, run
 
 
@@ -19,7 +20,7 @@ def test_a_caption_is_read_from_stdin(sample_index: Path) -> None:
     assert read.exit_code == 0
     assert json.loads(read.stdout) == json.loads(given.stdout)
     nothing = RUNNER.invoke(app, [*asked, "-"], input="")
-    assert nothing.exit_code == 1
+    assert nothing.exit_code == 2
     assert "nothing to go by" in nothing.stderr
 
 
@@ -106,3 +107,37 @@ def test_shells_complete_commands_platforms_and_sets(
     assert completed("build", "x", "--vectors", "report-g") == ["report-glove"]
     own.write_text("[sets")
     assert completed("recommend", "--set", "t") == []
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [["cat", "dog"], ["cat, dog"], ["#cat #dog"], ["cat,dog,"], [" cat ; #dog"], ["cat、dog"]],
+)
+def test_several_seeds_may_stand_in_one_option(sample_index: Path, seeds: list[str]) -> None:
+    assert options.seeds_from(seeds) in (["cat", "dog"], ["#cat", "#dog"], ["cat", " dog"]) or [
+        seed.strip() for seed in options.seeds_from(seeds)
+    ] in (["cat", "#dog"], ["cat", "dog"])
+    words = [word for seed in seeds for word in ("--seed", seed)]
+    code, out, _ = run("recommend", *words, "--index", sample_index, "--json")
+    assert code == 0
+    assert (
+        json.loads(out)["tags"]
+        == json.loads(
+            run("recommend", "--seed", "cat", "--seed", "dog", "--index", sample_index, "--json")[1]
+        )["tags"]
+    )
+
+
+def test_nothing_between_commas_is_no_seed() -> None:
+    assert options.seeds_from([", "]) == ["", " "]  # told as a hashtag that is none
+    assert options.seeds_from(None) == []
+
+
+def test_the_version_is_told(sample_index: Path) -> None:
+    expected = version("hashlens")
+    assert run("--version") == (0, f"hashlens {expected}\n", "")
+    assert json.loads(run("inspect", "--index", sample_index, "--json")[1])["version"] == expected
+    asked = ("recommend", "--caption", "coffee", "--index", sample_index, "--json")
+    assert json.loads(run(*asked)[1])["version"] == expected
+    manifest = json.loads((sample_index / "gen-000001" / "manifest.json").read_text())
+    assert manifest["libraries"]["hashlens"] == expected

@@ -129,3 +129,24 @@ def test_explain_puts_a_sentence_under_the_table(sample_index: Path, monkeypatch
     for tag in answer.tags:
         assert tag.reason.split(": ")[0] in out
     assert "because" not in plain.replace("because of", "")
+
+
+@pytest.mark.parametrize("width", [60, 70, 80])
+@pytest.mark.parametrize("letters", [5, 15, 20, 28, 35])
+@pytest.mark.parametrize("tier", ["broad", "niche", "medium"])
+def test_a_hashtag_is_whole_in_60_columns(width: int, letters: int, tier: str) -> None:
+    name = "catsoflondonandeverywhereelseonearth"[:letters]
+    tag = ScoredTag(name, name, 0.5, tier, EVIDENCE, "because your caption spells it " * 3)
+    lines = drawn(answer_of(SHORT, tag), width)
+    assert max(map(len, lines)) <= width
+    assert sum(f"#{name} " in f"{line} " for line in lines) == 2
+    assert sum(" 50%" in line for line in lines) == 1
+
+
+def test_topics_that_nothing_tells_apart_are_not_shown() -> None:
+    even = tuple((f"topic{number}", 0.1) for number in range(10))
+    lines = drawn(Recommendation((SHORT,), even, ("seeds",)))
+    assert not any("topic" in line for line in lines)
+    assert drawn(Recommendation((SHORT,), (("a", 0.2), ("b", 0.1)), ("seeds",)))[0].startswith(
+        "topics: a 20%, b 10%"
+    )

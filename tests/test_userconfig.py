@@ -182,7 +182,7 @@ def test_who_one_is_reaches_what_answers_and_nothing_else(
     shutil.copytree(sample_index, mine)
     written(folder / NAME, f"index = '{mine}'\nauthor = 'a01'\n")
     code, _, err = run("forget")  # who one is, is not whom one forgets
-    assert code == 1
+    assert code == 2
     assert "neither or both" in err
     assert "posts forgotten" in run("forget", "--author", "a01")[1]
 
@@ -211,3 +211,39 @@ def test_a_broken_file_is_one_line_and_stops_only_what_would_read_it(folder: Pat
         assert "'kk'" in err
     assert run("encoders")[0] == 0
     assert run("--help")[0] == 0
+
+
+def test_which_file_answers_is_told(folder: Path, sample_index: Path) -> None:
+    written(folder / NAME, f"index = '{sample_index}'\n")
+    asked = ("recommend", "--caption", "coffee")
+    said = [
+        f"hashlens: defaults are from {folder / NAME}",
+        f"hashlens: answered from {sample_index}",
+    ]
+    assert run(*asked, "--plain")[2].splitlines() == said
+    assert json.loads(run(*asked, "--json")[1])["index"] == str(sample_index)
+    written(folder / NAME, "diversity = 0.1\n")
+    assert NAME not in run("inspect", "--index", sample_index)[2]  # it reads no such default
+
+
+def test_a_command_that_writes_tells_which_file_named_the_index(
+    folder: Path, sample_index: Path, tmp_path: Path
+) -> None:
+    mine = shutil.copytree(sample_index, tmp_path / "mine")
+    written(folder / NAME, f"index = '{mine}'\n")
+    (folder / "posts.jsonl").write_text(json.dumps({"id": "1", "caption": "a #b"}) + "\n")
+    (folder / "ids.txt").write_text("none\n")
+    said = f"hashlens: the index is {folder / mine}, by {folder / NAME}\n"
+    for words in (["update", "--delete", "ids.txt"], ["compact", "--keep", "1"], ["rollback"]):
+        assert said in run(*words)[2]
+    for words in (["build", "gone.jsonl"], ["forget", "--post", "none"]):
+        assert said in run(*words)[2]
+    assert said not in run("compact", "--index", mine)[2]
+
+
+def test_a_deep_file_is_one_line(folder: Path) -> None:
+    (folder / NAME).write_text("block = " + "[" * 20_000 + "]" * 20_000)
+    code, out, err = run("recommend", "--caption", "x")
+    assert (code, out) == (1, "")
+    assert err.startswith(f"hashlens: {NAME}: found no TOML in UTF-8 (")
+    assert len(err.splitlines()) == 1

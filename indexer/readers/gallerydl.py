@@ -369,4 +369,5 @@ def _count(number: int, what: str) -> str:
 
 
 def _named(names: list[str], what: str) -> str:
-    return f"{_count(len(names), what)} ({_printable(shown(names[0]))}{', …' if len(names) > 1 else ''})"
+    more = ", …" if len(names) > 1 else ""
+    return f"{_count(len(names), what)} ({_printable(shown(names[0]))}{more})"

@@ -1,0 +1,54 @@
+"""Text from outside, escaped for a terminal, a log, a JSON line or a spreadsheet."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+JOINERS = "\u200c\u200d"  # not printable by themselves; many scripts and emoji need them
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+def safe(text: str) -> str:
+    """The text without control characters, which a terminal would obey."""
+    return text if text.isprintable() else "".join(c if _is_shown(c) else "�" for c in text)
+
+
+def one_line(text: str) -> str:
+    """The text on one line, without control characters."""
+    return safe(" ".join(text.split("\n")).rstrip())
+
+
+def counted(number: int, things: str) -> str:
+    """A number with its things, as `1 post` and `2,000 posts`."""
+    plural = things if number != 1 else things[:-3] + "y" if things.endswith("ies") else things[:-1]
+    return f"{number:,} {plural}"
+
+
+def json_line(value: Any, encoding: str = "utf-8") -> str:  # noqa: ANN401 (any JSON value)
+    """A JSON value on one line; control characters, and what the encoding lacks, are escaped."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return json.dumps(value)
+    if text.isprintable():
+        return text
+    return "".join(c if _is_shown(c) else _escape(c) for c in text)
+
+
+def csv_cell(text: str) -> str:
+    """The text as a cell of CSV: a spreadsheet shows it, and never computes it.
+
+    A cell that begins a formula gets an apostrophe before it (OWASP, CSV injection).
+    """
+    return f"'{text}" if text.lstrip(" ").startswith(FORMULA_STARTS) else text
+
+
+def _is_shown(character: str) -> bool:
+    return character.isprintable() or character in JOINERS
+
+
+def _escape(character: str) -> str:
+    """As JSON escapes it; of DEL it makes nothing."""
+    return "\\u007f" if character == "\x7f" else json.dumps(character)[1:-1]

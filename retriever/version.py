@@ -1,0 +1,13 @@
+"""Which version of hashlens runs."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+
+def version_of_program() -> str:
+    """The version that is installed, or `unknown` where the source runs without being installed."""
+    try:
+        return version("hashlens")
+    except PackageNotFoundError:
+        return "unknown"
