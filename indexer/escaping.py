@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 JOINERS = "\u200c\u200d"  # not printable by themselves; many scripts and emoji need them
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
 
 
 def safe(text: str) -> str:
@@ -40,9 +43,10 @@ def json_line(value: Any, encoding: str = "utf-8") -> str:  # noqa: ANN401 (any 
 def csv_cell(text: str) -> str:
     """The text as a cell of CSV: a spreadsheet shows it, and never computes it.
 
-    A cell that begins a formula gets an apostrophe before it (OWASP, CSV injection).
+    A cell that begins a formula gets an apostrophe before it (OWASP, CSV injection); numbers stay.
     """
-    return f"'{text}" if text.lstrip(" ").startswith(FORMULA_STARTS) else text
+    is_formula = text.lstrip(" ").startswith(FORMULA_STARTS) and not _NUMBER.fullmatch(text)
+    return f"'{text}" if is_formula else text
 
 
 def _is_shown(character: str) -> bool:

@@ -13,7 +13,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import stat
 import sys
 from collections import deque
@@ -25,6 +24,7 @@ from typing import IO, Any, Self, TypeVar
 
 from indexer.durable import no_link
 from indexer.errors import CallError, HashlensError, IndexLockedError, InputError
+from indexer.escaping import csv_cell
 from indexer.manifest import Manifest
 from indexer.schema import Query, Recommendation
 from retriever.forms import row_json
@@ -36,16 +36,6 @@ CSV_COLUMNS = ("id", "hashtags", "probabilities", "error")
 MAX_LINE = 16 << 20  # bytes of an answer in a partial file
 
 T = TypeVar("T", bound=Query | HashlensError)
-
-# A spreadsheet runs a cell that begins so; in some locales also by a full-width sign.
-_FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
-_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
-
-
-def quote_formula(cell: str) -> str:
-    """A CSV cell with an apostrophe before it where a spreadsheet would run it as a formula."""
-    is_formula = _FORMULA.match(cell) and not _NUMBER.fullmatch(cell)
-    return f"'{cell}" if is_formula else cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,8 +344,8 @@ def csv_row(row: dict[str, Any]) -> tuple[str, str, str, str]:
     """A row's documented form as cells: hashtags and probabilities with a space between each."""
     tags = row.get("tags", [])
     return (
-        quote_formula(row["id"]),
-        quote_formula(" ".join(tag["display"] for tag in tags)),
+        csv_cell(row["id"]),
+        csv_cell(" ".join(tag["display"] for tag in tags)),
         " ".join(f"{tag['probability']:g}" for tag in tags),
-        quote_formula(row.get("error", "")),
+        csv_cell(row.get("error", "")),
     )

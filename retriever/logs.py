@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from retriever.tables import safe
+from indexer.escaping import safe
 
 
 class SafeLines(logging.Formatter):

@@ -17,8 +17,9 @@ import pytest
 from PIL import Image
 
 from indexer import generation
+from indexer.escaping import csv_cell
 from indexer.schema import Query
-from retriever.batchfile import About, AnswersFile, answers_file, quote_formula
+from retriever.batchfile import About, AnswersFile, answers_file
 from retriever.recommend import Recommender
 from tests.test_cli import run
 
@@ -579,7 +580,7 @@ def test_answers_on_stdout_cannot_be_resumed(sample_index: Path, rows: Path) -> 
     ],
 )
 def test_a_cell_that_begins_a_formula_is_quoted(cell: str, written: str) -> None:
-    assert quote_formula(cell) == written
+    assert csv_cell(cell) == written
 
 
 def test_no_cell_of_the_table_begins_a_formula(sample_index: Path, tmp_path: Path) -> None:

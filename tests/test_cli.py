@@ -190,7 +190,9 @@ def test_batch_answers_in_order_and_goes_on_after_a_failure(
     assert "missing.jpg" in answers[1]["error"]
     assert "tags" not in answers[1]
     alone = json.loads(
-        run("recommend", "--caption", rows[3]["caption"], "--index", sample_index, "--json")[1]
+        run("recommend", "--caption", "coffee and cake #sunset", "--index", sample_index, "--json")[
+            1
+        ]
     )
     tags = [tag["tag"] for tag in answers[3]["tags"]]
     assert tags == [tag["tag"] for tag in alone["tags"]]

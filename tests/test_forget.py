@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +106,7 @@ def test_a_person_of_whom_older_generations_alone_know_is_found(tmp_path: Path) 
 
 @pytest.mark.parametrize("wanted", [{"author": AUTHOR.upper()}, {"post": f"{POST}-1"}])
 def test_a_person_who_was_deleted_long_ago_is_erased_as_well(
-    wanted: dict[str, str], tmp_path: Path
+    wanted: dict[str, Any], tmp_path: Path
 ) -> None:
     index = built([*people(), victim(1)], tmp_path)
     updated([], index, [f"{POST}-1"])
@@ -219,7 +218,7 @@ class _CutError(Exception):
 
 
 @pytest.fixture
-def half_erased(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def half_erased(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An index whose erasure ended before its generation was published."""
     index = built([*people(), victim(1)], tmp_path)
 

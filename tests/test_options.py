@@ -23,9 +23,9 @@ from tests.test_cli import run
 
 COMMANDS: Any = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 COUNTS = {"posts": 2}
-BUILT = BuildReport(1, COUNTS, {}, None, (), (), 1.0)
-UPDATED = UpdateReport(2, 1, 0, 0, 0, (), 0, True, COUNTS, (), (), 1.0)
-FORGOT = ForgetReport(2, 1, COUNTS, (), 1.0)
+BUILT = BuildReport(1, COUNTS, {}, None, 0, (), (), 1.0)
+UPDATED = UpdateReport(2, 1, 0, 0, 0, (), 0, 0, 0, True, COUNTS, (), (), 1.0)
+FORGOT = ForgetReport(2, 1, (), COUNTS, (), 1.0)
 COMPACTED = CompactReport(2, 1, 0, 5, 4, 1.0)
 JUDGED = {"queries": 1, "inputs": "caption", "metrics": {"P@1": 0.5}, "intervals": {"P@1": [0, 1]}}
 

@@ -41,6 +41,7 @@ class Slow(Recommender):
         *,
         evidence: bool = True,
         explain: bool = False,
+        hints: bool = True,
     ) -> list[Recommendation | HashlensError]:
         self.batches.append([query.caption for query in queries])
         self.begun.set()

@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,10 +121,10 @@ def _voices(index: Path) -> dict[str, tuple[int, int, int]]:
     """Posts, authors and known authors of each hashtag."""
     with Store.open(open_current(index).folder / "posts.duckdb") as store:
         query = "select key, posts, authors, known_authors from hashtag_counts"
-        return {key: tuple(numbers) for key, *numbers in store.rows(query)}  # type: ignore[misc]
+        return {key: tuple(numbers) for key, *numbers in store.rows(query)}
 
 
-def _voiced(name: str, author: str | None, caption: str) -> dict[str, object]:
+def _voiced(name: str, author: str | None, caption: str) -> dict[str, Any]:
     return {"id": name, "caption": caption, "hashtags": ["snow"]} | (
         {"author": author} if author else {}
     )

@@ -122,7 +122,8 @@ def rows(source: Path) -> Iterator[Found]:
         for post_id, group in groupby(_parts(folder, report), key=_post_id):
             if post_id is not None and post_id in given:
                 for part in group:
-                    media.of(part.name)
+                    if isinstance(part, _Part):
+                        media.of(part.name)
                 continue
             parts = list(group)
             yield from (part for part in parts if isinstance(part, Found))
