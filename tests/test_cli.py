@@ -189,11 +189,8 @@ def test_batch_answers_in_order_and_goes_on_after_a_failure(
     assert [answer["id"] for answer in answers] == list("abcd")
     assert "missing.jpg" in answers[1]["error"]
     assert "tags" not in answers[1]
-    alone = json.loads(
-        run("recommend", "--caption", "coffee and cake #sunset", "--index", sample_index, "--json")[
-            1
-        ]
-    )
+    said = ("--caption", "coffee and cake #sunset", "--index", sample_index, "--json")
+    alone = json.loads(run("recommend", *said)[1])
     tags = [tag["tag"] for tag in answers[3]["tags"]]
     assert tags == [tag["tag"] for tag in alone["tags"]]
     assert tags != [tag["tag"] for tag in answers[0]["tags"]]
