@@ -88,20 +88,19 @@ class _Report:
             yield f"took listed tags of {_count(number, 'post')} of {site} as hashtags"
         for site, number in self.unknown.most_common(MAX_SITES):
             yield f"read {_count(number, 'post')} of {site}, a site not known: {self.fields[site]}"
-        if more := len(self.unknown) - MAX_SITES if len(self.unknown) > MAX_SITES else 0:
+        if (more := len(self.unknown) - MAX_SITES) > 0:
             yield f"read posts of {_count(more, 'other site')} not known"
         for site, number in self.nameless.items():
             yield f"found no id in {_count(number, 'file')} of {site}, each is a post of its own"
         if self.strangers:
-            yield f"passed over {_named(self.strangers, 'JSON file')} that gallery-dl did not write"
+            yield f"passed over {_named(self.strangers, 'JSON file')}, about no post of gallery-dl"
         if self.alone:
             yield f"passed over {_named(self.alone, 'picture')} without a JSON file of its name"
 
     def add(self, part: _Part, *, is_tagged: bool) -> None:
         """Count a post by the file that stands for it."""
-        self.tagged[part.category] += is_tagged
-        if not self.tagged[part.category]:
-            del self.tagged[part.category]
+        if is_tagged:
+            self.tagged[part.category] += 1
         if part.post_id is None:
             self.nameless[part.category] += 1
         if not part.site.is_known:
@@ -120,16 +119,17 @@ def rows(source: Path) -> Iterator[Found]:
         yield from folder.rejected()
         media = _Media(folder)
         for post_id, group in groupby(_parts(folder, report), key=_post_id):
-            if post_id is not None and post_id in given:
-                for part in group:
-                    media.of(part.name)
-                continue
             parts = list(group)
             yield from (part for part in parts if isinstance(part, Found))
             posts = [part for part in parts if isinstance(part, _Part)]
-            for post in [posts] if post_id is not None else [[part] for part in posts]:
-                yield from _rows(media, post, report)
-            given.add(post_id or "")
+            if post_id is None:
+                for post in posts:
+                    yield from _rows(media, [post], report)
+            elif post_id not in given:
+                given.add(post_id)
+                yield from _rows(media, posts, report)
+            else:
+                media.take(posts)
         report.alone += media.unused()
     for note in report.notes():
         yield Found(source, source, Row(None, note=note))
@@ -194,7 +194,8 @@ def _rows(media: _Media, parts: list[_Part], report: _Report) -> Iterator[Found]
     pictures = [path for part in parts for path in media.of(part.name)]
     caption = first(*(_caption(part) for part in parts))
     is_of_file = "extension" in lead.value or "filename" in lead.value
-    if lead.post_id is None and not (pictures or is_of_file or caption):
+    if lead.post_id is None and not (pictures or is_of_file):
+        report.strangers += [lead.name] if caption else []
         return
     tags = next((tags for part in parts if (tags := _tags(part, caption))), [])
     report.add(lead, is_tagged=bool(tags))
@@ -250,9 +251,9 @@ def _author(part: _Part) -> str | None:
 
 
 def _name(value: object) -> str | None:
-    """A name or number; of several, the first."""
+    """A name or number; of several names, the first."""
     if isinstance(value, list):
-        return next((name for item in value[:MAX_TAGS] if (name := _name(item))), None)
+        value = next((item for item in value if isinstance(item, str) and item.strip()), None)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -333,6 +334,11 @@ class _Media:
         self._taken.update(names)
         return [self.folder.path / each for each in dict.fromkeys(names)]
 
+    def take(self, parts: list[_Part]) -> None:
+        """Note that pictures are of a post that is there already."""
+        for part in parts:
+            self.of(part.name)
+
     def unused(self) -> list[str]:
         """Pictures that no JSON file is about."""
         names = (name for name in self.folder.names if name.lower().endswith(_PICTURES))
@@ -369,4 +375,5 @@ def _count(number: int, what: str) -> str:
 
 
 def _named(names: list[str], what: str) -> str:
-    return f"{_count(len(names), what)} ({_printable(shown(names[0]))}{', …' if len(names) > 1 else ''})"
+    more = ", …" if len(names) > 1 else ""
+    return f"{_count(len(names), what)} ({_printable(shown(names[0]))}{more})"
