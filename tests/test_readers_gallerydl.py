@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from cli import app
 from indexer.posts import count_rows
 from indexer.readers.gallerysites import find_site
 from indexer.schema import Post, Rejection
@@ -284,3 +286,15 @@ def test_closed_hashtags_end_where_their_second_sign_is(tmp_path: Path) -> None:
     (post,), _, _ = split(tmp_path)
     assert post.hashtags == ("两个词", "open", "shut", "y")
     assert post.caption == "好 @x"
+
+
+def test_the_report_of_a_build_names_taken_tags_and_unknown_sites(tmp_path: Path) -> None:
+    scrape = tmp_path / "scrape"
+    written(scrape, "flickr", id=1, title="Harbour at night", tags=["sea"]).unlink()
+    put_json(scrape / "new.json", {"category": "new", "extension": "jpg", "id": 2, "text": "x #y"})
+    asked = ["build", str(scrape), "--index", str(tmp_path / "index")]
+    result = CliRunner().invoke(app, asked)
+    assert result.exit_code == 0, result.output
+    assert "took listed tags of 1 post of flickr as hashtags" in result.stderr
+    assert "read 1 post of new, a site not known: took caption from text" in result.stderr
+    assert "not used" not in result.stderr
