@@ -280,6 +280,25 @@ def test_listed_tags_become_hashtags_of_the_grammar(tmp_path: Path) -> None:
     assert rejections == []
 
 
+@pytest.mark.parametrize(
+    ("tags", "hashtags"),
+    [
+        ('sea "old town" night', ("sea", "oldtown", "night")),
+        ("sea, old town ,, night", ("sea", "oldtown", "night")),
+        ('{sea,"old town"}', ("sea", "oldtown")),
+        ('5" of snow', ("of", "snow")),
+        ([{"name": "海", "translated_name": "sea"}, ["no"], 3, None], ("海",)),
+        ({"general": ["sea"], "artist": ["ann"], "count": 3}, ("sea", "ann")),
+    ],
+)
+def test_tags_are_listed_in_many_ways(
+    tmp_path: Path, tags: object, hashtags: tuple[str, ...]
+) -> None:
+    written(tmp_path, "flickr", id=1, title="Harbour", tags=tags)
+    (post,), rejections, _ = split(tmp_path)
+    assert (post.hashtags, rejections) == (hashtags, [])
+
+
 def test_closed_hashtags_end_where_their_second_sign_is(tmp_path: Path) -> None:
     text = "#两个 词#好 #open #shut# @x#y"
     written(tmp_path, "weibo", status={"id": 1, "text": text, "user": {"screen_name": "a"}})

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -51,6 +51,8 @@ _PICTURES = (
 _MEDIA = (*_PICTURES, *_VIDEOS)
 _NO_PICTURES = (*_VIDEOS, ".txt", ".json", ".part")
 _TAG_NAMES = ("name", "text", "title", "tag", "tag_name", "display_name", "display", "slug")
+_BETWEEN_COMMAS = re.compile(r"[^,\n]+")
+_BETWEEN_SPACES = re.compile(r"""(?<!\S)"[^"\n]{1,200}"(?!\S)|\S+""")  # words, or words in quotes
 # `#two words#`, as Weibo has them; `#two[topic]#` is Xiaohongshu's.
 _CLOSED = re.compile(r"#(?=\S)([^#\[\]\n@]{1,60}?)(?<=\S)(?:\[[^#\[\]\n]{1,10}\])?#")
 
@@ -296,9 +298,8 @@ def _tags(part: _Part, caption: object) -> list[str]:
 def _listed(value: object) -> list[str]:
     """Tags in a list, in lists by kind, or in a text with commas or spaces."""
     if isinstance(value, str):
-        value = value.strip("{}[] \n")
-        border = "," if "," in value else "\n" if "\n" in value else None
-        return [tag.strip("\"' ") for tag in value.split(border, MAX_TAGS)[:MAX_TAGS]]
+        found = (_BETWEEN_COMMAS if "," in value else _BETWEEN_SPACES).finditer(value)
+        return [match[0] for match in islice(found, MAX_TAGS)]
     if isinstance(value, Mapping):
         value = [item for items in value.values() if isinstance(items, list) for item in items]
     if not isinstance(value, list):
