@@ -245,12 +245,11 @@ def test_a_picture_is_known_by_its_content(tmp_path: Path, ending: str) -> None:
     assert (post.image, rejections) == (picture.resolve(), [])
 
 
-def test_a_picture_of_a_form_that_is_not_read_is_named(tmp_path: Path) -> None:
-    written(tmp_path, "flickr", "1.heic", id=1, title="x #a")
-    put(tmp_path / "1.heic", b"\0\0\0\x18ftypheic and more")
+def test_a_file_that_is_no_picture_is_named(tmp_path: Path) -> None:
+    put(written(tmp_path, "flickr", "1.pdf", id=1, title="x #a"), b"%PDF-1.7 and more")
     (post,), (rejection,), _ = split(tmp_path)
     assert (post.caption, post.image, rejection.post_kept) == ("x", None, True)
-    assert "1.heic" in rejection.reason
+    assert "1.pdf" in rejection.reason
 
 
 _ODD: list[Any] = [None, True, 0, -1, 1.5, 10**400, "", "\ud800", "a\0b", [], {}, [[]], [None]]
