@@ -147,7 +147,11 @@ def join_words(text: str) -> str | None:
     Spaces and all that no hashtag holds are left out; None where no letter or emoji stays.
     """
     joined = "".join(_KEY.findall(text))[:MAX_LENGTH]
-    return joined if _NEED.search(joined) else None
+    try:
+        key(joined)
+    except InputError:
+        return None
+    return joined
 
 
 def dated(keys: Collection[str]) -> frozenset[str]:

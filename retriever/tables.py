@@ -108,11 +108,16 @@ def _framed(title: str, *, head: bool = True) -> Table:
 
 
 def unused(rejections: Sequence[Rejection], shown: int = 10) -> list[str]:
-    """A line for each of the first rejections, and one for the rest; lost posts come first."""
-    first = sorted(rejections, key=lambda rejection: rejection.post_kept)[:shown]
+    """A line for each of the first rejections, and one for the rest; lost posts come first.
+
+    Notes are on lines of their own, after these.
+    """
+    lost = [rejection for rejection in rejections if not rejection.is_note]
+    first = sorted(lost, key=lambda rejection: rejection.post_kept)[:shown]
     lines = [f"not used: {safe(str(rejection))}" for rejection in first]
-    more = len(rejections) - len(first)
-    return [*lines, f"not used: {more:,} more; --json lists all"] if more else lines
+    if more := len(lost) - len(first):
+        lines.append(f"not used: {more:,} more; --json lists all")
+    return [*lines, *(f"note: {safe(str(note))}" for note in rejections if note.is_note)]
 
 
 def plain(value: Any) -> str:  # noqa: ANN401 (any JSON value)

@@ -33,6 +33,7 @@ import pyarrow.parquet as pq
 from indexer.errors import InputError
 from indexer.posts import read_posts
 from indexer.schema import Rejection
+from tests.gallerysamples import SAMPLES
 from tests.scrapes import JPEG, NOON, broken, graph_node, phone_node, put, sidecar, signed
 
 SECONDS = 5  # that one case may take
@@ -113,6 +114,15 @@ SEEDS: dict[str, dict[str, bytes]] = {
         "1.jpg.json": _packed(sidecar("a", "1", "x #a")),
         "2.mp4.json": _packed(sidecar("a", "2", "x #a", num=2)),
         "3.jpg.json": _packed({"category": "twitter", "extension": "jpg", "tweet_id": 7}),
+        **{
+            f"{name}_1.jpg.json": _packed(
+                {"category": name, "subcategory": "user", "extension": "jpg"} | SAMPLES[name][0]
+            )
+            for name in ("mastodon.social", "tumblr", "weibo", "imgur", "e621", "kemono")
+        },
+        "new_1.jpg.json": _packed(
+            {"category": "new", "extension": "jpg", "body": "<p>x</p>", "tags": ["a b"]}
+        ),
     },
     "instagram-export": {
         "posts_1.json": json.dumps(_EXPORTED, indent=1).encode(),

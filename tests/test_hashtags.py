@@ -19,6 +19,7 @@ from indexer.hashtags import (
     dated,
     extract,
     is_spaced,
+    join_words,
     key,
     parts,
     script_words,
@@ -160,6 +161,29 @@ def test_keys(form: str, expected: str) -> None:
 def test_what_is_no_hashtag_has_no_key(form: str) -> None:
     with pytest.raises(InputError, match="expected a hashtag"):
         key(form)
+
+
+@pytest.mark.parametrize(
+    ("tag", "joined"),
+    [
+        ("film photography", "filmphotography"),
+        ("rock & roll", "rockroll"),
+        ("bat_(animal)", "bat_animal"),
+        ("#sea", "sea"),
+        ("再 会", "再会"),
+        ("1984", None),
+        (" ", None),
+        ("a" * 200, "a" * MAX_LENGTH),
+    ],
+)
+def test_a_tag_of_words_is_one_hashtag(tag: str, joined: str | None) -> None:
+    assert join_words(tag) == joined
+
+
+@given(st.text())
+def test_joined_words_are_a_hashtag(text: str) -> None:
+    joined = join_words(text)
+    assert joined is None or key(joined)
 
 
 def test_a_key_is_not_too_long() -> None:

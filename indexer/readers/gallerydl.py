@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -51,6 +51,8 @@ _PICTURES = (
 _MEDIA = (*_PICTURES, *_VIDEOS)
 _NO_PICTURES = (*_VIDEOS, ".txt", ".json", ".part")
 _TAG_NAMES = ("name", "text", "title", "tag", "tag_name", "display_name", "display", "slug")
+_BETWEEN_COMMAS = re.compile(r"[^,\n]+")
+_BETWEEN_SPACES = re.compile(r"""(?<!\S)"[^"\n]{1,200}"(?!\S)|\S+""")  # words, or words in quotes
 # `#two words#`, as Weibo has them; `#two[topic]#` is Xiaohongshu's.
 _CLOSED = re.compile(r"#(?=\S)([^#\[\]\n@]{1,60}?)(?<=\S)(?:\[[^#\[\]\n]{1,10}\])?#")
 
@@ -88,20 +90,19 @@ class _Report:
             yield f"took listed tags of {_count(number, 'post')} of {site} as hashtags"
         for site, number in self.unknown.most_common(MAX_SITES):
             yield f"read {_count(number, 'post')} of {site}, a site not known: {self.fields[site]}"
-        if more := len(self.unknown) - MAX_SITES if len(self.unknown) > MAX_SITES else 0:
+        if (more := len(self.unknown) - MAX_SITES) > 0:
             yield f"read posts of {_count(more, 'other site')} not known"
         for site, number in self.nameless.items():
             yield f"found no id in {_count(number, 'file')} of {site}, each is a post of its own"
         if self.strangers:
-            yield f"passed over {_named(self.strangers, 'JSON file')} that gallery-dl did not write"
+            yield f"passed over {_named(self.strangers, 'JSON file')}, about no post of gallery-dl"
         if self.alone:
             yield f"passed over {_named(self.alone, 'picture')} without a JSON file of its name"
 
     def add(self, part: _Part, *, is_tagged: bool) -> None:
         """Count a post by the file that stands for it."""
-        self.tagged[part.category] += is_tagged
-        if not self.tagged[part.category]:
-            del self.tagged[part.category]
+        if is_tagged:
+            self.tagged[part.category] += 1
         if part.post_id is None:
             self.nameless[part.category] += 1
         if not part.site.is_known:
@@ -120,17 +121,17 @@ def rows(source: Path) -> Iterator[Found]:
         yield from folder.rejected()
         media = _Media(folder)
         for post_id, group in groupby(_parts(folder, report), key=_post_id):
-            if post_id is not None and post_id in given:
-                for part in group:
-                    if isinstance(part, _Part):
-                        media.of(part.name)
-                continue
             parts = list(group)
             yield from (part for part in parts if isinstance(part, Found))
             posts = [part for part in parts if isinstance(part, _Part)]
-            for post in [posts] if post_id is not None else [[part] for part in posts]:
-                yield from _rows(media, post, report)
-            given.add(post_id or "")
+            if post_id is None:
+                for post in posts:
+                    yield from _rows(media, [post], report)
+            elif post_id not in given:
+                given.add(post_id)
+                yield from _rows(media, posts, report)
+            else:
+                media.take(posts)
         report.alone += media.unused()
     for note in report.notes():
         yield Found(source, source, Row(None, note=note))
@@ -195,7 +196,8 @@ def _rows(media: _Media, parts: list[_Part], report: _Report) -> Iterator[Found]
     pictures = [path for part in parts for path in media.of(part.name)]
     caption = first(*(_caption(part) for part in parts))
     is_of_file = "extension" in lead.value or "filename" in lead.value
-    if lead.post_id is None and not (pictures or is_of_file or caption):
+    if lead.post_id is None and not (pictures or is_of_file):
+        report.strangers += [lead.name] if caption else []
         return
     tags = next((tags for part in parts if (tags := _tags(part, caption))), [])
     report.add(lead, is_tagged=bool(tags))
@@ -251,9 +253,9 @@ def _author(part: _Part) -> str | None:
 
 
 def _name(value: object) -> str | None:
-    """A name or number; of several, the first."""
+    """A name or number; of several names, the first."""
     if isinstance(value, list):
-        return next((name for item in value[:MAX_TAGS] if (name := _name(item))), None)
+        value = next((item for item in value if isinstance(item, str) and item.strip()), None)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -296,9 +298,8 @@ def _tags(part: _Part, caption: object) -> list[str]:
 def _listed(value: object) -> list[str]:
     """Tags in a list, in lists by kind, or in a text with commas or spaces."""
     if isinstance(value, str):
-        value = value.strip("{}[] \n")
-        border = "," if "," in value else "\n" if "\n" in value else None
-        return [tag.strip("\"' ") for tag in value.split(border, MAX_TAGS)[:MAX_TAGS]]
+        found = (_BETWEEN_COMMAS if "," in value else _BETWEEN_SPACES).finditer(value)
+        return [match[0] for match in islice(found, MAX_TAGS)]
     if isinstance(value, Mapping):
         value = [item for items in value.values() if isinstance(items, list) for item in items]
     if not isinstance(value, list):
@@ -333,6 +334,11 @@ class _Media:
         names += [*self._by_stem.get(stem, ()), *self._by_stem.get(f"{stem}p", ())]
         self._taken.update(names)
         return [self.folder.path / each for each in dict.fromkeys(names)]
+
+    def take(self, parts: list[_Part]) -> None:
+        """Note that pictures are of a post that is there already."""
+        for part in parts:
+            self.of(part.name)
 
     def unused(self) -> list[str]:
         """Pictures that no JSON file is about."""
