@@ -228,6 +228,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "retriever.meters": set(),
     "retriever.pages": set(),
     "retriever.logs": {"retriever.tables"},
+    "retriever.logs": {"indexer.escaping"},
     "retriever.received": {"retriever.asked", "retriever.guards"},
     "retriever.guards": BORDER | {"indexer.images", "retriever.forms"},
     "retriever.*": READING | {"retriever.*"},

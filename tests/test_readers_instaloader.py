@@ -341,16 +341,16 @@ def test_pictures_without_caption_and_json(tmp_path: Path) -> None:
 
 
 def test_pictures_are_known_by_their_content(tmp_path: Path) -> None:
-    heic, mp4 = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", b"\0\0\0\x18ftypisom\0\0\2\0"
-    put_json(tmp_path / "a.json", signed(graph_node("a", "a heic #a")))
-    put(tmp_path / "a.heic", heic)
-    put_json(tmp_path / "b.json", signed(graph_node("b", "a heic, then a jpeg #b")))
-    put(tmp_path / "b_1.jpg", heic)
+    unread, mp4 = b"\0\0\0\x0cjP  \r\n\x87\n", b"\0\0\0\x18ftypisom\0\0\2\0"
+    put_json(tmp_path / "a.json", signed(graph_node("a", "a picture #a")))
+    put(tmp_path / "a.heic", unread)
+    put_json(tmp_path / "b.json", signed(graph_node("b", "an unread one, then a jpeg #b")))
+    put(tmp_path / "b_1.jpg", unread)
     put(tmp_path / "b_2.heic", JPEG)
     put_json(tmp_path / "c.json", signed(graph_node("c", "a film #c")))
     put(tmp_path / "c.jpg", mp4)
     put(tmp_path / "c.mp4", JPEG)
-    put(tmp_path / f"{STEM}.heic", heic)
+    put(tmp_path / f"{STEM}.heic", unread)
     (a, b, c, d), rejections = read(tmp_path, reader="instaloader")
     images = [post.image.name if post.image else None for post in (a, b, c, d)]
     assert images == ["a.heic", "b_2.heic", "c.mp4", f"{STEM}.heic"]

@@ -313,7 +313,8 @@ def test_one_place_prints() -> None:
                     "sys.stderr.write",
                 ):
                     found.add(name)
-    assert found == {"retriever/printed.py"}
+    # `batch --out -` writes its JSON lines, whose escapes are JSON's own.
+    assert found == {"retriever/printed.py", "retriever/batchfile.py"}
 
 
 def test_text_is_escaped_for_where_it_goes() -> None:
@@ -376,6 +377,9 @@ def test_display_forms_are_held_to_the_grammar() -> None:
     assert display_of("\x1b", "\x1b") == "_"
 
 
+ENCODER = {"name": CODES, "weights_sha256": "0" * 64, "preprocessing": CODES}
+
+
 def test_a_forged_index_prints_no_codes(index: Path) -> None:
     import duckdb
 
@@ -383,7 +387,7 @@ def test_a_forged_index_prints_no_codes(index: Path) -> None:
     with duckdb.connect(str(generation / "posts.duckdb")) as connection:
         connection.execute("update hashtag_counts set display = display || chr(10) || ?", [CODES])
     reseal_files(generation)
-    reseal(generation, encoder={"name": CODES, "weights_sha256": CODES}, created=CODES)
+    reseal(generation, encoder=ENCODER, created=CODES)
     (generation / f"evil{CODES}").write_text("x")
     (index / "writer.lock").write_text(CODES)
     asked = ["recommend", "--caption", "sleepy kitten walk"]
