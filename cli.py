@@ -71,7 +71,7 @@ app = typer.Typer(
 def start(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", help="Say which version this is, and end.", is_eager=True)
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)
     ] = False,
 ) -> None:
     """Say where to begin if nothing is asked; else read the defaults that the command can use."""
@@ -111,13 +111,13 @@ def build(
     weights: options.Weights = None,
     topics: Annotated[
         Path | None,
-        typer.Option(help="Your own topics (TOML); the ten that ship otherwise."),
+        typer.Option(help="File of your own topics (TOML).", show_default="the ten that ship"),
     ] = None,
     vectors: options.Vectors = None,
     pretrained: options.Pretrained = None,
     rule: Annotated[
         Literal["instagram", "x"],
-        typer.Option(help="Which hashtags a caption holds: instagram, or x (stricter)."),
+        typer.Option(help="Rule by which hashtags are read: instagram, or x (stricter)."),
     ] = "instagram",
     from_starter: Annotated[
         bool,
@@ -136,11 +136,11 @@ def build(
     allow_forgotten: options.AllowForgotten = False,
     as_json: options.Json = False,
 ) -> None:
-    """Learn from posts: read them, encode their pictures, and publish a new index.
+    """Build an index: read posts, encode their pictures, and learn from them.
 
     POSTS are JSONL, CSV or Parquet files with any of the fields id, image, caption, hashtags,
-    author, taken_at and topic, folders of such files, or what Instaloader, gallery-dl or
-    Instagram's account export left. An index that is already there keeps answering until the new
+    author, taken_at and topic, folders of such files, or folders that Instaloader, gallery-dl or
+    Instagram's account export wrote. An index that is already there keeps answering until the new
     one is whole.
 
     Example: `hashlens build my-posts more-posts.jsonl --index my-index`
@@ -291,11 +291,10 @@ def update(
     allow_forgotten: options.AllowForgotten = False,
     as_json: options.Json = False,
 ) -> None:
-    """Add a new scrape to an index: new posts, changed ones, and, with --delete, gone ones.
+    """Add a new scrape to an index: add new posts, replace changed ones, and delete named ones.
 
-    Posts that are there already, unchanged, are told by id and content and left alone, so the
-    whole scrape may be given each time. Whoever asks meanwhile is answered from the old state
-    until the new one is whole.
+    Posts that are there already are found by id and content and left alone, so the whole scrape
+    may be given each time. Until the new state is whole, the old one answers.
 
     Example: `hashlens update my-scrape --index my-index`
     """
@@ -347,7 +346,10 @@ def forget(
     ] = None,
     post: Annotated[str | None, typer.Option(help="Remove the post of this id.")] = None,
     retrain: Annotated[
-        bool, typer.Option("--retrain", help="Also learn anew, without them.")
+        bool,
+        typer.Option(
+            "--retrain", help="Also learn vectors, topics and ranking anew, without these posts."
+        ),
     ] = False,
     as_json: options.Json = False,
 ) -> None:

@@ -18,12 +18,14 @@ def evaluate(
     index: options.ReadIndex = None,
     inputs: Annotated[
         str,
-        typer.Option(help="What of each post is given: image, caption, seeds:N, joined by commas."),
+        typer.Option(
+            help="Fields of each post that are given: image, caption, seeds:N, joined by commas."
+        ),
     ] = "caption",
     seen: Annotated[
         bool, typer.Option("--allow-seen", help="Judge on posts of the index, too.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Draws other seed hashtags.")] = 1,
+    seed: Annotated[int, typer.Option(help="Number that seed hashtags are drawn by.")] = 1,
     as_json: options.Json = False,
 ) -> None:
     """Judge an index's own recommender on posts it has not seen.
@@ -54,19 +56,24 @@ def benchmark(
     posts: Annotated[list[Path], typer.Argument(help="Posts to split, learn from and judge on.")],
     out: Annotated[Path, typer.Option(help="Folder for the report; a stopped run goes on there.")],
     methods: Annotated[
-        str | None, typer.Option(help="Methods, joined by commas; all otherwise.")
+        str | None, typer.Option(help="Names of methods, joined by commas.", show_default="all")
     ] = None,
     inputs: Annotated[
         list[str] | None,
         typer.Option(
-            help="What is given, as in `evaluate`; may be repeated. Without it, POSTS is "
-            "a folder of the public collections, each with a task of its own."
+            help="Fields that are given, as in `evaluate`; may be repeated. Without it, POSTS must "
+            "be a folder of the public collections, each with a task of its own."
         ),
     ] = None,
     split: Annotated[
-        str, typer.Option(help="author, time, post, or auto (the first of these that is known).")
+        str,
+        typer.Option(
+            help="Rule of the split: author, time, post, or auto (the first that is known)."
+        ),
     ] = "auto",
-    seed: Annotated[int, typer.Option(help="Of splits, seeds and intervals.")] = 1,
+    seed: Annotated[
+        int, typer.Option(help="Number that splits, seeds and intervals are drawn by.")
+    ] = 1,
     limit: Annotated[int, typer.Option(help="Most queries of a task and its inputs.")] = 2000,
     ablation: Annotated[
         bool, typer.Option("--ablation", help="Also judge hashlens without each of its parts.")
@@ -77,7 +84,7 @@ def benchmark(
 
     Near-duplicates stay on one side of the split, hashtags are taken out of captions, and the
     product is judged beside the methods of the report it comes from and the strongest simple ones.
-    It needs more than the rest: `pip install "hashlens[benchmark]"`.
+    It needs an extra: `pip install "hashlens[benchmark]"`.
 
     Example: `hashlens benchmark my-posts --out report --inputs caption --inputs image,caption`
     """

@@ -207,5 +207,6 @@ def _refuse_seen(recommender: Recommender, posts: Sequence[Post]) -> None:
     if seen:
         raise InputError(
             f"found {len(seen):,} of {len(posts):,} posts in the index, expected posts that it has "
-            "not seen; build the index without them, or allow them (the figures are then too high)"
+            "not seen; build the index without them, or give --allow-seen (the figures are then "
+            "too high)"
         )

@@ -26,7 +26,7 @@ API_KEY = "HASHLENS_API_KEY"
 
 def recommend(
     context: typer.Context,
-    image: Annotated[Path | None, typer.Option(help="A picture.")] = None,
+    image: Annotated[Path | None, typer.Option(help="File of a picture.")] = None,
     caption: Annotated[
         str,
         typer.Option(help="A caption; hashtags in it count as seeds. `-` reads it from stdin."),
@@ -48,7 +48,7 @@ def recommend(
     explain: options.Explain = False,
     as_json: options.Json = False,
     plain: Annotated[
-        bool, typer.Option("--plain", help="Only the hashtags, on one line, for pasting.")
+        bool, typer.Option("--plain", help="Print the hashtags alone, on one line, for pasting.")
     ] = False,
     copy: Annotated[
         bool, typer.Option("--copy", help="Also put the hashtags on the clipboard.")
@@ -148,7 +148,7 @@ def batch(
     whose: options.Whose = None,
     weights: options.Weights = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where a run that was stopped had come to.")
+        bool, typer.Option("--resume", help="Go on where a stopped run ended.")
     ] = False,
     check: options.Check = False,
 ) -> None:
@@ -215,14 +215,14 @@ def batch(
 def serve(
     index: options.ReadIndex = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen at; others reach this machine at 0.0.0.0.")
+        str, typer.Option(help="Address to listen at; 0.0.0.0 lets other machines in.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8765,
     api_key: Annotated[
         str | None,
         typer.Option(
             envvar=API_KEY,
-            help="Key that requests must carry, as Authorization: Bearer KEY; none otherwise. "
+            help="Key that requests must carry, as Authorization: Bearer KEY. "
             "Other users of the machine see options, but not the environment.",
             show_default=False,
         ),

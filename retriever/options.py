@@ -134,7 +134,10 @@ Index = Annotated[
 ]
 # Where an index is only read, what is not named is for `index_default` to find.
 ReadIndex = Annotated[
-    Path | None, typer.Option("--index", help="Folder of the index.", show_default="./index")
+    Path | None,
+    typer.Option(
+        "--index", help="Folder of the index.", show_default="./index, else the index that ships"
+    ),
 ]
 Weights = Annotated[
     Path | None,
@@ -150,8 +153,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 Reader = Annotated[
     str,
     typer.Option(
-        help="What the posts are from: tables, huggingface, instaloader, gallery-dl, "
-        "instagram-export or captioned; auto tells it by what they hold.",
+        help="Kind of source: tables, huggingface, instaloader, gallery-dl, instagram-export or "
+        "captioned; auto finds it by the content.",
         callback=_reader,
     ),
 ]
@@ -159,7 +162,7 @@ Columns = Annotated[
     list[str] | None,
     typer.Option(
         "--column",
-        help="A column of yours under another name, as caption=text; may be repeated.",
+        help="Our name of a column and yours: caption=text; may be repeated.",
     ),
 ]
 FirstComment = Annotated[
@@ -178,14 +181,14 @@ EngineName = Annotated[
     Literal["local", "ray"],
     typer.Option(
         "--engine",
-        help="What does the work: this machine (local), or a Ray cluster whose machines share the "
-        "folders of the posts (ray; needs hashlens[cluster]).",
+        help="Where the build runs: on this machine (local), or on a Ray cluster whose machines "
+        "share the folders of the posts (ray; needs hashlens[cluster]).",
     ),
 ]
 Address = Annotated[
     str | None,
     typer.Option(
-        help="Of the Ray cluster: HOST:PORT, or auto for the one that runs here.",
+        help="Address of the Ray cluster: HOST:PORT, or auto for the one that runs here.",
         show_default="Ray is started here for the time",
     ),
 ]
@@ -193,8 +196,8 @@ Vectors = Annotated[
     list[str] | None,
     typer.Option(
         help="How hashtag vectors are learned: default, report-word2vec, report-glove or "
-        "report-pretrained. Also where those of posts are kept, if not in the index: "
-        "milvus:http://HOST:PORT, or milvus:FILE.db. May be given for each.",
+        "report-pretrained. milvus:http://HOST:PORT or milvus:FILE.db keeps the vectors of posts "
+        "there, not in the index. May be given once for each.",
         show_default="default",
         autocompletion=_vectors,
     ),
@@ -203,7 +206,10 @@ Pretrained = Annotated[
     Path | None,
     typer.Option(help="Pretrained word vectors, a GloVe or word2vec file, to start from."),
 ]
-Seeds = Annotated[list[str] | None, typer.Option(help="A hashtag to go on from; may be repeated.")]
+Seeds = Annotated[
+    list[str] | None,
+    typer.Option(help="A hashtag to start from, or several with commas between; may be repeated."),
+]
 Explain = Annotated[
     bool, typer.Option("--explain", help="Say why each hashtag is there, and by which posts.")
 ]
@@ -220,19 +226,21 @@ K = Annotated[
 MinProbability = Annotated[
     float,
     typer.Option(
-        min=0, max=1, help="Leave out what is less likely, even if fewer than k are left, or none."
+        min=0, max=1, help="Leave out less likely hashtags, even if fewer than k are left, or none."
     ),
 ]
 Diversity = Annotated[
     float,
     typer.Option(
-        min=0, max=1, help="How much a hashtag like one before it loses: 0 nothing, 1 everything."
+        min=0,
+        max=1,
+        help="Share that a hashtag loses if it is like one before it: 0 nothing, 1 everything.",
     ),
 ]
 Generic = Annotated[
     float,
     typer.Option(
-        min=0, max=1, help="How far down hashtags go that suit any post (#love): 0 not, 1 last."
+        min=0, max=1, help="Lower hashtags that suit any post (#love): 0 not at all, 1 to the end."
     ),
 ]
 Mix = Annotated[
@@ -265,8 +273,9 @@ Set = Annotated[
 Platform = Annotated[
     str | None,
     typer.Option(
-        help="Keep to a network's limit, and leave other networks' own hashtags out: instagram, "
-        "tiktok, youtube, x, linkedin, threads, pinterest or facebook.",
+        help="Keep to a network's limit, counting the hashtags of caption and seeds, and leave "
+        "other networks' own hashtags out: instagram, tiktok, youtube, x, linkedin, threads, "
+        "pinterest or facebook.",
         autocompletion=_platforms,
     ),
 ]
@@ -275,7 +284,7 @@ AllowForgotten = Annotated[
     bool,
     typer.Option(
         "--allow-forgotten",
-        help="Let posts back in that this index was told to forget or delete.",
+        help="Let posts that were forgotten or deleted join this index again.",
     ),
 ]
 
@@ -284,8 +293,9 @@ Whose = Annotated[
     str | None,
     typer.Option(
         "--author",
-        help="Whose post it is: what this author's posts in the index usually have counts as well.",
-        show_default="whose posts they all are, if they are one author's",
+        help="Author of the post: hashtags that this author's posts in the index often have "
+        "count as well.",
+        show_default="the author of all posts, where there is one alone",
     ),
 ]
 

@@ -41,7 +41,7 @@ WITHIN = 10.0  # seconds within which a question is answered, waiting included
 LAST_ANSWERS = 2  # seconds that requests have when the server is told to stop
 LAST_WORDS = 4.5  # seconds after which the kernel ends it
 THUMBNAILS = 2  # pictures of posts that are decoded at the same time
-TOLD = ("generation", "created", "bytes", "counts", "encoder", "ranker", "topics")
+TOLD = ("generation", "version", "created", "bytes", "counts", "encoder", "ranker", "topics")
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,9 @@ def history(index: options.ReadIndex = None, as_json: options.Json = False) -> N
 
 def rollback(
     index: options.Index = DEFAULT_INDEX,
-    to: Annotated[int | None, typer.Option(help="Generation; the one before otherwise.")] = None,
+    to: Annotated[
+        int | None, typer.Option(help="Number of the generation.", show_default="the one before")
+    ] = None,
 ) -> None:
     """Return to an older generation, after checking that it is whole.
 
@@ -72,11 +74,15 @@ def rollback(
 
 def encoders(
     measure: Annotated[
-        bool, typer.Option("--measure", help="Measure those at hand, seconds each.")
+        bool,
+        typer.Option(
+            "--measure",
+            help="Measure the speed of those whose weights are here; each takes seconds.",
+        ),
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """List the picture encoders, where their weights are or come from, and their speed here.
+    """List the picture encoders, where their weights are or come from, and, if asked, their speed.
 
     Example: `hashlens encoders --measure`
     """
@@ -97,9 +103,9 @@ def compact(
     keep: options.Keep = KEEP,
     as_json: options.Json = False,
 ) -> None:
-    """Make an index small again: merge what updates added, give removed rows' room back.
+    """Make an index small again: merge its segments, and drop what removed posts left.
 
-    Answers stay the same. Older generations still hold what was removed until they go.
+    Answers stay the same. Older generations hold removed posts until they go.
 
     Example: `hashlens compact --index my-index`
     """

@@ -100,8 +100,12 @@ VALUES = {
     "--limit": "9",
     "--to": "1",
 }
-# What --json already holds.
-IMPLIED = {("recommend", "--caption walk --json", "--explain")}
+# What --json already holds, and what a build does unless --no-first-comment is given.
+IMPLIED = {
+    ("recommend", "--caption walk --json", "--explain"),
+    ("build", "posts.jsonl", "--first-comment"),
+    ("build", "posts.jsonl --engine ray", "--first-comment"),
+}
 
 
 def modes() -> Iterator[tuple[str, str, str]]:

@@ -23,6 +23,7 @@ from indexer.schema import Query
 from retriever.guards import Rules
 from retriever.recommend import Recommender
 from retriever.server import create_app
+from retriever.version import version_of_program
 from tests.web import CAPTION, fields, opened
 
 
@@ -75,7 +76,11 @@ def test_the_answer_is_that_of_recommend_json(
         platform="youtube",
         options={"block": ["#Love"], "pin": ["ours"], "diversity": 0.3, "author": "a01"},
     )
-    assert close(found, json.loads(result.stdout))
+    printed = json.loads(result.stdout)
+    # A client is not told of the server's folders, and reads the version in /v1/index.
+    assert printed.pop("index") == str(sample_index)
+    assert printed.pop("version") == version_of_program()
+    assert close(found, printed)
 
 
 def test_hashtags_in_the_caption_are_seeds(client: TestClient) -> None:
@@ -173,6 +178,7 @@ def test_search_completes_by_use(client: TestClient, sample_index: Path) -> None
 def test_the_index_and_the_platforms_are_told(client: TestClient) -> None:
     found = client.get("/v1/index").json()
     assert found["encoder"] == "efficientnet-lite0"
+    assert found["version"] == version_of_program()
     assert len(found["topics"]) == 10
     (instagram,) = [one for one in found["platforms"] if one["name"] == "instagram"]
     assert instagram["limit"] == 5
