@@ -381,7 +381,7 @@ def test_a_folder_in_the_place_of_the_answers_is_refused_at_once(
 ) -> None:
     (tmp_path / "a.csv").mkdir()
     code, _, err = run("batch", rows, "--out", tmp_path / "a.csv", "--index", sample_index)
-    assert code == 1
+    assert code == 2
     assert "found a folder, expected a file to write" in err
 
 

@@ -201,7 +201,7 @@ def test_the_command_line_says_where_vectors_are(lite: str, tmp_path: Path) -> N
     assert lite in json.loads(out)["post_vectors"]
     assert lite not in str(summary_of(IndexReader.open(index)))  # which the server tells everybody
     code, _, err = run("build", posts, "--from-starter", "--vectors", f"milvus:{lite}")
-    assert (code, "--from-starter" in err) == (1, True)
+    assert (code, "--from-starter" in err) == (2, True)
     # This process has Milvus Lite: another one is told so, in a line.
     program = "from cli import main; main()"
     found = subprocess.run(
