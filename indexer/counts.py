@@ -200,6 +200,8 @@ def _sampled(held: Matrix, size: int) -> Matrix:
     """The rows that hold each of `size` columns; each n-th of more than `OF_TAG`."""
     from scipy import sparse
 
+    if len(held.columns) and not 0 <= held.columns.min() <= held.columns.max() < size:
+        raise ValueError(f"found a column beyond {size}")  # SciPy would write outside its arrays
     kept = np.ones(len(held.columns), np.bool_)
     turned = sparse.csr_matrix((kept, held.columns, held.starts), (len(held), size)).tocsc()
     starts = turned.indptr

@@ -20,7 +20,7 @@ from indexer.store import Store
 from indexer.topics import TopicModel
 from indexer.trained import Trained
 from indexer.verifycounts import count_troubles
-from indexer.verifyrows import row_troubles
+from indexer.verifyrows import range_troubles, row_troubles
 from indexer.verifyvectors import vector_troubles
 
 OpenRanker = Callable[[Path], object]
@@ -189,4 +189,7 @@ def _vector_troubles(folder: Path) -> Iterator[str]:
 def _count_troubles(generation: Generation) -> Iterator[str]:
     folder = generation.folder
     with Store.open(folder / "posts.duckdb") as store:
+        if beyond := [f"{store.path}: {trouble}" for trouble in range_troubles(store)]:
+            yield from beyond
+            return
         yield from count_troubles(folder / "counts", store, generation.manifest.topics)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from indexer.derived import DERIVED, USES, derive, lend_pairs, statement, uses_of
+from indexer.derived import DERIVED, KEYS, SUMMED, USES, derive, lend_pairs, statement, uses_of
 from indexer.errors import unreadable
 from indexer.matrices import opened
 from indexer.store import PRIOR, Store
@@ -49,6 +49,10 @@ _NEXT = {
 }
 # The file of counts that has a row for each id given.
 _COUNTED = {"post": "posts", "hashtag": "hashtags", "word": "words"}
+# The columns of ids in the other tables; each derived table has its own besides (see `derived`).
+_IDS = {"post_key": "post", "tag_id": "hashtag", "other_id": "hashtag", "word_id": "word"}
+_BASE = {"post_hashtags": ("post_key", "tag_id"), "post_words": ("post_key", "word_id")}
+MAX_COUNT = 2**31 - 1  # of posts or authors, as the files of counts hold them
 _SCHEMA = """
     select table_schema, table_name, column_name, data_type from information_schema.columns
     where table_catalog = current_database() order by table_schema, table_name, ordinal_position"""
@@ -84,6 +88,26 @@ def check_rows(store: Store, folder: Path) -> None:
             raise unreadable(
                 store.path, f"found {kind} {least} to {last}, expected ids below {following}"
             )
+    for trouble in range_troubles(store):
+        raise unreadable(store.path, trouble)
+
+
+def range_troubles(store: Store) -> Iterator[str]:
+    """Each column whose ids or numbers are out of their range: they become places in arrays.
+
+    Args:
+        store: with the tables that hashlens makes.
+    """
+    schemas = ("", f"{PRIOR}.") if store.has_prior else ("",)
+    tables = {**_BASE, **{f"{schema}{name}": KEYS[name] for schema in schemas for name in DERIVED}}
+    for table, keys in tables.items():
+        numbers = SUMMED[table.split(".")[-1]] if table not in _BASE else ()
+        limits = {key: store.next_id(_IDS[key]) - 1 for key in keys if key in _IDS}
+        for column, most in (limits | dict.fromkeys(numbers, MAX_COUNT)).items():
+            query = f"select min({column}), max({column}) from {table}"  # noqa: S608
+            ((least, last),) = store.rows(query)
+            if last is not None and not 0 <= least <= last <= most:
+                yield f"{table}: found {least} to {last} as {column}, expected 0 to {most}"
 
 
 def row_troubles(store: Store) -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -218,12 +219,14 @@ def _train_pretrained(
     words = tuple(vocabulary)
     known, rows = pretrained.found(words)
     model = _model(vocabulary, config, pretrained.dimensions, workers)
-    model.wv.vectors[:] = _LENGTH * _starts(_incidence(sentences, words), words, pretrained)
+    with _one_thread():
+        model.wv.vectors[:] = _LENGTH * _starts(_incidence(sentences, words), words, pretrained)
     locks = np.ones(len(words), np.float32)
     locks[known] = 1 - _ANCHOR
     model.wv.vectors_lockf = locks
     vectors = _trained(model, sentences, config, on_progress)
-    turned = _turned(pretrained.vectors, rows, vectors[known])
+    with _one_thread():
+        turned = _turned(pretrained.vectors, rows, vectors[known])
     others = np.ones(len(pretrained), bool)
     others[rows] = False
     rest = np.flatnonzero(others)
@@ -232,6 +235,16 @@ def _train_pretrained(
         np.concatenate([vectors, turned[rest]]),
         np.concatenate([_counts(vocabulary), np.zeros(len(rest), np.int64)]),
     )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Products of matrices on one thread: on several they add up in another order."""
+    import scipy.linalg  # noqa: F401 (it brings a BLAS of its own, which must be there to be bound)
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 def _starts(beside: sparse.csr_array, words: tuple[str, ...], pretrained: WordSpace) -> Floats:

@@ -167,6 +167,12 @@ def test_sql_of_a_stranger_is_never_run(
         ("update next_ids set next_id = 0 where kind = 'copy'", ""),
         ("update hashtags set tag_id = 1000000000000 where key = 'dog'", "expected ids below"),
         ("update words set word_id = -5 where word_id = 1", "expected ids below"),
+        ("update post_words set word_id = 1000000000000 where word_id = 1", "as word_id"),
+        ("update post_hashtags set tag_id = 9e18 where tag_id = 1", "as tag_id"),
+        ("update post_hashtags set post_key = -7 where post_key = 1", "as post_key"),
+        ("update cooccurrences set other_id = 1000000000000 where other_id = 1", "as other_id"),
+        ("update hashtag_counts set posts = 9223372036854775807", "as posts"),
+        ("update word_hashtags set authors = -5", "as authors"),
         ("delete from next_ids", "found 0 rows"),
         ("drop table hashtags", "found other tables"),
         ("drop table cooccurrences", "found other tables"),
@@ -178,7 +184,7 @@ def test_sql_of_a_stranger_is_never_run(
         ),
     ],
 )
-@pytest.mark.parametrize("ask", ["update", "forget", "compact", "inspect"])
+@pytest.mark.parametrize("ask", ["update", "forget", "compact", "inspect", "verify"])
 def test_forged_rows_are_one_line(
     ask: str, sql: str, said: str, index: Path, tmp_path: Path
 ) -> None:
