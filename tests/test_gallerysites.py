@@ -1,4 +1,4 @@
-"""Posts of gallery-dl from sites whose fields lie elsewhere, and from sites that no table is for."""
+"""Posts of gallery-dl from sites with fields of their own, and from sites without a table."""
 
 from __future__ import annotations
 
