@@ -17,8 +17,8 @@ import pytest
 
 from indexer.build import build
 from indexer.errors import InputError
-from indexer.escapes import plain_text
 from indexer.posts import count_rows
+from indexer.readers.escapes import plain_text
 from indexer.readers.registry import READERS, find_reader
 from indexer.schema import Rejection
 from indexer.tables import find_tables, read_rows
@@ -286,7 +286,10 @@ def test_messages_name_the_columns_found_and_the_option(tmp_path: Path) -> None:
         (r"line one\nmore", "line one\nmore"),
         (r"one\r\ntwo\tthree \"four\"", 'one\ntwo three "four"'),
         (r"caf\u00e9 #caf\u00e9 \ud83d\udc31 \U0001f431", "café #café 🐱 🐱"),
-        ("<p>html <b>#bold</b><br/>more</p>", "html #bold\nmore\n"),
+        ("<p>html <b>#bold</b><br/>more</p>", "html #bold\nmore"),
+        ("&lt;p&gt;html &lt;b&gt;#bold&lt;/b&gt;&lt;/p&gt;", "html #bold"),
+        ("Fish &amp;amp; chips &amp;lt;3", "Fish & chips <3"),
+        ('<font color=red>r</font> <img src="x"> #b<script>x()</script>', "r #b"),
         ('<a href="https://a.io/x?y=1" class="u">#tag</a>', "#tag"),
         ("Ã¼ber #straÃŸe", "über #straße"),
     ],
@@ -306,7 +309,7 @@ def test_what_a_program_escaped_is_as_people_wrote_it(written: str, meant: str) 
         r"see pics\new.jpg and docs\today.txt",
         r"\nu and \tau, \nabla",
         r"regex \d+\n",
-        "I <3 you, 1 < 2 > 0, <new> release, a<b and c>d, <- ->",
+        "I <3 you, 1 < 2 > 0, <new> release, a<b and c>d, a <b and c>, <- ->",
         "São Paulo Ünal Ã Ñandú €5 «oui» ÇÉ!",
         "back\\",
     ],
