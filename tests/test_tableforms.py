@@ -63,6 +63,8 @@ def delimited(delimiter: str, end: str, lines: list[list[str]] = LINES) -> str:
         ("utf-16-be", codecs.BOM_UTF16_BE),
         ("utf-16-le", b""),
         ("utf-16-be", b""),
+        ("utf-32-le", codecs.BOM_UTF32_LE),
+        ("utf-32-be", codecs.BOM_UTF32_BE),
         ("cp1252", b""),
     ],
 )
@@ -75,7 +77,9 @@ def test_dialects_and_encodings_are_found(
         posts, rejections = told(path)
         assert posts == POSTS
         notes = [rejection.reason for rejection in rejections]
-        guessed = "read as Windows-1252, for it is not UTF-8; if letters are wrong, save it so"
+        guessed = (
+            "read as Windows-1252, since it is not UTF-8 (if letters are wrong, save it as UTF-8)"
+        )
         assert notes == ([guessed] if encoding == "cp1252" else [])
 
 
@@ -250,6 +254,33 @@ def test_columns_are_known_by_other_names(
     assert (post.hashtags, rejections) == (("calm", "blue", "sky"), [])
     assert post.taken_at
     assert post.taken_at.date().isoformat() == "2016-03-26"
+
+
+def test_a_list_in_columns_of_its_own(tmp_path: Path) -> None:
+    text = "id,caption,hashtags/0,hashtags/1,hashtags/2,author.username,author.id\n1,x,a,,b,ann,5\n"
+    for names in (text, text.replace("/", "."), text.replace("/0", "[0]")):
+        (post,), rejections = read(put(tmp_path / "a.csv", names))
+        assert (post.hashtags, post.author, rejections) == (("a", "b"), "ann", [])
+    given = read(put(tmp_path / "a.csv", text), columns={"topic": "hashtags/1", "origin": "id"})
+    assert given[0][0].origin == "1"
+
+
+@pytest.mark.parametrize("cell", ["nan", "NaN", "None", "null", "NULL", "<NA>", "#N/A"])
+def test_cells_that_pandas_has_for_nothing_are_empty(tmp_path: Path, cell: str) -> None:
+    text = f"id,caption,hashtags,author,taken_at\n1,Lake,{cell},{cell},{cell}\n2,{cell},a,b,\n"
+    posts, rejections = told(put(tmp_path / "a.csv", text))
+    assert posts == [("1", "Lake", (), None), ("2", "", ("a",), "b")]
+    assert rejections == []
+
+
+def test_the_archive_of_x_keeps_a_post_under_tweet(tmp_path: Path) -> None:
+    tweets = [{"tweet": {"id_str": "9", "full_text": "bird #three"}}]
+    tweets += [{"data": {"data": {"post": {"id": "7", "caption": "deep #four"}}}}]
+    posts, rejections = told(put_json(tmp_path / "tweets.json", tweets))
+    assert posts == [("9", "bird", ("three",), None), ("7", "deep", ("four",), None)]
+    assert rejections == []
+    (post,), _ = told(put(tmp_path / "a.jsonl", '{"tweet": "own #a", "id": 1}'))
+    assert post == ("1", "own", ("a",), None)
 
 
 def test_our_own_name_comes_first_and_a_named_column_before_it(tmp_path: Path) -> None:
