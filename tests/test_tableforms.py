@@ -17,6 +17,7 @@ import pytest
 
 from indexer.build import build
 from indexer.errors import InputError
+from indexer.gathering import summed_up
 from indexer.posts import count_rows
 from indexer.readers.escapes import plain_text
 from indexer.readers.registry import READERS, find_reader
@@ -467,8 +468,19 @@ def test_one_line_at_the_end_says_what_was_not_understood(tmp_path: Path) -> Non
     report = build([path], tmp_path / "index")
     assert report.rejections == ()
     assert report.notes[-1] == (
-        f"{path}: unused list 'users' of 1 entries; "
-        f"{path}: pictures on the web, which are not fetched: 4; "
-        f"{path}: posts read before, which count once: 1; "
-        f"{path}: posts with words and no hashtag: 1 of 4"
+        f"{path}: unused list 'users' of 1 entry; "
+        "pictures on the web, which are not fetched: 4; "
+        "posts read before, which count once: 1; "
+        "posts with words and no hashtag: 1 of 4"
     )
+
+
+def test_each_source_has_a_line_of_its_notes() -> None:
+    notes = [Rejection(name, None, f"{name}{n}", is_note=True) for n in range(5) for name in "ab"]
+    assert summed_up([Rejection("c", 1, "lost"), *notes]) == (
+        "a: a0; a1; a2; a3",
+        "b: b0; b1; b2; b3",
+        "2 more notes left out",
+    )
+    assert summed_up(notes[:9])[-1] == "1 more note left out"
+    assert summed_up([]) == ()
