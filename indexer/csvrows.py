@@ -14,6 +14,8 @@ from indexer.rows import MAX_LINE, TOO_LONG, Columns, Row
 
 _DELIMITERS = (",", ";", "\t", "|")
 _SEP = re.compile(r'"?sep=(.)"?', re.IGNORECASE | re.DOTALL)  # Excel's own first line
+_NUMBERED = re.compile(r"(?<=[^\W\d])(?:[/.]\d+|\[\d+\])$")  # `hashtags/0`, a list in columns
+_EMPTY = frozenset({"", "nan", "NaN", "None", "null", "NULL", "<NA>", "#N/A"})  # as pandas has it
 
 
 class _Reader(Protocol):
@@ -39,15 +41,19 @@ def read_csv(path: Path, columns: Columns, notes: list[str]) -> Iterator[Row]:
     csv.field_size_limit(MAX_LINE)
     encoding = find_encoding(path)
     if encoding == WESTERN:
-        notes.append("read as Windows-1252, for it is not UTF-8; if letters are wrong, save it so")
-    errors = "replace" if encoding.startswith("utf-16") else "surrogateescape"
+        notes.append(
+            "read as Windows-1252, since it is not UTF-8 (if letters are wrong, save it as UTF-8)"
+        )
+    errors = "replace" if encoding.startswith(("utf-16", "utf-32")) else "surrogateescape"
     with path.open(encoding=encoding, errors=errors) as file:
         too_long: list[int] = []
         delimiter, skipped = _dialect(file, columns)
         reader = csv.reader(_lines(file, too_long), delimiter=delimiter, strict=True)
         header = _header(path, reader, skipped)
-        chosen = {theirs: ours for ours, theirs in columns.check(path, header).items()}
-        names = [chosen.get(name) for name in header]
+        given = set(columns.required)
+        bases = [name if name in given else _NUMBERED.sub("", name) for name in header]
+        chosen = {theirs: ours for ours, theirs in columns.check(path, bases).items()}
+        names = [chosen.get(name) for name in bases]
         for number, record in _records(reader):
             yield from (Row(line, problem=TOO_LONG) for line in too_long)
             too_long.clear()
@@ -133,8 +139,16 @@ def _row(number: int, names: list[str | None], record: list[str] | str) -> Row:
         return Row(number, problem=f"found {len(record)} cells, expected {len(names)}")
     if not all(cell.isascii() or _is_text(cell) for cell in record):
         return Row(number, problem="found bytes that are not UTF-8")
-    cells = zip(names, record, strict=False)
-    return Row(number, {name: cell for name, cell in cells if name and cell})
+    fields: dict[str, str] = {}
+    for name, cell in zip(names, record, strict=False):
+        if name is None or cell in _EMPTY:
+            continue
+        if name == "hashtags" and name in fields:
+            cell = f"{fields[name]} {cell}"
+        elif name in fields:
+            continue
+        fields[name] = cell
+    return Row(number, fields)
 
 
 def _is_text(cell: str) -> bool:

@@ -11,6 +11,7 @@ from indexer.corpus import Corpus
 from indexer.duplicates import Marked, first_of_each, mark
 from indexer.encoders import EncodedImages, ImageEncoder
 from indexer.engine import LOCAL, Engine
+from indexer.escaping import counted
 from indexer.forgotten import Forgotten
 from indexer.hashtags import tokens
 from indexer.postfile import Posts
@@ -19,7 +20,7 @@ from indexer.progress import Progress
 from indexer.schema import Embeddings, Ids, Post, Rejection
 from indexer.texts import Texts
 
-MAX_NOTES = 8  # on the line at the end
+MAX_NOTES = 8  # on the lines at the end
 
 
 def gathered(
@@ -55,11 +56,15 @@ def without_notes(rejections: Iterable[Rejection]) -> tuple[Rejection, ...]:
 
 
 def summed_up(rejections: Iterable[Rejection]) -> tuple[str, ...]:
-    """One line that says what was not understood, or counted once; none where all was."""
+    """A line for each source that says what was not understood, or counted once."""
     notes = [rejection for rejection in rejections if rejection.is_note]
-    told = [str(note) for note in notes[:MAX_NOTES]]
-    more = [f"{len(notes) - MAX_NOTES:,} more"] if len(notes) > MAX_NOTES else []
-    return ("; ".join([*told, *more]),) if told else ()
+    by_source: dict[str, list[str]] = {}
+    for note in notes[:MAX_NOTES]:
+        by_source.setdefault(note.source, []).append(note.reason)
+    lines = [f"{source}: {'; '.join(reasons)}" for source, reasons in by_source.items()]
+    if (more := len(notes) - MAX_NOTES) > 0:
+        lines.append(f"{counted(more, 'more notes')} left out")
+    return tuple(lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,7 @@ def admitted(
     ]
     if not listed:
         return posts, Admission(memory, 0, ())
-    number = f"{len(listed):,} post{'s' * (len(listed) > 1)}"
+    number = counted(len(listed), "posts")
     if allow_forgotten:
         hashes = [memory.hashes_of(post.post_id, post.author) for post in _at(posts, listed)]
         memory = memory.without(frozenset().union(*hashes))

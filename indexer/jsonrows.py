@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any, TextIO
 
 from indexer.encodings import UTF8, find_json_encoding
+from indexer.escaping import counted
 from indexer.rows import MAX_LINE, TELLING, TOO_LONG, Columns, Row, kind
 
 MAX_DEPTH = 8  # objects around a list of posts
@@ -127,7 +128,7 @@ def _inside(
 
 def _unused(name: str, number: int) -> str:
     shown = "".join(c if c.isprintable() else "�" for c in name[:80])
-    return f"unused list {shown!r} of {number:,} entries"
+    return f"unused list {shown!r} of {counted(number, 'entries')}"
 
 
 def _members(text: _Text, columns: Columns, notes: list[str], name: str) -> Iterator[Any]:

@@ -14,7 +14,7 @@ MAX_LINE = 1 << 20  # bytes; a longer line is no row of anyone's, and would cost
 TOO_LONG = f"found a line longer than {MAX_LINE:,} bytes, expected one post a line"
 TELLING = frozenset({"image", "caption", "hashtags", "seeds"})  # fields that make a row useful
 _SHOWN = 8  # columns in a message
-_WRAPPERS = ("data", "node", "post", "legacy")  # objects that hold the post itself
+_WRAPPERS = ("data", "node", "post", "tweet", "legacy")  # objects that hold the post itself
 _MAX_WRAPPERS = 3  # within one another
 
 
@@ -39,7 +39,7 @@ class Columns:
     """Which columns of a table are wanted.
 
     `names` are, by field, the names that a column may have, best first; upper and lower case,
-    spaces, hyphens and underscores make no difference. `required` are columns that CSV and
+    spaces, hyphens, points and underscores make no difference. `required` are columns that CSV and
     Parquet must have.
     """
 
@@ -77,10 +77,11 @@ class Columns:
 
     def row(self, line: int | None, value: Mapping[str, Any]) -> Row:
         """A row of a JSON object, which may hold the post in an object of its own."""
-        for _ in range(_MAX_WRAPPERS):
+        for left in range(_MAX_WRAPPERS, -1, -1):
             chosen = self._chosen(tuple(value))
             is_useful = not self._telling or bool(self._telling & chosen.keys())
-            wrapper = None if is_useful else _wrapper(value)
+            is_post = not left or (is_useful and len(value) > 1)
+            wrapper = None if is_post else _wrapper(value)
             if wrapper is None:
                 break
             around = {name: part for name, part in value.items() if name != wrapper}
@@ -123,7 +124,7 @@ def _wrapper(value: Mapping[str, Any]) -> str | None:
 
 
 def _folded(name: str) -> str:
-    return "".join(c for c in name.casefold() if c not in " _-")
+    return "".join(c for c in name.casefold() if c not in " _-.")
 
 
 def kind(value: object) -> str:

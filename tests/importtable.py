@@ -29,7 +29,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.segment": BORDER | {"indexer.hashtags"},
     "indexer.rows": BORDER,
     "indexer.encodings": set(),
-    "indexer.escapes": set(),
     "indexer.csvrows": BORDER | {"indexer.rows", "indexer.encodings"},
     "indexer.jsonrows": BORDER | {"indexer.rows", "indexer.encodings"},
     "indexer.parquetrows": BORDER | {"indexer.rows"},
@@ -43,13 +42,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "indexer.readers.trees": BORDER,
     "indexer.readers.files": BORDER | {"indexer.tables", "indexer.readers.trees"},
     "indexer.readers.markup": set(),
+    "indexer.readers.escapes": {"indexer.readers.markup"},
     "indexer.readers.gallerysites": BORDER | {"indexer.readers.files"},
     "indexer.readers.gallerydl": BORDER
     | {"indexer.hashtags", "indexer.images", "indexer.tables"}
     | {"indexer.readers.files", "indexer.readers.gallerysites", "indexer.readers.markup"},
     "indexer.readers.keep": BORDER | {"indexer.cache", "indexer.images"},
     "indexer.readers.*": BORDER
-    | {"indexer.tables", "indexer.rows", "indexer.escapes", "indexer.images"}
+    | {"indexer.tables", "indexer.rows", "indexer.images"}
     | {"indexer.readers.*"},
     "indexer.pictures": BORDER
     | {"indexer.images", "indexer.tables", "indexer.readers.files", "indexer.readers.keep"},
@@ -292,7 +292,7 @@ OWNERS: dict[str, set[str]] = {
     "threadpoolctl": {"indexer.*", "evaluation.encoderspeed"},
     "sklearn": {"evaluation.texts"},
     "lightgbm": {"retriever.forests"},
-    "ftfy": {"indexer.readers.account", "indexer.escapes"},
+    "ftfy": {"indexer.readers.account", "indexer.readers.escapes"},
     "ctypes": {"retriever.trees"},  # LightGBM's library, without its Python package
     "bm25s": {"evaluation.texts"},
     "fasttext": {"evaluation.texts", "evaluation.peers"},

@@ -17,8 +17,9 @@ import pytest
 
 from indexer.build import build
 from indexer.errors import InputError
-from indexer.escapes import plain_text
+from indexer.gathering import summed_up
 from indexer.posts import count_rows
+from indexer.readers.escapes import plain_text
 from indexer.readers.registry import READERS, find_reader
 from indexer.schema import Rejection
 from indexer.tables import find_tables, read_rows
@@ -63,6 +64,8 @@ def delimited(delimiter: str, end: str, lines: list[list[str]] = LINES) -> str:
         ("utf-16-be", codecs.BOM_UTF16_BE),
         ("utf-16-le", b""),
         ("utf-16-be", b""),
+        ("utf-32-le", codecs.BOM_UTF32_LE),
+        ("utf-32-be", codecs.BOM_UTF32_BE),
         ("cp1252", b""),
     ],
 )
@@ -75,7 +78,9 @@ def test_dialects_and_encodings_are_found(
         posts, rejections = told(path)
         assert posts == POSTS
         notes = [rejection.reason for rejection in rejections]
-        guessed = "read as Windows-1252, for it is not UTF-8; if letters are wrong, save it so"
+        guessed = (
+            "read as Windows-1252, since it is not UTF-8 (if letters are wrong, save it as UTF-8)"
+        )
         assert notes == ([guessed] if encoding == "cp1252" else [])
 
 
@@ -252,6 +257,33 @@ def test_columns_are_known_by_other_names(
     assert post.taken_at.date().isoformat() == "2016-03-26"
 
 
+def test_a_list_in_columns_of_its_own(tmp_path: Path) -> None:
+    text = "id,caption,hashtags/0,hashtags/1,hashtags/2,author.username,author.id\n1,x,a,,b,ann,5\n"
+    for names in (text, text.replace("/", "."), text.replace("/0", "[0]")):
+        (post,), rejections = read(put(tmp_path / "a.csv", names))
+        assert (post.hashtags, post.author, rejections) == (("a", "b"), "ann", [])
+    given = read(put(tmp_path / "a.csv", text), columns={"topic": "hashtags/1", "origin": "id"})
+    assert given[0][0].origin == "1"
+
+
+@pytest.mark.parametrize("cell", ["nan", "NaN", "None", "null", "NULL", "<NA>", "#N/A"])
+def test_cells_that_pandas_has_for_nothing_are_empty(tmp_path: Path, cell: str) -> None:
+    text = f"id,caption,hashtags,author,taken_at\n1,Lake,{cell},{cell},{cell}\n2,{cell},a,b,\n"
+    posts, rejections = told(put(tmp_path / "a.csv", text))
+    assert posts == [("1", "Lake", (), None), ("2", "", ("a",), "b")]
+    assert rejections == []
+
+
+def test_the_archive_of_x_keeps_a_post_under_tweet(tmp_path: Path) -> None:
+    tweets = [{"tweet": {"id_str": "9", "full_text": "bird #three"}}]
+    tweets += [{"data": {"data": {"post": {"id": "7", "caption": "deep #four"}}}}]
+    posts, rejections = told(put_json(tmp_path / "tweets.json", tweets))
+    assert posts == [("9", "bird", ("three",), None), ("7", "deep", ("four",), None)]
+    assert rejections == []
+    (post,), _ = told(put(tmp_path / "a.jsonl", '{"tweet": "own #a", "id": 1}'))
+    assert post == ("1", "own", ("a",), None)
+
+
 def test_our_own_name_comes_first_and_a_named_column_before_it(tmp_path: Path) -> None:
     text = "title,description,text,caption\nt,d,x,c\n"
     path = put(tmp_path / "a.csv", text)
@@ -286,7 +318,10 @@ def test_messages_name_the_columns_found_and_the_option(tmp_path: Path) -> None:
         (r"line one\nmore", "line one\nmore"),
         (r"one\r\ntwo\tthree \"four\"", 'one\ntwo three "four"'),
         (r"caf\u00e9 #caf\u00e9 \ud83d\udc31 \U0001f431", "café #café 🐱 🐱"),
-        ("<p>html <b>#bold</b><br/>more</p>", "html #bold\nmore\n"),
+        ("<p>html <b>#bold</b><br/>more</p>", "html #bold\nmore"),
+        ("&lt;p&gt;html &lt;b&gt;#bold&lt;/b&gt;&lt;/p&gt;", "html #bold"),
+        ("Fish &amp;amp; chips &amp;lt;3", "Fish & chips <3"),
+        ('<font color=red>r</font> <img src="x"> #b<script>x()</script>', "r #b"),
         ('<a href="https://a.io/x?y=1" class="u">#tag</a>', "#tag"),
         ("Ã¼ber #straÃŸe", "über #straße"),
     ],
@@ -306,7 +341,7 @@ def test_what_a_program_escaped_is_as_people_wrote_it(written: str, meant: str) 
         r"see pics\new.jpg and docs\today.txt",
         r"\nu and \tau, \nabla",
         r"regex \d+\n",
-        "I <3 you, 1 < 2 > 0, <new> release, a<b and c>d, <- ->",
+        "I <3 you, 1 < 2 > 0, <new> release, a<b and c>d, a <b and c>, <- ->",
         "São Paulo Ünal Ã Ñandú €5 «oui» ÇÉ!",
         "back\\",
     ],
@@ -433,8 +468,19 @@ def test_one_line_at_the_end_says_what_was_not_understood(tmp_path: Path) -> Non
     report = build([path], tmp_path / "index")
     assert report.rejections == ()
     assert report.notes[-1] == (
-        f"{path}: unused list 'users' of 1 entries; "
-        f"{path}: pictures on the web, which are not fetched: 4; "
-        f"{path}: posts read before, which count once: 1; "
-        f"{path}: posts with words and no hashtag: 1 of 4"
+        f"{path}: unused list 'users' of 1 entry; "
+        "pictures on the web, which are not fetched: 4; "
+        "posts read before, which count once: 1; "
+        "posts with words and no hashtag: 1 of 4"
     )
+
+
+def test_each_source_has_a_line_of_its_notes() -> None:
+    notes = [Rejection(name, None, f"{name}{n}", is_note=True) for n in range(5) for name in "ab"]
+    assert summed_up([Rejection("c", 1, "lost"), *notes]) == (
+        "a: a0; a1; a2; a3",
+        "b: b0; b1; b2; b3",
+        "2 more notes left out",
+    )
+    assert summed_up(notes[:9])[-1] == "1 more note left out"
+    assert summed_up([]) == ()

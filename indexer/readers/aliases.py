@@ -14,7 +14,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "image": (
         *("image", "file_name", "image_path", "image_file", "image_name", "img", "picture"),
         *("photo", "local_path", "media_path", "filename", "display_url", "image_url", "photo_url"),
-        *("picture_url", "media_url", "thumbnail_url"),
+        *("picture_url", "media_url", "img_url", "thumbnail_url"),
     ),
     "caption": (
         *("caption", "full_text", "text", "caption_text", "post_text", "post_caption"),
@@ -30,7 +30,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "taken_at": (
         *("taken_at", "taken_at_timestamp", "timestamp", "created_at", "create_time"),
         *("created", "created_time", "published_at", "posted_at", "post_date", "datetime"),
-        *("date", "date_utc", "created_utc", "upload_date"),
+        *("date", "date_utc", "created_utc", "upload_date", "pub_date"),
     ),
     "topic": ("topic",),
     "origin": ("origin",),

@@ -222,9 +222,14 @@ def _caption(part: _Part) -> Any:  # noqa: ANN401 (a value of a wrong type is re
 
 
 def _text(part: _Part, places: tuple[Place, ...]) -> tuple[str, Any]:
-    """The first text at places, as people read it, and the first value that is none."""
+    """The first text at places, as people read it, and the first value that is none.
+
+    A list of texts is one text in pieces.
+    """
     wrong = None
     for found, _ in values(part.value, places):
+        if isinstance(found, list) and all(isinstance(piece, str) for piece in found):
+            found = "".join(found)
         if isinstance(found, int) and not isinstance(found, bool):
             return str(found), wrong
         if not isinstance(found, str):

@@ -11,29 +11,17 @@ MAX_MARKUP = 200_000  # characters that are parsed; few captions have a hundredt
 _BLOCKS = frozenset(
     (
         *("address", "article", "aside", "blockquote", "body", "br", "center", "dd", "details"),
-        *(
-            "div",
-            "dl",
-            "dt",
-            "fieldset",
-            "figcaption",
-            "figure",
-            "footer",
-            "form",
-            "h1",
-            "h2",
-            "h3",
-            "h4",
-        ),
-        *("h5", "h6", "header", "hr", "li", "main", "nav", "ol", "p", "pre", "section", "summary"),
-        *("table", "td", "th", "tr", "ul"),
+        *("div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2"),
+        *("h3", "h4", "h5", "h6", "header", "hr", "li", "main", "nav", "ol", "p", "pre"),
+        *("section", "summary", "table", "td", "th", "tr", "ul"),
     )
 )
 _SILENT = frozenset(("iframe", "noscript", "object", "script", "style", "svg", "template", "title"))
 _TAG = re.compile(
-    r"</?(?:a|abbr|b|big|blockquote|br|center|code|del|div|em|figcaption|figure|font|h[1-6]|hr|i"
-    r"|img|ins|li|mark|ol|p|pre|q|s|small|span|strike|strong|sub|sup|table|td|th|tr|tt|u|ul)"
-    r"(?:\s[^<>]*)?/?>",
+    r"</?(?:a|abbr|article|b|big|blockquote|body|br|center|code|dd|del|div|dl|dt|em|figcaption"
+    r"|figure|font|h[1-6]|hr|html|i|iframe|img|ins|li|mark|ol|p|pre|q|s|script|section|small|span"
+    r"|strike|strong|style|sub|sup|table|td|th|tr|tt|u|ul|wbr)"
+    r"""(?:\s+[a-z-]+\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>]+))*\s*/?>""",
     re.IGNORECASE,
 )
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
@@ -77,7 +65,7 @@ class _Text(HTMLParser):
 
 
 def has_markup(text: str) -> bool:
-    """Whether a text has an element that people format text with; `I <3 you` has none."""
+    """Whether a text has an element that people format text with; `a <b and c>` has none."""
     return "<" in text and _TAG.search(text) is not None
 
 

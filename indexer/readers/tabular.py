@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from indexer.errors import InputError
-from indexer.escapes import plain_text
 from indexer.readers.aliases import ALIASES
+from indexer.readers.escapes import plain_text
 from indexer.readers.files import Found, first, shown, within
 from indexer.rows import shown_names
 from indexer.tables import BATCH, Row, count_lines, find_tables, left_out, read_rows

@@ -5,14 +5,11 @@ from __future__ import annotations
 import re
 from html import unescape
 
+from indexer.readers.markup import has_markup, strip_markup
+
+MAX_ROUNDS = 3  # of escapes within escapes that are undone
 _REFERENCE = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _MISTAKEN = re.compile(r"[ÂÃÄÅÐÑØÙâäåæçèéìíðï][^\sA-Za-z]")  # UTF-8 taken for Windows-1252
-_BREAK = re.compile(r"<br\s*/?>|</(?:p|div|li|h[1-6])>", re.IGNORECASE)
-_TAG = re.compile(
-    r"</?(?:a|b|i|u|s|p|em|strong|span|div|ul|ol|li|h[1-6]|small|blockquote|code|del)"
-    r"""(?:\s+[a-z-]+\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>]+))*\s*/?>""",
-    re.IGNORECASE,
-)
 _CODES = re.compile(r"(?:\\u[0-9a-fA-F]{4})+|\\U000[0-9a-fA-F]{5}|\\U0010[0-9a-fA-F]{4}")
 _PATH = re.compile(r"(?<![^\W\d_])[A-Za-z]:\\|(?<!\S)\\\\\w|\\[\w\\-]+\.[A-Za-z]\w{1,4}\b")
 _UNKNOWN = re.compile(r"\\(?:[nrt\"'/\\]|u[0-9a-fA-F]{4}|U00[01][0-9a-fA-F]{5})|(\\)", re.DOTALL)
@@ -26,20 +23,23 @@ def plain_text(text: str) -> str:
     r"""The text with what clearly is an escape undone, and no other change.
 
     Character references of HTML end with a semicolon, and elements are those that people format
-    text with. Escapes of JSON are undone where every backslash of the text begins one, and none
-    looks like a path: `C:\new` stays, and so does `¯\_(ツ)_/¯`.
-    ftfy mends letters of UTF-8 that were taken for another encoding's.
+    text with (see `has_markup`); either may be escaped once more. Escapes of JSON are undone where
+    every backslash of the text begins one, and none looks like a path: `C:\new` stays, and so does
+    `¯\_(ツ)_/¯`. ftfy mends letters of UTF-8 that were taken for another encoding's.
     """
     if "\\" in text:
         text = _without_backslashes(text)
-    if "<" in text:
-        text = _TAG.sub("", _BREAK.sub("\n", text))
     if _MISTAKEN.search(text):
         from ftfy import fix_encoding
 
         text = fix_encoding(text)
-    if "&" in text:
-        text = _REFERENCE.sub(lambda found: unescape(found[0]), text)
+    for _ in range(MAX_ROUNDS):
+        if has_markup(text):
+            text = strip_markup(text)
+        elif "&" in text:
+            text = _REFERENCE.sub(lambda found: unescape(found[0]), text)
+        else:
+            break
     return text
 
 
