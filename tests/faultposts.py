@@ -48,7 +48,7 @@ class ToyEncoder:
     reads_text: bool = False
 
     @classmethod
-    def opened(cls, *_: object) -> ToyEncoder:
+    def opened(cls, *_: object, **__: object) -> ToyEncoder:
         return cls()
 
     def encode(
