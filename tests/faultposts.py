@@ -43,6 +43,7 @@ class ToyEncoder:
 
     name: str = "efficientnet-lite0"
     weights_sha256: str = "0" * 64
+    fingerprint: str = "0" * 64
     width: int = WIDTH
     preprocessing: str = "none"
     reads_text: bool = False
