@@ -188,9 +188,7 @@ def update(
     """
     began = time.monotonic()
     progress, rejections = progress or Silent(), list[Rejection]()
-    current = open_current(index)
-    check_settings(index, current.manifest)
-    config = _config(current)
+    config = _checked_config(index)
     if first_comment is None:
         first_comment = config.first_comment
     source = Sources(sources, config.hashtag_rule, reader, columns, first_comment)
@@ -298,6 +296,13 @@ def _remembered(new: GenerationWriter, before: Forgotten, after: Forgotten) -> I
 
 def _config(generation: Generation) -> BuildConfig:
     return BuildConfig.from_json(generation.manifest.config)
+
+
+def _checked_config(index: Path) -> BuildConfig:
+    """The settings of the live generation; it is not held, for a held one is never removed."""
+    generation = open_current(index)
+    check_settings(index, generation.manifest)
+    return _config(generation)
 
 
 def _learning(generation: Generation, given: _Incoming) -> BuildConfig:
