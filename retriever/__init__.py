@@ -5,9 +5,10 @@ The names below are the Python interface of hashlens; each is loaded when it is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # `typing` takes long to load, and Ctrl-C is not handled yet
 if TYPE_CHECKING:
+    from typing import Any
+
     from indexer.schema import Query, Recommendation
     from retriever.recommend import Recommender
     from retriever.selection import Selection

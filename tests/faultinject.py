@@ -1,7 +1,9 @@
 """Runs commands in forked children of a warmed process, each with one fault of the system.
 
 Run as a program under the shim (`faultshim.c`): it reads jobs from stdin, one JSON object a line,
-and writes how each ended. A job is `{"argv", "folder", "kind", "at", "errno", "sticky", "signal"}`.
+and writes how each ended. A job is
+`{"argv", "folder", "kind", "at", "errno", "sticky", "encoding", "port"}`. A server is asked at
+its port, and then stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -12,9 +14,12 @@ import json
 import os
 import pkgutil
 import signal
+import socket
 import sys
 import tempfile
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +27,10 @@ KINDS = (
     *("open", "read", "write", "sync", "stat", "rename", "make", "remove"),
     *("link", "list", "lock", "resize", "map"),
 )
+INTERRUPT, GARBLE = -1, -2  # in place of an error's number, as in the shim
 SECONDS = 60.0  # that a child may take
+PATIENCE = 10.0  # seconds until a server must listen
+QUESTION = b'{"caption": "a walk", "seeds": ["dog"]}'
 LIBRARIES = (
     *("duckdb", "faiss", "safetensors.numpy", "rich.progress", "platformdirs", "pyarrow"),
     *("gensim.models", "scipy.sparse", "numpy.random", "uvicorn", "sklearn"),
@@ -40,6 +48,8 @@ def warm() -> None:
             importlib.import_module(module.name)
     for name in (*LIBRARIES, "cli"):
         importlib.import_module(name)
+    # The starter index has hundreds of common hashtags: a matrix of them is inverted for seconds.
+    sys.modules["indexer.counts"].EASE_POSTS = 10**6
 
 
 def work(shim: Any, job: dict[str, Any], out: int, err: int) -> None:
@@ -53,6 +63,11 @@ def work(shim: Any, job: dict[str, Any], out: int, err: int) -> None:
 
     code: Any = 1
     kind = KINDS.index(job["kind"]) if job.get("kind") else -1
+    if encoding := job.get("encoding"):
+        sys.stdout.reconfigure(encoding=encoding)  # type: ignore[union-attr]
+        sys.stderr.reconfigure(encoding=encoding)  # type: ignore[union-attr]
+    if port := job.get("port"):
+        threading.Thread(target=ask, args=(port,), daemon=True).start()
     shim.fault_folder(job["folder"].encode())
     shim.fault_arm(kind, job.get("at", 0), job.get("errno", 0), job.get("sticky", 0))
     try:
@@ -70,6 +85,21 @@ def work(shim: Any, job: dict[str, Any], out: int, err: int) -> None:
     os._exit(code or 0)
 
 
+def ask(port: int) -> None:
+    """Ask a server a question once it listens, and stop it."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as line:
+            head = f"Host: localhost\r\nContent-Length: {len(QUESTION)}\r\nConnection: close\r\n"
+            head += "Content-Type: application/json\r\n"
+            line.sendall(f"POST /v1/recommend HTTP/1.1\r\n{head}\r\n".encode() + QUESTION)
+            while line.recv(1 << 16):
+                pass
+            break
+        time.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 def run(shim: Any, job: dict[str, Any]) -> dict[str, Any]:
     """Run one job in a child, and say how it ended."""
     with tempfile.TemporaryDirectory() as place:
@@ -82,9 +112,6 @@ def run(shim: Any, job: dict[str, Any]) -> dict[str, Any]:
                 work(shim, job, *files)
             finally:
                 os._exit(99)
-        if job.get("signal"):
-            time.sleep(job["signal"])
-            os.kill(pid, signal.SIGINT)
         status = _wait(pid)
         for file in files:
             os.close(file)

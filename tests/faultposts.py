@@ -43,12 +43,13 @@ class ToyEncoder:
 
     name: str = "efficientnet-lite0"
     weights_sha256: str = "0" * 64
+    fingerprint: str = "0" * 64
     width: int = WIDTH
     preprocessing: str = "none"
     reads_text: bool = False
 
     @classmethod
-    def opened(cls, *_: object) -> ToyEncoder:
+    def opened(cls, *_: object, **__: object) -> ToyEncoder:
         return cls()
 
     def encode(

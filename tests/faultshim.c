@@ -1,5 +1,6 @@
 /* Fails one call of the system, chosen by kind and number, on files below chosen folders.
 
+   In place of an error, INTERRUPT has Ctrl-C come at the call, and GARBLE spoils what it reads.
    Loaded before the C library (LD_PRELOAD), so that Python, DuckDB and FAISS all meet it. */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -7,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +21,7 @@
 #include <unistd.h>
 
 enum { OPEN, READ, WRITE, SYNC, STAT, RENAME, MAKE, REMOVE, LINK, LIST, LOCK, RESIZE, MAP, KINDS };
+enum { INTERRUPT = -1, GARBLE = -2 };
 
 static char folder[PATH_MAX] = "";
 static long seen[KINDS];
@@ -35,8 +38,16 @@ void fault_arm(int kind, long number, int error, int is_sticky) {
 static int hit(int kind) {
     long number = __sync_add_and_fetch(&seen[kind], 1);
     if (armed != kind || !(number == at || (sticky && number >= at))) return 0;
+    if (failure == INTERRUPT) { kill(getpid(), SIGINT); return 0; }
+    if (failure == GARBLE) return 0;
     errno = failure;
     return 1;
+}
+/* Puts bytes that no encoding of text has into the middle of what was read. */
+static ssize_t garbled(ssize_t n, unsigned char *to) {
+    if (failure != GARBLE || armed != READ || n < 1 || seen[READ] != at) return n;
+    to[n / 2] = 0xff;
+    return n;
 }
 static int ours(const char *path) {
     if (!folder[0] || !path) return 0;
@@ -71,9 +82,13 @@ FILE *fopen64(const char *path, const char *mode) {
 
 #define ON_FD(kind, type, name, parameters, arguments) \
     type name parameters { REAL(type, name); return ours_fd(fd) && hit(kind) ? -1 : real arguments; }
-ON_FD(READ, ssize_t, read, (int fd, void *to, size_t n), (fd, to, n))
-ON_FD(READ, ssize_t, pread, (int fd, void *to, size_t n, off_t o), (fd, to, n, o))
-ON_FD(READ, ssize_t, pread64, (int fd, void *to, size_t n, off64_t o), (fd, to, n, o))
+#define READING(name, parameters, arguments) \
+    ssize_t name parameters { REAL(ssize_t, name); \
+        if (!ours_fd(fd)) return real arguments; \
+        return hit(READ) ? -1 : garbled(real arguments, to); }
+READING(read, (int fd, void *to, size_t n), (fd, to, n))
+READING(pread, (int fd, void *to, size_t n, off_t o), (fd, to, n, o))
+READING(pread64, (int fd, void *to, size_t n, off64_t o), (fd, to, n, o))
 ON_FD(WRITE, ssize_t, write, (int fd, const void *from, size_t n), (fd, from, n))
 ON_FD(WRITE, ssize_t, pwrite, (int fd, const void *from, size_t n, off_t o), (fd, from, n, o))
 ON_FD(WRITE, ssize_t, pwrite64, (int fd, const void *from, size_t n, off64_t o), (fd, from, n, o))

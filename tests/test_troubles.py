@@ -148,6 +148,14 @@ def test_ctrl_c_ends_a_build_in_one_line(delay: float, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("index/gen-*"))
 
 
+def test_ctrl_c_is_handled_before_other_modules_load() -> None:
+    program = "import sys; old = set(sys.modules); import retriever.interrupts; "
+    program += "print(*sorted(set(sys.modules) - old))"
+    command = [sys.executable, "-S", "-c", f"import os; {program}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "__future__ retriever retriever.interrupts\n"
+
+
 def test_ctrl_c_while_modules_load_is_one_line() -> None:
     program = (
         "import os, signal, sys\nmodule = sys.argv[1]\n"
