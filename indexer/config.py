@@ -18,6 +18,16 @@ ALL_TOPICS = "all"  # the space of every post; other spaces are named after thei
 RANKER = "ranker"  # folder of a ranker, in a generation and in `data/`
 # The ranker that an index began with; that in `RANKER` has learned from its posts besides.
 LENT = "lent-ranker"
+# The most of each setting: an index may be a stranger's, and learning anew obeys its settings.
+MAX_SETTINGS = {
+    "dimensions": 4_096,
+    "epochs": 1_000,
+    "image_epochs": 10_000,
+    "negative": 100,
+    "window": 1_000,
+    "folds": 100,
+    "enough": 10_000_000,
+}
 VECTOR_METHODS = ("word2vec", "glove", "pretrained+word2vec")
 
 
@@ -60,6 +70,10 @@ class JsonConfig:
                 raise ConfigError(
                     f"{cls.__name__}: found {value!r:.100} as {name}, "
                     f"expected a value such as {known[name].default!r}"
+                )
+            elif name in MAX_SETTINGS and not 0 <= value <= MAX_SETTINGS[name]:
+                raise ConfigError(
+                    f"{cls.__name__}: found {value} as {name}, expected 0 to {MAX_SETTINGS[name]:,}"
                 )
         return cls(**{**values, **nested})
 

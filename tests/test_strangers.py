@@ -372,3 +372,23 @@ def test_no_weights_are_fetched_because_an_index_names_them(
     assert f"only `hashlens build --encoder {name}` fetches it" in said
     assert not (tmp_path / "TORCH_HOME").exists()
     assert not list(tmp_path.glob("a.jsonl*"))
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [
+        ("vectors", "epochs"),
+        ("vectors", "dimensions"),
+        ("vectors", "negative"),
+        ("topics", "image_epochs"),
+        ("ranking", "folds"),
+    ],
+)
+def test_settings_of_a_stranger_are_bounded(part: str, name: str, index: Path) -> None:
+    config = open_current(index).manifest.config
+    config[part] = config.get(part, {}) | {name: 10**9}
+    reseal(index / "gen-000001", config=config)
+    code, _, err = run("update", "--retrain", "--index", index)
+    assert code == 4
+    assert f"found 1000000000 as {name}, expected 0 to " in err
+    assert len(err.strip().splitlines()) == 1
