@@ -227,7 +227,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "retriever.heads": set(),
     "retriever.meters": set(),
     "retriever.pages": set(),
-    "retriever.logs": {"retriever.tables"},
     "retriever.logs": {"indexer.escaping"},
     "retriever.received": {"retriever.asked", "retriever.guards"},
     "retriever.guards": BORDER | {"indexer.images", "retriever.forms"},

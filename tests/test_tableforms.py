@@ -275,7 +275,7 @@ def test_cells_that_pandas_has_for_nothing_are_empty(tmp_path: Path, cell: str) 
 
 
 def test_the_archive_of_x_keeps_a_post_under_tweet(tmp_path: Path) -> None:
-    tweets = [{"tweet": {"id_str": "9", "full_text": "bird #three"}}]
+    tweets: list[dict[str, Any]] = [{"tweet": {"id_str": "9", "full_text": "bird #three"}}]
     tweets += [{"data": {"data": {"post": {"id": "7", "caption": "deep #four"}}}}]
     posts, rejections = told(put_json(tmp_path / "tweets.json", tweets))
     assert posts == [("9", "bird", ("three",), None), ("7", "deep", ("four",), None)]

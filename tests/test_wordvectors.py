@@ -126,8 +126,10 @@ def test_the_space_does_not_hang_on_the_threads_of_products():
     code = (
         "import zlib, numpy as np; from tests.test_wordvectors import train, VectorConfig;"
         "from tests.test_wordvectors import WordSpace; draw = np.random.default_rng(3);"
-        "words = tuple(f'w{n}' for n in range(2000)); said = [words[n:n + 6] for n in range(900)];"
-        "known = WordSpace.scaled(words, draw.normal(size=(2000, 300)), np.zeros(2000, np.int64));"
+        "words = tuple(f'w{n}' for n in range(2000));"
+        "said = [words[n:n + 6] for n in range(900)];"
+        "vectors = draw.normal(size=(2000, 300));"
+        "known = WordSpace.scaled(words, vectors, np.zeros(2000, np.int64));"
         "space = train(said, VectorConfig(epochs=1, min_count=1), pretrained=known);"
         "print(zlib.crc32(space.vectors.tobytes()))"
     )
