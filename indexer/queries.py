@@ -72,7 +72,7 @@ def _stdin() -> BinaryIO:
 
 
 def read_queries(
-    source: Path, root: Path | None = None
+    source: Path, root: Path | None = None, answers: Path | None = None
 ) -> Iterator[tuple[str, Query | HashlensError]]:
     """Rows to answer, with their ids; one that cannot be asked has its error.
 
@@ -84,11 +84,12 @@ def read_queries(
             that holds one, or a folder of pictures, whose ids are their paths in it. Hashtags in
             a caption are seeds; a field `hashtags` is not looked at.
         root: folder that pictures of rows are looked for in; that of their table where None.
+        answers: file that is written, which is no source where it lies in a folder of them.
 
     Raises:
         InputError: there is nothing to read.
     """
-    tables, listed = _found(source)
+    tables, listed = _found(source, answers)
     for path, problem in listed.problems:
         yield shown(path.relative_to(source)), InputError(f"{shown(path)}: {problem}")
     for path in listed.pictures:
@@ -148,24 +149,24 @@ def _clean(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def count_queries(source: Path) -> int | None:
+def count_queries(source: Path, answers: Path | None = None) -> int | None:
     """About how many rows `read_queries` gives, for a progress bar; None where unknown.
 
     Raises:
         InputError: there is nothing to read.
     """
-    tables, listed = _found(source)
+    tables, listed = _found(source, answers)
     counts = [count_lines(path) for path in tables]
     return sum(count or 0 for count in counts) + listed.rows or None
 
 
-def passed_over(source: Path) -> list[str]:
+def passed_over(source: Path, answers: Path | None = None) -> list[str]:
     """Files of a folder of pictures that are none by their content, as paths in it, in order.
 
     Raises:
         InputError: there is nothing to read.
     """
-    return _found(source)[1].others
+    return _found(source, answers)[1].others
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,24 +183,39 @@ class _Listed:
         return len(self.pictures) + len(self.problems)
 
 
-def _found(source: Path) -> tuple[list[Path], _Listed]:
-    """The tables of rows that a source stands for, or else the pictures of a folder."""
+def _found(source: Path, answers: Path | None = None) -> tuple[list[Path], _Listed]:
+    """The tables of rows that a source stands for, or else the pictures of a folder.
+
+    The file of `answers` is neither: an earlier run may have left it in the folder.
+    """
     try:
-        return find_tables(source), _Listed()
+        tables = [path for path in find_tables(source) if not _is_same(path, answers)]
+        if tables:
+            return tables, _Listed()
+        raise InputError(f"found answers of an earlier run alone in {source}, expected rows")
     except InputError:
-        listed = _listed(source) if source.is_dir() else _Listed()
+        listed = _listed(source, answers) if source.is_dir() else _Listed()
         if listed.rows:
             return [], listed
         raise
 
 
-def _listed(source: Path) -> _Listed:
-    """What a folder and those in it hold; hidden files, such as AppleDouble's, do not count."""
+def _is_same(path: Path, answers: Path | None) -> bool:
+    """Whether a file is that of the answers, or what a run keeps beside it meanwhile."""
+    if answers is None or path.resolve().parent != answers.resolve().parent:
+        return False
+    return path.name == answers.name or path.name.startswith(f"{answers.name}.")
+
+
+def _listed(source: Path, answers: Path | None = None) -> _Listed:
+    """The content of a folder and of those in it; hidden files do not count."""
     found = _Listed()
     for folder in walk(source):
         linked = [path for path, _ in folder.problems if path.is_file()]  # a person's own links
         found.problems.extend(row for row in folder.problems if row[0] not in linked)
         for path in sorted([*linked, *(folder.path / name for name in folder.names)]):
+            if _is_same(path, answers):
+                continue
             if is_picture_file(path):
                 found.pictures.append(path)
             else:

@@ -152,7 +152,7 @@ class Rejection:
     def __str__(self) -> str:
         place = self.source if self.line is None else f"{self.source}:{self.line}"
         is_part = self.post_kept and not self.is_note
-        return f"{place}: {self.reason}" + (" (post kept without it)" if is_part else "")
+        return f"{place}: {self.reason}" + (" (the post is kept)" if is_part else "")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

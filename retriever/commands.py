@@ -191,9 +191,9 @@ def batch(
             warn_bare(f"{out}: {counted(len(answers.kept), 'answers')} taken over")
         elif resume:
             warn_bare(f"{out}: found no answers to go on from: all rows are answered")
-        progress.stage("Answering", count_queries(source), done=len(answers.kept))
+        progress.stage("Answering", count_queries(source, out), done=len(answers.kept))
         try:
-            rows = answers.left(read_queries(source, root))
+            rows = answers.left(read_queries(source, root, out))
             for row_id, answer in recommender.stream(rows, selection=selection):
                 answers.write(row_id, answer)
                 progress.advance()
@@ -201,7 +201,7 @@ def batch(
             hint = "" if out == STDOUT else "; the same call with --resume goes on"
             warn(f"interrupted{hint}")
             raise typer.Exit(INTERRUPTED) from None
-        others = passed_over(source)
+        others = passed_over(source, out)
     if others:
         some = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
         are = "file is no picture" if len(others) == 1 else "files are no pictures"

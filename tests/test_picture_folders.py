@@ -15,6 +15,7 @@ from indexer.readers import captioned
 from indexer.readers.keep import keep_picture
 from indexer.readers.registry import READERS, find_reader
 from tests.test_cli import run
+from tests.web import jpeg
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0heicmif1" + bytes(64)
 VIDEO = b"\0\0\0\x18ftypmp42\0\0\0\0" + bytes(64)
@@ -160,3 +161,12 @@ def test_an_avif_is_kept_under_its_name(tmp_path: Path, monkeypatch: pytest.Monk
     kept = keep_picture(content)
     assert (kept.suffix, kept.read_bytes()) == (".avif", content)
     assert os.stat(kept.parent).st_mode & 0o777 == 0o700
+
+
+def test_answers_of_an_earlier_run_are_no_rows(sample_index: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(jpeg())
+    for name in ("x.csv", "x.csv"):
+        code, _, err = run("batch", folder, "--out", folder / name, "--index", sample_index)
+        assert (code, "1 answered, 0 failed" in err) == (0, True), err
