@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from indexer.errors import IndexUnusableError
-from indexer.generation import all_numbers, held
+from indexer.generation import all_numbers, held, open_current
 from indexer.readers.keep import kept_pictures
 from indexer.store import Store
 
@@ -39,6 +39,7 @@ def traces_of(index: Path, is_wanted: Wanted) -> list[Trace]:
 
     Raises:
         IndexMissingError: there is no index.
+        IndexCorruptError: the live generation cannot be read.
     """
     return [trace for store in _stores(index) for trace in traces_in(store, is_wanted)]
 
@@ -64,8 +65,10 @@ def erase_pictures(index: Path, is_wanted: Wanted, staying: Collection[str]) -> 
 
 
 def _stores(index: Path) -> Iterator[Store]:
+    """The stores of all generations that can be read; the live one must be among them."""
+    live = open_current(index).number
     for number in all_numbers(index):
-        with suppress(IndexUnusableError):
+        with nullcontext() if number == live else suppress(IndexUnusableError):
             generation = held(index, number)
             with Store.open(generation.folder / "posts.duckdb") as store:
                 yield store
