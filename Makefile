@@ -11,7 +11,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint check lock starter bench clean
+.PHONY: help demo test lint types check lock starter bench clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -36,7 +36,12 @@ test: $(INSTALLED)  ## run the tests, on two cores
 lint: $(INSTALLED)  ## check style, format and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) types
+
+types: $(INSTALLED)  ## check types; mypy finds the package through a link
+	@mkdir -p .venv/src && ln -sfn ../.. .venv/src/hashlens
+	MYPYPATH=.venv/src $(BIN)/mypy
 
 check: lint test  ## everything a change must pass
 
@@ -45,10 +50,10 @@ lock:  ## resolve all dependencies anew into requirements.lock (needs uv)
 		--generate-hashes --no-annotate --no-header --upgrade --output-file requirements.lock
 
 starter: $(INSTALLED)  ## make the index that ships anew; SHARED names the folder of the collections
-	$(BIN)/python -m evaluation.starter $(dir $(wildcard $(SHARED)/*/posts.jsonl)) --out data/starter
+	$(BIN)/python -m hashlens.evaluation.assets.starter $(dir $(wildcard $(SHARED)/*/posts.jsonl)) --out data/starter
 
 bench: $(INSTALLED)  ## measure speed by size, beside limits and peers; POSTS names folders of posts
-	$(BIN)/python -m evaluation.speed $(or $(POSTS),$(error name folders of posts: make bench POSTS="FOLDER ...")) --out bench
+	$(BIN)/python -m hashlens.evaluation.performance.speed $(or $(POSTS),$(error name folders of posts: make bench POSTS="FOLDER ...")) --out bench
 
 clean:  ## remove what was made here, except .venv
 	rm -rf demo-posts demo-index bench build dist *.egg-info .coverage

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from retriever.interrupts import end_on_interrupt, loading
+from hashlens.retriever.cli.interrupts import end_on_interrupt, loading
 
 with loading():
     import sys
@@ -14,21 +14,27 @@ with loading():
     from typer.core import TyperCommand, TyperGroup
     from typer.models import CommandInfo
 
-    from evaluation.commands import benchmark, evaluate
-    from indexer.errors import ConfigError
-    from indexer.generation import KEEP
-    from retriever import options
-    from retriever.commands import batch, config, inspect, recommend, serve
-    from retriever.defaultindex import FIRST_STEPS, starter
-    from retriever.options import DEFAULT_INDEX
-    from retriever.printed import finish, prepare_streams, say, told, warn
-    from retriever.troubles import reporting
-    from retriever.upkeep import compact, encoders, history, rollback, verify
-    from retriever.userconfig import UserConfig
-    from retriever.version import version_of_program
+    from hashlens.evaluation.commands import benchmark, evaluate
+    from hashlens.indexer.errors import ConfigError
+    from hashlens.indexer.generations.generation import KEEP
+    from hashlens.retriever.cli import options
+    from hashlens.retriever.cli.maintenance_commands import (
+        compact,
+        encoders,
+        history,
+        rollback,
+        verify,
+    )
+    from hashlens.retriever.cli.options import DEFAULT_INDEX
+    from hashlens.retriever.cli.output import finish, prepare_streams, say, told, warn
+    from hashlens.retriever.cli.query_commands import batch, config, inspect, recommend, serve
+    from hashlens.retriever.cli.troubles import reporting
+    from hashlens.retriever.cli.user_config import UserConfig
+    from hashlens.retriever.index.default import FIRST_STEPS, starter
+    from hashlens.retriever.index.version import version_of_program
 
 if TYPE_CHECKING:
-    from indexer.engine import Engine
+    from hashlens.indexer.corpus.engine import Engine
 
 
 class _Commands(TyperGroup):
@@ -147,11 +153,11 @@ def build(
     """
     from dataclasses import replace
 
-    from indexer.build import build as build_index
-    from indexer.build import described
-    from indexer.config import BuildConfig
-    from retriever.bar import progress_bar
-    from retriever.fitting import fit_ranker
+    from hashlens.indexer.config import BuildConfig
+    from hashlens.indexer.pipeline.build import build as build_index
+    from hashlens.indexer.pipeline.build import described
+    from hashlens.retriever.cli.progress_bar import progress_bar
+    from hashlens.retriever.training.fit import fit_ranker
 
     options.check_files(weights=weights, topics=topics, pretrained=pretrained)
     preset, vectors_in = options.vectors_from(vectors)
@@ -207,8 +213,8 @@ def _engine(
     name: str, address: str | None, *, from_starter: bool
 ) -> AbstractContextManager[Engine]:
     """What does the work of a build, from when it is entered."""
-    from indexer.cluster import ray_engine
-    from indexer.engine import LOCAL
+    from hashlens.indexer.corpus.engine import LOCAL
+    from hashlens.indexer.distributed.ray_engine import ray_engine
 
     if address and name != "ray":
         raise typer.BadParameter(
@@ -237,11 +243,11 @@ def _begin(
     as_json: bool,
 ) -> None:
     """Begin an index from the one that ships, and add posts to it."""
-    from indexer.begin import begun
-    from indexer.update import described
-    from indexer.update import update as update_index
-    from retriever.bar import progress_bar
-    from retriever.fitting import fit_ranker
+    from hashlens.indexer.pipeline.bootstrap import begun
+    from hashlens.indexer.pipeline.update import described
+    from hashlens.indexer.pipeline.update import update as update_index
+    from hashlens.retriever.cli.progress_bar import progress_bar
+    from hashlens.retriever.training.fit import fit_ranker
 
     with progress_bar() as progress, begun(index, starter()):
         report = update_index(
@@ -298,10 +304,10 @@ def update(
 
     Example: `hashlens update my-scrape --index my-index`
     """
-    from indexer.update import described
-    from indexer.update import update as update_index
-    from retriever.bar import progress_bar
-    from retriever.fitting import fit_ranker
+    from hashlens.indexer.pipeline.update import described
+    from hashlens.indexer.pipeline.update import update as update_index
+    from hashlens.retriever.cli.progress_bar import progress_bar
+    from hashlens.retriever.training.fit import fit_ranker
 
     options.check_files(delete=delete, weights=weights, pretrained=pretrained)
     if not posts:
@@ -361,10 +367,10 @@ def forget(
 
     Example: `hashlens forget --author jane_doe --index my-index`
     """
-    from indexer.forget import described
-    from indexer.forget import forget as forget_posts
-    from retriever.bar import progress_bar
-    from retriever.fitting import fit_ranker
+    from hashlens.indexer.pipeline.forget import described
+    from hashlens.indexer.pipeline.forget import forget as forget_posts
+    from hashlens.retriever.cli.progress_bar import progress_bar
+    from hashlens.retriever.training.fit import fit_ranker
 
     with progress_bar() as progress:
         report = forget_posts(
@@ -392,7 +398,7 @@ def sample(
 
     Example: `hashlens sample demo-posts`
     """
-    from indexer.sample import gather_sample
+    from hashlens.indexer.sample import gather_sample
 
     say(f"sample posts written to {gather_sample(folder)}")
 

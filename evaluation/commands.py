@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from indexer.escaping import counted
-from retriever import options
-from retriever.defaultindex import index_default
-from retriever.printed import print_json, print_table, warn_bare
+from hashlens.indexer.text.escaping import counted
+from hashlens.retriever.cli import options
+from hashlens.retriever.cli.output import print_json, print_table, warn_bare
+from hashlens.retriever.index.default import index_default
 
 
 def evaluate(
@@ -35,8 +35,8 @@ def evaluate(
 
     Example: `hashlens evaluate new-posts.jsonl --inputs caption,seeds:2`
     """
-    from evaluation.judge import evaluate_index
-    from retriever.tables import table
+    from hashlens.evaluation.benchmark.scoring import evaluate_index
+    from hashlens.retriever.cli.tables import table
 
     index = index or index_default()
     result = evaluate_index(index, posts, inputs, seen_allowed=seen, seed=seed)
@@ -88,11 +88,11 @@ def benchmark(
 
     Example: `hashlens benchmark my-posts --out report --inputs caption --inputs image,caption`
     """
-    from evaluation.benchmark import benchmark as run
-    from evaluation.report import COLUMNS, rows
-    from evaluation.suite import tasks_named
-    from retriever.bar import progress_bar
-    from retriever.tables import table
+    from hashlens.evaluation.benchmark.report import COLUMNS, rows
+    from hashlens.evaluation.benchmark.run import benchmark as run
+    from hashlens.evaluation.tasks.suite import tasks_named
+    from hashlens.retriever.cli.progress_bar import progress_bar
+    from hashlens.retriever.cli.tables import table
 
     with progress_bar() as progress:
         report = run(

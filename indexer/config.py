@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from indexer.errors import ConfigError, InputError
+from hashlens.indexer.errors import ConfigError, InputError
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ VECTOR_METHODS = ("word2vec", "glove", "pretrained+word2vec")
 
 def data_path(*parts: str) -> Path:
     """Path of a file that ships with hashlens, in `data/` of the project."""
-    return Path(str(files("hashlens_data").joinpath(*parts)))
+    return Path(str(files("hashlens.data").joinpath(*parts)))
 
 
 class JsonConfig:

@@ -9,8 +9,8 @@ import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
-from indexer.config import data_path
-from indexer.errors import InputError
+from hashlens.indexer.config import data_path
+from hashlens.indexer.errors import InputError
 
 LATER = "later.jsonl"  # posts that came later: a scrape to update an index with
 PICTURES = "pictures"  # folder beside the posts, as their `image` fields name it

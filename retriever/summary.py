@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from indexer.config import RANKER
-from indexer.vectorplace import Place
-from retriever.ranker import Ranker
-from retriever.reading import IndexReader
-from retriever.version import version_of_program
+from hashlens.indexer.config import RANKER
+from hashlens.indexer.vectors.milvus_location import Place
+from hashlens.retriever.index.reader import IndexReader
+from hashlens.retriever.index.version import version_of_program
+from hashlens.retriever.ranking.ranker import Ranker
 
 TOP = 8  # hashtags shown for a topic
 

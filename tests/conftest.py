@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from indexer import counts
-from indexer.build import build
-from indexer.config import BuildConfig, VectorConfig
-from indexer.sample import gather_sample
-from retriever.reading import IndexReader
-from tests import tiny
+from hashlens.indexer.config import BuildConfig, VectorConfig
+from hashlens.indexer.pipeline.build import build
+from hashlens.indexer.sample import gather_sample
+from hashlens.indexer.storage import count_matrices as counts
+from hashlens.retriever.index.reader import IndexReader
+from tests.support import tiny_index as tiny
 
 # How fast a machine is decides no test.
 settings.register_profile(

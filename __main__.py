@@ -1,0 +1,6 @@
+"""`python -m hashlens` is the command `hashlens`."""
+
+from hashlens.cli import main
+
+if __name__ == "__main__":
+    main()

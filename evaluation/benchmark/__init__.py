@@ -1,0 +1,1 @@
+"""The benchmark: runs, scores, cached parts and reports."""

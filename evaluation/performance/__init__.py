@@ -1,0 +1,1 @@
+"""Speed: builds, queries, updates and the server, beside other libraries."""

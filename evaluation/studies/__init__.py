@@ -1,0 +1,1 @@
+"""Studies of quality: the bundled index, accounts, and repeated updates."""

@@ -1,0 +1,1 @@
+"""Questions from posts: splits without leaks, inputs, the standard tasks."""

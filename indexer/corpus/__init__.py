@@ -1,0 +1,1 @@
+"""The posts of a build or retraining, read, deduplicated, encoded and trained on."""

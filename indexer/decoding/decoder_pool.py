@@ -1,0 +1,284 @@
+"""Pictures decoded by processes of their own: one that takes too long is killed, nothing else.
+
+Processes start where the first picture is asked for, and are kept. A caption starts none.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from threading import Lock
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashlens.indexer.decoding import decoder_process as decoderprocess
+from hashlens.indexer.decoding.decoder_process import FAILURE, LARGE, LENGTH, MAX_SECONDS, READY
+from hashlens.indexer.decoding.loading import opened
+from hashlens.indexer.errors import EncoderError, ImageError
+
+# Seconds until an answer; on a busy machine these are few of a processor. A build can wait.
+MAX_WAIT = 20.0
+MAX_QUERY_WAIT = 4.0
+
+_large = Lock()  # held by a large picture, so that processes do not add up their memory
+
+
+def crop_picture(
+    path: Path,
+    *,
+    side: int,
+    shorter: int,
+    crop: int,
+    bicubic: bool,
+    squash: bool,
+    seconds: float = MAX_WAIT,
+) -> NDArray[np.uint8]:
+    """The part of a picture file that a network sees, uint8 (crop, crop, 3).
+
+    Args:
+        path: as in `images.open_image`.
+        side: as there.
+        shorter: with the others, as in `images.cropped`.
+        crop: as there.
+        bicubic: as there.
+        squash: as there.
+        seconds: how long it may take at most.
+
+    Raises:
+        ImageError: as `images.open_image`, or decoding takes too long.
+        EncoderError: no process can be started.
+    """
+    wanted = {"shorter": shorter, "crop": crop, "bicubic": bicubic, "squash": squash}
+    content = _pool.ask(path, {"side": side, "cropped": wanted}, seconds)
+    return np.frombuffer(content, np.uint8).reshape(crop, crop, 3)
+
+
+def thumbnail(path: Path, side: int) -> bytes:
+    """A picture file as a small JPEG, no side above `side` pixels, without what EXIF tells.
+
+    Raises:
+        ImageError: as `images.open_image`, or decoding takes too long.
+        EncoderError: no process can be started.
+    """
+    return bytes(_pool.ask(path, {"side": side}, MAX_QUERY_WAIT))
+
+
+def start(processes: int) -> None:
+    """Have as many processes start as soon will be needed, without waiting for them.
+
+    Raises:
+        EncoderError: they cannot be started.
+    """
+    _pool.start(processes)
+
+
+def stop() -> None:
+    """Kill all processes; pictures at work fail, and later ones have new processes."""
+    _pool.stop()
+
+
+class _Pool:
+    """Processes: those at rest, and all of them."""
+
+    def __init__(self) -> None:
+        self._resting: list[_Process] = []
+        self._all: set[_Process] = set()
+        self._lock = Lock()
+
+    def start(self, processes: int) -> None:
+        """Have that many processes at least."""
+        with self._lock:
+            while len(self._all) < processes:
+                self._resting.append(self._started())
+
+    def ask(self, path: Path, request: dict[str, Any], seconds: float) -> bytearray:
+        """What a process makes of a picture file."""
+        with opened(path) as file:
+            process = self._taken()
+            try:
+                answer = process.answer(file, request | {"suffix": path.suffix}, seconds)
+            except ImageError as error:
+                raise ImageError(f"{path}: {error}") from error
+            finally:
+                self._give_back(process)
+        return answer
+
+    def stop(self) -> None:
+        """Kill all processes; who waits for one sees that it is gone."""
+        with self._lock:
+            for process in self._all:
+                process.kill()
+            for process in self._resting:
+                process.close()
+            self._all.clear()
+            self._resting.clear()
+
+    def forget(self) -> None:
+        """Let processes go that are another's."""
+        for process in self._all:
+            process.forget()
+
+    def _taken(self) -> _Process:
+        with self._lock:
+            while self._resting:
+                process = self._resting.pop()
+                if process.is_alive:
+                    return process
+                self._all.discard(process)  # killed while it rested
+                process.close()
+            return self._started()
+
+    def _started(self) -> _Process:
+        process = _Process()
+        self._all.add(process)
+        return process
+
+    def _give_back(self, process: _Process) -> None:
+        with self._lock:
+            if process.is_usable and process in self._all:
+                self._resting.append(process)
+                return
+            self._all.discard(process)
+        process.close()
+
+
+class _Process:
+    """One process, asked by one thread at a time."""
+
+    def __init__(self) -> None:
+        """Start it.
+
+        Raises:
+            EncoderError: it cannot be started.
+        """
+        self.is_usable = True
+        self._is_ready = False
+        self._line, theirs = socket.socketpair()
+        # Its library of matrices would start threads that it never uses.
+        named = {"OPENBLAS_NUM_THREADS": "1"}
+        try:
+            with theirs:
+                self._process = subprocess.Popen(  # noqa: S603 (this Python, a module of ours)
+                    [sys.executable, "-P", "-m", decoderprocess.__name__],
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    env=os.environ | named,
+                    start_new_session=True,  # Ctrl-C is for this process alone
+                )
+        except OSError as error:
+            self._line.close()
+            raise EncoderError(
+                f"the process that decodes pictures cannot be started ({error.strerror or error}): "
+                "free memory or processes, and ask again"
+            ) from error
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether nobody has killed it."""
+        return self._process.poll() is None
+
+    def answer(self, file: IO[bytes], request: dict[str, Any], seconds: float) -> bytearray:
+        """What it makes of a picture file, within so many seconds once it is at it.
+
+        Raises:
+            ImageError: it can make nothing of it, or was killed; without the file's name.
+            EncoderError: it did not start.
+        """
+        self.is_usable = False  # until it has answered in full
+        try:
+            kind, answer = self._exchange(file, request, seconds)
+        except (OSError, EOFError) as error:
+            self.kill()
+            raise self._failure(error) from error
+        except BaseException:
+            self.kill()
+            raise
+        self.is_usable = True
+        if kind == FAILURE:
+            raise ImageError(answer.decode())
+        return answer
+
+    def kill(self) -> None:
+        """End it at once; its line stays for who may be reading it."""
+        self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        """End it, and close its line."""
+        self.kill()
+        self._line.close()
+
+    def forget(self) -> None:
+        """Close the line to a process that another process started, and leave it alone."""
+        self._line.close()
+        self._process.returncode = 0
+
+    def _exchange(
+        self, file: IO[bytes], request: dict[str, Any], seconds: float
+    ) -> tuple[bytes, bytearray]:
+        if not self._is_ready:
+            self._line.settimeout(MAX_WAIT)
+            self._is_ready = self._received()[0] == READY
+        self._line.settimeout(seconds)
+        socket.send_fds(self._line, [json.dumps(request).encode()], [file.fileno()])
+        kind, answer = self._received()
+        if kind != LARGE:
+            return kind, answer
+        with _large:
+            self._line.sendall(b"\n")
+            return self._received()
+
+    def _received(self) -> tuple[bytes, bytearray]:
+        head = self._bytes(1 + LENGTH)
+        return bytes(head[:1]), self._bytes(int.from_bytes(head[1:]))
+
+    def _bytes(self, size: int) -> bytearray:
+        found = bytearray(size)
+        rest = memoryview(found)
+        while rest:
+            count = self._line.recv_into(rest)
+            if not count:
+                raise EOFError
+            rest = rest[count:]
+        return found
+
+    def _failure(self, error: OSError | EOFError) -> ImageError | EncoderError:
+        """Why there is no answer, by how the process ended."""
+        status = self._process.returncode
+        if not self._is_ready and status >= 0:
+            return EncoderError(
+                f"the process that decodes pictures ended with status {status} as it started, "
+                f"expected {sys.executable} to run it: install hashlens again"
+            )
+        if status == -signal.SIGPROF:
+            return ImageError(
+                f"takes more than {MAX_SECONDS:g} s to decode: save it anew as a plain JPEG"
+            )
+        if isinstance(error, TimeoutError):
+            return ImageError(
+                f"was not decoded within {self._line.gettimeout():g} s: ask again, or save it anew"
+            )
+        return ImageError("damaged, its decoder crashed or was stopped: fetch it again")
+
+
+_pool = _Pool()
+atexit.register(stop)
+
+
+def _leave_processes() -> None:
+    """In a forked child: the processes are the parent's."""
+    global _pool, _large
+    _pool.forget()
+    _pool, _large = _Pool(), Lock()
+
+
+os.register_at_fork(after_in_child=_leave_processes)

@@ -1,0 +1,97 @@
+"""The process that decodes pictures for another.
+
+    python -m hashlens.indexer.decoding.decoder_process
+
+Strangers make pictures, so what decodes them has a bound of memory and of processor time, and
+may be killed. Standard input is a socket: a request is one line of JSON with the picture's open
+file, an answer is a kind, a length and as many bytes. It ends when the socket does.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+from hashlens.indexer.decoding.loading import MAX_BYTES, cropped, decoded, prepare_pillow, thumbnail
+from hashlens.indexer.errors import ImageError
+
+MAX_SECONDS = 3.0  # of processor time for one picture
+MAX_MEMORY = 2_500_000_000  # bytes; pictures are refused long before by `MAX_DECODED_BYTES`
+MAX_REQUEST = 4096  # bytes
+
+# Kinds of answers: ready for requests; a result; why there is none; waits for a word, as the
+# picture is large.
+READY, RESULT, FAILURE, LARGE = b"r", b"=", b"!", b"l"
+LENGTH = 4  # bytes of an answer's length
+
+
+def main() -> None:
+    """Answer requests until there are no more."""
+    # The parent is stopped by these, and ends this process by closing the socket.
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF})
+    _limit(resource.RLIMIT_DATA, MAX_MEMORY)
+    _limit(resource.RLIMIT_CORE, 0)
+    with socket.socket(fileno=0) as line:
+        prepare_pillow()
+        _send(line, READY, b"")
+        for request, file in _requests(line):
+            _answer(line, request, file)
+
+
+def _limit(kind: int, most: int) -> None:
+    hard = resource.getrlimit(kind)[1]
+    resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+
+
+def _requests(line: socket.socket) -> Iterator[tuple[dict[str, Any], IO[bytes]]]:
+    while True:
+        content, files, _, _ = socket.recv_fds(line, MAX_REQUEST, 1)
+        if not content:
+            return
+        with open(files[0], "rb") as file:
+            yield json.loads(content), file
+
+
+def _answer(line: socket.socket, request: dict[str, Any], file: IO[bytes]) -> None:
+    # The kernel ends this process when its time is over, whatever a decoder does meanwhile.
+    signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS)
+    try:
+        kind, answer = RESULT, _made(line, request, file)
+    except ImageError as error:
+        kind, answer = FAILURE, str(error).encode("utf-8", "backslashreplace")
+    except MemoryError:
+        kind, answer = FAILURE, b"too large for the memory at hand: scale it down"
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    _send(line, kind, answer)
+
+
+def _made(line: socket.socket, request: dict[str, Any], file: IO[bytes]) -> bytes:
+    @contextmanager
+    def allowed() -> Iterator[None]:
+        _send(line, LARGE, b"")
+        line.recv(1)
+        yield
+
+    picture = decoded(
+        file.read(MAX_BYTES), side=request["side"], suffix=request["suffix"], wait=allowed
+    )
+    wanted = request.get("cropped")
+    if wanted is None:
+        return thumbnail(picture, request["side"])
+    return cropped(picture, **wanted).tobytes()
+
+
+def _send(line: socket.socket, kind: bytes, answer: bytes) -> None:
+    line.sendall(kind + len(answer).to_bytes(LENGTH) + answer)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""Pictures encoded wherever they can be read: paths into Arrow tables, and these into one result.
+
+`encode_batch` is the unit of that work: pure, and knowing nothing of who runs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from platform import node
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashlens.indexer.arrays.disk_rows import Rows, taken
+from hashlens.indexer.errors import ClusterError, EncoderError
+from hashlens.indexer.images.encoder import EncodedImages, ImageEncoder, open_encoder
+from hashlens.indexer.types import Floats
+
+if TYPE_CHECKING:
+    from pyarrow import Table
+
+
+@dataclass(frozen=True, slots=True)
+class WantedEncoder:
+    """The encoder that every machine must have: `weights` is its file, None for the usual one."""
+
+    name: str
+    weights: Path | None
+    weights_sha256: str
+    preprocessing: str
+    fingerprint: str
+
+    @classmethod
+    def of(cls, encoder: ImageEncoder) -> Self:
+        """What another machine needs to open the same."""
+        is_usual = encoder.weights == encoder.recipe.file()
+        weights = None if is_usual else encoder.weights.resolve()
+        known = (encoder.weights_sha256, encoder.preprocessing, encoder.fingerprint)
+        return cls(encoder.name, weights, *known)
+
+
+@lru_cache(maxsize=1)
+def opened(wanted: WantedEncoder) -> ImageEncoder:
+    """That encoder, opened once in a process.
+
+    Raises:
+        EncoderError: it cannot be had on this machine, or is another one.
+    """
+    found = open_encoder(wanted.name, wanted.weights, recorded=wanted.fingerprint)
+    for part in ("weights_sha256", "preprocessing"):
+        if getattr(found, part) != getattr(wanted, part):
+            raise EncoderError(
+                f"encoder {found.name}: found {part} {getattr(found, part)} on {node()}, expected "
+                f"{getattr(wanted, part)}: install the same weights and packages on every machine"
+            )
+    return found
+
+
+def path_batches(paths: Sequence[Path], size: int) -> Iterator[Table]:
+    """Tables for `encode_batch`: the places `position` int64 of `size` files, and `path` string."""
+    import pyarrow as pa
+
+    for start in range(0, len(paths), size):
+        some = [str(path) for path in paths[start : start + size]]
+        position = np.arange(start, start + len(some), dtype=np.int64)
+        yield pa.table({"position": position, "path": pa.array(some, pa.string())})
+
+
+def encode_batch(batch: Table, wanted: WantedEncoder) -> Table:
+    """What became of b picture files, by one thread.
+
+    Args:
+        batch: as `path_batches` makes it.
+        wanted: what encodes them.
+
+    Returns:
+        `position` int64; `sha256` string of the file, null where it cannot be read; `failure`
+        string, null where there is none; `vector` list of `width` float32, zeros beside a failure,
+        and so `classes`, 1000 float32, where the encoder has them.
+
+    Raises:
+        EncoderError: as `opened`.
+    """
+    import pyarrow as pa
+
+    paths = [Path(path) for path in batch["path"].to_pylist()]
+    found = opened(wanted).encode(paths, workers=1, classes=True)
+    failures = dict(found.failures)
+    columns = {
+        "position": batch["position"],
+        "sha256": pa.array(list(map(_digest, paths)), pa.string()),
+        "failure": pa.array([failures.get(row) for row in range(len(paths))], pa.string()),
+        "vector": _lists(found.rows, found.vectors, len(paths)),
+    }
+    if found.classes is not None:
+        columns["classes"] = _lists(found.rows, found.classes, len(paths))
+    return pa.table(columns)
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _lists(rows: NDArray[Any], values: Floats, size: int) -> Any:  # noqa: ANN401 (pyarrow's)
+    """Rows of float32 (n, d) as lists at some of `size` places, zeros elsewhere."""
+    import pyarrow as pa
+
+    whole = np.zeros((size, values.shape[1]), np.float32)
+    whole[rows] = values
+    return pa.FixedSizeListArray.from_arrays(pa.array(whole.ravel()), values.shape[1])
+
+
+def check_same_files(paths: Sequence[Path], digests: Sequence[str | None], batch: Table) -> None:
+    """Hold the files that another machine saw to those that are here.
+
+    Args:
+        paths: n files.
+        digests: sha256 of each as it was read here; None where that is not known.
+        batch: as `encode_batch` gives it.
+
+    Raises:
+        ClusterError: that machine has not the same files at these paths.
+    """
+    seen = zip(batch["position"].to_pylist(), batch["sha256"].to_pylist(), strict=True)
+    for place, there in seen:
+        # One that differs may have changed here, too, since its post was read.
+        if there != digests[place] and there != _digest(paths[place]):
+            raise ClusterError(
+                f"{paths[place]}: another machine of the cluster found "
+                f"{'another' if there else 'no'} file there, expected the one that is here: keep "
+                "posts and pictures in a folder that all machines share, under the same path"
+            )
+
+
+def joined_batches(batches: Iterable[Table], size: int) -> EncodedImages:
+    """What became of all `size` pictures, in order, of batches in any order.
+
+    Raises:
+        ClusterError: one is missing, or there twice.
+    """
+    positions, failures = [np.zeros(0, np.int64)], []
+    found: dict[str, Rows] = {}
+    for batch in batches:
+        positions.append(batch["position"].to_numpy())
+        failures += batch["failure"].to_pylist()
+        for name in {"vector", "classes"} & set(batch.column_names):
+            rows = found.setdefault(name, Rows(batch.schema.field(name).type.list_size))
+            for chunk in batch[name].chunks:
+                rows.add(chunk.flatten().to_numpy().reshape(len(chunk), -1))
+    position = np.concatenate(positions)
+    order = np.argsort(position)
+    if not np.array_equal(position[order], np.arange(size)):
+        raise ClusterError(
+            f"pictures: found {len(position)} results, expected one of each of {size}: build again"
+        )
+    told = [failures[place] for place in order.tolist()]
+    good = np.flatnonzero([why is None for why in told]).astype(np.int64)
+    numbers = {name: taken(rows.whole(), order[good]) for name, rows in found.items()}
+    return EncodedImages(
+        good,
+        numbers["vector"],
+        tuple((place, why) for place, why in enumerate(told) if why is not None),
+        numbers.get("classes"),
+    )

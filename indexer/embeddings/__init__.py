@@ -1,0 +1,1 @@
+"""Vectors of words and hashtags: training, reading and searching their spaces."""

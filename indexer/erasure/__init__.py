@@ -1,0 +1,1 @@
+"""Erasure: where a forgotten person still is, and vocabularies without their words."""

@@ -1,0 +1,90 @@
+"""Which encoders can be named, whether their weights are at hand, and how fast they are here."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from hashlens.indexer.decoding.loading import save_jpeg
+from hashlens.indexer.images.encoder import open_encoder
+from hashlens.indexer.images.open_clip import known_recipes
+from hashlens.indexer.images.specs import RECIPES, Recipe
+
+COLUMNS = ("name", "width", "weights here", "where", "images/s")
+_PICTURES = 16  # different ones that are encoded again and again
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderInfo:
+    """An encoder that can be named: vectors' width, and whether its weights are `at_hand`.
+
+    `where` is the file of its weights, or where they would come from; `images_per_second` is
+    from files to vectors, None where that was not measured.
+    """
+
+    name: str
+    width: int
+    at_hand: bool
+    where: str
+    images_per_second: float | None = None
+
+
+def encoder_infos(*, measure: bool = False) -> tuple[EncoderInfo, ...]:
+    """The encoders that can be named; looks for their weights without loading PyTorch.
+
+    Args:
+        measure: whether to measure the speed of those at hand, seconds each.
+
+    Raises:
+        EncoderError: weights at hand cannot be used.
+    """
+    infos = [_info(recipe) for recipe in (*RECIPES.values(), *known_recipes())]
+    if measure:
+        infos = [
+            replace(info, images_per_second=images_per_second(info.name)) if info.at_hand else info
+            for info in infos
+        ]
+    return tuple(infos)
+
+
+def images_per_second(name: str, *, workers: int = 2, seconds: float = 2.0) -> float:
+    """Pictures of 640 x 480 pixels a second, from JPEG files to vectors.
+
+    Raises:
+        EncoderError: the encoder cannot be opened.
+    """
+    encoder = open_encoder(name)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = _drawn(Path(folder))
+        encoder.encode(paths, workers=workers)
+        began, done = time.perf_counter(), 0
+        while (spent := time.perf_counter() - began) < seconds:
+            done += len(encoder.encode(paths, workers=workers).rows)
+    return done / spent
+
+
+def _info(recipe: Recipe) -> EncoderInfo:
+    file = recipe.file()
+    at_hand = file.is_file()
+    return EncoderInfo(recipe.name, recipe.width, at_hand, str(file) if at_hand else recipe.source)
+
+
+def _drawn(folder: Path) -> list[Path]:
+    """Pictures with patches and grain, which compress as photos do."""
+    draws, paths = np.random.default_rng(0), []
+    for number in range(_PICTURES):
+        patches = draws.integers(0, 256, (15, 20, 3)).repeat(32, axis=0).repeat(32, axis=1)
+        grain = draws.normal(0, 6, (480, 640, 1))
+        paths.append(folder / f"{number}.jpg")
+        save_jpeg((patches + grain).clip(0, 255).astype(np.uint8), paths[-1])
+    return paths
+
+
+def row(info: EncoderInfo) -> tuple[str, ...]:
+    """An encoder as people read it, in the columns of `COLUMNS`."""
+    speed = "" if info.images_per_second is None else f"{info.images_per_second:.0f}"
+    return info.name, f"{info.width}", "yes" if info.at_hand else "no", info.where, speed

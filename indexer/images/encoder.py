@@ -1,0 +1,337 @@
+"""Pictures into unit vectors, by networks pretrained on many pictures.
+
+ONNX Runtime does the work; PyTorch is the reference, and is imported only where a network is
+exported for the first time on a machine, or asked for.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashlens.indexer.arrays.disk_rows import Rows
+from hashlens.indexer.decoding import decoder_pool as decoders
+from hashlens.indexer.errors import (
+    ConfigError,
+    EncoderError,
+    ImageError,
+    IndexMismatchError,
+    ShapeError,
+    UnknownEncoderError,
+)
+from hashlens.indexer.images.onnx_network import exported, fingerprint, unit
+from hashlens.indexer.images.open_clip import FORM, PREFIX, open_clip_recipe, text_vectors
+from hashlens.indexer.images.specs import DRAFT, LITE0, RECIPES, RESNET50, Recipe
+from hashlens.indexer.images.torch_network import CLASSES, Network, TorchNetwork
+from hashlens.indexer.images.weights import sha256, usual_file
+from hashlens.indexer.types import Embeddings, Floats, Ids
+
+AUTO = "auto"
+
+_Item = TypeVar("_Item")
+_Made = TypeVar("_Made")
+_Picture = NDArray[np.uint8]  # (crop, crop, 3)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedImages:
+    """What became of a list of pictures.
+
+    `rows` int64 (n,): places in the list that could be encoded, rising; `vectors` float32 (n, d):
+    their unit vectors; `failures`: place and reason of each of the others, rising; `classes`
+    float32 (n, 1000): probabilities of ImageNet's classes, None where they were not asked for or
+    the network has none. Many vectors and classes are on disk: see `rowfile`.
+    """
+
+    rows: Ids
+    vectors: Floats
+    failures: tuple[tuple[int, str], ...]
+    classes: Floats | None = None
+
+    def __post_init__(self) -> None:
+        checked = Embeddings(self.rows, self.vectors)
+        object.__setattr__(self, "rows", checked.ids)
+        object.__setattr__(self, "vectors", checked.vectors)
+        if self.classes is not None:
+            if self.classes.shape != (len(self.rows), CLASSES):
+                raise ShapeError(
+                    f"EncodedImages.classes: found {self.classes.shape}, expected "
+                    f"({len(self.rows)}, {CLASSES})"
+                )
+            self.classes.flags.writeable = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageEncoder:
+    """A frozen network that turns pictures into unit vectors, and texts where it learned both."""
+
+    recipe: Recipe
+    network: Network
+    weights: Path
+    weights_sha256: str
+
+    @property
+    def name(self) -> str:
+        """The name that opens this encoder."""
+        return self.recipe.name
+
+    @property
+    def width(self) -> int:
+        """How many numbers a vector has."""
+        return self.recipe.width
+
+    @property
+    def preprocessing(self) -> str:
+        """What is done to a picture before the network sees it, in one line."""
+        return self.recipe.preprocessing
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether it can give probabilities of ImageNet's 1,000 classes."""
+        return self.network.has_classes
+
+    @property
+    def fingerprint(self) -> str:
+        """What its network makes of drawn pictures: see `exports.fingerprint`."""
+        return fingerprint(self.network, self.recipe.crop)
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether `encode_texts` works: text lies in the space of the pictures.
+
+        A build then reads topics and hashtags by it (`prompts`), so that no query needs to.
+        """
+        return self.name.startswith(PREFIX)
+
+    def encode(
+        self,
+        paths: Sequence[Path],
+        *,
+        batch_size: int = 2,
+        workers: int = 2,
+        classes: bool = False,
+        on_progress: Callable[[int], None] | None = None,
+        seconds: float = decoders.MAX_WAIT,
+    ) -> EncodedImages:
+        """Encode picture files; one that fails is reported and the others go on.
+
+        Args:
+            paths: n files.
+            batch_size: pictures the network takes at once; more of them leave a core's cache,
+                and were slower. No vector depends on it.
+            workers: threads, each of which decodes a batch and runs the network on one core; a
+                single batch has the network run on as many cores.
+            classes: whether to give the probabilities of ImageNet's classes, from the same pass.
+            on_progress: told, batch by batch, how many more pictures are done or have failed.
+            seconds: how long a picture may be decoded.
+
+        Raises:
+            ConfigError: `batch_size` or `workers` is below 1.
+        """
+        if batch_size < 1 or workers < 1:
+            raise ConfigError(
+                f"found batches of {batch_size} and {workers} workers, expected at least 1"
+            )
+        starts = range(0, len(paths), batch_size)
+        batches = ((start, paths[start : start + batch_size]) for start in starts)
+        cores = workers if len(starts) == 1 else 1
+        decoders.start(min(workers, len(starts)))
+        encode = partial(self._encode_batch, classes=classes, cores=cores, seconds=seconds)
+        rows = [np.zeros(0, np.int64)]
+        failures: list[tuple[int, str]] = []
+        vectors, probs = Rows(self.width), Rows(CLASSES)
+        with closing(_mapped(encode, batches, workers)) as done:
+            for batch in done:
+                rows.append(batch.rows)
+                failures += batch.failures
+                vectors.add(batch.vectors)
+                if batch.classes is not None:
+                    probs.add(batch.classes)
+                if on_progress:
+                    on_progress(len(batch.rows) + len(batch.failures))
+        told = probs.whole() if classes and self.has_classes else None
+        return EncodedImages(np.concatenate(rows), vectors.whole(), tuple(failures), told)
+
+    def encode_pixels(
+        self, pixels: Sequence[_Picture], *, classes: bool = False, cores: int = 1
+    ) -> tuple[Floats, Floats | None]:
+        """Unit vectors float32 (b, width) of b pictures as `pixels` gives them.
+
+        Returns:
+            The vectors, and float32 (b, 1000) probabilities of ImageNet's classes or None, as in
+            `EncodedImages`. All b pictures are in memory at once.
+        """
+        if not len(pixels):
+            none = np.empty((0, CLASSES), np.float32) if classes and self.has_classes else None
+            return np.empty((0, self.width), np.float32), none
+        features, logits = self.network.run(np.stack(pixels), cores)
+        return unit(features), _softmax(logits) if classes and logits is not None else None
+
+    def encode_texts(self, texts: Sequence[str]) -> Floats:
+        """Unit vectors float32 (n, width) of texts, to compare with those of pictures.
+
+        Raises:
+            EncoderError: this encoder learned from pictures alone.
+        """
+        if not self.reads_text:
+            raise EncoderError(f"{self.name}: encodes pictures alone, expected {FORM} for texts")
+        return text_vectors(self.recipe, self.weights, self.weights_sha256, texts)
+
+    def pixels(self, path: Path, seconds: float = decoders.MAX_WAIT) -> _Picture:
+        """The part of a picture that the network sees, uint8 (crop, crop, 3).
+
+        Args:
+            path: its file.
+            seconds: how long it may be decoded.
+
+        Raises:
+            ImageError: the file is no picture that can be used.
+        """
+        recipe = self.recipe
+        return decoders.crop_picture(
+            path,
+            side=DRAFT * recipe.shorter,
+            shorter=recipe.shorter,
+            crop=recipe.crop,
+            bicubic=recipe.bicubic,
+            squash=recipe.squash,
+            seconds=seconds,
+        )
+
+    def _encode_batch(
+        self, batch: tuple[int, Sequence[Path]], *, classes: bool, cores: int, seconds: float
+    ) -> EncodedImages:
+        """What became of pictures that stand in a longer list from a place on."""
+        seen: dict[int, _Picture] = {}
+        failures: list[tuple[int, str]] = []
+        for row, path in enumerate(batch[1], start=batch[0]):
+            try:
+                seen[row] = self.pixels(path, seconds)
+            except ImageError as error:
+                failures.append((row, str(error)))
+        vectors, probs = self.encode_pixels(list(seen.values()), classes=classes, cores=cores)
+        return EncodedImages(np.array(list(seen), np.int64), vectors, tuple(failures), probs)
+
+
+def _softmax(logits: Floats) -> Floats:
+    """Rows of float32 (b, c) as probabilities."""
+    raised: Floats = np.exp(logits - logits.max(axis=1, keepdims=True))
+    total: Floats = raised.sum(axis=1, keepdims=True)
+    return raised / total
+
+
+def _mapped(
+    work: Callable[[_Item], _Made], items: Iterable[_Item], workers: int
+) -> Generator[_Made]:
+    """What `work` makes of each item, in order, never more than `2 * workers` ahead."""
+    waiting: deque[Future[_Made]] = deque()
+    pool = ThreadPoolExecutor(workers, "encode")
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def open_encoder(
+    name: str = AUTO,
+    weights: Path | None = None,
+    *,
+    reference: bool = False,
+    recorded: str | None = None,
+    verify: bool = False,
+) -> ImageEncoder:
+    """An encoder, ready to encode.
+
+    Args:
+        name: `efficientnet-lite0`, `efficientnet-lite2`, `resnet50`, `open-clip:MODEL/PRETRAINED`
+            or `auto`: ResNet50 where torch's cache has its weights, else EfficientNet-Lite0.
+        weights: a state dict of that network, saved by torch or as .safetensors, in place of the
+            usual file; a classifier of other classes than ImageNet's is left out.
+        reference: whether PyTorch runs the network, which is slower; nothing is kept then.
+        recorded: its `fingerprint` where that is known; a kept export is held to it.
+        verify: whether PyTorch checks a kept export whose fingerprint is not known.
+
+    Raises:
+        EncoderError: the name is unknown, the weights cannot be had or are of another model, or
+            the cache cannot be written.
+    """
+    recipe = _recipe(name, weights)
+    file = weights or usual_file(recipe)
+    return _opened(recipe, file, recorded, reference=reference, verify=verify)
+
+
+def open_recorded(recorded: Mapping[str, Any], weights: Path | None = None) -> ImageEncoder:
+    """The encoder that an index's manifest records; nothing is fetched for it.
+
+    Raises:
+        EncoderError: as `open_encoder`; or the weights are not on this machine.
+        IndexMismatchError: what is here encodes otherwise than the index was.
+    """
+    recipe = _recipe(str(recorded["name"]), weights)
+    file = weights or usual_file(recipe, fetch=False)
+    found = {"weights_sha256": sha256(file), "preprocessing": recipe.preprocessing}
+    for part, value in found.items():
+        if value != recorded[part]:
+            raise IndexMismatchError(
+                f"encoder {recipe.name}: found {part} {value}, the index was "
+                f"built with {recorded[part]}; name that file with --weights, or build again"
+            )
+    printed = recorded.get("fingerprint")
+    return _opened(recipe, file, printed if isinstance(printed, str) else None)
+
+
+def _opened(
+    recipe: Recipe,
+    file: Path,
+    recorded: str | None,
+    *,
+    reference: bool = False,
+    verify: bool = False,
+) -> ImageEncoder:
+    digest = sha256(file)
+    if reference:
+        return ImageEncoder(recipe, TorchNetwork.open(recipe, file), file, digest)
+    network = exported(recipe, file, digest, recorded, verify=verify)
+    return ImageEncoder(recipe, network, file, digest)
+
+
+def _recipe(name: str, weights: Path | None) -> Recipe:
+    if name in RECIPES:
+        return RECIPES[name]
+    if name.startswith(PREFIX):
+        return open_clip_recipe(name, weights)
+    check_name(name)
+    if weights:
+        raise EncoderError(
+            f"found weights {weights} for encoder auto, expected the name of their encoder: "
+            f"give one of {', '.join([*RECIPES, FORM])} with --encoder"
+        )
+    return RESNET50 if RESNET50.file().is_file() else LITE0
+
+
+def check_name(name: str) -> None:
+    """See that an encoder can have this name; OpenCLIP alone knows whether it has that model.
+
+    Raises:
+        EncoderError: there is none.
+    """
+    if name not in (AUTO, *RECIPES) and not name.startswith(PREFIX):
+        close = get_close_matches(name.lower(), [AUTO, *RECIPES, PREFIX], 1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        known = ", ".join([AUTO, *RECIPES, FORM])
+        raise UnknownEncoderError(f"found encoder {name!r}, expected one of {known}{hint}")

@@ -1,0 +1,92 @@
+"""Pictures: which file of a post is its picture, and files made of what has none of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from hashlens.indexer.decoding.loading import (
+    ENDINGS,
+    FORMATS,
+    MAX_BYTES,
+    format_of,
+    misreading,
+    picture_format,
+)
+from hashlens.indexer.errors import InputError
+from hashlens.indexer.images.file_cache import cache_folder, keep
+
+HEAD = 256  # bytes that tell what a file is
+
+_KIND = "pictures"
+_VIDEO_MARKS = ((4, b"ftyp"), (0, b"\x1aE\xdf\xa3"))
+
+
+def kept_pictures() -> Path:
+    """The folder in the user's cache where they are."""
+    return cache_folder() / _KIND
+
+
+def keep_picture(content: bytes) -> Path:
+    """The file of a picture's bytes, made where there is none yet.
+
+    Raises:
+        InputError: they are no picture by their first bytes, too many, or cannot be written.
+    """
+    if len(content) > MAX_BYTES:
+        raise InputError(f"found {len(content):,} bytes, expected {MAX_BYTES:,} at most")
+    form = format_of(content)
+    if form is None and picture_format(content):
+        raise InputError(misreading(content))
+    if form is None:
+        raise InputError(f"found bytes of another form, expected {', '.join(FORMATS)}")
+    return keep(_KIND, content, f".{form.lower().replace(' ', '-')}")
+
+
+def keep_unread(content: bytes) -> Path:
+    """The file of a picture's bytes, though its form may not be read: its path then names it.
+
+    Raises:
+        InputError: as `keep_picture`.
+    """
+    name = picture_format(content[:HEAD])
+    if name is None or format_of(content[:HEAD]) or len(content) > MAX_BYTES:
+        return keep_picture(content)
+    return keep(_KIND, content, f".{name.lower().removesuffix(' picture').replace(' ', '-')}")
+
+
+def is_video(head: bytes) -> bool:
+    """Whether a file is a video by its first bytes."""
+    is_media = any(head.startswith(mark, place) for place, mark in _VIDEO_MARKS)
+    return is_media and picture_format(head) is None
+
+
+def head_of(path: Path) -> bytes:
+    """The first bytes of a file; none where it cannot be read."""
+    try:
+        # A pipe would be waited for.
+        if not path.is_file():
+            return b""
+        with path.open("rb") as file:
+            return file.read(HEAD)
+    except OSError:
+        return b""
+
+
+def find_picture_file(paths: Iterable[Path]) -> Path | list[Path]:
+    """The first picture among the files of a post, by what they hold.
+
+    Pictures of a form that is read come first. Without any picture, it is a list of the files
+    that have a picture's name.
+    """
+    other: Path | None = None
+    claimed: list[Path] = []
+    for path in paths:
+        head = head_of(path)
+        if format_of(head):
+            return path
+        if picture_format(head):
+            other = other or path
+        elif path.name.lower().endswith(ENDINGS):
+            claimed.append(path)
+    return other or claimed

@@ -1,0 +1,235 @@
+"""Networks run by ONNX Runtime: exported from PyTorch once, kept in the user's cache.
+
+The export scales colours itself, so it takes pixels as they are decoded. An export is kept by
+the hash of the weights, the preprocessing and `VERSION`; PyTorch is needed only to make one, and
+for a build to check one whose fingerprint is not known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import warnings
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hashlens.indexer.errors import EncoderError
+from hashlens.indexer.images.file_cache import cache_folder, cached
+from hashlens.indexer.images.specs import Recipe
+from hashlens.indexer.images.torch_network import Network, Outputs, Pixels, TorchNetwork, one_core
+from hashlens.indexer.types import Floats
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+VERSION = 1  # raised when what is exported, or how, changes
+AGREEMENT = 1e-4  # most that unit vectors may differ from PyTorch's
+_APART = 0.05  # most that numbers of fingerprints differ, which are 1 on average
+_OPSET = 18
+_MOST_BYTES = 2**31 - 2**20  # an ONNX file is one protocol buffer
+
+# By the sha256 of weights, what `fingerprint` gives for them: EfficientNet-Lite0 and -Lite2.
+FINGERPRINTS = {
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db": (
+        "-0.637 0.176 0.931 -1.253 -0.814 -1.692 -0.300 -0.161 "
+        "-0.843 0.633 0.992 -1.083 -0.781 -1.886 -0.346 -0.085"
+    ),
+    "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d": (
+        "-0.829 -0.520 0.986 -0.843 0.296 -0.253 -0.221 -1.486 "
+        "-0.851 -0.292 0.657 0.179 0.252 -0.840 -0.914 -1.359"
+    ),
+}
+
+log = logging.getLogger("hashlens")
+
+
+class OnnxNetwork:
+    """An exported network; safe among threads."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._sessions: dict[int, InferenceSession] = {}
+        self._lock = Lock()
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether it gives logits of ImageNet's 1,000 classes."""
+        return len(self._session(1).get_outputs()) > 1
+
+    def run(self, pixels: Pixels, cores: int = 1) -> Outputs:
+        """Features float32 (b, width), and logits float32 (b, 1000) where it has them."""
+        features, *logits = self._session(cores).run(None, {"pixels": pixels})
+        return features, logits[0] if logits else None
+
+    def _session(self, cores: int) -> InferenceSession:
+        with self._lock:
+            if cores not in self._sessions:
+                self._sessions[cores] = _session(self._file, cores)
+            return self._sessions[cores]
+
+
+def exported(
+    recipe: Recipe,
+    weights: Path,
+    digest: str,
+    recorded: str | None = None,
+    *,
+    verify: bool = False,
+) -> OnnxNetwork:
+    """The network with these weights, whose sha256 is `digest`; exported where it never was.
+
+    An export that was kept is held to what its weights are known to compute, and made anew where
+    it computes something else.
+
+    Args:
+        recipe: how the network is made.
+        weights: their file.
+        digest: its sha256.
+        recorded: the network's `fingerprint` as an index recorded it.
+        verify: whether PyTorch checks an export whose fingerprint is not known.
+
+    Raises:
+        EncoderError: the weights cannot be read or are of another model, the cache cannot be
+            written, or the export does not compute what PyTorch does.
+    """
+    key = f"{VERSION}\n{recipe.name}\n{digest}\n{recipe.preprocessing}"
+    known = FINGERPRINTS.get(digest) or recorded
+    sound: dict[Path, OnnxNetwork] = {}
+
+    def is_sound(file: Path) -> bool:
+        network = OnnxNetwork(file)
+        try:
+            found = fingerprint(network, recipe.crop)
+            if known and not _is_same(found, known):
+                return False
+            if verify and not known:
+                _check(recipe, TorchNetwork.open(recipe, weights), network, _drawn(recipe.crop))
+        # ONNX Runtime meets odd files with errors of many classes.
+        except Exception:
+            return False
+        sound[file] = network
+        return True
+
+    file = cached("onnx", recipe.name, key, partial(_export, recipe, weights), is_sound)
+    if file in sound or not recorded or digest in FINGERPRINTS:
+        return sound.get(file) or OnnxNetwork(file)
+    made = OnnxNetwork(file)
+    if not _is_same(fingerprint(made, recipe.crop), recorded):
+        raise EncoderError(
+            f"{recipe.name}: found that its weights make another network than the index recorded: "
+            "build the index again"
+        )
+    return made
+
+
+def fingerprint(network: Network, crop: int) -> str:
+    """What a network makes of two drawn pictures, as 16 numbers: others make something else.
+
+    Args:
+        network: takes pictures of `crop` x `crop` pixels.
+        crop: pixels.
+    """
+    features = unit(network.run(_drawn(crop))[0])
+    drawn = np.frombuffer(_draw(8 * features.shape[1]), np.uint8).reshape(-1, 8)
+    signs = np.where(drawn & 1, 1, -1)
+    return " ".join(f"{number:.3f}" for number in (features @ signs).ravel().tolist())
+
+
+def _is_same(found: str, known: str) -> bool:
+    """Whether two fingerprints are of one network; libraries and processors differ a little."""
+    try:
+        numbers = [np.array(text.split(), float) for text in (found, known)]
+        return float(np.abs(numbers[0] - numbers[1]).max()) < _APART
+    except ValueError:
+        return False
+
+
+def _drawn(crop: int) -> Pixels:
+    """Two pictures of noise, the same everywhere."""
+    shape = (2, crop, crop, 3)
+    return np.frombuffer(_draw(math.prod(shape)), np.uint8).reshape(shape)
+
+
+def _draw(size: int) -> bytes:
+    return hashlib.shake_256(b"hashlens").digest(size)
+
+
+def _session(file: Path, cores: int) -> InferenceSession:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = cores
+    options.log_severity_level = 3
+    # Threads that wait by spinning take the cores that decode pictures.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    # The file was whole when it was found, so it was taken away since, or memory is short.
+    except Exception as error:
+        raise EncoderError(f"{file}: cannot be opened ({error}): ask again") from error
+
+
+def _export(recipe: Recipe, weights: Path, file: Path) -> None:
+    log.warning(
+        "encoder %s: exporting its network for ONNX Runtime into %s, once; it takes some seconds",
+        recipe.name,
+        cache_folder(),
+    )
+    network = TorchNetwork.open(recipe, weights)
+    if sum(tensor.nbytes for tensor in network.module.state_dict().values()) > _MOST_BYTES:
+        raise EncoderError(f"{recipe.name}: larger than the 2 GB of an export: name a smaller one")
+    seen = _drawn(recipe.crop)
+    try:
+        _trace(network, seen, file)
+    # Exporters fail with errors of many classes.
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise EncoderError(f"{recipe.name}: not exported ({reason}): name another") from error
+    _check(recipe, network, OnnxNetwork(file), seen)
+
+
+def _trace(network: TorchNetwork, seen: Pixels, file: Path) -> None:
+    import torch
+
+    outputs = ["features", "logits"][: 1 + network.has_classes]
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # one operation, which ONNX lacks
+    try:
+        with one_core(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # The tracing exporter takes a second, torch's newer one seven, to the same graph.
+            torch.onnx.export(
+                network.module,
+                (torch.from_numpy(seen),),
+                str(file),
+                dynamo=False,
+                opset_version=_OPSET,
+                input_names=["pixels"],
+                output_names=outputs,
+                dynamic_axes={name: {0: "pictures"} for name in ["pixels", *outputs]},
+            )
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _check(recipe: Recipe, network: TorchNetwork, export: OnnxNetwork, seen: Pixels) -> None:
+    pixels = np.concatenate([seen, seen[:1] // 2])  # another number of pictures than exported
+    wanted, found = (unit(made.run(pixels)[0]) for made in (network, export))
+    apart = float(np.abs(wanted - found).max())
+    if not apart < AGREEMENT:
+        raise EncoderError(
+            f"{recipe.name}: exported, its vectors are {apart:.1e} from PyTorch's, expected under "
+            f"{AGREEMENT}: report this, with the versions of torch and onnxruntime"
+        )
+
+
+def unit(features: Floats) -> Floats:
+    """Rows of float32 (b, d) divided by their lengths."""
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    scaled: Floats = features / np.maximum(lengths, 1e-12).astype(np.float32)
+    return scaled

@@ -1,0 +1,265 @@
+"""OpenCLIP's models: image and text in one space, named `open-clip:MODEL/PRETRAINED`.
+
+Radford et al., Learning transferable visual models from natural language supervision, 2021;
+Cherti et al., Reproducible scaling laws for contrastive language-image learning, 2023.
+What open_clip knows of a model is kept as a card in the user's cache, for to import it is to
+import PyTorch.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from difflib import get_close_matches
+from functools import lru_cache, partial
+from importlib.util import find_spec
+from pathlib import Path
+from runpy import run_path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hashlens.indexer.errors import EncoderError
+from hashlens.indexer.images.file_cache import cached, whole_files
+from hashlens.indexer.images.specs import Recipe
+from hashlens.indexer.images.torch_network import filled
+from hashlens.indexer.types import Floats
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from hashlens.indexer.images.specs import State
+
+PREFIX = "open-clip:"
+FORM = f"{PREFIX}MODEL/PRETRAINED"
+EXAMPLE = f"{PREFIX}ViT-B-32/laion2b_s34b_b79k"
+_EXAMPLE_CARD: dict[str, Any] = {
+    "name": EXAMPLE,
+    "width": 512,
+    "size": 224,
+    "squash": False,
+    "bicubic": True,
+    "mean": [0.48145466, 0.4578275, 0.40821073],
+    "std": [0.26862954, 0.26130258, 0.27577711],
+    "source": "hf.co/laion/CLIP-ViT-B-32-laion2B-s34B-b79K/",
+}
+_VERSION = 1  # of the cards
+_UNREAD = frozenset({"logit_scale", "logit_bias"})  # for training; vectors do not use them
+_HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+_TEXTS_AT_ONCE = 128
+
+
+def open_clip_recipe(name: str, weights: Path | None = None) -> Recipe:
+    """The recipe of a model by its full name; `weights`, where given, need no known PRETRAINED.
+
+    Raises:
+        EncoderError: open_clip does not know the model or its weights, or feeds it otherwise
+            than we can.
+    """
+    # open_clip takes `local-dir:` and `hf-hub:` for a model: an index from elsewhere may name one.
+    if not all(_model(name)) or ":" in name.removeprefix(PREFIX):
+        raise EncoderError(f"found encoder {name!r}, expected {FORM}, such as {EXAMPLE}")
+    if name == EXAMPLE:
+        return _recipe(name, _EXAMPLE_CARD)
+    key = f"{_VERSION}\n{name}\n{'given' if weights else 'known'}"
+    file = cached("json", name, key, partial(_write_card, name, weights))
+    return _recipe(name, json.loads(file.read_bytes()))
+
+
+def imagenet_names() -> list[str]:
+    """Names of ImageNet's 1,000 classes in their order, as people would say them.
+
+    torchvision's leave `crane` and `kelpie` to be guessed.
+
+    Raises:
+        EncoderError: open_clip is not installed, or keeps them elsewhere.
+    """
+    package = find_spec("open_clip")
+    # Their file alone: the package would import all that its models need, which takes seconds.
+    file = Path(str(package and package.origin)).with_name("zero_shot_metadata.py")
+    try:
+        return list(run_path(str(file))["IMAGENET_CLASSNAMES"])
+    except (OSError, KeyError) as error:
+        raise EncoderError(
+            f"{file}: found no names of ImageNet's classes ({error}), expected those of "
+            "open-clip-torch 3; install that"
+        ) from error
+
+
+def _model(name: str) -> tuple[str, str]:
+    """MODEL and PRETRAINED of a full name."""
+    model, _, pretrained = name.removeprefix(PREFIX).partition("/")
+    return model, pretrained
+
+
+def known_recipes() -> list[Recipe]:
+    """Models that were named before on this machine, and one to begin with."""
+    cards = {EXAMPLE: _EXAMPLE_CARD}
+    for file in whole_files("json", "open-clip"):
+        card = json.loads(file.read_bytes())
+        if card["source"]:
+            cards[card["name"]] = card
+    return [_recipe(name, card) for name, card in sorted(cards.items())]
+
+
+def text_vectors(recipe: Recipe, file: Path, digest: str, texts: Sequence[str]) -> Floats:
+    """Unit vectors float32 (n, width) of n texts, in the space of the pictures' vectors.
+
+    Raises:
+        EncoderError: the weights in `file`, whose sha256 is `digest`, are of another model.
+    """
+    import torch
+
+    network, tokenize = _text_model(recipe, file, digest)
+    vectors = [np.empty((0, recipe.width), np.float32)]
+    with torch.inference_mode():
+        for start in range(0, len(texts), _TEXTS_AT_ONCE):
+            tokens = tokenize(list(texts[start : start + _TEXTS_AT_ONCE]))
+            vectors.append(_encoded(network, tokens).numpy())
+    return np.concatenate(vectors)
+
+
+def _encoded(model: nn.Module, tokens: Tensor) -> Tensor:
+    """Unit vectors (n, width) of tokens (n, length).
+
+    Where a token is told nothing by those after it, and the last one of each text speaks for it,
+    the padding after the longest text is cut: hashtags are read several times faster.
+    """
+    from torch.func import functional_call
+
+    network: Any = model
+    found: Tensor
+    if getattr(network, "text_pool_type", "") != "argmax" or network.attn_mask is None:
+        found = network.encode_text(tokens, normalize=True)
+        return found
+    length = int(tokens.argmax(dim=1).max()) + 1
+    cut = {
+        "positional_embedding": network.positional_embedding[:length],
+        "attn_mask": network.attn_mask[:length, :length],
+    }
+    _, found, *_ = functional_call(network, cut, (None, tokens[:, :length]))
+    return found
+
+
+@lru_cache(maxsize=1)
+def _text_model(recipe: Recipe, file: Path, _digest: str) -> tuple[Any, Any]:
+    import open_clip
+
+    return filled(recipe, file), open_clip.get_tokenizer(_model(recipe.name)[0])
+
+
+def _write_card(name: str, weights: Path | None, file: Path) -> None:
+    import open_clip
+
+    model, pretrained = _model(name)
+    config = open_clip.get_model_config(model)
+    if config is None:
+        close = get_close_matches(model, open_clip.list_models(), 3)
+        hint = f"; near it are {', '.join(close)}" if close else ""
+        raise EncoderError(f"found open_clip model {model!r}, expected one that it knows{hint}")
+    known = open_clip.get_pretrained_cfg(model, pretrained)
+    if not known and not weights:
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(model)) or "none"
+        raise EncoderError(
+            f"found {pretrained!r} as weights of open_clip model {model}, expected one of those it "
+            f"knows ({tags}): name one, or a file with --weights FILE"
+        )
+    file.write_text(json.dumps(_card(name, config, known)), encoding="utf-8")
+
+
+def _card(name: str, config: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+    from open_clip.transform import PreprocessCfg
+
+    usual, size = PreprocessCfg(), config["vision_cfg"].get("image_size", 224)
+    mode = known.get("resize_mode", usual.resize_mode)
+    if not isinstance(size, int) or mode == "longest":
+        raise EncoderError(
+            f"{name}: found pictures of size {size}, resized by their {mode} side, expected "
+            f"squares resized by the shortest or squashed: name another model, such as {EXAMPLE}"
+        )
+    return {
+        "name": name,
+        "width": config["embed_dim"],
+        "size": size,
+        "squash": mode == "squash",
+        "bicubic": known.get("interpolation", usual.interpolation) != "bilinear",
+        "mean": list(known.get("mean", usual.mean)),
+        "std": list(known.get("std", usual.std)),
+        "source": _source(known),
+    }
+
+
+def _source(known: dict[str, Any]) -> str:
+    """`REPOSITORY/` or `REPOSITORY/FILE` on the Hugging Face hub, a URL, or nothing."""
+    hub, url = known.get("hf_hub"), known.get("url", "")
+    return f"hf.co/{hub}" if hub else str(url)
+
+
+def _recipe(name: str, card: dict[str, Any]) -> Recipe:
+    model, pretrained = _model(name)
+    return Recipe(
+        name=name,
+        width=card["width"],
+        network=partial(_network, model),
+        file=partial(_file, card["source"]),
+        source=card["source"],
+        fetch=partial(_fetch, model, pretrained),
+        shorter=card["size"],
+        crop=card["size"],
+        bicubic=card["bicubic"],
+        squash=card["squash"],
+        mean=tuple(card["mean"]),
+        std=tuple(card["std"]),
+        tower="visual",
+        unread=_UNREAD,
+        read=_read,
+    )
+
+
+def _network(model: str) -> nn.Module:
+    import open_clip
+
+    quiet = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # of weights not loaded, which are filled in later
+    try:
+        network: nn.Module = open_clip.create_model(
+            model, load_weights=False, pretrained_image=False, pretrained_text=False
+        )
+    finally:
+        logging.disable(quiet)
+    return network
+
+
+def _read(network: nn.Module, state: State) -> State:
+    """A state dict of any layout that open_clip reads, in the network's own."""
+    from open_clip.convert import convert_state_dict
+    from open_clip.model import convert_to_custom_text_state_dict
+
+    state = convert_state_dict(network, state)
+    if "positional_embedding" in state and not hasattr(network, "positional_embedding"):
+        state = convert_to_custom_text_state_dict(state)
+    # These differ in shape between versions, and no vector depends on them.
+    return {n: t for n, t in state.items() if n not in _UNREAD}
+
+
+def _file(source: str) -> Path:
+    """Where weights lie in the caches that open_clip uses, or would."""
+    if not source.startswith("hf.co/"):
+        return Path("~/.cache/clip").expanduser() / (source.rpartition("/")[2] or "weights")
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    repository, _, file = source.removeprefix("hf.co/").rpartition("/")
+    safe = Path(file).with_suffix(".safetensors").name if file else ""
+    for name in (safe, file) if file else _HUB_FILES:
+        found = try_to_load_from_cache(repository, name)
+        if isinstance(found, str):
+            return Path(found)
+    return Path(HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / (file or _HUB_FILES[0])
+
+
+def _fetch(model: str, pretrained: str, _file: Path) -> None:
+    import open_clip
+
+    open_clip.download_pretrained(open_clip.get_pretrained_cfg(model, pretrained))

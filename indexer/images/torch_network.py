@@ -1,0 +1,148 @@
+"""The networks in PyTorch: filled with weights, and run as the reference for all else.
+
+PyTorch is imported inside functions: once a network is exported, no picture waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashlens.indexer.images.specs import Recipe
+from hashlens.indexer.images.weights import check_fit, read_state
+from hashlens.indexer.types import Floats
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from hashlens.indexer.images.specs import State
+
+CLASSES = 1000  # of ImageNet
+
+Pixels = NDArray[np.uint8]  # (b, crop, crop, 3), RGB
+Outputs = tuple[Floats, Floats | None]  # features (b, width); logits (b, 1000) where it has them
+
+
+class Network(Protocol):
+    """A network that takes pictures as they are decoded, and scales colours itself."""
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether it gives logits of ImageNet's 1,000 classes."""
+
+    def run(self, pixels: Pixels, cores: int = 1) -> Outputs:
+        """Features and logits of b pictures, computed on that many cores."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TorchNetwork:
+    """A network run by PyTorch; `module` is what `reference` made."""
+
+    module: nn.Module
+    has_classes: bool
+
+    @classmethod
+    def open(cls, recipe: Recipe, file: Path) -> TorchNetwork:
+        """The network of a recipe with a file's weights.
+
+        Raises:
+            EncoderError: the file cannot be read safely, or its weights are of another model.
+        """
+        module = reference(recipe, file)
+        return cls(module, module.classifier is not None)
+
+    def run(self, pixels: Pixels, cores: int = 1) -> Outputs:
+        """As `Network` says, but for `cores`: a reference takes one."""
+        import torch
+
+        with one_core(), torch.inference_mode():
+            features, *logits = self.module(torch.from_numpy(pixels))
+        return features.numpy(), logits[0].numpy() if logits else None
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Let PyTorch use one core in the calling thread, and what it was set to in all others.
+
+    Threads inside one operation meet at barriers, and were ten times slower on busy cores.
+    """
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.get_num_threads()  # torch sets a new thread's count on first use, so before ours
+    with threadpool_limits(1, user_api="openmp"):
+        yield
+
+
+def reference(recipe: Recipe, file: Path) -> nn.Module:
+    """A module from uint8 (b, crop, crop, 3) to float32 (b, width), and logits where it has them.
+
+    Raises:
+        EncoderError: the file cannot be read safely, or its weights are of another model.
+    """
+    import torch
+    from torch import nn
+
+    class Reference(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            network, self.classifier = _parts(recipe, filled(recipe, file))
+            self.features = network
+            self.mean = nn.Buffer(torch.tensor(recipe.mean).view(3, 1, 1))
+            self.std = nn.Buffer(torch.tensor(recipe.std).view(3, 1, 1))
+
+        def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+            scaled = pixels.permute(0, 3, 1, 2).float() / 255
+            features = self.features((scaled - self.mean) / self.std)
+            return (features, self.classifier(features)) if self.classifier else (features,)
+
+    return Reference().eval().requires_grad_(False)
+
+
+def filled(recipe: Recipe, file: Path) -> nn.Module:
+    """A whole network with a file's weights, ready to infer; its head only where the file has it.
+
+    Raises:
+        EncoderError: the file cannot be read safely, or its weights are of another model.
+    """
+    import torch
+
+    state = read_state(file)
+    # Drawing weights takes time; a network with a tower may compute some that no file holds.
+    place = torch.device("cpu" if recipe.tower else "meta")
+    with torch.random.fork_rng(devices=[]), place:  # a caller's own draws stay as they were
+        network = recipe.network()
+    if recipe.read:
+        state = recipe.read(network, state)
+    check_fit(network.state_dict(), state, recipe, file)
+    if recipe.head and not _has_head(recipe, network, state):
+        setattr(network, recipe.head, torch.nn.Identity())
+        state = {n: t for n, t in state.items() if n.partition(".")[0] != recipe.head}
+    if place.type == "meta":
+        network = network.to_empty(device="cpu")
+    network.load_state_dict(state, strict=False)
+    return network.eval().requires_grad_(False)
+
+
+def _has_head(recipe: Recipe, network: nn.Module, state: State) -> bool:
+    """Whether a file's classifier is the one for ImageNet."""
+    head: nn.Module = getattr(network, recipe.head)
+    wanted = {f"{recipe.head}.{name}": tensor.shape for name, tensor in head.state_dict().items()}
+    return all(name in state and state[name].shape == shape for name, shape in wanted.items())
+
+
+def _parts(recipe: Recipe, network: nn.Module) -> tuple[nn.Module, nn.Module | None]:
+    """The part that makes features, and the classifier after it."""
+    from torch import nn
+
+    if recipe.tower:
+        return getattr(network, recipe.tower), None
+    head: nn.Module = getattr(network, recipe.head)
+    setattr(network, recipe.head, nn.Identity())
+    return network, None if isinstance(head, nn.Identity) else head

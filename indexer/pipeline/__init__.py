@@ -1,0 +1,1 @@
+"""The commands that write an index: build, update, compact and forget."""

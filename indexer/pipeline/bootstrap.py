@@ -1,0 +1,57 @@
+"""An index begun from another one: that one's generation copied, ready for posts to be added."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hashlens.indexer.errors import InputError
+from hashlens.indexer.generations.generation import open_current, writer
+from hashlens.indexer.storage.statistics import derive
+from hashlens.indexer.storage.store import Store
+from hashlens.indexer.vectors.milvus_location import Place
+
+
+@contextmanager
+def begun(index: Path, source: Path) -> Iterator[None]:
+    """Copy the live generation of `source` into a new index; it goes again if what follows fails.
+
+    Args:
+        index: folder of the new index; must hold none.
+        source: folder of the index to begin from.
+
+    Raises:
+        InputError: there is an index already, or the source's vectors are in Milvus.
+        IndexMissingError, IndexCorruptError, IndexMismatchError: `source` cannot be used.
+    """
+    if (index / "CURRENT").exists():
+        raise InputError(
+            f"found an index at {index}: add posts to it with `hashlens update`, or name another "
+            "folder with --index"
+        )
+    found = open_current(source, deep=True)
+    if Place.of(found.folder):
+        raise InputError(
+            f"{source}: found an index with its vectors in Milvus, expected one of files alone: "
+            "build one from its posts"
+        )
+    there = index.exists()
+    with writer(index) as new:
+        for name in found.manifest.files:
+            target = new.folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(found.folder / name, target)
+        with Store.change(new.folder / "posts.duckdb") as store:
+            store.migrate()
+            derive(store)
+        new.publish_like(found.manifest)
+    try:
+        yield
+    except BaseException:
+        for path in [*index.glob("gen-*"), index / "CURRENT", index / "writer.lock"]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        if not there:
+            index.rmdir()
+        raise

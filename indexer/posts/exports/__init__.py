@@ -1,0 +1,1 @@
+"""Instagram's own export: its parts, ZIP files and labels in any language."""

@@ -1,0 +1,1 @@
+"""One reader for each format of posts: tables, scrapes, exports and captioned folders."""

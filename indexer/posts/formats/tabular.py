@@ -1,0 +1,127 @@
+"""JSON, CSV and Parquet files with a post a row, whatever their columns are called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from hashlens.indexer.errors import InputError
+from hashlens.indexer.posts.formats.escapes import plain_text
+from hashlens.indexer.posts.formats.files import Found, first, shown, within
+from hashlens.indexer.posts.tables.aliases import ALIASES
+from hashlens.indexer.posts.tables.rows import shown_names
+from hashlens.indexer.posts.tables.tables import (
+    BATCH,
+    Row,
+    count_lines,
+    find_tables,
+    left_out,
+    read_rows,
+)
+
+COLUMNS = ("id", "image", "caption", "hashtags", "author", "taken_at", "topic", "origin")
+_INSIDE: dict[str, tuple[tuple[str | int, ...], ...]] = {
+    "caption": (("text",), ("edges", 0, "node", "text")),
+    "author": (("username",), ("uniqueId",), ("screen_name",), ("name",), ("id",)),
+}  # where a field's text stands in an object
+_SHOWN = 5  # tables in a message
+
+
+def rows(source: Path, columns: Mapping[str, str]) -> Iterator[Found]:
+    """The rows of a file, or of the files a folder stands for, their fields called as ours.
+
+    Args:
+        source: see `tables.find_tables`.
+        columns: the source's name of a column by ours; others are known by `ALIASES`.
+
+    Raises:
+        InputError: there is no such file, or it, being the only one, cannot be read.
+    """
+    yield from each_table(find_tables(source), lambda table: _table_rows(table, columns))
+
+
+def each_table(tables: Sequence[Path], read: Callable[[Path], Iterator[Found]]) -> Iterator[Found]:
+    """The rows of tables in turn; one of several that cannot be read does not stop the others.
+
+    Raises:
+        InputError: the only one cannot be read.
+    """
+    for table in tables:
+        try:
+            yield from read(table)
+        except InputError as error:
+            if len(tables) == 1:
+                raise
+            yield unreadable(table, error)
+
+
+def unreadable(table: Path, error: InputError) -> Found:
+    """The row that reports one of several tables that cannot be read."""
+    reason = str(error).removeprefix(f"{table}: ")
+    return Found(table, table.parent, Row(None, problem=reason))
+
+
+def passed_over(source: Path) -> str | None:
+    """A sentence that names the tables of a folder that are not read; None where all are."""
+    left = left_out(source, find_tables(source))
+    if not left:
+        return None
+    names = ", ".join(shown(path.relative_to(source)) for path in left[:_SHOWN])
+    return f"tables left out: {len(left):,} ({names}{', …' if len(left) > _SHOWN else ''})"
+
+
+def count(source: Path) -> int | None:
+    """About how many rows a source has; None where that cannot be told."""
+    return count_all(find_tables(source))
+
+
+def count_all(tables: Sequence[Path]) -> int | None:
+    """About how many rows tables have; None where that cannot be told."""
+    counts = [count_lines(table) for table in tables]
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
+def read_named(table: Path, columns: Mapping[str, str], batch: int = BATCH) -> Iterator[Row]:
+    """The rows of a table with our names for their fields, then what is to be known of it.
+
+    Args:
+        table: the file.
+        columns: the table's name of a column by ours; others are known by `ALIASES`.
+        batch: rows of Parquet read at a time.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    taken = set(columns.values())
+    others = {
+        name: tuple(alias for alias in aliases if alias not in taken)
+        for name, aliases in ALIASES.items()
+    }
+    names = others | {name: (column,) for name, column in columns.items()}
+    notes: list[str] = []
+    for row in read_rows(table, names, required=list(columns.values()), notes=notes, batch=batch):
+        yield _plain(row)
+    yield from (Row(None, note=note) for note in notes)
+
+
+def _plain(row: Row) -> Row:
+    """A row with the texts of its objects, and without escapes."""
+    if row.problem is None and row.unused:
+        found = shown_names(row.unused)
+        reason = f"found neither caption, hashtags nor picture among {found}"
+        return Row(row.line, problem=f"{reason}; name yours with --column caption=NAME")
+    fields = dict(row.fields)
+    for name, places in _INSIDE.items():
+        if isinstance(value := fields.get(name), dict):
+            fields[name] = first(*(within(value, *place) for place in places), value)
+    for name in ("caption", "hashtags"):
+        if isinstance(value := fields.get(name), str):
+            fields[name] = plain_text(value)
+    return Row(row.line, fields, row.problem)
+
+
+def _table_rows(table: Path, columns: Mapping[str, str]) -> Iterator[Found]:
+    root = table.parent
+    for row in read_named(table, columns):
+        yield Found(table, root, row)

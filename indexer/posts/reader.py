@@ -1,0 +1,245 @@
+"""Posts: rows of whatever reader into a stream of `Post`, bad rows and parts of them reported."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+
+from hashlens.indexer.errors import InputError
+from hashlens.indexer.posts.dedup import is_nameless
+from hashlens.indexer.posts.formats.files import Found, ReadOptions, shown
+from hashlens.indexer.posts.formats.registry import AUTO, Reader, find_reader, find_readers
+from hashlens.indexer.posts.formats.tabular import COLUMNS, unreadable
+from hashlens.indexer.posts.parser import Reading, UnusablePostError
+from hashlens.indexer.types import Post, Rejection
+
+_AGAIN = "posts read before, which count once"
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where posts are, and how they are read: see `read_posts`."""
+
+    paths: Sequence[Path]
+    rule: str
+    reader: str = AUTO
+    columns: Mapping[str, str] | None = None
+    first_comment: bool = True
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.paths)) or "nothing"
+
+
+def read_posts(
+    sources: Sequence[Path],
+    *,
+    rule: str = "instagram",
+    rejections: list[Rejection],
+    reader: str = AUTO,
+    columns: Mapping[str, str] | None = None,
+    first_comment: bool = True,
+) -> Iterator[Post]:
+    """Stream the posts of files and folders, in order.
+
+    A post's hashtags are those of its caption, then those of its `hashtags` field whose key is
+    new and that are no torn piece of one in the caption; scrapes and exports have no such
+    field here. Of posts with one id, in whatever source, the first is taken. A post without an id
+    is named after its content (see `once_each`).
+
+    Args:
+        sources: files and folders that one of `READERS` is for.
+        rule: hashtag grammar, one of `hashtags.RULES`.
+        rejections: gets what could not be used, while reading goes on.
+        reader: name of the reader of them all; `auto` finds it from what each source holds.
+        columns: the tables' names of columns by ours, such as `{"caption": "text"}`.
+        first_comment: whether hashtags of the author's own first comment count.
+
+    Raises:
+        InputError: a source is missing or of no known form, or there is no such reader, column or
+            rule.
+    """
+    found = parts(sources, rule=rule, reader=reader, columns=columns, first_comment=first_comment)
+    yield from once_each(chain.from_iterable(part.rows() for part in found), rejections)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRow:
+    """The outcome of a row: its post, without what `problems` tell of, or why it makes none.
+
+    `remarks` are counted over all rows of the place; if each row is a file, of the `source`. A row
+    with a `note` is about its file.
+    """
+
+    place: str
+    line: int | None
+    post: Post | None
+    problems: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+    note: str | None = None
+    source: str = ""
+
+    @property
+    def counted_at(self) -> str:
+        """The place whose rows are counted together."""
+        return self.place if self.line is not None else self.source or self.place
+
+    def __str__(self) -> str:
+        return self.place if self.line is None else f"{self.place}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A source, or one file of several that it stands for, and how its rows are read.
+
+    `note` is about the source `noted`, which the part may be the first table of.
+    """
+
+    path: Path
+    reader: Reader
+    options: ReadOptions
+    rule: str
+    is_one_of_many: bool = False
+    note: str | None = None
+    noted: Path | None = None
+
+    def rows(self) -> Iterator[ReadRow]:
+        """Its rows in order.
+
+        Raises:
+            InputError: it cannot be read, and is not one of many.
+        """
+        if self.note:
+            yield ReadRow(shown(self.noted or self.path), None, None, (), note=self.note)
+        source = shown(self.path)
+        for found, place, root in _placed(self._found()):
+            if found.row.note:
+                yield ReadRow(place, None, None, (), note=found.row.note)
+                continue
+            reading = Reading(found.row, root, self.rule, list(found.problems), list(found.remarks))
+            try:
+                post = reading.post()
+            except UnusablePostError as error:
+                post, reading.problems = None, [str(error)]
+            problems, remarks = tuple(reading.problems), tuple(reading.remarks)
+            yield ReadRow(place, found.row.line, post, problems, remarks, source=source)
+
+    def _found(self) -> Iterator[Found]:
+        try:
+            yield from self.reader.rows(self.path, self.options)
+        except InputError as error:
+            if not self.is_one_of_many:
+                raise
+            yield unreadable(self.path, error)
+
+
+def parts(
+    sources: Sequence[Path],
+    *,
+    rule: str,
+    reader: str = AUTO,
+    columns: Mapping[str, str] | None = None,
+    first_comment: bool = True,
+    apart: bool = False,
+) -> list[Part]:
+    """The sources as they are read one after the other: see `read_posts`.
+
+    Args:
+        sources: files and folders.
+        rule: hashtag grammar.
+        reader: name of the reader of them all, or `auto`.
+        columns: the tables' names of columns by ours.
+        first_comment: whether hashtags of the author's own first comment count.
+        apart: whether to part sources into their tables, where their reader lets these be apart.
+
+    Raises:
+        InputError: as `read_posts`.
+    """
+    columns = _checked(columns or {})
+    readers = find_readers(sources, reader, has_columns=bool(columns))
+    divided = [source for source, by in zip(sources, readers, strict=True) if by.is_divided]
+    found = []
+    for source, by in zip(sources, readers, strict=True):
+        beside = tuple(other for other in divided if by.is_divided and other != source)
+        options = ReadOptions(columns, first_comment, beside)
+        note = by.passed_over(source) if by.passed_over else None
+        tables = by.tables(source) if apart and by.tables else []
+        if len(tables) > 1:
+            several = [Part(table, by, options, rule, is_one_of_many=True) for table in tables]
+            found += [replace(several[0], note=note, noted=source), *several[1:]]
+        else:
+            found.append(Part(source, by, options, rule, note=note, noted=source))
+    return found
+
+
+def once_each(rows: Iterable[ReadRow], rejections: list[Rejection]) -> Iterator[Post]:
+    """The posts of rows, each once; `rejections` gets what is left out, and notes at the end.
+
+    Of posts with one id the first is taken. One with the same content again is the same post, and
+    is counted; one with other content is rejected. A row without an id that is there already is a
+    copy: it gets an id with its number.
+    """
+    seen: dict[str, tuple[str, str]] = {}
+    remarks: Counter[tuple[str, str]] = Counter()
+    copies: Counter[str] = Counter()
+    for row in rows:
+        post, problems = row.post, row.problems
+        remarks.update((row.counted_at, remark) for remark in row.remarks)
+        if row.note:
+            rejections.append(Rejection(row.place, None, row.note, post_kept=True, is_note=True))
+        if post and post.post_id in seen:
+            first, content = seen[post.post_id]
+            if is_nameless(post):
+                copies[post.post_id] += 1
+                post = replace(post, post_id=f"{post.post_id}-{copies[post.post_id] + 1}")
+            elif content == post.content_hash:
+                remarks[row.counted_at, _AGAIN] += 1
+                post, problems = None, ()
+            else:
+                reason = f"found id {post.post_id!r} again, first at {first}"
+                post, problems = None, (reason,)
+        for problem in problems:
+            rejections.append(Rejection(row.place, row.line, problem, bool(post)))
+        if post:
+            seen.setdefault(post.post_id, (str(row), post.content_hash))
+            yield post
+    rejections += _counted(remarks)
+
+
+def _counted(remarks: Counter[tuple[str, str]]) -> Iterator[Rejection]:
+    """A note for each remark: how many rows, of which file or of how many files, it is about."""
+    for remark in dict.fromkeys(remark for _, remark in remarks):
+        numbers = {place: n for (place, other), n in remarks.items() if other == remark}
+        place = next(iter(numbers)) if len(numbers) == 1 else f"{len(numbers):,} files"
+        reason = f"{remark}: {sum(numbers.values()):,}"
+        yield Rejection(place, None, reason, post_kept=True, is_note=True)
+
+
+def _placed(rows: Iterable[Found]) -> Iterator[tuple[Found, str, Path]]:
+    """Rows with the name of their file and their resolved root, made once for many of a file."""
+    file = root = None
+    for found in rows:
+        if found.file is not file:
+            file, place = found.file, shown(found.file)
+        if found.root is not root:
+            root, resolved = found.root, found.root.resolve()
+        yield found, place, resolved
+
+
+def count_rows(sources: Sequence[Path], *, reader: str = AUTO) -> int | None:
+    """About how many rows sources have, at little cost; None where that cannot be told."""
+    try:
+        counts = [find_reader(source, reader).count(source) for source in sources]
+    except InputError:
+        return None
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
+def _checked(columns: Mapping[str, str]) -> Mapping[str, str]:
+    for name in columns:
+        if name not in COLUMNS:
+            raise InputError(f"found a column for {name!r}, expected one of {', '.join(COLUMNS)}")
+    return columns

@@ -1,0 +1,236 @@
+"""Rows of JSON: an object a line, or lists of objects in a file of any size."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, TextIO
+
+from hashlens.indexer.posts.tables.encodings import UTF8, find_json_encoding
+from hashlens.indexer.posts.tables.rows import MAX_LINE, TELLING, TOO_LONG, Columns, Row, kind
+from hashlens.indexer.text.escaping import counted
+
+MAX_DEPTH = 8  # objects around a list of posts
+_CHUNK = 1 << 16  # characters
+_BLANK = re.compile(r"\s*")
+_LIST = re.compile(rb"\s*\[\s*[{\]]")
+_DECODER = json.JSONDecoder()
+
+
+class _TornError(ValueError):
+    """The text is no JSON from here on; the message says why."""
+
+
+def read_lines(path: Path, columns: Columns, notes: list[str]) -> Iterator[Row]:
+    """Rows of a file with an object a line; one that begins with a list is read as `read_lists`.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    encoding = find_json_encoding(path)
+    with path.open("rb") as file:
+        is_list = bool(_LIST.match(file.read(_CHUNK).removeprefix(codecs.BOM_UTF8)))
+        file.seek(0)
+        if encoding == UTF8 and not is_list:
+            for number, line in _byte_lines(file):
+                if line is None:
+                    yield Row(number, problem=TOO_LONG)
+                elif line.strip():
+                    yield _line_row(number, line, columns)
+            return
+    yield from read_lists(path, columns, notes)
+
+
+def _byte_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
+    """Lines by number, from 1; None for one longer than `MAX_LINE`."""
+    number = 0
+    while line := file.readline(MAX_LINE + 1):
+        number += 1
+        if len(line) <= MAX_LINE:
+            yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+            continue
+        while line and not line.endswith(b"\n"):
+            line = file.readline(MAX_LINE)
+        yield number, None
+
+
+def _line_row(number: int, line: bytes, columns: Columns) -> Row:
+    try:
+        value = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        return Row(number, problem=f"found bytes that are not UTF-8 ({error.reason})")
+    except (ValueError, RecursionError) as error:
+        return Row(number, problem=f"found malformed JSON ({error})")
+    return _row(number, value, columns)
+
+
+def _row(number: int, value: object, columns: Columns) -> Row:
+    if not isinstance(value, dict):
+        return Row(number, problem=f"found {kind(value)}, expected a JSON object")
+    return columns.row(number, value)
+
+
+def read_lists(path: Path, columns: Columns, notes: list[str]) -> Iterator[Row]:
+    """Rows of a JSON file: objects, a list of them, or an object with lists of them inside.
+
+    Inside an object, a list is of posts where its first entry has a caption, hashtags or a
+    picture; `notes` names the others. Memory holds one post at a time. A row's line is the number
+    of its object.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open(encoding=find_json_encoding(path), errors="replace") as file:
+        text = _Text(file)
+        number = 0
+        try:
+            while text.peek():
+                for value in _values(text, columns, notes, ""):
+                    number += 1
+                    yield _row(number, value, columns)
+        except (_TornError, RecursionError) as error:
+            yield Row(number + 1, problem=f"found malformed JSON ({error}), left out the rest")
+
+
+def _values(text: _Text, columns: Columns, notes: list[str], name: str) -> Iterator[Any]:
+    """The posts of the value that begins here."""
+    mark = text.peek()
+    if mark == "[":
+        yield from _entries(text, columns, notes, name)
+    elif mark == "{" and not text.is_short():
+        yield from _members(text, columns, notes, name)
+    else:
+        value = text.value()
+        if isinstance(value, dict) and not columns.row(None, value).fields.keys() & TELLING:
+            inside = list(_inside(value, columns, notes, name, 0))
+            yield from inside or [value]
+        else:
+            yield value
+
+
+def _inside(
+    value: dict[str, Any], columns: Columns, notes: list[str], name: str, depth: int
+) -> Iterator[Any]:
+    """The posts of lists inside an object."""
+    for key, inner in value.items():
+        where = f"{name}.{key}" if name else key
+        if isinstance(inner, dict) and depth < MAX_DEPTH:
+            yield from _inside(inner, columns, notes, where, depth + 1)
+        elif isinstance(inner, list) and inner and isinstance(inner[0], dict):
+            if columns.row(None, inner[0]).fields.keys() & TELLING:
+                yield from inner
+            else:
+                notes.append(_unused(where, len(inner)))
+
+
+def _unused(name: str, number: int) -> str:
+    shown = "".join(c if c.isprintable() else "�" for c in name[:80])
+    return f"unused list {shown!r} of {counted(number, 'entries')}"
+
+
+def _members(text: _Text, columns: Columns, notes: list[str], name: str) -> Iterator[Any]:
+    """The posts of lists inside an object too large for memory."""
+    text.take("{")
+    while text.peek() != "}":
+        key = text.value()
+        text.take(":")
+        where = f"{name}.{key}" if name else str(key)
+        if where.count(".") > MAX_DEPTH:
+            raise _TornError(f"lists nested deeper than {MAX_DEPTH} objects")
+        if text.peek() == "[":
+            yield from _entries(text, columns, notes, where)
+        elif text.peek() == "{" and not text.is_short():
+            yield from _members(text, columns, notes, where)
+        else:
+            value = text.value()
+            if isinstance(value, dict):
+                yield from _inside(value, columns, notes, where, 0)
+        if text.peek() != ",":
+            break
+        text.take(",")
+    text.take("}")
+
+
+def _entries(text: _Text, columns: Columns, notes: list[str], name: str) -> Iterator[Any]:
+    """The entries of a list; those of one inside an object only where it is a list of posts."""
+    text.take("[")
+    number, is_of_posts = 0, not name
+    while text.peek() != "]":
+        value = text.value()
+        number += 1
+        if number == 1 and name:
+            first = columns.row(None, value).fields if isinstance(value, dict) else {}
+            is_of_posts = bool(first.keys() & TELLING)
+        if is_of_posts:
+            yield value
+        if text.peek() != ",":
+            break
+        text.take(",")
+    text.take("]")
+    if number and not is_of_posts:
+        notes.append(_unused(name, number))
+
+
+class _Text:
+    """A text that is parsed value by value, a little of it in memory."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._text = ""
+        self._place = 0
+        self._is_whole = False
+
+    def _fill(self, more: int = _CHUNK) -> None:
+        part = self._file.read(more)
+        self._text, self._place = self._text[self._place :] + part, 0
+        self._is_whole = len(part) < more
+
+    def peek(self) -> str:
+        """The next character that is not a space; empty at the end."""
+        while True:
+            blank = _BLANK.match(self._text, self._place)
+            self._place = blank.end() if blank else self._place
+            if self._place < len(self._text) or self._is_whole:
+                return self._text[self._place : self._place + 1]
+            self._fill()
+
+    def take(self, mark: str) -> None:
+        """Go past a mark that must come next.
+
+        Raises:
+            _TornError: another one does.
+        """
+        if (found := self.peek()) != mark:
+            raise _TornError(f"found {found!r}, expected {mark!r}" if found else "the file is torn")
+        self._place += 1
+
+    def is_short(self) -> bool:
+        """Whether the rest of the text fits into memory."""
+        while not self._is_whole and len(self._text) - self._place <= MAX_LINE:
+            self._fill()
+        return len(self._text) - self._place <= MAX_LINE
+
+    def value(self) -> Any:  # noqa: ANN401 (whatever it is)
+        """The value that begins here.
+
+        Raises:
+            _TornError: it is malformed, or longer than `MAX_LINE`.
+        """
+        self.peek()
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self._text, self._place)
+            except ValueError as error:
+                if self._is_whole:
+                    raise _TornError(str(error)) from error
+            else:
+                # A number may go on where the text ends.
+                if end < len(self._text) or self._is_whole:
+                    self._place = end
+                    return value
+            if len(self._text) - self._place > MAX_LINE:
+                raise _TornError(f"an entry is longer than {MAX_LINE:,} characters, or malformed")
+            self._fill(max(_CHUNK, len(self._text) - self._place))

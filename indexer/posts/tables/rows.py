@@ -1,0 +1,134 @@
+"""One row of a table, and the names under which tables keep its fields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hashlens.indexer.errors import InputError
+
+MAX_LINE = 1 << 20  # bytes; a longer line is no row of anyone's, and would cost memory
+TOO_LONG = f"found a line longer than {MAX_LINE:,} bytes, expected one post a line"
+TELLING = frozenset({"image", "caption", "hashtags", "seeds"})  # fields that make a row useful
+_SHOWN = 8  # columns in a message
+_WRAPPERS = ("data", "node", "post", "tweet", "legacy")  # objects that hold the post itself
+_MAX_WRAPPERS = 3  # within one another
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: where it begins (`line`, from 1; in Parquet its number), and its fields.
+
+    A row that is a whole file has no line. `problem` says why the row could not be read; then it
+    has no fields. `note` says something about the file, and is no row. `unused` are the row's
+    names of fields that no column was taken from, where none was.
+    """
+
+    line: int | None
+    fields: dict[str, Any] = field(default_factory=dict)
+    problem: str | None = None
+    note: str | None = None
+    unused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a table are wanted.
+
+    `names` are, by field, the names that a column may have, best first; upper and lower case,
+    spaces, hyphens, points and underscores make no difference. `required` are columns that CSV and
+    Parquet must have.
+    """
+
+    names: Mapping[str, Sequence[str]]
+    required: Sequence[str] = ()
+
+    def choose(self, found: Iterable[str]) -> dict[str, str]:
+        """The table's name of each field that it has: the first of the field's names."""
+        exact = dict.fromkeys(found)
+        folded: dict[str, str] = {}
+        for name in exact:
+            folded.setdefault(_folded(name), name)
+        chosen = {}
+        for ours, names in self._folded_names:
+            for name, fold in names:
+                if name in exact or fold in folded:
+                    chosen[ours] = name if name in exact else folded[fold]
+                    break
+        return chosen
+
+    def check(self, path: Path, found: Sequence[str]) -> dict[str, str]:
+        """As `choose`, for a table whose columns are all known.
+
+        Raises:
+            InputError: none of the columns is wanted, or a required one is not there.
+        """
+        folded = set(map(_folded, found))
+        missing = [name for name in self.required if _folded(name) not in folded]
+        chosen = self.choose(found)
+        if missing or not chosen or (self._telling and not self._telling & chosen.keys()):
+            some = f"some of {', '.join(self.names)} (--column caption=NAME names yours)"
+            expected = ", ".join(missing) if missing else some
+            raise InputError(f"{path}: found columns {shown_names(found)}, expected {expected}")
+        return chosen
+
+    def row(self, line: int | None, value: Mapping[str, Any]) -> Row:
+        """A row of a JSON object, which may hold the post in an object of its own."""
+        for left in range(_MAX_WRAPPERS, -1, -1):
+            chosen = self._chosen(tuple(value))
+            is_useful = not self._telling or bool(self._telling & chosen.keys())
+            is_post = not left or (is_useful and len(value) > 1)
+            wrapper = None if is_post else _wrapper(value)
+            if wrapper is None:
+                break
+            around = {name: part for name, part in value.items() if name != wrapper}
+            value = around | value[wrapper]
+        fields = {ours: value[theirs] for ours, theirs in chosen.items()}
+        return Row(line, fields, unused=() if is_useful else tuple(value)[: _SHOWN + 1])
+
+    @cached_property
+    def _telling(self) -> frozenset[str]:
+        return TELLING & self.names.keys()
+
+    def _chosen(self, names: tuple[str, ...]) -> dict[str, str]:
+        """As `choose`; rows of one file mostly have the same names."""
+        if (chosen := self._cache.get(names)) is None:
+            if len(self._cache) >= 1000:
+                self._cache.clear()
+            chosen = self._cache[names] = self.choose(names)
+        return chosen
+
+    @cached_property
+    def _cache(self) -> dict[tuple[str, ...], dict[str, str]]:
+        return {}
+
+    @cached_property
+    def _folded_names(self) -> list[tuple[str, list[tuple[str, str]]]]:
+        return [
+            (ours, [(name, _folded(name)) for name in names]) for ours, names in self.names.items()
+        ]
+
+
+def shown_names(names: Sequence[str]) -> str:
+    """The first names of columns for a message, without what a terminal would obey."""
+    parts = ("".join(c if c.isprintable() else "�" for c in name[:60]) for name in names[:_SHOWN])
+    return ", ".join(parts) + (", …" if len(names) > _SHOWN else "") or "(none)"
+
+
+def _wrapper(value: Mapping[str, Any]) -> str | None:
+    """The name under which an object holds the post itself."""
+    return next((name for name in _WRAPPERS if isinstance(value.get(name), dict)), None)
+
+
+def _folded(name: str) -> str:
+    return "".join(c for c in name.casefold() if c not in " _-.")
+
+
+def kind(value: object) -> str:
+    """The kind of a JSON value, in words."""
+    names = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
+    names |= {int: "a number", float: "a number", type(None): "null"}
+    return names.get(type(value), type(value).__name__)

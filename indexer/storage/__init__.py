@@ -1,0 +1,1 @@
+"""DuckDB: posts and hashtags, the statistics over them, and matrices of counts."""

@@ -1,0 +1,1 @@
+"""Hashtags and words: the hashtag grammar, the words inside a hashtag, token lists as numbers."""

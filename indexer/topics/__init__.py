@@ -1,0 +1,1 @@
+"""Topics: the classifiers of text and pictures, their training and their calibration."""

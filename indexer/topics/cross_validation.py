@@ -1,0 +1,86 @@
+"""Parts that the training of text and image heads share: folds, judged posts, temperature."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashlens.indexer.types import Floats, Ids
+
+FEWEST = 5  # labelled posts that a topic needs in a head
+FOLDS = 3
+JUDGED = 30  # unseen posts that a temperature needs
+
+Fit = Callable[[NDArray[np.int64]], tuple[Floats, Floats]]
+Logits = Callable[[tuple[Floats, Floats], NDArray[np.int64]], Floats]
+
+
+def folds_of(groups: Sequence[str | None], seed: int) -> Ids:
+    """Fold of each post, int64 (n,): posts of one author together, the others at random."""
+    names = [group if group is not None else f"\0{row}" for row, group in enumerate(groups)]
+    _, numbers = np.unique(names, return_inverse=True)
+    order = np.random.default_rng(seed).permutation(int(numbers.max(initial=0)) + 1)
+    folds: Ids = (order % FOLDS)[numbers].astype(np.int64)
+    return folds
+
+
+def taught_topics(topics: Ids) -> list[int]:
+    """Topics with enough posts; a head needs two."""
+    counts = Counter(topics.tolist())
+    found = [topic for topic, count in sorted(counts.items()) if topic >= 0 and count >= FEWEST]
+    return found if len(found) > 1 else []
+
+
+def held_out(fit: Fit, logits: Logits, topics: Ids, folds: Ids) -> tuple[Floats, Ids]:
+    """Logits (m, t) by heads that had not seen the rows, and those rows int64 (m,)."""
+    parts, rows = [np.zeros((0, 1), np.float32)], [np.zeros(0, np.int64)]
+    for fold in np.unique(folds):
+        seen = np.flatnonzero(folds != fold)
+        unseen = np.flatnonzero((folds == fold) & np.isin(topics, np.unique(topics[seen])))
+        if len(np.unique(topics[seen])) > 1 and len(unseen):
+            parts.append(logits(fit(seen), unseen))
+            rows.append(unseen)
+    parts = parts[1:] or parts
+    return np.concatenate(parts), np.concatenate(rows)
+
+
+def over_all(
+    weights: NDArray[Any], bias: NDArray[Any], classes: NDArray[np.int64], width: int
+) -> tuple[Floats, Floats]:
+    """A head over all topics from one over some."""
+    all_weights = np.zeros((width, weights.shape[1]), np.float32)
+    all_bias = np.full(width, -np.inf, np.float32)
+    all_weights[classes], all_bias[classes] = weights, bias
+    return all_weights, all_bias
+
+
+def log_loss(probs: Floats, truths: Ids) -> float:
+    """Mean surprise at the true topics (m,) under probabilities (m, t), topics weighing evenly."""
+    balance = 1 / np.bincount(truths)[truths]
+    of_truth = np.maximum(probs[np.arange(len(truths)), truths], 1e-9)
+    return float(balance @ -np.log(of_truth) / balance.sum())
+
+
+def fitted_temperature(logits: Floats, truths: Ids) -> float | None:
+    """What logits are divided by so that their probabilities fit best, topics weighing evenly.
+
+    Temperature scaling (Guo et al. 2017); None where there are too few to tell.
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import logsumexp
+
+    if len(truths) < JUDGED:
+        return None
+    balance = 1 / np.bincount(truths)[truths]
+    of_truth = logits[np.arange(len(truths)), truths]
+
+    def loss(log_temperature: float) -> float:
+        scale = np.exp(-log_temperature)
+        surprise = logsumexp(logits * scale, axis=1) - of_truth * scale
+        return float(balance @ surprise)
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))

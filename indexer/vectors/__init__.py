@@ -1,0 +1,1 @@
+"""Vector search: FAISS indexes, immutable segments of them, and collections in Milvus."""

@@ -1,0 +1,243 @@
+"""Vector indexes that are searched as one: the segments of a kind, without what has died in them.
+
+images/0001.faiss  0002.faiss  ...  one a build or update, never changed, linked from then on
+images/0001.milvus                  in their place the ids alone, where the vectors are in Milvus
+images/0001.npy                     ImageNet's classes of its pictures, by rising id
+images/dead.npy                     ids in the segments whose posts were removed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashlens.indexer.arrays.disk_rows import AT_ONCE, gathered
+from hashlens.indexer.arrays.sparse import opened
+from hashlens.indexer.errors import ShapeError
+from hashlens.indexer.generations.filesystem import names_in
+from hashlens.indexer.types import Embeddings, Floats, Ids, Neighbors
+from hashlens.indexer.vectors.index import VectorIndex
+from hashlens.indexer.vectors.milvus_location import Place
+from hashlens.indexer.vectors.milvus_segments import SUFFIX, MilvusVectors, ids_of, save_vectors
+
+KINDS = ("images", "captions")  # folders of a generation that hold segments
+DEAD = "dead.npy"
+
+
+class PostVectors(Protocol):
+    """Unit vectors by id that are searched by cosine, wherever they are; see `VectorIndex`."""
+
+    @property
+    def width(self) -> int:
+        """Length of each vector."""
+
+    @property
+    def ids(self) -> Ids:
+        """All ids, int64 (n,), ascending."""
+
+    def within(self, limit: int) -> bool:
+        """Whether every id is 0 or more and below a limit."""
+
+    def reconstruct(self, ids: Ids) -> Floats:
+        """Vectors of ids, float32 (n, d), in the order asked."""
+
+    def search(self, vectors: Floats, m: int, *, without: Ids | None = None) -> Neighbors:
+        """The m nearest of each query, by falling cosine, equal ones by rising id."""
+
+
+class Segments:
+    """Vector indexes of one width, no id in two of them, searched as one."""
+
+    def __init__(self, parts: Sequence[PostVectors], dead: Ids | None = None) -> None:
+        """Take one index or more.
+
+        Args:
+            parts: the indexes.
+            dead: ids int64 (r,) that are passed over.
+
+        Raises:
+            ShapeError: there is none, or widths differ.
+        """
+        widths = {part.width for part in parts}
+        if len(widths) != 1:
+            raise ShapeError(f"found segments of widths {sorted(widths)}, expected one width")
+        (self.width,) = widths
+        self._parts = tuple(parts)
+        self._dead = np.zeros(0, np.int64) if dead is None else dead
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def ids(self) -> Ids:
+        """The living ids, int64 (n,), ascending."""
+        ids: Ids = np.sort(np.concatenate([part.ids for part in self._parts]))
+        return ids[~np.isin(ids, self._dead)] if len(self._dead) else ids
+
+    def within(self, limit: int) -> bool:
+        """Whether every id, the dead ones too, is 0 or more and below a limit."""
+        return all(part.within(limit) for part in self._parts)
+
+    def reconstruct(self, ids: Ids) -> Floats:
+        """Vectors of living ids, float32 (n, d), in the order asked.
+
+        Raises:
+            ShapeError: an id is not among them.
+        """
+        vectors = np.zeros((len(ids), self.width), np.float32)
+        missing = np.ones(len(ids), np.bool_)
+        for part in self._parts:
+            here = missing & np.isin(ids, part.ids)
+            vectors[here] = part.reconstruct(ids[here])
+            missing &= ~here
+        missing |= np.isin(ids, self._dead)
+        if missing.any():
+            raise ShapeError(f"found id {ids[missing][0]}, expected one of the {len(self)}")
+        return vectors
+
+    def search(self, vectors: Floats, m: int) -> Neighbors:
+        """The m nearest living vectors of each query; see `VectorIndex.search`."""
+        dead = self._dead if len(self._dead) else None
+        found = [part.search(vectors, m, without=dead) for part in self._parts]
+        if len(found) == 1:
+            return found[0]
+        ids = np.concatenate([each.ids for each in found], axis=1)
+        scores = np.concatenate([each.scores for each in found], axis=1)
+        # What is not real scores -inf, and so comes last.
+        order = np.lexsort((ids, -scores))[:, :m]
+        counts = np.minimum(sum(each.counts for each in found), m)
+        return Neighbors(
+            np.take_along_axis(ids, order, axis=1),
+            np.take_along_axis(scores, order, axis=1),
+            counts.astype(np.int64),
+        )
+
+    @classmethod
+    def open(cls, folder: Path) -> Self | None:
+        """The segments in a folder; None where there are none.
+
+        Raises:
+            IndexCorruptError: a file cannot be read, or what Milvus should have is not there.
+            VectorsUnreachableError: vectors are in Milvus, and it does not answer or may not be
+                asked.
+        """
+        paths = paths_of(folder)
+        if not paths:
+            return None
+        inside = [path for path in paths if path.suffix != SUFFIX]
+        parts: list[PostVectors] = [VectorIndex.open(path) for path in inside]
+        if outside := [path for path in paths if path.suffix == SUFFIX]:
+            parts.append(MilvusVectors.open(outside))
+        return cls(parts, dead_of(folder))
+
+
+def paths_of(folder: Path) -> list[Path]:
+    """Files of the segments in a folder, oldest first; none where there is no folder."""
+    found = (folder / name for name in names_in(folder) if name.endswith((".faiss", SUFFIX)))
+    return sorted(path for path in found if path.stem.isdecimal())
+
+
+def segment_ids(path: Path) -> Ids:
+    """Ids of a segment by its file, the dead ones too, int64 (n,), ascending."""
+    return ids_of(path) if path.suffix == SUFFIX else VectorIndex.open(path).ids
+
+
+def dead_of(folder: Path) -> Ids:
+    """Ids in a folder's segments that are dead, int64 (r,), ascending."""
+    path = folder / DEAD
+    if not path.exists():
+        return np.zeros(0, np.int64)
+    return ids_of(path)
+
+
+def living_ids(folder: Path) -> Ids:
+    """Ids of a folder's segments that are not dead, int64 (n,), ascending."""
+    given = [np.zeros(0, np.int64), *(segment_ids(path) for path in paths_of(folder))]
+    ids: Ids = np.sort(np.concatenate(given))
+    return ids[~np.isin(ids, dead_of(folder))]
+
+
+def bury(folder: Path, removed: Ids) -> tuple[list[Path], Ids]:
+    """Segments of a folder that still have living ids, and the dead ids in these.
+
+    Args:
+        folder: of one kind; it stays as it is.
+        removed: ids int64 (r,), of this kind or not.
+    """
+    gone = np.union1d(dead_of(folder), removed)
+    held = {path: segment_ids(path) for path in paths_of(folder)}
+    living = [path for path, ids in held.items() if not np.isin(ids, gone).all()]
+    ids = np.concatenate([np.zeros(0, np.int64), *(held[path] for path in living)])
+    return living, np.intersect1d(gone, ids)
+
+
+def save_segment(folder: Path, found: Embeddings, classes: NDArray[np.generic] | None) -> None:
+    """Write vectors, if there are any, as the next segment of a folder, made if it is missing.
+
+    They go to Milvus where the generation has a `Place` there.
+
+    Args:
+        folder: of one kind.
+        found: n vectors, of ascending ids that no other segment has.
+        classes: probabilities of ImageNet's classes (n, 1000), kept as float16.
+    """
+    if not len(found.ids):
+        return
+    folder.mkdir(exist_ok=True)
+    last = max((int(path.stem) for path in paths_of(folder)), default=0)
+    if place := Place.of(folder.parent):
+        path = save_vectors(place, folder, found, first=not last)
+    else:
+        path = folder / f"{last + 1:04}.faiss"
+        VectorIndex.build(found).save(path)
+    if classes is not None:
+        _save_halves(path.with_suffix(".npy"), classes)
+
+
+def _save_halves(path: Path, numbers: NDArray[np.generic]) -> None:
+    """Write numbers (n, d) as float16, some at a time."""
+    form = {"descr": "<f2", "fortran_order": False, "shape": numbers.shape}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, form)
+        for start in range(0, len(numbers), AT_ONCE):
+            file.write(numbers[start : start + AT_ONCE].astype("<f2").tobytes())
+
+
+def living(folder: Path) -> tuple[Embeddings | None, Floats | None]:
+    """All living vectors of a folder's segments, by rising id, and the classes of their pictures.
+
+    Both are on disk where they are many. Classes are None where a segment has none.
+    """
+    segments = Segments.open(folder)
+    if segments is None or not len(segments):
+        return None, None
+    ids = segments.ids
+    vectors = gathered(len(ids), segments.width, lambda some: segments.reconstruct(ids[some]))
+    tables = [path.with_suffix(".npy") for path in paths_of(folder)]
+    known = all(table.exists() for table in tables)
+    return Embeddings(ids, vectors), _classes_of(folder, ids) if known else None
+
+
+def _classes_of(folder: Path, wanted: Ids) -> Floats:
+    """Classes of pictures by their ids, float32 (n, 1000)."""
+    paths = paths_of(folder)
+    tables = [opened(path.with_suffix(".npy")) for path in paths]
+    ids = np.concatenate([segment_ids(path) for path in paths])
+    firsts = np.cumsum([0, *map(len, tables)])
+    order = np.argsort(ids)
+    rows = order[np.searchsorted(ids[order], wanted)]
+    width = tables[0].shape[1]
+
+    def read(some: slice) -> Floats:
+        owners = np.searchsorted(firsts, rows[some], "right") - 1
+        told = np.empty((len(owners), width), np.float32)
+        for owner in np.unique(owners).tolist():
+            mine = owners == owner
+            told[mine] = tables[owner][rows[some][mine] - firsts[owner]]
+        return told
+
+    return gathered(len(rows), width, read)

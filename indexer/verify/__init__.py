@@ -1,0 +1,1 @@
+"""Whether an index is sound: its files, rows, vectors and counts."""

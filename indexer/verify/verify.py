@@ -1,0 +1,201 @@
+"""Whether an index is sound: every file as it was sealed, and what is in the files of one piece.
+
+Files are hashed before anything in them is parsed; what a generation's damaged files hold is not
+looked at. Memory stays bounded: rows are compared inside DuckDB, vectors read a block at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hashlens.indexer.config import RANKER
+from hashlens.indexer.errors import IndexUnusableError, VectorsUnreachableError
+from hashlens.indexer.generations.generation import (
+    Generation,
+    all_numbers,
+    held,
+    live_number,
+    lost_numbers,
+)
+from hashlens.indexer.generations.manifest import Inodes, check_settings, folder_of, troubles_of
+from hashlens.indexer.storage.store import Store
+from hashlens.indexer.storage.training_snapshot import Trained
+from hashlens.indexer.topics.model import TopicModel
+from hashlens.indexer.vectors.segments import living_ids
+from hashlens.indexer.verify.counts import count_troubles
+from hashlens.indexer.verify.rows import range_troubles, row_troubles
+from hashlens.indexer.verify.vectors import vector_troubles
+
+OpenRanker = Callable[[Path], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is wrong with an index, a line each.
+
+    `live` is the generation that `CURRENT` names, 0 where that is damaged; `pointer` says how.
+    `generations` are the troubles of each generation by number, ascending; a sound one has none.
+    `unreached` says why vectors in Milvus could not be looked at, where that is so.
+    """
+
+    live: int
+    pointer: tuple[str, ...]
+    generations: Mapping[int, tuple[str, ...]]
+    unreached: str = ""
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """All that is wrong, each once: generations share files."""
+        found = (line for lines in self.generations.values() for line in lines)
+        return tuple(dict.fromkeys((*self.pointer, *found)))
+
+    @property
+    def sound(self) -> bool:
+        """Whether everything was looked at, and nothing is wrong with any generation."""
+        return not self.troubles and not self.unreached
+
+    @property
+    def newest_sound(self) -> int:
+        """The newest generation that nothing is wrong with; 0 where there is none."""
+        return max((n for n, troubles in self.generations.items() if not troubles), default=0)
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return {
+            "live": self.live or None,
+            "sound": self.sound,
+            "newest_sound": self.newest_sound or None,
+            "troubles": self.troubles,
+            "unreached": self.unreached or None,
+            "generations": [
+                {"generation": number, "sound": not troubles, "troubles": troubles}
+                for number, troubles in self.generations.items()
+            ],
+        }
+
+    def advice(self, index: Path) -> str:
+        """One line on what is sound, and what to do."""
+        if self.sound:
+            numbers = ", ".join(map(str, self.generations))
+            return f"{index}: sound (generation {numbers}; live is {self.live})"
+        if not self.troubles:
+            return f"{index}: its files are sound, its vectors were not looked at: {self.unreached}"
+        best = self.newest_sound
+        if not best:
+            return f"{index}: no generation is sound; build the index again from its posts"
+        if self.generations.get(self.live) == ():
+            return f"{index}: generation {self.live}, the live one, is sound"
+        damaged = f"generation {self.live} is damaged" if self.live else "CURRENT is damaged"
+        return (
+            f"{index}: {damaged}; generation {best} is sound: "
+            f"`hashlens rollback --index {index} --to {best}`"
+        )
+
+
+def verify(index: Path, *, contents: bool = True, open_ranker: OpenRanker | None = None) -> Verdict:
+    """Check every generation of an index.
+
+    Args:
+        index: its folder.
+        contents: whether sound files are read and compared with one another, too.
+        open_ranker: opens a ranker's folder, and raises where it is not sound.
+
+    Raises:
+        IndexMissingError: there is no index.
+    """
+    numbers = sorted({*all_numbers(index), *lost_numbers(index)})
+    pointer: tuple[str, ...] = ()
+    live = 0
+    try:
+        live = live_number(index)
+    except IndexUnusableError as error:
+        pointer = (str(error),)
+    if live and live not in numbers:
+        numbers = sorted({*numbers, live})
+    read: Inodes = {}
+    found = {}
+    unreached = ""
+    for number in numbers:
+        troubles = []
+        try:
+            for trouble in _troubles(index, number, read, contents, open_ranker):
+                troubles.append(trouble)
+        except VectorsUnreachableError as error:
+            unreached = str(error)
+        # A writer may have deleted it meanwhile: then it is none.
+        if number == live or folder_of(index, number).exists():
+            found[number] = tuple(troubles)
+    return Verdict(live, pointer, found, unreached)
+
+
+def _troubles(
+    index: Path, number: int, read: Inodes, contents: bool, open_ranker: OpenRanker | None
+) -> Iterator[str]:
+    try:
+        generation = held(index, number)
+    except IndexUnusableError as error:
+        yield str(error)
+        return
+    damaged = False
+    for trouble in troubles_of(generation.folder, generation.manifest, deep=True, read=read):
+        damaged = True
+        yield trouble
+    if contents and not damaged:
+        yield from _content_troubles(generation, open_ranker)
+
+
+def _content_troubles(generation: Generation, open_ranker: OpenRanker | None) -> Iterator[str]:
+    """What files of the right hash say that cannot be so: a fault of ours, or a forged index."""
+    folder = generation.folder
+    checks: tuple[tuple[Path, Callable[[], Iterator[str]]], ...] = (
+        (folder / "topics", lambda: _learned_troubles(generation, open_ranker)),
+        (folder / "posts.duckdb", lambda: _row_troubles(generation)),
+        (folder / "counts", lambda: _count_troubles(generation)),
+        (folder, lambda: _vector_troubles(folder)),
+    )
+    for path, check in checks:
+        try:
+            yield from check()
+        except VectorsUnreachableError:
+            raise
+        # Files may be forged: whatever reading them raises is a finding, and others follow.
+        except Exception as error:
+            reason = str(error).split("\n")[0]
+            yield f"{path}: cannot be checked ({type(error).__name__}: {reason})"
+
+
+def _learned_troubles(generation: Generation, open_ranker: OpenRanker | None) -> Iterator[str]:
+    folder, manifest = generation.folder, generation.manifest
+    check_settings(folder.parent, manifest)
+    names = TopicModel.open(folder / "topics").table.names
+    if names != manifest.topics:
+        yield f"{folder / 'topics'}: found topics {names}, the manifest has {manifest.topics}"
+    if open_ranker and (folder / RANKER).is_dir():
+        open_ranker(folder / RANKER)
+
+
+def _row_troubles(generation: Generation) -> Iterator[str]:
+    folder, told = generation.folder, generation.manifest.counts
+    with Store.open(folder / "posts.duckdb") as store:
+        yield from row_troubles(store)
+        counts = store.counts() | {"pictures": len(living_ids(folder / "images"))}
+    for name, number in counts.items():
+        if told.get(name) != number:
+            yield f"{folder}: found {number} {name}, the manifest has {told.get(name)}"
+
+
+def _vector_troubles(folder: Path) -> Iterator[str]:
+    with Store.open(folder / "posts.duckdb") as store:
+        yield from vector_troubles(folder, store, Trained.open(folder / "trained"))
+
+
+def _count_troubles(generation: Generation) -> Iterator[str]:
+    folder = generation.folder
+    with Store.open(folder / "posts.duckdb") as store:
+        if beyond := [f"{store.path}: {trouble}" for trouble in range_troubles(store)]:
+            yield from beyond
+            return
+        yield from count_troubles(folder / "counts", store, generation.manifest.topics)

@@ -1,0 +1,1 @@
+"""Candidates: the channels of evidence, and the features of each candidate."""

@@ -1,0 +1,1 @@
+"""Commands: options, output, tables and progress bars."""

@@ -1,0 +1,351 @@
+"""The file of many answers: written row by row beside its place, and put there when it is whole.
+
+`answers.csv.partial` holds one JSON object a line: first what the answers depend on, then each
+answer with a hash of its row. A run that was killed leaves it. A later run goes on from its last
+whole line. The run that writes holds a lock on it.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import hashlib
+import io
+import json
+import os
+import stat
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any, Self, TypeVar
+
+from hashlens.indexer.errors import CallError, HashlensError, IndexLockedError, InputError
+from hashlens.indexer.generations.filesystem import no_link
+from hashlens.indexer.generations.manifest import Manifest
+from hashlens.indexer.text.escaping import csv_cell
+from hashlens.indexer.types import Query, Recommendation
+from hashlens.retriever.json_format import row_json
+from hashlens.retriever.selection.selection import Selection
+
+STDOUT = Path("-")
+ENDINGS = (".csv", ".jsonl")
+CSV_COLUMNS = ("id", "hashtags", "probabilities", "error")
+MAX_LINE = 16 << 20  # bytes of an answer in a partial file
+
+T = TypeVar("T", bound=Query | HashlensError)
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What answers depend on: the generation of the index, when it was made, and the selection."""
+
+    generation: int
+    created: str
+    selection: str
+
+    @classmethod
+    def of(cls, manifest: Manifest, selection: Selection) -> About:
+        """About answers of an index, chosen so."""
+        shown = repr((replace(selection, blocked=frozenset()), sorted(selection.blocked)))
+        digest = hashlib.sha256(shown.encode(errors="backslashreplace")).hexdigest()
+        return cls(manifest.generation, manifest.created, digest[:16])
+
+    def line(self) -> str:
+        """The first line of a partial file."""
+        made = {"generation": self.generation, "created": self.created}
+        return json.dumps(made | {"selection": self.selection}) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A row that an earlier run answered: its id, and the hash of what was asked."""
+
+    row_id: str
+    asked: str
+
+
+class AnswersFile:
+    """Answers on their way into a file; `kept` are the rows that an earlier run answered."""
+
+    def __init__(self, partial: _Partial | None, kept: list[Kept], failed: int) -> None:
+        """Take the file that waits, or None where answers go to stdout."""
+        self.kept = kept
+        self.failed = failed
+        self.answered = len(kept) - failed
+        self._partial = partial
+        self._asked: deque[str] = deque()
+
+    def write(self, row_id: str, answer: Recommendation | HashlensError) -> None:
+        """Add a row: the next one of `left`."""
+        failed = isinstance(answer, HashlensError)
+        self.failed += failed
+        self.answered += not failed
+        row, asked = row_json(row_id, answer), self._asked.popleft()
+        if self._partial is None:
+            # ASCII alone: no terminal lacks it, and nothing in it steers one.
+            sys.stdout.write(json.dumps(row) + "\n")
+            sys.stdout.flush()
+        else:
+            self._partial.add(json.dumps({"asked": asked} | row, ensure_ascii=False) + "\n")
+
+    def left(self, rows: Iterable[tuple[str, T]]) -> Iterator[tuple[str, T]]:
+        """The rows that have no answer yet.
+
+        Raises:
+            InputError: the first rows are not those that have one.
+        """
+        rows = iter(rows)
+        for number, kept in enumerate(self.kept, start=1):
+            row_id, query = next(rows, (None, None))
+            if row_id != kept.row_id:
+                raise _changed(f"found {row_id!r} as row {number}, expected {kept.row_id!r}")
+            if query is None or _asked(query) != kept.asked:
+                raise _changed(f"found other content in row {number} ({row_id!r}), expected it")
+        for row_id, query in rows:
+            self._asked.append(_asked(query))
+            yield row_id, query
+
+
+def _changed(trouble: str) -> InputError:
+    return InputError(
+        f"--resume: {trouble} as before: the rows have changed; "
+        "leave --resume out to answer them all"
+    )
+
+
+def _asked(query: Query | HashlensError) -> str:
+    """A hash of what is asked; of a picture it counts the path and the size."""
+    if isinstance(query, HashlensError):
+        told: tuple[object, ...] = ("error", str(query))
+    else:
+        size = -1
+        with suppress(OSError, ValueError):
+            size = query.image.stat().st_size if query.image else 0
+        told = (str(query.image), size, query.caption, query.seeds)
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def answers_file(out: Path, about: About, *, resume: bool) -> Iterator[AnswersFile]:
+    """A file of answers that appears under its name, in the form that ends it, when it is whole.
+
+    Nothing is created before the first answer, so a refused call leaves all as it was.
+
+    Args:
+        out: a `.csv` or `.jsonl`, or `-` for lines of JSON on stdout.
+        about: what the answers depend on.
+        resume: whether to go on from what an earlier run left.
+
+    Raises:
+        InputError: it cannot be written, or what is left there is not of such a run.
+        IndexLockedError: another run writes into it.
+    """
+    if out == STDOUT:
+        yield AnswersFile(None, [], 0)
+        return
+    if out.suffix.lower() not in ENDINGS:
+        raise CallError(f"--out {out}: found {out.suffix or 'no ending'}, expected .csv or .jsonl")
+    if out.is_dir():
+        raise CallError(f"--out {out}: found a folder, expected a file to write")
+    try:
+        with _Partial.open(out.with_name(f"{out.name}.partial"), about) as partial:
+            kept, failed = partial.kept() if resume else ([], 0)
+            yield AnswersFile(partial, kept, failed)
+            partial.finish(out)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written: {error.strerror or error}") from error
+
+
+class _Partial:
+    """The file that waits, locked; it is begun with the first answer."""
+
+    def __init__(self, path: Path, file: IO[str], about: About) -> None:
+        self._path = path
+        self._file = file
+        self._about = about
+        self._begun = False
+
+    @classmethod
+    def open(cls, path: Path, about: About) -> Self:
+        """The file at `path`, made where it is missing.
+
+        Raises:
+            InputError: it is a link, or no file.
+            IndexLockedError: another run writes into it.
+        """
+        while True:
+            if path.is_symlink() or (path.exists() and not path.is_file()):
+                raise InputError(f"{path}: found a link or folder, expected a file; delete it")
+            file = open(  # noqa: SIM115 (closed by `__exit__`)
+                path, "a", encoding="utf-8", errors="backslashreplace", buffering=1, opener=_opened
+            )
+            try:
+                if cls._locked(path, file):
+                    return cls(path, file, about)
+            except BaseException:
+                file.close()
+                raise
+            file.close()  # another run put its answers in place just now
+
+    @staticmethod
+    def _locked(path: Path, file: IO[str]) -> bool:
+        """Lock the file; False where it is not the one at its path any more."""
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise InputError(f"{path}: found no plain file, expected one; delete it")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise IndexLockedError(
+                f"{path}: another run is writing its answers there; wait until it ends, or name "
+                "another file with --out"
+            ) from error
+        with suppress(FileNotFoundError):
+            return os.path.samestat(os.stat(path), found)
+        return False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file; an empty one goes."""
+        try:
+            if not os.fstat(self._file.fileno()).st_size:
+                self._path.unlink(missing_ok=True)
+        finally:
+            self._file.close()
+
+    def add(self, line: str) -> None:
+        """Add a line. A run that is killed has written all but the last."""
+        self._begin()
+        self._file.write(line)
+
+    def _begin(self) -> None:
+        if not self._begun:
+            os.ftruncate(self._file.fileno(), 0)
+            self._file.write(self._about.line())
+            self._begun = True
+
+    def kept(self) -> tuple[list[Kept], int]:
+        """The rows answered before, and how many failed; a line cut short is taken off.
+
+        Raises:
+            InputError: the file is of other answers, or cannot be read.
+        """
+        kept, failed, whole = [], 0, 0
+        with self._lines() as lines:
+            first = lines.readline(MAX_LINE)
+            if not first.endswith(b"\n"):
+                return [], 0
+            if first != self._about.line().encode():
+                raise InputError(
+                    f"{self._path}: found answers of another generation of the index or with other "
+                    "options, expected the same ones; leave --resume out to answer all rows anew"
+                )
+            whole = len(first)
+            for line in iter(lambda: lines.readline(MAX_LINE), b""):
+                if not line.endswith(b"\n") and len(line) < MAX_LINE:
+                    break
+                row = self._parsed(line)
+                kept.append(Kept(row["id"], row["asked"]))
+                failed += "error" in row
+                whole += len(line)
+        if not kept:
+            return [], 0
+        os.ftruncate(self._file.fileno(), whole)
+        self._begun = True
+        return kept, failed
+
+    def finish(self, out: Path) -> None:
+        """Put the answers in place, in the form that the name ends in.
+
+        Raises:
+            InputError: somebody changed the file meanwhile.
+        """
+        self._begin()
+        self._file.flush()
+        whole = out.with_name(f"{out.name}.whole")
+        whole.unlink(missing_ok=True)  # it may be a link to somebody's file
+        with self._lines() as lines, whole.open("xb") as file:
+            lines.readline(MAX_LINE)
+            rows = map(self._parsed, iter(lambda: lines.readline(MAX_LINE), b""))
+            write = _write_csv if out.suffix.lower() == ".csv" else _write_jsonl
+            write(file, rows)
+        os.replace(whole, out)
+        self._path.unlink()
+
+    @contextmanager
+    def _lines(self) -> Iterator[IO[bytes]]:
+        """The file from its start, read through the descriptor that is locked."""
+        with open(self._file.fileno(), "rb", closefd=False) as lines:
+            lines.seek(0)
+            yield lines
+
+    def _parsed(self, line: bytes) -> dict[str, Any]:
+        """A row and its `asked`.
+
+        Raises:
+            InputError: the line holds no answer.
+        """
+        try:
+            row = json.loads(line)
+            if not _is_row(row):
+                raise ValueError("found a line that is no answer")
+        except (ValueError, RecursionError) as error:
+            raise InputError(
+                f"{self._path}: cannot be read ({error}); leave --resume out to answer all rows "
+                "anew"
+            ) from error
+        return dict(row)
+
+
+def _opened(path: str, flags: int) -> int:
+    """Opens a file for reading as well, never through a link."""
+    return no_link(path, flags & ~os.O_WRONLY | os.O_RDWR)
+
+
+def _is_row(row: object) -> bool:
+    """Whether a value has all that is read of an answer."""
+    if not isinstance(row, dict) or not all(isinstance(row.get(n), str) for n in ("id", "asked")):
+        return False
+    if "error" in row:
+        return isinstance(row["error"], str)
+    tags = row.get("tags")
+    return isinstance(tags, list) and all(map(_is_tag, tags))
+
+
+def _is_tag(tag: object) -> bool:
+    if not isinstance(tag, dict) or not isinstance(tag.get("display"), str):
+        return False
+    chance = tag.get("probability")
+    return isinstance(chance, int | float) and 0 <= chance <= 1
+
+
+def _write_jsonl(file: IO[bytes], rows: Iterable[dict[str, Any]]) -> None:
+    for row in rows:
+        del row["asked"]
+        line = json.dumps(row, ensure_ascii=False) + "\n"
+        file.write(line.encode(errors="backslashreplace"))
+
+
+def _write_csv(file: IO[bytes], rows: Iterable[dict[str, Any]]) -> None:
+    # CSV cannot escape half of a cut emoji.
+    text = io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="")
+    table = csv.writer(text)
+    table.writerow(CSV_COLUMNS)
+    table.writerows(map(csv_row, rows))
+    text.detach()
+
+
+def csv_row(row: dict[str, Any]) -> tuple[str, str, str, str]:
+    """A row's documented form as cells: hashtags and probabilities with a space between each."""
+    tags = row.get("tags", [])
+    return (
+        csv_cell(row["id"]),
+        csv_cell(" ".join(tag["display"] for tag in tags)),
+        " ".join(f"{tag['probability']:g}" for tag in tags),
+        csv_cell(row.get("error", "")),
+    )

@@ -1,0 +1,213 @@
+"""What a person always wants: `hashlens.toml`, in the present folder or in the user's own.
+
+index = "my-index"           # folders and files are relative to this file
+platform = "instagram"
+author = "jane_doe"          # who you are, among the authors of the index
+k = 5
+diversity = 0.2
+generic = 0.5
+mix = "broad:1,niche:2"
+block = ["#monday", "rivals.txt"]
+pin = ["#mybrand"]
+
+[sets]
+travel = ["#wanderlust", "#onmyway"]
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from hashlens.indexer.config import named
+from hashlens.indexer.errors import ConfigError, HashlensError, SetupError
+from hashlens.indexer.text.hashtags import key
+from hashlens.retriever.index.blocklist import read_blocked
+from hashlens.retriever.selection.platforms import platform
+from hashlens.retriever.selection.selection import Selection, mix_of
+
+NAME = "hashlens.toml"
+NAMED = "HASHLENS_CONFIG"  # environment variable that names another file
+
+Sets = Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class UserConfig:
+    """A person's defaults, each None or empty where the file is silent.
+
+    `file` is what was read, None where there is no file. `index`, and those of `block` that are
+    files, are paths that hold wherever one is; `pin` and `sets` are keys of hashtags.
+    """
+
+    file: Path | None = None
+    index: Path | None = None
+    platform: str | None = None
+    author: str | None = None
+    k: int | None = None
+    diversity: float | None = None
+    generic: float | None = None
+    mix: str | None = None
+    block: tuple[str, ...] = ()
+    pin: tuple[str, ...] = ()
+    sets: Sets = field(default_factory=dict)
+
+    @classmethod
+    def find(cls) -> UserConfig:
+        """The file that `HASHLENS_CONFIG` names, else the first of `places` that is there.
+
+        Raises:
+            ConfigError: it cannot be read, or names a key or value that cannot be.
+        """
+        if os.environ.get(NAMED):
+            return cls.open(Path(os.environ[NAMED]).expanduser())
+        return next((cls.open(path) for path in places() if os.path.isfile(path)), cls())
+
+    @classmethod
+    def open(cls, file: Path) -> UserConfig:
+        """What a file says.
+
+        Raises:
+            ConfigError: it cannot be read, or names a key or value that cannot be.
+        """
+        try:
+            values = tomllib.loads(file.read_bytes().decode("utf-8-sig"))
+        except OSError as error:
+            raise SetupError(f"{file}: cannot be read ({error.strerror})") from error
+        except (ValueError, RecursionError) as error:
+            raise SetupError(f"{file}: found no TOML in UTF-8 ({error})") from error
+        for name in values:
+            if name not in _KEYS:
+                near = get_close_matches(name, _KEYS, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise SetupError(
+                    f"{file}: found the key {name!r}, expected some of {', '.join(_KEYS)}{hint}"
+                )
+        return cls(file, **{name: _value(file, name, value) for name, value in values.items()})
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Values of those options that the command line replaces, by the parameter's name."""
+        names = ("index", "platform", "k", "diversity", "generic", "mix")
+        found = {name: getattr(self, name) for name in names} | {"whose": self.author}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def is_used(self, parameters: Iterable[str | None]) -> bool:
+        """Whether the file says anything that a command of these parameters reads."""
+        names = set(parameters)
+        lists = "pin" in names and bool(self.block or self.pin)
+        return lists or not names.isdisjoint(self.defaults)
+
+    def pinned(
+        self, pins: Sequence[str], sets: Sequence[str], blocked: frozenset[str]
+    ) -> list[str]:
+        """Keys to put first: pins named now, those of the sets named now, and those of the file.
+
+        Raises:
+            ConfigError: there is no set of that name.
+        """
+        if sets and not self.sets:
+            where = self.file or f"no {NAME}"
+            raise ConfigError(f"--set: found {sets[0]!r}, expected one under [sets], in {where}")
+        chosen = [tag for name in sets for tag in named(self.sets, name, "--set")]
+        own = [tag for tag in self.pin if tag not in blocked]
+        return list(dict.fromkeys([*pins, *chosen, *own]))
+
+
+def places() -> tuple[Path, ...]:
+    """Where the file is looked for, in order: the present folder, and the user's own."""
+    from platformdirs import user_config_path
+
+    try:
+        own = user_config_path("hashlens", appauthor=False) / NAME
+    except (RuntimeError, OSError, KeyError):  # a user without a home folder has no file there
+        return (Path(NAME),)
+    return Path(NAME), own
+
+
+def _text(file: Path, value: Any) -> str:  # noqa: ANN401 (any TOML value)
+    if not isinstance(value, str):
+        raise ConfigError(f"found {value!r}, expected a text")
+    return value
+
+
+def _texts(file: Path, value: Any) -> tuple[str, ...]:  # noqa: ANN401
+    if not isinstance(value, list):
+        raise ConfigError(f"found {value!r}, expected a list of hashtags")
+    return tuple(_text(file, one) for one in value)
+
+
+def _number(value: Any, kind: type) -> Any:  # noqa: ANN401
+    if isinstance(value, bool) or not isinstance(value, (int, kind)):
+        wanted = "a whole number" if kind is int else "a number"
+        raise ConfigError(f"found {value!r}, expected {wanted}")
+    return value
+
+
+def _k(file: Path, value: Any) -> int | None:  # noqa: ANN401
+    return Selection(k=_number(value, int)).k
+
+
+def _diversity(file: Path, value: Any) -> float:  # noqa: ANN401
+    return Selection(diversity=_number(value, float)).diversity
+
+
+def _generic(file: Path, value: Any) -> float:  # noqa: ANN401
+    return Selection(generic=_number(value, float)).generic
+
+
+def _platform(file: Path, value: Any) -> str:  # noqa: ANN401
+    return platform(_text(file, value)).name
+
+
+def _mix(file: Path, value: Any) -> str:  # noqa: ANN401
+    mix = mix_of(_text(file, value))
+    Selection(k=max(1, sum(number for _, number in mix)), mix=mix)
+    return str(value)
+
+
+def _tags(file: Path, value: Any) -> tuple[str, ...]:  # noqa: ANN401
+    return tuple(dict.fromkeys(map(key, _texts(file, value))))
+
+
+def _block(file: Path, value: Any) -> tuple[str, ...]:  # noqa: ANN401
+    beside = [(name, file.parent / name) for name in _texts(file, value)]
+    names = tuple(str(path) if path.is_file() else name for name, path in beside)
+    read_blocked(names)
+    return names
+
+
+def _index(file: Path, value: Any) -> Path:  # noqa: ANN401
+    return file.parent / Path(_text(file, value)).expanduser()
+
+
+def _sets(file: Path, value: Any) -> Sets:  # noqa: ANN401
+    if not isinstance(value, dict):
+        raise ConfigError(f"found {value!r}, expected a table: NAME = [hashtags]")
+    return {name: _tags(file, tags) for name, tags in value.items()}
+
+
+_KEYS: dict[str, Callable[[Path, Any], Any]] = {
+    "index": _index,
+    "platform": _platform,
+    "author": _text,
+    "k": _k,
+    "diversity": _diversity,
+    "generic": _generic,
+    "mix": _mix,
+    "block": _block,
+    "pin": _tags,
+    "sets": _sets,
+}
+
+
+def _value(file: Path, name: str, value: Any) -> Any:  # noqa: ANN401
+    try:
+        return _KEYS[name](file, value)
+    except HashlensError as error:
+        raise SetupError(f"{file}: {name}: {error}") from error

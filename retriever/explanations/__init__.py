@@ -1,0 +1,1 @@
+"""Reasons: the posts behind each hashtag, and a sentence for each."""

@@ -1,0 +1,36 @@
+"""Which index answers where none is named: the one place that decides it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hashlens.indexer.config import data_path
+from hashlens.indexer.errors import IndexMissingError
+
+HERE = Path("index")  # what a build writes, and what answers, where no folder is named
+FIRST_STEPS = (
+    ('hashlens recommend --caption "walking the dog"', "answers from the index that ships"),
+    ("hashlens build my-posts --from-starter", "adds a folder of your posts, into ./index"),
+    ("hashlens recommend --image photo.jpg --explain", "asks it about a photo, and why"),
+)
+
+
+def starter() -> Path:
+    """The index that ships: aggregates of public posts, see docs/bundled-index.md."""
+    return data_path("starter")
+
+
+def index_default() -> Path:
+    """`./index` where there is one, else the index that ships.
+
+    Raises:
+        IndexMissingError: there is neither; the message names the three commands to try.
+    """
+    if HERE.is_dir():
+        return HERE
+    if (starter() / "CURRENT").exists():
+        return starter()
+    steps = ", ".join(f"`{command}`" for command, _ in FIRST_STEPS)
+    raise IndexMissingError(
+        f"found no ./index here, expected one, or --index DIR; to make one, try {steps}"
+    )

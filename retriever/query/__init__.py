@@ -1,0 +1,1 @@
+"""Queries: parsing them, and preparing a batch of them for the channels."""

@@ -1,0 +1,253 @@
+"""Queries: one from the command line, many from a table of rows or a folder of pictures."""
+
+from __future__ import annotations
+
+import codecs
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO
+
+from hashlens.indexer.decoding.loading import is_picture_file
+from hashlens.indexer.errors import HashlensError, InputError
+from hashlens.indexer.posts.formats.files import shown, walk
+from hashlens.indexer.posts.tables.tables import Row, count_lines, find_tables, kind, read_rows
+from hashlens.indexer.text.hashtags import extract, key, strip
+from hashlens.indexer.types import Query
+
+COLUMNS = ("id", "image", "caption", "seeds")
+STDIN = Path("-")
+MAX_CAPTION = 10_000  # characters of a row's caption, as in the API
+MAX_SEEDS = 100  # of a row, with the hashtags of its caption
+_HEAD = 4_096  # bytes of stdin that tell its form
+
+
+def make_query(image: Path | None, caption: str, seeds: Sequence[str]) -> Query:
+    """A person's query; hashtags in the caption count as seeds.
+
+    Raises:
+        InputError: nothing is given, a seed is no hashtag, or there is no such picture.
+    """
+    if image and not image.is_file():
+        found = "a folder" if image.is_dir() else "nothing there"
+        raise InputError(f"--image {image}: found {found}, expected a picture")
+    tags = [key(seed) for seed in [*seeds, *extract(caption)]]
+    return Query(image, strip(caption), tuple(dict.fromkeys(tags)))
+
+
+@contextmanager
+def rows_file(source: Path) -> Iterator[tuple[Path, Path | None]]:
+    """The source of rows, and the folder that their pictures are looked for in, None for its own.
+
+    What `-` stands for, stdin, is kept in a file meanwhile. Its form is told by its first byte:
+    JSON begins with a bracket, Parquet with its mark, and anything else is CSV.
+
+    Raises:
+        InputError: stdin is closed.
+    """
+    if source != STDIN:
+        yield source, None
+        return
+    stdin = _stdin()
+    with TemporaryDirectory(prefix="hashlens-") as folder:
+        start = stdin.read(_HEAD)
+        form = "parquet" if start.startswith(b"PAR1") else "csv"
+        if start.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"{", b"["):
+            form = "jsonl"
+        path = Path(folder) / f"stdin.{form}"
+        with path.open("wb") as file:
+            file.write(start)
+            shutil.copyfileobj(stdin, file)
+        yield path, Path.cwd()
+
+
+def _stdin() -> BinaryIO:
+    if sys.stdin is None or sys.stdin.closed:
+        raise InputError("-: found stdin closed, expected rows there: JSON, CSV or Parquet")
+    return sys.stdin.buffer
+
+
+def read_queries(
+    source: Path, root: Path | None = None, answers: Path | None = None
+) -> Iterator[tuple[str, Query | HashlensError]]:
+    """Rows to answer, with their ids; one that cannot be asked has its error.
+
+    A row without an id has its number. Where another row has that number for its id, or several
+    tables are read, the table's name stands before it.
+
+    Args:
+        source: a table with any of the fields `id`, `image`, `caption` and `seeds`, a folder
+            that holds one, or a folder of pictures, whose ids are their paths in it. Hashtags in
+            a caption are seeds; a field `hashtags` is not looked at.
+        root: folder that pictures of rows are looked for in; that of their table where None.
+        answers: file that is written, which is no source where it lies in a folder of them.
+
+    Raises:
+        InputError: there is nothing to read.
+    """
+    tables, listed = _found(source, answers)
+    for path, problem in listed.problems:
+        yield shown(path.relative_to(source)), InputError(f"{shown(path)}: {problem}")
+    for path in listed.pictures:
+        yield shown(path.relative_to(source)), Query(path)
+    numbers = _Numbers(source, tables)
+    for path in tables:
+        place = (root or path.parent).absolute()
+        for row in read_rows(path, COLUMNS):
+            row_id = _given_id(row) or numbers.of(path, row)
+            try:
+                if row.problem:
+                    raise InputError(f"{path.name}:{row.line}: {row.problem}")
+                yield row_id, _query(row.fields, place)
+            except InputError as error:
+                yield row_id, error
+
+
+class _Numbers:
+    """Ids for the rows that have none: their numbers, unless those are taken."""
+
+    def __init__(self, source: Path, tables: Sequence[Path]) -> None:
+        """Look through the tables for ids that are numbers, or begin with a table's name."""
+        self._names = {path: _relative(path, source) for path in tables}
+        self._alone = len(tables) < 2
+        rows = (row for path in tables for row in read_rows(path, COLUMNS))
+        given = (row_id for row in rows if (row_id := _given_id(row)))
+        starts = tuple(f"{name}:" for name in self._names.values())
+        self._taken = {i for i in given if i.isdecimal() or i.startswith(starts)}
+
+    def of(self, path: Path, row: Row) -> str:
+        """The id of a row of a table."""
+        if self._alone and str(row.line) not in self._taken:
+            return str(row.line)
+        found = f"{self._names[path]}:{row.line}"
+        while found in self._taken:
+            found += "#"
+        return found
+
+
+def _relative(path: Path, source: Path) -> str:
+    inside = path.relative_to(source) if path.is_relative_to(source) else path
+    return inside.as_posix() if inside.parts else path.name
+
+
+def _given_id(row: Row) -> str | None:
+    """The id that a row has; None for one of another type than text or a number."""
+    value = row.fields.get("id")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return _clean(value).strip() or None if isinstance(value, str) else None
+
+
+def _clean(text: str) -> str:
+    """Text that can be written: half of a cut emoji becomes a replacement character."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def count_queries(source: Path, answers: Path | None = None) -> int | None:
+    """About how many rows `read_queries` gives, for a progress bar; None where unknown.
+
+    Raises:
+        InputError: there is nothing to read.
+    """
+    tables, listed = _found(source, answers)
+    counts = [count_lines(path) for path in tables]
+    return sum(count or 0 for count in counts) + listed.rows or None
+
+
+def passed_over(source: Path, answers: Path | None = None) -> list[str]:
+    """Files of a folder of pictures that are none by their content, as paths in it, in order.
+
+    Raises:
+        InputError: there is nothing to read.
+    """
+    return _found(source, answers)[1].others
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A folder of pictures: these, what could not be looked at, and all other files."""
+
+    pictures: list[Path] = field(default_factory=list)
+    problems: list[tuple[Path, str]] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        """How many queries it stands for."""
+        return len(self.pictures) + len(self.problems)
+
+
+def _found(source: Path, answers: Path | None = None) -> tuple[list[Path], _Listed]:
+    """The tables of rows that a source stands for, or else the pictures of a folder.
+
+    The file of `answers` is neither: an earlier run may have left it in the folder.
+    """
+    try:
+        tables = [path for path in find_tables(source) if not _is_same(path, answers)]
+        if tables:
+            return tables, _Listed()
+        raise InputError(f"found answers of an earlier run alone in {source}, expected rows")
+    except InputError:
+        listed = _listed(source, answers) if source.is_dir() else _Listed()
+        if listed.rows:
+            return [], listed
+        raise
+
+
+def _is_same(path: Path, answers: Path | None) -> bool:
+    """Whether a file is that of the answers, or what a run keeps beside it meanwhile."""
+    if answers is None or path.resolve().parent != answers.resolve().parent:
+        return False
+    return path.name == answers.name or path.name.startswith(f"{answers.name}.")
+
+
+def _listed(source: Path, answers: Path | None = None) -> _Listed:
+    """The content of a folder and of those in it; hidden files do not count."""
+    found = _Listed()
+    for folder in walk(source):
+        linked = [path for path, _ in folder.problems if path.is_file()]  # a person's own links
+        found.problems.extend(row for row in folder.problems if row[0] not in linked)
+        for path in sorted([*linked, *(folder.path / name for name in folder.names)]):
+            if _is_same(path, answers):
+                continue
+            if is_picture_file(path):
+                found.pictures.append(path)
+            else:
+                found.others.append(shown(path.relative_to(source)))
+    return found
+
+
+def _query(row: Mapping[str, Any], root: Path) -> Query:
+    given, caption, name = row.get("id"), row.get("caption") or "", row.get("image")
+    seeds = row.get("seeds") or []
+    listed = seeds.replace(",", " ").split() if isinstance(seeds, str) else seeds
+    if not isinstance(caption, str) or not isinstance(listed, list):
+        raise InputError("found a caption or seeds of another type, expected text and a list")
+    if isinstance(given, bool | list | dict):
+        raise InputError(f"found {kind(given)} as id, expected text or a number")
+    if len(caption) > MAX_CAPTION:
+        found = f"a caption of {len(caption):,} characters"
+        raise InputError(f"found {found}, expected {MAX_CAPTION:,} at most")
+    image = _picture(root, name) if name else None
+    query = make_query(image, _clean(caption), [_clean(str(seed)) for seed in listed])
+    if len(query.seeds) > MAX_SEEDS:
+        found = f"{len(query.seeds):,} seeds and hashtags in the caption"
+        raise InputError(f"found {found}, expected {MAX_SEEDS} at most")
+    return query
+
+
+def _picture(root: Path, name: object) -> Path:
+    """The picture that a row names: a path from the folder of its table, or an absolute one."""
+    try:
+        path = root / str(name)
+        if path.is_file():
+            return path
+    except (OSError, ValueError):
+        pass
+    raise InputError(f"image {str(name)[:300]!r}: found no such picture in {root}")

@@ -1,0 +1,1 @@
+"""The ranker that joins all channels into one probability."""

@@ -1,0 +1,1 @@
+"""From ranked candidates to the short list that is shown."""

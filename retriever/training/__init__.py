@@ -1,0 +1,1 @@
+"""Training of the ranker on an index's own posts, by cross-fitting."""

@@ -1,0 +1,40 @@
+"""What a channel brings: on posts where only one can know the answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from hashlens.evaluation.benchmark.ablation import ablation
+from hashlens.evaluation.tasks.inputs import Inputs, make_queries
+from hashlens.indexer.config import RankingConfig
+from hashlens.indexer.types import Post
+from tests.support import tiny_index as tiny
+
+FIRST, SECOND = ("ash", "bel", "cor", "dun", "elm", "far"), ("ing", "er", "ol")
+THIRD = ("ford", "wick", "ton", "ham", "by", "dale")
+TOWNS = ["".join(parts) for parts in product(FIRST, SECOND, THIRD)]
+
+
+def post(number: int, town: str) -> Post:
+    """A post of its own author, whose hashtag is the town that its caption names."""
+    tags = (town, "walk")
+    return Post(f"p{number}", caption=f"off to {town} today", hashtags=tags, forms=tags,
+                author=f"a{number}", content_hash=str(number))  # fmt: skip
+
+
+def test_what_only_spelling_can_know_is_lost_without_it() -> None:
+    # No town is named twice, so none that is asked for stands in the index that is asked.
+    learned = [post(number, town) for number, town in enumerate(TOWNS[:80])]
+    unseen = [post(100 + number, town) for number, town in enumerate(TOWNS[80:])]
+    questions = {"caption": make_queries(unseen, Inputs.parse("caption"), seed=1)}
+    config = replace(tiny.SMALL, ranking=RankingConfig(folds=3, fewest=1))
+    found = ablation(learned, questions, seed=1, config=config)["caption"]
+    # Of five places two can be right: the town, which no post of the index names, and #walk.
+    assert found["metrics"]["P@5"] == pytest.approx(0.4)
+    gains = {name: part["gain"]["P@5"]["diff"] for name, part in found["channels"].items()}
+    assert gains["spelled"] == pytest.approx(0.2)
+    assert gains["linear"] == pytest.approx(0)
+    assert all(part["ms"] < 1000 for part in found["channels"].values())

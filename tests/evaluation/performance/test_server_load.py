@@ -1,0 +1,19 @@
+"""The measuring of a server, on the sample posts and for a moment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hashlens.evaluation.performance.server_load import server_speed
+
+
+def test_every_request_is_answered_and_counted(sample_index: Path) -> None:
+    found = server_speed(sample_index, seconds=1, rates=(40, 35), memory=20)
+    assert found["captions"]["statuses"] == found["captions_short"]["statuses"] == {"200": 40}
+    assert found["pictures"]["statuses"] == {"200": 35}
+    for name in ("captions", "captions_short", "pictures"):
+        assert 0 < found[name]["p50_ms"] <= found[name]["p95_ms"]
+        assert found[name]["server_cpu_ms"] > 0
+        assert found[name]["most"] > 0
+    assert len(found["memory_mib"]) == 11
+    assert min(found["memory_mib"]) > 50

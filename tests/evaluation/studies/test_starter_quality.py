@@ -1,0 +1,45 @@
+"""How much aggregates keep: what is taken out of an answer that another index could not give."""
+
+from __future__ import annotations
+
+import pytest
+
+from hashlens.evaluation.studies.starter_quality import _sayable, _together
+from hashlens.indexer.types import Query
+from hashlens.retriever.index.reader import IndexReader
+from hashlens.retriever.recommender import Recommender
+
+
+def test_an_answer_keeps_what_the_other_index_knows_or_the_caption_spells(
+    tiny_index: IndexReader,
+) -> None:
+    other = Recommender(tiny_index)
+    answer = [("dog", 0.5), ("rare", 0.4), ("petersburg", 0.3), ("kitten", 0.2)]
+    spelt = _sayable(answer, Query(caption="Off to Petersburg", seeds=("park",)), other)
+    assert spelt == [answer[0], *answer[2:]]
+    assert _sayable(answer, Query(seeds=("park",)), other) == [answer[0], answer[3]]
+
+
+def test_questions_of_all_folders_weigh_alike() -> None:
+    def task(queries: int, full: float, starter: float) -> dict[str, object]:
+        told = {"full": full, "starter": starter, "full, less rare": full}
+        scores = {
+            index: {"queries": queries, "P@5": mean / 2, "nDCG@10": mean}
+            for index, mean in told.items()
+        }
+        return scores | {"kept": starter / full}
+
+    tasks = {
+        "one: caption": task(300, 0.2, 0.1),
+        "two: caption": task(100, 0.4, 0.4),
+        "two: seeds:2": task(100, 0.5, 0.4),
+        "two: caption,seeds:2": task(50, 0.6, 0.3),
+    }
+    found = _together(tasks)
+    assert found.keys() == {"caption", "seeds:2", "caption,seeds:2"}
+    assert found["caption"]["full"] == pytest.approx(
+        {"queries": 400, "P@5": 0.125, "nDCG@10": 0.25}
+    )
+    assert found["caption"]["starter"]["nDCG@10"] == pytest.approx((0.3 + 0.4) / 4)
+    assert found["caption"]["kept"] == pytest.approx(0.7)
+    assert found["seeds:2"]["kept"] == pytest.approx(0.8)
