@@ -39,7 +39,7 @@ from hashlens.retriever.recommender import Recommender
 from hashlens.retriever.selection.selection import Selection
 from hashlens.retriever.training.cross_fit import rehearse
 from hashlens.retriever.training.examples import Lessons
-from tests.project.importtable import SLOW
+from tests.project.test_imports import SLOW
 from tests.support.encoder_fixtures import PHOTOS, TINY_CLIP, clip_vectors, drawn_clip, taught_clip
 
 ROOT = Path(__file__).parents[3]
