@@ -9,7 +9,7 @@ TYPE_CHECKING = False  # `typing` takes long to load, and Ctrl-C is not handled 
 if TYPE_CHECKING:
     from typing import Any
 
-    from hashlens.indexer.types import Query, Recommendation
+    from hashlens.retriever.recommendation import Query, Recommendation
     from hashlens.retriever.recommender import Recommender
     from hashlens.retriever.selection.selection import Selection
 
@@ -26,9 +26,9 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 (any of the names)
 
         return Selection
     if name in ("Query", "Recommendation"):
-        from hashlens.indexer import types as schema
+        from hashlens.retriever import recommendation
 
-        return getattr(schema, name)
+        return getattr(recommendation, name)
     if name == "__version__":
         from importlib.metadata import version
 

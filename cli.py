@@ -30,8 +30,8 @@ with loading():
     from hashlens.retriever.cli.query_commands import batch, config, inspect, recommend, serve
     from hashlens.retriever.cli.troubles import reporting
     from hashlens.retriever.cli.user_config import UserConfig
-    from hashlens.retriever.index.default import FIRST_STEPS, starter
-    from hashlens.retriever.index.version import version_of_program
+    from hashlens.retriever.index.default import FIRST_STEPS, bundled_index
+    from hashlens.retriever.index.version import program_version
 
 if TYPE_CHECKING:
     from hashlens.indexer.corpus.engine import Engine
@@ -82,7 +82,7 @@ def start(
 ) -> None:
     """Say where to begin if nothing is asked; else read the defaults that the command can use."""
     if version:
-        say(f"hashlens {version_of_program()}")
+        say(f"hashlens {program_version()}")
         raise typer.Exit
     name = context.invoked_subcommand
     if name is None:
@@ -249,7 +249,7 @@ def _begin(
     from hashlens.retriever.cli.progress_bar import progress_bar
     from hashlens.retriever.training.fit import fit_ranker
 
-    with progress_bar() as progress, begun(index, starter()):
+    with progress_bar() as progress, begun(index, bundled_index()):
         report = update_index(
             posts,
             index,

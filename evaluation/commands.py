@@ -10,7 +10,7 @@ import typer
 from hashlens.indexer.text.escaping import counted
 from hashlens.retriever.cli import options
 from hashlens.retriever.cli.output import print_json, print_table, warn_bare
-from hashlens.retriever.index.default import index_default
+from hashlens.retriever.index.default import find_index
 
 
 def evaluate(
@@ -38,7 +38,7 @@ def evaluate(
     from hashlens.evaluation.benchmark.scoring import evaluate_index
     from hashlens.retriever.cli.tables import table
 
-    index = index or index_default()
+    index = index or find_index()
     result = evaluate_index(index, posts, inputs, seen_allowed=seen, seed=seed)
     if as_json:
         print_json(result | {"index": str(index)})

@@ -23,7 +23,7 @@ Floats = NDArray[np.float32]
 _OFF = 2e-3  # that a unit vector's squared length may be
 
 
-def _checked(
+def freeze_array(
     owner: object, name: str, dtype: type[np.generic], shape: tuple[int | None, ...]
 ) -> NDArray[Any]:
     """Freeze array field `name` of a frozen dataclass, and return it."""
@@ -104,39 +104,6 @@ class Post:
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
-    """What a person gives: any of a picture, a caption and seed hashtags (keys).
-
-    `topics` are probabilities that the person sets by hand: the others share what is left.
-    """
-
-    image: Path | None = None
-    caption: str = ""
-    seeds: tuple[str, ...] = ()
-    topics: tuple[tuple[str, float], ...] = ()
-
-    def __post_init__(self) -> None:
-        shares = [share for _, share in self.topics]
-        if (
-            len(dict(self.topics)) < len(shares)
-            or min(shares, default=0) < 0
-            or sum(shares) > 1.001
-        ):
-            raise InputError(
-                f"topics: found {dict(self.topics)}, expected each once, with probabilities from 0 "
-                "that come to 1 at most"
-            )
-        if not (self.image or self.caption.strip() or self.seeds):
-            raise InputError("nothing to go by: give a picture, a caption or a seed hashtag")
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the inputs given, of `image`, `caption`, `seeds`."""
-        given = {"image": self.image, "caption": self.caption.strip(), "seeds": self.seeds}
-        return tuple(name for name, value in given.items() if value)
-
-
-@dataclass(frozen=True, slots=True)
 class Rejection:
     """A post, or a part of one, that could not be used, and why.
 
@@ -163,8 +130,8 @@ class Embeddings:
     vectors: Floats
 
     def __post_init__(self) -> None:
-        ids = _checked(self, "ids", np.int64, (None,))
-        check_unit(_checked(self, "vectors", np.float32, (len(ids), None)))
+        ids = freeze_array(self, "ids", np.int64, (None,))
+        check_unit(freeze_array(self, "vectors", np.float32, (len(ids), None)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,7 +142,7 @@ class TopicProbs:
     probs: Floats
 
     def __post_init__(self) -> None:
-        probs = _checked(self, "probs", np.float32, (None, len(self.topics)))
+        probs = freeze_array(self, "probs", np.float32, (None, len(self.topics)))
         if probs.size and not np.allclose(probs.sum(axis=1), 1, atol=1e-3):
             raise ShapeError("TopicProbs.probs: found rows that do not sum to 1")
 
@@ -192,66 +159,11 @@ class Neighbors:
     counts: Ids
 
     def __post_init__(self) -> None:
-        ids = _checked(self, "ids", np.int64, (None, None))
-        _checked(self, "scores", np.float32, ids.shape)
-        _checked(self, "counts", np.int64, (len(ids),))
+        ids = freeze_array(self, "ids", np.int64, (None, None))
+        freeze_array(self, "scores", np.float32, ids.shape)
+        freeze_array(self, "counts", np.int64, (len(ids),))
 
     def row(self, query: int) -> tuple[Ids, Floats]:
         """Ids int64 (counts[query],) and scores of one query's real neighbours."""
         count = int(self.counts[query])
         return self.ids[query, :count], self.scores[query, :count]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Candidates:
-    """The candidates of a batch of queries, those of a query together, in order of queries.
-
-    `queries` and `tag_ids` int64 (c,); `scores` float32 (c, h), NaN where a channel is silent;
-    `columns` names their columns, "channel: what".
-    """
-
-    queries: Ids
-    tag_ids: Ids
-    columns: tuple[str, ...]
-    scores: Floats
-
-    def __post_init__(self) -> None:
-        queries = _checked(self, "queries", np.int64, (None,))
-        _checked(self, "tag_ids", np.int64, (len(queries),))
-        _checked(self, "scores", np.float32, (len(queries), len(self.columns)))
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What one channel said for a hashtag: its share of the score, and posts that support it."""
-
-    channel: str
-    share: float
-    posts: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ScoredTag:
-    """A recommended hashtag: key, display form (no #), score in [0, 1], tier, evidence.
-
-    `reason` is why it is there, in one sentence; empty unless explained.
-    A `young` one came after the index last learned: its vector is a mean of its company's.
-    """
-
-    tag: str
-    display: str
-    probability: float
-    tier: str
-    evidence: tuple[Evidence, ...] = ()
-    reason: str = ""
-    young: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Recommendation:
-    """The answer to one query: ranked hashtags, topics by falling probability, inputs used."""
-
-    tags: tuple[ScoredTag, ...]
-    topics: tuple[tuple[str, float], ...]
-    inputs: tuple[str, ...]
-    notes: tuple[str, ...] = ()

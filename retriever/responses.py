@@ -1,155 +1,133 @@
-"""Ranked candidates into the answers that people get: chosen, named, and with their evidence."""
+"""Builds recommendations from ranked and selected candidates."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from hashlens.indexer.types import Candidates, Evidence, Floats, Ids, Recommendation, ScoredTag
-from hashlens.retriever.candidates.generate import split
-from hashlens.retriever.index.reader import IndexReader
-from hashlens.retriever.index.tiers import tier
+from hashlens.indexer.types import Floats, Ids
+from hashlens.retriever.index.index_reader import IndexReader
+from hashlens.retriever.index.tiers import tier_of
 from hashlens.retriever.query.batch import QueryBatch
 from hashlens.retriever.ranking.ranker import Ranker
+from hashlens.retriever.recommendation import Candidates, Evidence, Recommendation, ScoredTag
 from hashlens.retriever.selection.selection import Selection
-from hashlens.retriever.selection.selector import Shortlist
 
-TOLD = 0.005  # smallest share that is told
-HABITS = "habits"  # what a person's own posts say, as evidence names it
+MIN_SHARE = 0.005  # of a channel that counts as evidence
+HABITS = "habits"  # the channel of an author's own posts
+PINNED = (Evidence("pinned", 1.0),)
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerWriter:
-    """Writes the answers to a batch, as a selection wants them."""
+def find_evidence(
+    ranker: Ranker, candidates: Candidates, rows: Ids, prior_shares: Floats
+) -> list[tuple[Evidence, ...]]:
+    """Return the channels' shares of some candidates, the largest first.
 
-    index: IndexReader
-    ranker: Ranker
-    shortlist: Shortlist
-    selection: Selection
+    Args:
+        ranker: whose scores are explained.
+        candidates: of a batch.
+        rows: of the candidates, int64 (r,).
+        prior_shares: share of the author's own posts in each candidate, float32 (c,).
+    """
+    channels, shares = ranker.shares(candidates.rows(rows))
+    own = prior_shares[rows]
+    channels = (*channels, HABITS)
+    shares = np.column_stack([shares * (1 - own[:, None]), own])
+    orders = np.argsort(-shares, axis=1, kind="stable")
+    return [
+        tuple(Evidence(channels[c], float(row[c])) for c in order if row[c] >= MIN_SHARE)
+        for row, order in zip(shares, orders, strict=True)
+    ]
 
-    def write(
-        self, batch: QueryBatch, candidates: Candidates, *, evidence: bool
-    ) -> list[Recommendation]:
-        """Answers in order; `evidence` adds each channel's share, without its posts."""
-        chances, habitual = self._chances(batch, candidates)
-        spans = split(candidates, len(batch))
-        counts = [self.selection.count_of_post(query.seeds) for query in batch.queries]
-        rows = [
-            span.start
-            + self.shortlist.choose(
-                candidates.tag_ids[span], chances[span], self.selection, batch.spelt.coined, has
+
+def write_answers(
+    index: IndexReader,
+    batch: QueryBatch,
+    candidates: Candidates,
+    probabilities: Floats,
+    chosen: Sequence[Ids],
+    selection: Selection,
+    pinned: Mapping[str, int],
+    evidence: Sequence[tuple[Evidence, ...]] | None,
+) -> list[Recommendation]:
+    """Return the answer to each query of a batch.
+
+    Args:
+        index: to read names, counts and topics from.
+        batch: the queries.
+        candidates: of the batch.
+        probabilities: of the candidates, float32 (c,).
+        chosen: rows of the candidates to show, for each query.
+        selection: adds pinned hashtags and notes.
+        pinned: ids of the pinned hashtags that the index knows.
+        evidence: of the chosen rows, one after the other; None for none.
+    """
+    rows = np.concatenate(chosen)
+    shown = _scored_tags(index, batch, candidates, probabilities, rows, evidence)
+    answers = []
+    for number, span in enumerate(candidates.spans(len(batch))):
+        query = batch.queries[number]
+        existing = selection.count_existing(query.seeds)
+        scores: dict[int, float] = {}
+        if pinned:
+            ids, likely = candidates.tag_ids[span].tolist(), probabilities[span].tolist()
+            scores = dict(zip(ids, likely, strict=True))
+        pins = selection.shown_pins(existing)
+        tags = (
+            *_pinned_tags(index, pins, pinned, scores),
+            *(next(shown) for _ in chosen[number]),
+        )
+        notes = selection.notes_on(existing)
+        likeliest = float(probabilities[span].max(initial=0))
+        if not (notes or tags) and likeliest < selection.min_probability:
+            notes = (
+                f"no hashtag is as likely as asked for, {selection.min_probability:g}; the "
+                f"likeliest has {likeliest:.2g}",
             )
-            for span, has in zip(spans, counts, strict=True)
-        ]
-        shown = np.concatenate(rows)
-        told = self._evidence(candidates, shown, habitual[shown]) if evidence else None
-        tags = self._tags(batch, candidates, chances, shown, told or [()] * len(shown))
-        return [
-            self._answer(batch, number, candidates, chances, spans[number], tags, len(chosen), has)
-            for number, (chosen, has) in enumerate(zip(rows, counts, strict=True))
-        ]
+        probs = batch.topics.probs[number]
+        order = np.argsort(-probs, kind="stable")
+        topics = tuple((index.topic_names[topic], float(probs[topic])) for topic in order)
+        answers.append(Recommendation(tags, topics, query.inputs, notes))
+    return answers
 
-    def _chances(self, batch: QueryBatch, candidates: Candidates) -> tuple[Floats, Floats]:
-        """How likely each candidate is, and what share of that is habit, float32 (c,) each."""
-        chances = self.ranker.probabilities(candidates)
-        if batch.habits is None:
-            return chances, np.zeros(len(chances), np.float32)
-        return batch.habits.corrected(candidates.tag_ids, chances)
 
-    def _answer(
-        self,
-        batch: QueryBatch,
-        number: int,
-        candidates: Candidates,
-        chances: Floats,
-        span: slice,
-        tags: Iterator[ScoredTag],
-        count: int,
-        has: int,
-    ) -> Recommendation:
-        spoken = dict(zip(candidates.tag_ids[span].tolist(), chances[span].tolist(), strict=True))
-        shown = (
-            *self._pinned(spoken, self.selection.shown_pins(has)),
-            *(next(tags) for _ in range(count)),
-        )
-        return Recommendation(
-            tags=shown,
-            topics=_ranked(self.index.topic_names, batch.topics.probs[number]),
-            inputs=batch.queries[number].inputs,
-            notes=self.selection.notes_on(has) or (() if shown else self._unlikely(chances[span])),
-        )
-
-    def _tags(
-        self,
-        batch: QueryBatch,
-        candidates: Candidates,
-        chances: Floats,
-        rows: Ids,
-        told: Sequence[tuple[Evidence, ...]],
-    ) -> Iterator[ScoredTag]:
-        """The chosen rows' hashtags, one after the other, each with what is told of it."""
-        tag_ids = candidates.tag_ids[rows]
-        names = self.index.names(np.unique(tag_ids[tag_ids < self.index.tags]).tolist())
-        fresh = zip(batch.spelt.coined, batch.spelt.displays, strict=True)
-        names |= dict(enumerate(fresh, start=self.index.tags))
-        posts = self.index.posts_of(tag_ids).tolist()
-        for place, row in enumerate(rows):
-            yield ScoredTag(
-                *names[int(tag_ids[place])],
-                probability=float(chances[row]),
-                tier=tier(posts[place], self.index.tier_floors),
-                evidence=told[place],
-                young=self.index.first_young <= int(tag_ids[place]) < self.index.tags,
-            )
-
-    def _evidence(
-        self, candidates: Candidates, rows: Ids, habitual: Floats
-    ) -> list[tuple[Evidence, ...]]:
-        """Of each row the channels that spoke for it, the largest share first."""
-        chosen = Candidates(
-            candidates.queries[rows],
-            candidates.tag_ids[rows],
-            candidates.columns,
-            candidates.scores[rows],
-        )
-        channels, shares = self.ranker.shares(chosen)
-        channels = (*channels, HABITS)
-        shares = np.column_stack([shares * (1 - habitual[:, None]), habitual])
-        orders = np.argsort(-shares, axis=1, kind="stable")
-        return [
-            tuple(Evidence(channels[c], float(row[c])) for c in order if row[c] >= TOLD)
-            for row, order in zip(shares, orders, strict=True)
-        ]
-
-    def _pinned(self, spoken: dict[int, float], pins: Sequence[str]) -> Iterator[ScoredTag]:
-        """The pinned hashtags, with probability 0 where nothing spoke for one."""
-        if not pins:
-            return
-        known = self.shortlist.pinned(self.selection)
-        names = self.index.names(known.values())
-        for key in pins:
-            tag = known.get(key, -1)
-            posts = int(self.index.tag_posts[tag]) if tag >= 0 else 0
-            yield ScoredTag(
-                *names.get(tag, (key, key)),
-                probability=spoken.get(tag, 0.0),
-                tier=tier(posts, self.index.tier_floors),
-                evidence=(Evidence("pinned", 1.0),),
-                young=tag >= self.index.first_young,
-            )
-
-    def _unlikely(self, chances: Floats) -> tuple[str, ...]:
-        """Why nothing is shown."""
-        wanted, likeliest = self.selection.min_probability, float(chances.max(initial=0))
-        if likeliest >= wanted:
-            return ()
-        return (
-            f"no hashtag is as likely as asked for, {wanted:g}; the likeliest has {likeliest:.2g}",
+def _scored_tags(
+    index: IndexReader,
+    batch: QueryBatch,
+    candidates: Candidates,
+    probabilities: Floats,
+    rows: Ids,
+    evidence: Sequence[tuple[Evidence, ...]] | None,
+) -> Iterator[ScoredTag]:
+    """Yield the hashtags of some candidates, one after the other."""
+    tag_ids = candidates.tag_ids[rows]
+    names = index.names(np.unique(tag_ids[tag_ids < index.hashtag_count]).tolist())
+    coined = zip(batch.spelt.coined, batch.spelt.displays, strict=True)
+    names |= dict(enumerate(coined, start=index.hashtag_count))
+    posts = index.posts_of(tag_ids).tolist()
+    for place, (row, tag) in enumerate(zip(rows.tolist(), tag_ids.tolist(), strict=True)):
+        yield ScoredTag(
+            *names[tag],
+            probability=float(probabilities[row]),
+            tier=tier_of(posts[place], index.tier_floors),
+            evidence=evidence[place] if evidence else (),
+            is_new=index.first_new_hashtag <= tag < index.hashtag_count,
         )
 
 
-def _ranked(names: tuple[str, ...], probs: Floats) -> tuple[tuple[str, float], ...]:
-    order = np.argsort(-probs, kind="stable")
-    return tuple((names[topic], float(probs[topic])) for topic in order)
+def _pinned_tags(
+    index: IndexReader, pins: Sequence[str], known: Mapping[str, int], scores: Mapping[int, float]
+) -> Iterator[ScoredTag]:
+    """Yield the pinned hashtags, with probability 0 for those that are no candidates."""
+    names = index.names(known.values()) if pins else {}
+    for key in pins:
+        tag = known.get(key, -1)
+        posts = int(index.tag_posts[tag]) if tag >= 0 else 0
+        yield ScoredTag(
+            *names.get(tag, (key, key)),
+            probability=scores.get(tag, 0.0),
+            tier=tier_of(posts, index.tier_floors),
+            evidence=PINNED,
+            is_new=tag >= index.first_new_hashtag,
+        )

@@ -7,8 +7,8 @@ from typing import Any
 
 from hashlens.indexer.config import RANKER
 from hashlens.indexer.vectors.milvus_location import Place
-from hashlens.retriever.index.reader import IndexReader
-from hashlens.retriever.index.version import version_of_program
+from hashlens.retriever.index.index_reader import IndexReader
+from hashlens.retriever.index.version import program_version
 from hashlens.retriever.ranking.ranker import Ranker
 
 TOP = 8  # hashtags shown for a topic
@@ -23,15 +23,15 @@ def summarize(index: Path) -> dict[str, Any]:
     reader = IndexReader.open(index)
     place = Place.of(reader.generation.folder)
     where = "in the index" if place is None else f"in Milvus, {place.prefix}* at {place.address}"
-    return summary_of(reader) | {"post_vectors": where}
+    return summarize_reader(reader) | {"post_vectors": where}
 
 
-def summary_of(reader: IndexReader) -> dict[str, Any]:
+def summarize_reader(reader: IndexReader) -> dict[str, Any]:
     """The same of an index that is open, without where its vectors are: that is nobody's else."""
     manifest = reader.manifest
     return {
         "generation": manifest.generation,
-        "version": version_of_program(),
+        "version": program_version(),
         "created": manifest.created,
         "bytes": sum(entry["bytes"] for entry in manifest.files.values()),
         "counts": manifest.counts,

@@ -15,7 +15,7 @@ from hashlens.indexer.config import BuildConfig, VectorConfig
 from hashlens.indexer.pipeline.build import build
 from hashlens.indexer.sample import gather_sample
 from hashlens.indexer.storage import count_matrices as counts
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.retriever.index.index_reader import IndexReader
 from tests.support import tiny_index as tiny
 
 # How fast a machine is decides no test.

@@ -19,8 +19,8 @@ from hashlens.evaluation.methods.hashlens_examples import learned_from
 from hashlens.evaluation.tasks.suite import usable
 from hashlens.indexer.config import BuildConfig, RankingConfig
 from hashlens.indexer.types import Post
-from hashlens.retriever.training.examples import Lessons, joined
-from hashlens.retriever.training.fit import fit, save
+from hashlens.retriever.training.examples import TrainingExamples, concat_examples
+from hashlens.retriever.training.fit import fit_to_examples, save_ranker
 
 SIZES = (300, 1_000, 4_000)  # posts of an index that is asked
 ASKED = 1_500  # questions for each
@@ -33,7 +33,7 @@ def learn(folders: Sequence[Path], out: Path) -> None:
         InputError: a folder has no posts.
     """
     config = BuildConfig(ranking=RankingConfig(enough=ASKED))
-    kept: list[Lessons] = []
+    kept: list[TrainingExamples] = []
 
     for folder in folders:
         posts = [post for post in usable([folder], config.hashtag_rule, []) if post.hashtags]
@@ -42,7 +42,7 @@ def learn(folders: Sequence[Path], out: Path) -> None:
                 _, lessons = learned_from(_drawn(posts, size), Path(place), config)
                 kept += [lessons] if lessons else []
     shutil.rmtree(out, ignore_errors=True)
-    save(fit(joined(kept), config.ranking), out)
+    save_ranker(fit_to_examples(concat_examples(kept), config.ranking), out)
 
 
 def _drawn(posts: Sequence[Post], size: int) -> list[Post]:

@@ -18,21 +18,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from hashlens.evaluation.assets.aggregates import strip
-from hashlens.indexer.config import RANKER, BuildConfig, RankingConfig
+from hashlens.indexer.config import RANKER, BuildConfig
 from hashlens.indexer.corpus.corpus import Corpus
 from hashlens.indexer.generations.generation import Generation, open_current, unsealed, writer
 from hashlens.indexer.pipeline.build import build
-from hashlens.indexer.pipeline.ranker_training import Assemble
+from hashlens.indexer.pipeline.ranker_training import RankerTask
 from hashlens.indexer.progress import Progress
 from hashlens.indexer.storage.store import Store
 from hashlens.indexer.text.hashtags import cut_short, dated
-from hashlens.retriever.candidates.channels import OF_POSTS
+from hashlens.retriever.candidates.channels import POST_CHANNELS
 from hashlens.retriever.cli.progress_bar import progress_bar
-from hashlens.retriever.index.blocklist import blocked, unshipped
+from hashlens.retriever.index.blocklist import blocked_keys, unshipped_keys
 from hashlens.retriever.ranking.ranker import Ranker
-from hashlens.retriever.training.cross_fit import rehearse
-from hashlens.retriever.training.examples import joined
-from hashlens.retriever.training.fit import fit, save
+from hashlens.retriever.training.cross_fit import collect_examples
+from hashlens.retriever.training.examples import concat_examples
+from hashlens.retriever.training.fit import fit_to_examples, save_ranker
 
 
 def make(
@@ -63,7 +63,7 @@ def make(
         shutil.rmtree(out, ignore_errors=True)
         with writer(out) as new:
             counts = strip(whole, new.folder, without=_left_out(whole))
-            save(replace(Ranker.open(lent), silent=OF_POSTS), new.folder / RANKER)
+            save_ranker(replace(Ranker.open(lent), silent=POST_CHANNELS), new.folder / RANKER)
             new.publish_like(whole.manifest, counts)
 
 
@@ -71,18 +71,10 @@ def _left_out(whole: Generation) -> frozenset[str]:
     """Hashtags of an index that nobody should be offered."""
     with Store.open(whole.folder / "posts.duckdb") as store:
         keys = [key for (key,) in store.rows("select key from hashtags")]
-    return blocked() | unshipped() | cut_short(keys) | dated(keys)
+    return blocked_keys() | unshipped_keys() | cut_short(keys) | dated(keys)
 
 
-def _fit_each(
-    lent: Path,
-    corpus: Corpus,
-    assemble: Assemble,
-    config: RankingConfig,
-    folder: Path,
-    progress: Progress,
-    _: Path | None = None,
-) -> tuple[str, ...]:
+def _fit_each(lent: Path, task: RankerTask, folder: Path) -> tuple[str, ...]:
     """Fit an index's own ranker, and one to what indexes say with their posts and without: `lent`.
 
     Without alone it learned little of pictures, and told cats from dogs no more.
@@ -90,17 +82,18 @@ def _fit_each(
 
     def bare(part: Corpus, place: Path) -> Generation:
         (place / "full").mkdir()
-        whole = assemble(part, place / "full")
+        whole = task.build_part(part, place / "full")
         counts = strip(whole, place / "bare", without=_left_out(whole))
         return unsealed(place / "bare", whole.manifest.topics, whole.manifest.config, counts)
 
-    rehearsed = (rehearse(corpus, how, config, progress) for how in (assemble, bare))
+    tasks = (task, replace(task, build_part=bare))
+    rehearsed = (collect_examples(each) for each in tasks)
     lessons = [found for found in rehearsed if found]
-    progress.stage("Learning to rank")
-    save(fit(lessons[0], config), folder)
-    both = joined(lessons)
+    task.progress.stage("Learning to rank")
+    save_ranker(fit_to_examples(lessons[0], task.config), folder)
+    both = concat_examples(lessons)
     lessons.clear()  # gigabytes, now twice in memory
-    save(fit(both, config), lent)
+    save_ranker(fit_to_examples(both, task.config), lent)
     return ()
 
 

@@ -17,12 +17,13 @@ from hashlens.evaluation.metrics.ranking import evaluate
 from hashlens.evaluation.tasks.inputs import Questions
 from hashlens.indexer.config import BuildConfig
 from hashlens.indexer.progress import Progress, Silent
-from hashlens.indexer.types import Post, Query
+from hashlens.indexer.types import Post
 from hashlens.retriever.candidates.channels import CHANNELS
-from hashlens.retriever.candidates.generate import COMPANIONS, gather
+from hashlens.retriever.candidates.generate import COMPANIONS, generate_candidates
+from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
-from hashlens.retriever.training.examples import without
-from hashlens.retriever.training.fit import fit, reordered
+from hashlens.retriever.training.examples import drop_channels
+from hashlens.retriever.training.fit import fit_to_examples, refit_order
 
 METRICS = ("P@5", "nDCG@10")
 MEASURED_BY = 300  # queries that a channel is timed with
@@ -56,7 +57,7 @@ def ablation(
         if lessons is None or not lessons.right.any():
             return {}
         opened = Recommender.open(index)
-        recommender = Recommender(opened.index, ranker=fit(lessons, config.ranking))
+        recommender = Recommender(opened.index, ranker=fit_to_examples(lessons, config.ranking))
         whole = _perform(recommender, questions)
         found: dict[str, Any] = {
             inputs: {"metrics": {m: float(v.mean()) for m, v in figures.items()}, "channels": {}}
@@ -64,7 +65,9 @@ def ablation(
         }
         progress.stage("Leaving channels out", len(CHANNELS) + 1)
         for channel in (*CHANNELS, COMPANIONS):
-            ranker = reordered(recommender.ranker, without(lessons, channel), config.ranking)
+            ranker = refit_order(
+                recommender.ranker, drop_channels(lessons, channel), config.ranking
+            )
             lacking = Recommender(opened.index, ranker=ranker, without=(channel,))
             less = _perform(lacking, questions)
             for inputs, asked_of in questions.items():
@@ -82,11 +85,11 @@ def ablation(
 
 def _cost(recommender: Recommender, channel: str, queries: Sequence[Query]) -> float:
     """Milliseconds a query that gathering takes longer with a channel, the best of three."""
-    batch = recommender.prepared(queries)
+    batch = recommender.prepare(queries)
     spent: dict[bool, float] = {}
     for left_out in (True, False) * 3:
         began = time.perf_counter()
-        gather(recommender.index, batch, without=(channel,) if left_out else ())
+        generate_candidates(recommender.index, batch, without=(channel,) if left_out else ())
         taken = time.perf_counter() - began
         spent[left_out] = min(taken, spent.get(left_out, taken))
     return 1000 * (spent[False] - spent[True]) / len(queries)

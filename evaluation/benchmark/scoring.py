@@ -203,7 +203,7 @@ def evaluate_index(
 
 
 def _refuse_seen(recommender: Recommender, posts: Sequence[Post]) -> None:
-    seen = recommender.index.holds(posts)
+    seen = recommender.index.known_posts(posts)
     if seen:
         raise InputError(
             f"found {len(seen):,} of {len(posts):,} posts in the index, expected posts that it has "

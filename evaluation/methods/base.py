@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashlens.indexer.errors import ConfigError, ShapeError
-from hashlens.indexer.types import Floats, Ids, Post, Query
+from hashlens.indexer.types import Floats, Ids, Post
+from hashlens.retriever.recommendation import Query
 
 if TYPE_CHECKING:
     from scipy import sparse

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashlens.evaluation.methods.base import Features, Ranking, Scores, Vocabulary, answers
-from hashlens.indexer.types import Post, Query
+from hashlens.indexer.types import Post
+from hashlens.retriever.recommendation import Query
 
 if TYPE_CHECKING:
     from scipy import sparse

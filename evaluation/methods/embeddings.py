@@ -21,7 +21,8 @@ from hashlens.indexer.embeddings.space import WordSpace
 from hashlens.indexer.embeddings.text import text_vectors
 from hashlens.indexer.embeddings.training import train
 from hashlens.indexer.topics.model import bare
-from hashlens.indexer.types import Floats, Ids, Post, Query
+from hashlens.indexer.types import Floats, Ids, Post
+from hashlens.retriever.recommendation import Query
 
 WORD2VEC = VECTOR_PRESETS["report-word2vec"]
 GLOVE = VECTOR_PRESETS["report-glove"]

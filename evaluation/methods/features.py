@@ -22,7 +22,8 @@ from hashlens.indexer.images.encoder import ImageEncoder, open_encoder
 from hashlens.indexer.text.hashtags import tokens
 from hashlens.indexer.topics.model import TopicModel, TopicTable, load_topics
 from hashlens.indexer.topics.training import fit_topics
-from hashlens.indexer.types import Embeddings, Floats, Post, Query, TopicProbs
+from hashlens.indexer.types import Embeddings, Floats, Post, TopicProbs
+from hashlens.retriever.recommendation import Query
 
 ENCODER = "efficientnet-lite0"  # its weights come with the package, so any machine has them
 

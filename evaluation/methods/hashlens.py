@@ -17,7 +17,8 @@ from hashlens.evaluation.methods.base import Features, Ranking
 from hashlens.indexer.config import BuildConfig
 from hashlens.indexer.errors import ConfigError, HashlensError, InputError
 from hashlens.indexer.pipeline.build import build
-from hashlens.indexer.types import Post, Query
+from hashlens.indexer.types import Post
+from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
 from hashlens.retriever.selection.selection import Selection
 from hashlens.retriever.training.fit import fit_ranker
@@ -82,7 +83,7 @@ def asked(
     """
     if k < 1:
         raise ConfigError(f"k: found {k}, expected 1 or more hashtags")
-    answers = recommender.answer(queries, selection=Selection(k=k, author=author))
+    answers = recommender.recommend_many(queries, selection=Selection(k=k, author=author))
     rankings = [
         []
         if isinstance(answer, HashlensError)

@@ -6,19 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hashlens.evaluation.methods.hashlens import write_posts
-from hashlens.indexer.config import BuildConfig, RankingConfig
-from hashlens.indexer.corpus.corpus import Corpus
+from hashlens.indexer.config import BuildConfig
 from hashlens.indexer.pipeline.build import build
-from hashlens.indexer.pipeline.ranker_training import Assemble
-from hashlens.indexer.progress import Progress
+from hashlens.indexer.pipeline.ranker_training import RankerTask
 from hashlens.indexer.types import Post
-from hashlens.retriever.training.cross_fit import rehearse
-from hashlens.retriever.training.examples import Lessons
+from hashlens.retriever.training.cross_fit import collect_examples
+from hashlens.retriever.training.examples import TrainingExamples
 
 
 def learned_from(
     posts: Sequence[Post], folder: Path, config: BuildConfig
-) -> tuple[Path, Lessons | None]:
+) -> tuple[Path, TrainingExamples | None]:
     """Build an index of posts without a ranker of its own.
 
     Args:
@@ -29,17 +27,10 @@ def learned_from(
     Returns:
         The index's folder, and the lessons; None where nothing could be asked.
     """
-    kept: list[Lessons | None] = []
+    kept: list[TrainingExamples | None] = []
 
-    def keep(
-        corpus: Corpus,
-        assemble: Assemble,
-        config: RankingConfig,
-        _: Path,
-        progress: Progress,
-        __: Path | None = None,
-    ) -> tuple[str, ...]:
-        kept.append(rehearse(corpus, assemble, config, progress))
+    def keep(task: RankerTask, _: Path) -> tuple[str, ...]:
+        kept.append(collect_examples(task))
         return ()
 
     source, index = folder / "posts", folder / "index"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hashlens.evaluation.methods.base import Features, Ranking, Scores, Vocabulary, answers, nearest
-from hashlens.indexer.types import Post, Query
+from hashlens.indexer.types import Post
+from hashlens.retriever.recommendation import Query
 
 if TYPE_CHECKING:
     from scipy import sparse

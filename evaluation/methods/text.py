@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from hashlens.evaluation.methods.base import Features, Ranking, Scores, Vocabulary, answers, nearest
 from hashlens.indexer.errors import SetupError
 from hashlens.indexer.text.hashtags import tokens
-from hashlens.indexer.types import Post, Query
+from hashlens.indexer.types import Post
+from hashlens.retriever.recommendation import Query
 
 if TYPE_CHECKING:
     from scipy import sparse

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from hashlens.evaluation.methods.base import Features, Ranking, Scores, Vocabulary, answers
 from hashlens.evaluation.methods.embeddings import topic_posts, topic_shares
 from hashlens.evaluation.methods.features import post_terms, query_terms
-from hashlens.indexer.types import Floats, Post, Query
+from hashlens.indexer.types import Floats, Post
+from hashlens.retriever.recommendation import Query
 
 if TYPE_CHECKING:
     import torch

@@ -187,7 +187,7 @@ def compared_on(index: Path, posts: Path, captions: Sequence[str]) -> dict[str, 
         captions: to ask with.
     """
     stored, _ = living(open_current(index).folder / "captions")
-    prepared = Recommender.open(index).prepared([query_of(caption) for caption in captions[:ASKED]])
+    prepared = Recommender.open(index).prepare([query_of(caption) for caption in captions[:ASKED]])
     found = compared(stored, prepared.texts.vectors) if stored else {}
     told = [post for post in usable([posts], "instagram", []) if post.caption and post.hashtags]
     return found | {"fastText": _fasttext(told, captions[:ASKED])}

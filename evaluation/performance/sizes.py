@@ -21,10 +21,11 @@ from hashlens.evaluation.performance.isolated import Stages, resident, seconds_o
 from hashlens.indexer.generations.generation import open_current
 from hashlens.indexer.pipeline.build import build
 from hashlens.indexer.pipeline.update import update
-from hashlens.indexer.types import Floats, Query
+from hashlens.indexer.types import Floats
 from hashlens.indexer.vectors.index import VectorIndex
 from hashlens.indexer.vectors.segments import Segments, living
 from hashlens.retriever.query.parse import make_query
+from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
 from hashlens.retriever.selection.selection import Selection
 from hashlens.retriever.training.fit import fit_ranker
@@ -63,8 +64,8 @@ def asked(index: Path, captions: Sequence[str], rounds: int) -> Figures:
         recommender.recommend(caption=caption)
     single = [_ms(partial(recommender.recommend, caption=c)) for c in captions[:rounds]]
     queries = [query_of(caption) for caption in captions]
-    recommender.recommend_all(queries[:WARM], Selection(), evidence=False)
-    seconds = _ms(lambda: recommender.answer(queries)) / 1000
+    recommender.recommend_batch(queries[:WARM], Selection(), evidence=False)
+    seconds = _ms(lambda: recommender.recommend_many(queries)) / 1000
     return {
         "queries": len(single),
         "median_ms": median(single),
@@ -92,7 +93,7 @@ def recalled(index: Path, captions: Sequence[str]) -> Figures:
     """
     folder = open_current(index).folder / "captions"
     segments, (stored, _) = Segments.open(folder), living(folder)
-    vectors = Recommender.open(index).prepared([query_of(c) for c in captions]).texts.vectors
+    vectors = Recommender.open(index).prepare([query_of(c) for c in captions]).texts.vectors
     if segments is None or stored is None or not len(vectors):
         return {}
     exact = VectorIndex.build(stored, "exact")

@@ -20,7 +20,8 @@ from hashlens.evaluation.tasks.inputs import caption_words
 from hashlens.evaluation.tasks.near_duplicates import nearly_same
 from hashlens.indexer.pipeline.bootstrap import begun
 from hashlens.indexer.pipeline.update import update
-from hashlens.indexer.types import Post, Query
+from hashlens.indexer.types import Post
+from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
 from hashlens.retriever.training.fit import fit_ranker
 

@@ -35,7 +35,8 @@ from hashlens.evaluation.tasks.splits import split
 from hashlens.evaluation.tasks.suite import usable
 from hashlens.indexer.errors import InputError
 from hashlens.indexer.pipeline.build import build
-from hashlens.indexer.types import Post, Query
+from hashlens.indexer.types import Post
+from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
 from hashlens.retriever.training.fit import fit_ranker
 
@@ -127,7 +128,7 @@ def _sayable(ranking: Ranking, query: Query, recommender: Recommender) -> Rankin
     """What of an answer a recommender could say: hashtags that it knows, or the caption spells."""
     known = set(recommender.index.tag_ids([tag for tag, _ in ranking]))
     if query.caption:
-        known.update(recommender.prepared([Query(caption=query.caption)]).spelt.coined)
+        known.update(recommender.prepare([Query(caption=query.caption)]).spelt.coined)
     return [told for told in ranking if told[0] in known]
 
 

@@ -11,7 +11,8 @@ from typing import Self
 
 from hashlens.indexer.errors import ConfigError, InputError
 from hashlens.indexer.text.hashtags import tokens
-from hashlens.indexer.types import Post, Query
+from hashlens.indexer.types import Post
+from hashlens.retriever.recommendation import Query
 
 MIN_WORDS = 3  # a shorter caption says too little to be asked by, or to tell posts apart
 FORM = "image, caption, seeds:N, or several of them joined by commas, such as caption,seeds:2"

@@ -12,7 +12,8 @@ from hashlens.evaluation.tasks.inputs import Inputs, Questions, make_queries
 from hashlens.evaluation.tasks.splits import RULES, Split, split
 from hashlens.indexer.errors import CallError, ConfigError, InputError
 from hashlens.indexer.posts.reader import read_posts
-from hashlens.indexer.types import Post, Query, Rejection
+from hashlens.indexer.types import Post, Rejection
+from hashlens.retriever.recommendation import Query
 
 HASHTAGS, TOPICS = "hashtags", "topics"
 

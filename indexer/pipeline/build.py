@@ -23,7 +23,7 @@ from hashlens.indexer.generations.forgotten import FILE as FORGOTTEN
 from hashlens.indexer.generations.forgotten import Forgotten
 from hashlens.indexer.generations.generation import KEEP, Generation, unsealed, writer
 from hashlens.indexer.images.encoder import ImageEncoder, open_encoder
-from hashlens.indexer.pipeline.ranker_training import FitRanker
+from hashlens.indexer.pipeline.ranker_training import FitRanker, RankerTask
 from hashlens.indexer.posts.formats.registry import AUTO
 from hashlens.indexer.posts.reader import Sources
 from hashlens.indexer.posts.spool import Posts
@@ -189,11 +189,12 @@ def learned_anew(
     if fit_ranker is None:
         return Made(counts, topics, ())
 
-    def without(part: Corpus, place: Path) -> Generation:
+    def build_part(part: Corpus, place: Path) -> Generation:
         found, _ = assemble(place, part, table, config, Silent(), workers, reader, engine)
         return unsealed(place, table.names, config.to_json(), found)
 
-    notes = fit_ranker(corpus, without, config.ranking, folder / RANKER, progress)
+    task = RankerTask(corpus, build_part, config.ranking, progress)
+    notes = fit_ranker(task, folder / RANKER)
     return Made(counts, topics, notes)
 
 

@@ -1,40 +1,38 @@
-"""What learns ranking from posts, as the indexer calls it; it has no ranking of its own."""
+"""The interface by which the pipeline trains a ranker: the indexer has no ranking of its own.
+
+Commands pass `retriever.training.fit.fit_ranker` as `fit_ranker` to `build`, `update` and `forget`.
+These describe the training by a `RankerTask`, whose `build_part` makes the indexes of the
+cross-fitting, and call it once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from hashlens.indexer.config import RankingConfig
 from hashlens.indexer.corpus.corpus import Corpus
 from hashlens.indexer.generations.generation import Generation
 from hashlens.indexer.progress import Progress
 
-# Makes an index of some posts in a folder.
-Assemble = Callable[[Corpus, Path], Generation]
+# Builds an index of some of the posts in an empty folder.
+BuildPart = Callable[[Corpus, Path], Generation]
 
 
-class FitRanker(Protocol):
-    """What learns ranking from posts, and writes the ranker."""
+@dataclass(frozen=True, slots=True, eq=False)
+class RankerTask:
+    """A ranker to train: the posts, a way to index a part of them, settings and progress.
 
-    def __call__(
-        self,
-        corpus: Corpus,
-        assemble: Assemble,
-        config: RankingConfig,
-        folder: Path,
-        progress: Progress,
-        base: Path | None = None,
-        /,
-    ) -> tuple[str, ...]:
-        """Write a ranker into a new folder, or nothing; returns notes.
+    `base` is the folder of a ranker that continues learning, if the posts joined another's counts.
+    """
 
-        Args:
-            corpus: the posts.
-            assemble: makes an index of some of them.
-            config: of the ranking.
-            folder: to write into.
-            progress: told of the stages.
-            base: folder of a ranker that goes on learning, where the posts joined others' counts.
-        """
+    corpus: Corpus
+    build_part: BuildPart
+    config: RankingConfig
+    progress: Progress
+    base: Path | None = None
+
+
+# Writes a ranker into a new folder, or nothing if there are too few posts; returns notes.
+FitRanker = Callable[[RankerTask, Path], tuple[str, ...]]

@@ -1,77 +1,57 @@
-"""Ranking that goes on to learn from the posts of an index that began from another's aggregates.
+"""Training of the ranker on the posts of an index that began from another's aggregates.
 
-What such an index learned, it learned without its posts, so taking some of them out of its counts
-is enough to ask it about them as about strangers' posts.
+Such an index was trained without its posts. Removing some of them from its counts is therefore
+enough to ask it about them as about unknown posts.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from hashlens.indexer.config import LENT, RANKER, BuildConfig
-from hashlens.indexer.corpus.corpus import Corpus
-from hashlens.indexer.corpus.stored import stored_corpus
-from hashlens.indexer.generations.generation import Generation, open_current, writer
+from hashlens.indexer.config import LENT, RANKER
+from hashlens.indexer.generations.generation import writer
 from hashlens.indexer.generations.manifest import Manifest
-from hashlens.indexer.pipeline.ranker_training import FitRanker
-from hashlens.indexer.progress import Progress
-from hashlens.indexer.storage.store import Store
+from hashlens.indexer.pipeline.ranker_training import FitRanker, RankerTask
 
-RANKED = "ranked"  # name of the number of posts that ranking learned from, among the counts
-
-Remove = Callable[[Path, Sequence[str]], object]  # posts, by id, from the index in a folder
+RANKED = "ranked"  # name of the number of posts that the ranker learned from, among the counts
 
 
-def reranked(
-    folder: Path,
-    like: Manifest,
-    counts: dict[str, int],
-    fit_ranker: FitRanker,
-    remove: Remove,
-    progress: Progress,
+def copy_index(folder: Path, like: Manifest, counts: dict[str, int], index: Path) -> Path:
+    """Copy a generation that is not sealed into a new index, publish it there, and return that."""
+    with writer(index) as new:
+        shutil.copytree(folder, new.folder, dirs_exist_ok=True)
+        new.publish_like(like, counts)
+    return index
+
+
+def retrain_ranker(
+    folder: Path, task: RankerTask, counts: dict[str, int], fit_ranker: FitRanker
 ) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Write the ranker of a generation that is whole but for that, and not sealed.
+    """Write the ranker of a generation that is otherwise complete, and not sealed.
 
     Args:
         folder: of the generation.
-        like: manifest of the one before.
+        task: the posts to learn from; its base is set here.
         counts: of the generation.
-        fit_ranker: has the ranker that was lent go on learning; where it writes none, as from few
-            posts, that ranker is used as it was lent.
-        remove: takes posts out of an index.
-        progress: told of the stages.
+        fit_ranker: has the original ranker continue learning; if it writes none, as from few posts,
+            the original ranker is used.
 
     Returns:
-        The counts, with `RANKED` as it is now; and notes.
+        The counts with the present `RANKED`, and notes.
     """
-    with Store.open(folder / "posts.duckdb") as store:
-        corpus = stored_corpus(folder, store, np.zeros(0, np.int64))
-
-    def without(part: Corpus, place: Path) -> Generation:
-        kept = {post.post_id for post in part.posts}
-        with writer(place / "index") as new:
-            shutil.copytree(folder, new.folder, dirs_exist_ok=True)
-            new.publish_like(like, counts)
-        gone = [post.post_id for post in corpus.posts if post.post_id not in kept]
-        remove(place / "index", gone)
-        return open_current(place / "index")
-
     lent = folder / LENT if (folder / LENT).is_dir() else folder / RANKER
-    config = BuildConfig.from_json(like.config).ranking
     made = folder / "new-ranker"
-    notes = fit_ranker(corpus, without, config, made, progress, lent)
+    notes = fit_ranker(replace(task, base=lent), made)
     if made.is_dir():
         if lent.name == RANKER:
             lent.rename(folder / LENT)
         else:
             shutil.rmtree(folder / RANKER)
         made.rename(folder / RANKER)
-        return counts | {RANKED: len(corpus.posts)}, notes
-    if lent.name == LENT:  # its posts are gone, and so must be what was learned from them
+        return counts | {RANKED: len(task.corpus.posts)}, notes
+    if lent.name == LENT:  # its posts are gone, and so must be the ranker that learned from them
         shutil.rmtree(folder / RANKER)
         lent.rename(folder / RANKER)
     return counts | {RANKED: 0}, notes

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from hashlens.indexer.config import BuildConfig
 from hashlens.indexer.corpus.corpus import Corpus
 from hashlens.indexer.corpus.ingest import (
@@ -41,8 +43,8 @@ from hashlens.indexer.images.encoder import ImageEncoder, open_encoder, open_rec
 from hashlens.indexer.pipeline.build import encoder_json, learned_anew, text_reader
 from hashlens.indexer.pipeline.diff import Changes, find_changes, read_ids
 from hashlens.indexer.pipeline.incremental import extended
-from hashlens.indexer.pipeline.ranker_training import FitRanker
-from hashlens.indexer.pipeline.ranker_update import RANKED, reranked
+from hashlens.indexer.pipeline.ranker_training import FitRanker, RankerTask
+from hashlens.indexer.pipeline.ranker_update import RANKED, copy_index, retrain_ranker
 from hashlens.indexer.posts.formats.registry import AUTO
 from hashlens.indexer.posts.reader import Sources
 from hashlens.indexer.posts.spool import Posts
@@ -357,17 +359,17 @@ def _written(
         )
         outcome = _Outcome(counts)
         if BORROWED in outcome.counts:
-            outcome = _ranked(new, previous, outcome.counts, given)
+            outcome = _update_ranker(new, previous, outcome.counts, given)
             notes = (*notes, *outcome.notes)
     return replace(outcome, copies=copies, notes=notes), encoder
 
 
-def _ranked(
+def _update_ranker(
     new: GenerationWriter, previous: Generation, counts: dict[str, int], given: _Incoming
 ) -> _Outcome:
-    """What is left to do where posts joined another's aggregates: ranking learns from them, too.
+    """Train the ranker of an index that began from another's aggregates, if that is due.
 
-    That is when it is asked for, or when there are more of them by a share than it learned from.
+    It is due when asked for, or when the posts outnumber those it learned from by a share.
     """
     learned = previous.manifest.counts.get(RANKED, 0)
     counts |= {RANKED: learned}
@@ -375,14 +377,19 @@ def _ranked(
     due = counts["posts"] > learned * (1 + share) if given.retrain is None else given.retrain
     if not due or given.fit_ranker is None:
         return _Outcome(counts)
-    counts, notes = reranked(
-        new.folder, previous.manifest, counts, given.fit_ranker, _removed, given.progress
-    )
+    with Store.open(new.folder / "posts.duckdb") as store:
+        corpus = stored_corpus(new.folder, store, np.zeros(0, np.int64))
+
+    def build_part(part: Corpus, place: Path) -> Generation:
+        kept = {post.post_id for post in part.posts}
+        copy = copy_index(new.folder, previous.manifest, counts, place / "index")
+        gone = [post.post_id for post in corpus.posts if post.post_id not in kept]
+        update([], copy, delete=gone, retrain=False)
+        return open_current(copy)
+
+    task = RankerTask(corpus, build_part, _config(previous).ranking, given.progress)
+    counts, notes = retrain_ranker(new.folder, task, counts, given.fit_ranker)
     return _Outcome(counts, notes=notes)
-
-
-def _removed(index: Path, ids: Sequence[str]) -> None:
-    update([], index, delete=ids, retrain=False)  # a copy, which goes again
 
 
 def _why_anew(previous: Generation, given: _Incoming, share: float) -> tuple[str, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Runs every channel over a batch, and puts together what they said and what is known besides."""
+"""Generation of candidates: runs all channels and joins their scores with candidate features."""
 
 from __future__ import annotations
 
@@ -7,110 +7,107 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from hashlens.indexer.types import Candidates, Floats, Ids
+from hashlens.indexer.types import Floats, Ids
 from hashlens.indexer.vectors.search import among
+from hashlens.retriever.candidates.candidate_features import FEATURE_COLUMNS, candidate_features
 from hashlens.retriever.candidates.channels import CHANNELS
-from hashlens.retriever.candidates.features import described
-from hashlens.retriever.index.pairs import WIDTH, Entries, Groups, looked_up, silent
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.retriever.index.index_reader import IndexReader
+from hashlens.retriever.index.pairs import (
+    PAIR_BASE,
+    Groups,
+    ScoredPairs,
+    empty_pairs,
+    lookup_values,
+)
 from hashlens.retriever.query.batch import QueryBatch
+from hashlens.retriever.recommendation import Candidates
 
-MOST = 100  # candidates a channel may name for one query
-EVERYWHERE = 30  # most used hashtags, candidates of every query
-ROUGH = 15  # candidates of a query whose companions are looked up
-# Channels whose first guesses tell what goes along with them; the share of the largest is added.
-GUESSING = (
+MAX_PER_CHANNEL = 100  # candidates that a channel may name for one query
+POPULAR = 30  # most used hashtags, candidates of every query
+MAX_GUESSES = 15  # candidates of a query whose companions are looked up
+# Channels whose best candidates have companions; their scores are added as shares of the largest.
+GUESS_CHANNELS = (
     *("word counts", "word neighbours", "caption neighbours", "image neighbours"),
     *("co-occurrence", "spelled"),
 )
 COMPANIONS = "companions"
 
 
-def gather(
-    index: IndexReader,
-    batch: QueryBatch,
-    *,
-    without: Collection[str] = (),
+def generate_candidates(
+    index: IndexReader, batch: QueryBatch, *, without: Collection[str] = ()
 ) -> Candidates:
-    """Candidates of every query, without its seeds and without another author's brands.
+    """Return the candidates of every query, without its seeds and other authors' brands.
 
-    What who asks usually tags is among those of every query.
+    The most used hashtags, and those that the asking author often uses, are always candidates.
 
     Args:
-        index: what is asked.
+        index: to search.
         batch: q queries.
-        without: channels that are not asked.
+        without: names of channels to leave out.
     """
-    said = {name: kind.ask(index, batch) for name, kind in CHANNELS.items() if name not in without}
-    allowed = _Allowed(index, batch)
-    offered = {name: allowed.of(entries) for name, entries in said.items()}
+    scores = {n: spec.score(index, batch) for n, spec in CHANNELS.items() if n not in without}
+    allowed = _CandidateFilter(index, batch)
+    offered = {name: allowed.filter(pairs) for name, pairs in scores.items()}
     if COMPANIONS not in without:
-        said[COMPANIONS] = _companions(index, offered)
-        offered[COMPANIONS] = allowed.of(said[COMPANIONS])
-    named = [entries.best(MOST).keys for entries in offered.values()]
-    keys = np.unique(np.concatenate([*named, allowed.of(_everywhere(index, batch)).keys]))
-    columns, values = [], []
-    for name, entries in said.items():
+        scores[COMPANIONS] = _find_companions(index, offered)
+        offered[COMPANIONS] = allowed.filter(scores[COMPANIONS])
+    keys = [pairs.top(MAX_PER_CHANNEL).keys for pairs in offered.values()]
+
+    popular = index.most_used(POPULAR)
+    if batch.habits:
+        popular = np.union1d(popular, batch.habits.usual)
+    queries = np.repeat(np.arange(len(batch)), len(popular))
+    ones = np.ones((len(queries), 1), np.float32)
+    always = allowed.filter(ScoredPairs(queries, np.tile(popular, len(batch)), ones))
+    pairs = np.unique(np.concatenate([*keys, always.keys]))
+
+    columns: list[str] = []
+    for name in scores:
         names = CHANNELS[name].columns if name in CHANNELS else ("score",)
         columns += [f"{name}: {column}" for column in names]
-        values.append(looked_up(entries, keys))
-    queries, tags = keys // WIDTH, keys % WIDTH
-    names, facts = described(index, batch, queries, tags)
-    scores = np.concatenate([*values, facts], axis=1)
-    return Candidates(queries, tags, (*columns, *names), scores)
+    queries, tags = pairs // PAIR_BASE, pairs % PAIR_BASE
+    values = [lookup_values(found, pairs) for found in scores.values()]
+    values.append(candidate_features(index, batch, queries, tags))
+    table = np.concatenate(values, axis=1)
+    return Candidates(queries, tags, (*columns, *FEATURE_COLUMNS), table)
 
 
-class _Allowed:
-    """Which pairs may be offered: no seeds, nothing blocked, no brands that are not spelled out."""
+class _CandidateFilter:
+    """Keeps out seeds, blocked hashtags, and brands that the caption does not spell."""
 
     def __init__(self, index: IndexReader, batch: QueryBatch) -> None:
         self._offered = index.offered_to(batch.habits)
         self._spelt = batch.spelt.entries.keys
-        coined = {key: index.tags + place for place, key in enumerate(batch.spelt.coined)}
-        fresh = [
-            query * WIDTH + coined[seed]
+        coined = {key: index.hashtag_count + n for n, key in enumerate(batch.spelt.coined)}
+        coined_seeds = [
+            query * PAIR_BASE + coined[seed]
             for query, given in enumerate(batch.queries)
             for seed in given.seeds
             if seed in coined  # the words of an unknown seed spell it
         ]
-        self._seeds = np.sort(np.concatenate([batch.seed_pairs.keys, np.array(fresh, np.int64)]))
+        seeds = [batch.seed_pairs.keys, np.array(coined_seeds, np.int64)]
+        self._seeds = np.sort(np.concatenate(seeds))
 
-    def of(self, entries: Entries) -> Entries:
-        """Those of the entries that may be offered."""
-        tags, keys = entries.tags, entries.keys
+    def filter(self, pairs: ScoredPairs) -> ScoredPairs:
+        """Return the pairs that may be recommended."""
+        tags, keys = pairs.tags, pairs.keys
         known = tags < len(self._offered)
         offered: NDArray[np.bool_] = known & self._offered[np.where(known, tags, 0)]
         others = np.flatnonzero(~offered)
         offered[others[among(keys[others], self._spelt)]] = True
-        return entries.where(offered & ~among(keys, self._seeds))
+        return pairs.where(offered & ~among(keys, self._seeds))
 
 
-def _everywhere(index: IndexReader, batch: QueryBatch) -> Entries:
-    """The most used hashtags, and those that who asks usually uses, for every query."""
-    top = index.most_used(EVERYWHERE)
-    if batch.habits:
-        top = np.union1d(top, batch.habits.usual)
-    queries = np.repeat(np.arange(len(batch)), len(top))
-    return Entries(queries, np.tile(top, len(batch)), np.ones((len(queries), 1), np.float32))
-
-
-def _companions(index: IndexReader, said: dict[str, Entries]) -> Entries:
-    """Hashtags that go with the best guesses so far (query expansion by co-occurrence)."""
-    guesses = [silent(1), *(said[name] for name in GUESSING if name in said)]
-    keys = np.concatenate([entries.keys for entries in guesses])
-    shares = np.concatenate([entries.relative() for entries in guesses])
-    rough = Groups.of(keys)
-    best = rough.entries(rough.sum(shares)).best(ROUGH)
+def _find_companions(index: IndexReader, scores: dict[str, ScoredPairs]) -> ScoredPairs:
+    """Return hashtags used with the best candidates so far (query expansion by co-occurrence)."""
+    guesses = [empty_pairs(1), *(scores[name] for name in GUESS_CHANNELS if name in scores)]
+    shares: Floats = np.concatenate([pairs.relative() for pairs in guesses])
+    totals = Groups.of(np.concatenate([pairs.keys for pairs in guesses]))
+    best = totals.pairs(totals.sum(shares)).top(MAX_GUESSES)
     counts = index.counts
     places, tags, values = counts.tag_tags.rows(best.tags)
-    known = np.minimum(best.tags, index.tags - 1)
+    known: Ids = np.minimum(best.tags, index.hashtag_count - 1)
     authors = counts.hashtags[known, 1].astype(np.float32)[places]
     chance: Floats = np.maximum(values[:, 0] - 0.5, 0) / (authors + 3)
-    pairs = Groups.of(best.queries[places] * WIDTH + tags)
-    return pairs.entries(pairs.sum(best.values[places, 0] * chance))
-
-
-def split(candidates: Candidates, queries: int) -> list[slice]:
-    """Where each query's candidates lie."""
-    ends: Ids = np.searchsorted(candidates.queries, np.arange(queries) + 1)
-    return [slice(a, b) for a, b in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)]
+    pairs = Groups.of(best.queries[places] * PAIR_BASE + tags)
+    return pairs.pairs(pairs.sum(best.values[places, 0] * chance))

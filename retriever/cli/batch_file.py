@@ -26,8 +26,8 @@ from hashlens.indexer.errors import CallError, HashlensError, IndexLockedError, 
 from hashlens.indexer.generations.filesystem import no_link
 from hashlens.indexer.generations.manifest import Manifest
 from hashlens.indexer.text.escaping import csv_cell
-from hashlens.indexer.types import Query, Recommendation
-from hashlens.retriever.json_format import row_json
+from hashlens.retriever.json_format import format_row
+from hashlens.retriever.recommendation import Query, Recommendation
 from hashlens.retriever.selection.selection import Selection
 
 STDOUT = Path("-")
@@ -83,7 +83,7 @@ class AnswersFile:
         failed = isinstance(answer, HashlensError)
         self.failed += failed
         self.answered += not failed
-        row, asked = row_json(row_id, answer), self._asked.popleft()
+        row, asked = format_row(row_id, answer), self._asked.popleft()
         if self._partial is None:
             # ASCII alone: no terminal lacks it, and nothing in it steers one.
             sys.stdout.write(json.dumps(row) + "\n")

@@ -11,7 +11,7 @@ from hashlens.indexer.generations.generation import KEEP
 from hashlens.retriever.cli import options
 from hashlens.retriever.cli.options import DEFAULT_INDEX
 from hashlens.retriever.cli.output import print_json, print_table, say, told
-from hashlens.retriever.index.default import index_default
+from hashlens.retriever.index.default import find_index
 from hashlens.retriever.json_format import FORMAT
 
 
@@ -25,7 +25,7 @@ def verify(index: options.ReadIndex = None, as_json: options.Json = False) -> No
     from hashlens.indexer.verify.verify import verify as find_troubles
     from hashlens.retriever.ranking.ranker import Ranker
 
-    index = index or index_default()
+    index = index or find_index()
     verdict = find_troubles(index, open_ranker=Ranker.open)
     if as_json:
         print_json({"format": FORMAT, "index": str(index)} | verdict.to_json())
@@ -44,7 +44,7 @@ def history(index: options.ReadIndex = None, as_json: options.Json = False) -> N
     from hashlens.indexer.generations.generation import history as list_generations
     from hashlens.retriever.cli.tables import table
 
-    index = index or index_default()
+    index = index or find_index()
     rows = [(g.number, g.manifest.created, g.manifest.counts) for g in list_generations(index)]
     if as_json:
         names = ("generation", "created", "counts")

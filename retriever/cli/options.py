@@ -16,17 +16,22 @@ from hashlens.indexer.vectors.milvus_location import SCHEME, address_of
 from hashlens.retriever.cli.output import warn
 from hashlens.retriever.cli.user_config import UserConfig
 from hashlens.retriever.index.blocklist import read_blocked
-from hashlens.retriever.index.default import HERE
-from hashlens.retriever.selection.platforms import platform as platform_named
-from hashlens.retriever.selection.platforms import platforms
-from hashlens.retriever.selection.selection import DIVERSITY, GENERIC, Selection, mix_of
+from hashlens.retriever.index.default import DEFAULT_INDEX
+from hashlens.retriever.selection.platforms import find_platform as platform_named
+from hashlens.retriever.selection.platforms import load_platforms
+from hashlens.retriever.selection.selection import (
+    DEFAULT_DIVERSITY,
+    DEFAULT_GENERIC,
+    Selection,
+    parse_mix,
+)
 
-DEFAULT_INDEX = HERE
+DEFAULT_INDEX = DEFAULT_INDEX
 _BETWEEN_SEEDS = re.compile(r"[,;，；、،؛]|\s+(?=[#＃])")
 
 
 def _platforms(incomplete: str) -> list[str]:
-    return [name for name in platforms() if name.startswith(incomplete)]
+    return [name for name in load_platforms() if name.startswith(incomplete)]
 
 
 def _sets(incomplete: str) -> list[str]:
@@ -308,12 +313,12 @@ def config_of(context: typer.Context) -> UserConfig:
 def selection_from(
     k: int | None = None,
     min_probability: float = 0.0,
-    diversity: float = DIVERSITY,
-    generic: float = GENERIC,
+    diversity: float = DEFAULT_DIVERSITY,
+    generic: float = DEFAULT_GENERIC,
     mix: str = "",
     block: Sequence[str] | None = None,
     pin: Sequence[str] | None = None,
-    platform: str | None = None,
+    find_platform: str | None = None,
     sets: Sequence[str] | None = None,
     author: str | None = None,
     config: UserConfig | None = None,
@@ -333,10 +338,10 @@ def selection_from(
         min_probability=min_probability,
         diversity=diversity,
         generic=generic,
-        mix=mix_of(mix),
+        mix=parse_mix(mix),
         blocked=now | read_blocked(config.block).difference(pinned),
         pinned=tuple(pinned),
-        platform=None if platform is None else platform_named(platform),
+        platform=None if find_platform is None else platform_named(find_platform),
         author=author,
     )
 

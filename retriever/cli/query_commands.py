@@ -23,10 +23,10 @@ from hashlens.retriever.cli.output import (
     warn_bare,
 )
 from hashlens.retriever.cli.user_config import NAMED, UserConfig, places
-from hashlens.retriever.index.default import index_default
-from hashlens.retriever.index.version import version_of_program
-from hashlens.retriever.json_format import FORMAT, MAX_CAPTION, answer_json
-from hashlens.retriever.selection.selection import DIVERSITY, GENERIC
+from hashlens.retriever.index.default import find_index
+from hashlens.retriever.index.version import program_version
+from hashlens.retriever.json_format import FORMAT, MAX_CAPTION, format_answer
+from hashlens.retriever.selection.selection import DEFAULT_DIVERSITY, DEFAULT_GENERIC
 
 API_KEY = "HASHLENS_API_KEY"
 
@@ -41,8 +41,8 @@ def recommend(
     seed: options.Seeds = None,
     k: options.K = None,
     min_probability: options.MinProbability = 0.0,
-    diversity: options.Diversity = DIVERSITY,
-    generic: options.Generic = GENERIC,
+    diversity: options.Diversity = DEFAULT_DIVERSITY,
+    generic: options.Generic = DEFAULT_GENERIC,
     mix: options.Mix = "",
     block: options.Block = None,
     pin: options.Pin = None,
@@ -87,15 +87,15 @@ def recommend(
     if not (image or caption.strip() or seed):
         raise CallError("nothing to go by: give --image, --caption or --seed, or more of them")
     query = make_query(image, caption, options.seeds_from(seed))
-    index = index or index_default()
+    index = index or find_index()
     recommender = Recommender.open(index, weights, check=check)
     answer = recommender.recommend(query, selection=selection, explain=explain or as_json)
     for note in answer.notes:
         warn(note)
     line = " ".join(f"#{tag.display}" for tag in answer.tags)
     if as_json:
-        more = {"index": str(index), "version": version_of_program()}
-        print_json({"format": FORMAT, "id": None} | answer_json(answer, evidence=True) | more)
+        more = {"index": str(index), "version": program_version()}
+        print_json({"format": FORMAT, "id": None} | format_answer(answer, evidence=True) | more)
     elif plain:
         say(line)
     else:
@@ -145,8 +145,8 @@ def batch(
     index: options.ReadIndex = None,
     k: options.K = None,
     min_probability: options.MinProbability = 0.0,
-    diversity: options.Diversity = DIVERSITY,
-    generic: options.Generic = GENERIC,
+    diversity: options.Diversity = DEFAULT_DIVERSITY,
+    generic: options.Generic = DEFAULT_GENERIC,
     mix: options.Mix = "",
     block: options.Block = None,
     pin: options.Pin = None,
@@ -184,9 +184,9 @@ def batch(
         author=whose,
         config=options.config_of(context),
     )
-    index = index or index_default()
+    index = index or find_index()
     recommender = Recommender.open(index, weights, check=check)
-    for note in recommender.notes(selection):
+    for note in recommender.selection_notes(selection):
         warn(note)
     about = About.of(recommender.index.manifest, selection)
     with (
@@ -254,7 +254,7 @@ def serve(
     Example: `hashlens serve --index my-index`
     """
     options.check_files(weights=weights)
-    index = index or index_default()
+    index = index or find_index()
     try:
         from hashlens.retriever.server.app import create_app
         from hashlens.retriever.server.app import serve as serve_app
@@ -299,7 +299,7 @@ def inspect(index: options.ReadIndex = None, as_json: options.Json = False) -> N
     from hashlens.retriever.cli.tables import plain, table
     from hashlens.retriever.summary import summarize
 
-    index = index or index_default()
+    index = index or find_index()
     summary = summarize(index)
     if as_json:
         print_json({"format": FORMAT, "index": str(index)} | summary)

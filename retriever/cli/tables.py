@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from hashlens.indexer.text.escaping import safe
-from hashlens.indexer.types import Recommendation, Rejection
-from hashlens.retriever.explanations.reasons import phrases
+from hashlens.indexer.types import Rejection
+from hashlens.retriever.explanations.reasons import evidence_phrases
+from hashlens.retriever.recommendation import Recommendation
 
 BAR, SHORT_BAR = 10, 3  # cells of a bar; each has eight steps
 NARROW = 60  # columns in which no hashtag is folded
@@ -29,7 +30,7 @@ SHARES = 0.05  # smallest share that is told to people
 def answer_table(answer: Recommendation) -> Table:
     """The ranked hashtags of one answer, with topics above and main evidence beside."""
     widest = max((cell_len(tag.display) + 1 for tag in answer.tags), default=0)
-    tiers = max((len(tag.tier) + len(YOUNG) * tag.young for tag in answer.tags), default=0)
+    tiers = max((len(tag.tier) + len(YOUNG) * tag.is_new for tag in answer.tags), default=0)
     room = NARROW - widest - tiers - PERCENT - BESIDE
     cells = BAR if room >= BAR else SHORT_BAR
     shown = _framed(_topics(answer))
@@ -43,8 +44,8 @@ def answer_table(answer: Recommendation) -> Table:
         shown.add_row(
             Text(safe(f"#{tag.display}"), style),
             Text.assemble((bar(tag.probability, cells), style), f" {_percent(tag.probability):>4}"),
-            Text(tag.tier + YOUNG * tag.young, style),
-            ", ".join(phrase for phrase, _ in phrases(tag.evidence)[:KINDS]),
+            Text(tag.tier + YOUNG * tag.is_new, style),
+            ", ".join(phrase for phrase, _ in evidence_phrases(tag.evidence)[:KINDS]),
         )
     return shown
 
@@ -77,7 +78,11 @@ def reasons_table(answer: Recommendation) -> Table:
     shown.add_column(overflow="fold", style="bold", no_wrap=widest <= NARROW - REASON)
     shown.add_column(overflow="fold")
     for tag in answer.tags:
-        shares = [f"{name} {share:.0%}" for name, share in phrases(tag.evidence) if share >= SHARES]
+        shares = [
+            f"{name} {share:.0%}"
+            for name, share in evidence_phrases(tag.evidence)
+            if share >= SHARES
+        ]
         why = Text(safe(tag.reason))
         if len(shares) > 1:
             why.append(f"\n{', '.join(shares)}", "dim")

@@ -28,8 +28,8 @@ from hashlens.indexer.config import named
 from hashlens.indexer.errors import ConfigError, HashlensError, SetupError
 from hashlens.indexer.text.hashtags import key
 from hashlens.retriever.index.blocklist import read_blocked
-from hashlens.retriever.selection.platforms import platform
-from hashlens.retriever.selection.selection import Selection, mix_of
+from hashlens.retriever.selection.platforms import find_platform
+from hashlens.retriever.selection.selection import Selection, parse_mix
 
 NAME = "hashlens.toml"
 NAMED = "HASHLENS_CONFIG"  # environment variable that names another file
@@ -47,7 +47,7 @@ class UserConfig:
 
     file: Path | None = None
     index: Path | None = None
-    platform: str | None = None
+    find_platform: str | None = None
     author: str | None = None
     k: int | None = None
     diversity: float | None = None
@@ -162,11 +162,11 @@ def _generic(file: Path, value: Any) -> float:  # noqa: ANN401
 
 
 def _platform(file: Path, value: Any) -> str:  # noqa: ANN401
-    return platform(_text(file, value)).name
+    return find_platform(_text(file, value)).name
 
 
 def _mix(file: Path, value: Any) -> str:  # noqa: ANN401
-    mix = mix_of(_text(file, value))
+    mix = parse_mix(_text(file, value))
     Selection(k=max(1, sum(number for _, number in mix)), mix=mix)
     return str(value)
 

@@ -13,13 +13,14 @@ import numpy as np
 
 from hashlens.indexer.config import ALL_TOPICS
 from hashlens.indexer.text.escaping import counted
-from hashlens.indexer.types import Evidence, Floats, Ids, ScoredTag
-from hashlens.retriever.candidates.channels import COMMON, DISCOUNT
-from hashlens.retriever.candidates.image_classes import Shown
-from hashlens.retriever.index.pairs import Entries
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.indexer.types import Floats, Ids
+from hashlens.retriever.candidates.channels import AUTHOR_DISCOUNT, MIN_COMMON_SHARE
+from hashlens.retriever.candidates.image_classes import ShownClasses
+from hashlens.retriever.index.index_reader import IndexReader
+from hashlens.retriever.index.pairs import ScoredPairs
 from hashlens.retriever.query.batch import QueryBatch
 from hashlens.retriever.query.glossary import Meant
+from hashlens.retriever.recommendation import Evidence, ScoredTag
 
 SECOND = 0.15  # share from which on a second kind of evidence is told, too
 TELLS = 4.5  # idf from which on a word may be what a hashtag is like: one post in ninety
@@ -63,7 +64,7 @@ class Support:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Case:
+class ExplainContext:
     """One query of a batch, and what is looked up of it once.
 
     `ids` are ids of the hashtags shown and given, by key, for those that the index knows; `others`
@@ -79,12 +80,12 @@ class Case:
     others: Sequence[str]
     words: Mapping[int, str]
     supports: Mapping[str, Mapping[str, Support]]
-    seen: Shown | None
+    seen: ShownClasses | None
 
     def sentence(self, tag: ScoredTag) -> str:
         """Why the hashtag is there: the kind of evidence that says most, and a strong second."""
         said: list[str] = []
-        for phrase, share in phrases(tag.evidence):
+        for phrase, share in evidence_phrases(tag.evidence):
             if said and share < SECOND:
                 break
             clause = next(self._clauses(tag, phrase), None)
@@ -103,7 +104,10 @@ class Case:
                     yield clause
 
     def _spelled(self, tag: ScoredTag, part: Evidence) -> str | None:
-        fresh = {key: self.index.tags + place for place, key in enumerate(self.batch.spelt.coined)}
+        fresh = {
+            key: self.index.hashtag_count + place
+            for place, key in enumerate(self.batch.spelt.coined)
+        }
         number = self.ids.get(tag.tag, fresh.get(tag.tag))
         if number not in _of(self.batch.spelt.entries, self.query).tags.tolist():
             return None
@@ -129,13 +133,13 @@ class Case:
         counts = self.index.counts
         authors = counts.words[words.tags, 1].astype(np.float32)
         if part.channel == "language":
-            words = words.where(authors > COMMON * counts.authors)
+            words = words.where(authors > MIN_COMMON_SHARE * counts.authors)
             authors = counts.words[words.tags, 1].astype(np.float32)
         places, tags, values = counts.word_tags.rows(words.tags)
         rows = tags == self.ids.get(tag.tag, -1)
         places, values = places[rows], values[rows]
         weight = 1 if part.channel == "language" else words.values[places, 0] ** 2
-        speaks = weight * np.maximum(values[:, 0] - DISCOUNT, 0) / (authors[places] + 5)
+        speaks = weight * np.maximum(values[:, 0] - AUTHOR_DISCOUNT, 0) / (authors[places] + 5)
         best = [place for place in _best(speaks) if values[place, 0] > 0]
         return self._uses(
             [
@@ -263,25 +267,25 @@ class Case:
         return f"{_many(int(first), 'post')} {which} {'has' if alone else 'have'} it{also}"
 
 
-Clause = Callable[[Case, ScoredTag, Evidence], str | None]
+Clause = Callable[[ExplainContext, ScoredTag, Evidence], str | None]
 _CLAUSES: dict[str, Clause] = {
-    "spelled": Case._spelled,
-    "words inside": Case._words_inside,
-    "word counts": Case._with_words,
-    "language": Case._with_words,
-    "co-occurrence": Case._with_seeds,
-    "linear": Case._with_seeds,
-    "seed vectors": Case._near_seed,
-    "caption vectors": Case._near_word,
-    "meaning": Case._near,
-    "companions": Case._with_others,
-    "topic": Case._of_topic,
-    "topic fit": Case._of_topic,
-    "popularity": Case._used,
-    "habits": Case._habit,
-    "pinned": Case._pinned,
-    "picture classes": Case._shows,
-    "picture words": Case._matches,
+    "spelled": ExplainContext._spelled,
+    "words inside": ExplainContext._words_inside,
+    "word counts": ExplainContext._with_words,
+    "language": ExplainContext._with_words,
+    "co-occurrence": ExplainContext._with_seeds,
+    "linear": ExplainContext._with_seeds,
+    "seed vectors": ExplainContext._near_seed,
+    "caption vectors": ExplainContext._near_word,
+    "meaning": ExplainContext._near,
+    "companions": ExplainContext._with_others,
+    "topic": ExplainContext._of_topic,
+    "topic fit": ExplainContext._of_topic,
+    "popularity": ExplainContext._used,
+    "habits": ExplainContext._habit,
+    "pinned": ExplainContext._pinned,
+    "picture classes": ExplainContext._shows,
+    "picture words": ExplainContext._matches,
 }
 # What the posts are that a channel asked.
 _KINDS = {
@@ -290,10 +294,10 @@ _KINDS = {
     "word neighbours": ("posts", " most alike by words"),
     "seed neighbours": ("posts", " most alike by hashtags"),
 }
-_CLAUSES |= dict.fromkeys(_KINDS, Case._posts)
+_CLAUSES |= dict.fromkeys(_KINDS, ExplainContext._posts)
 
 
-def phrases(evidence: Sequence[Evidence]) -> list[tuple[str, float]]:
+def evidence_phrases(evidence: Sequence[Evidence]) -> list[tuple[str, float]]:
     """Kinds of evidence in words, each with its share, the largest first."""
     shares: dict[str, float] = {}
     for part in evidence:
@@ -302,7 +306,7 @@ def phrases(evidence: Sequence[Evidence]) -> list[tuple[str, float]]:
     return sorted(shares.items(), key=lambda item: -item[1])
 
 
-def _of(entries: Entries, query: int) -> Entries:
+def _of(entries: ScoredPairs, query: int) -> ScoredPairs:
     """One query's entries."""
     return entries.where(entries.queries == query)
 

@@ -8,45 +8,45 @@ from dataclasses import replace
 import numpy as np
 
 from hashlens.indexer.errors import HashlensError
-from hashlens.indexer.types import Evidence, Recommendation, ScoredTag
-from hashlens.retriever.candidates.image_classes import Shown
-from hashlens.retriever.candidates.neighbours import (
-    Near,
-    near_captions,
-    near_images,
-    near_seeds,
-    near_words,
+from hashlens.retriever.candidates.image_classes import ShownClasses
+from hashlens.retriever.candidates.near_posts import (
+    NearPosts,
+    search_captions,
+    search_images,
+    search_seeds,
+    search_words,
 )
-from hashlens.retriever.explanations.reasons import Case, Support
-from hashlens.retriever.index.pairs import WIDTH
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.retriever.explanations.reasons import ExplainContext, Support
+from hashlens.retriever.index.index_reader import IndexReader
+from hashlens.retriever.index.pairs import PAIR_BASE
 from hashlens.retriever.query.batch import QueryBatch
+from hashlens.retriever.recommendation import Evidence, Recommendation, ScoredTag
 
 PINNED = (Evidence("pinned", 1.0),)
 POSTS = 3  # posts named for each channel of a hashtag
 
-Ask = Callable[[IndexReader, QueryBatch], Near]
+Ask = Callable[[IndexReader, QueryBatch], NearPosts]
 Supports = dict[int, dict[str, Support]]  # by query and the hashtag's key
 # Query and hashtag's key, keys of the nearest posts that hold it, how many do, and of how many.
 _Held = tuple[tuple[int, str], list[int], int, int]
 
 
-def _seeds(index: IndexReader, batch: QueryBatch) -> Near:
-    return near_seeds(index, batch)[0]
+def _seeds(index: IndexReader, batch: QueryBatch) -> NearPosts:
+    return search_seeds(index, batch)[0]
 
 
 # The posts that a channel asked; counts over all posts are shown by the nearest of them.
 _ASKED: dict[str, Ask] = {
-    "image neighbours": near_images,
-    "caption neighbours": near_captions,
-    "word neighbours": near_words,
-    "word counts": near_words,
+    "image neighbours": search_images,
+    "caption neighbours": search_captions,
+    "word neighbours": search_words,
+    "word counts": search_words,
     "seed neighbours": _seeds,
     "co-occurrence": _seeds,
 }
 
 
-def explained(
+def add_explanations(
     index: IndexReader, batch: QueryBatch, answers: Sequence[Recommendation | HashlensError]
 ) -> list[Recommendation | HashlensError]:
     """The same answers with reasons, their evidence naming up to three posts a channel."""
@@ -59,10 +59,10 @@ def explained(
     # One question to the store for all: each costs more than a channel does.
     names = index.post_ids({post for found in near.values() for some in found for post in some[1]})
     found = {ask: _named(some, names) for ask, some in near.items()}
-    seen = Shown.of(batch)
+    seen = ShownClasses.of(batch)
     told: list[Recommendation | HashlensError] = list(answers)
     for query, answer in shown.items():
-        case = Case(
+        case = ExplainContext(
             index,
             batch,
             query,
@@ -80,7 +80,7 @@ def _keys(answer: Recommendation, seeds: Sequence[str]) -> list[str]:
     return [*(tag.tag for tag in answer.tags), *seeds]
 
 
-def _told(tag: ScoredTag, case: Case) -> ScoredTag:
+def _told(tag: ScoredTag, case: ExplainContext) -> ScoredTag:
     evidence = tuple(
         replace(part, posts=case.supports[part.channel][tag.tag].posts)
         if tag.tag in case.supports.get(part.channel, {})
@@ -91,13 +91,13 @@ def _told(tag: ScoredTag, case: Case) -> ScoredTag:
 
 
 def _nearest(
-    index: IndexReader, near: Near, chosen: Sequence[tuple[int, str]], ids: dict[str, int]
+    index: IndexReader, near: NearPosts, chosen: Sequence[tuple[int, str]], ids: dict[str, int]
 ) -> list[_Held]:
     """The posts near each query that hold its chosen hashtags."""
-    wanted = {query * WIDTH + ids[key]: (query, key) for query, key in chosen if key in ids}
+    wanted = {query * PAIR_BASE + ids[key]: (query, key) for query, key in chosen if key in ids}
     asked = np.bincount(near.queries).tolist()
     places, tags, _ = index.counts.post_tags.rows(near.posts)
-    pairs = near.queries[places] * WIDTH + tags
+    pairs = near.queries[places] * PAIR_BASE + tags
     rows = np.flatnonzero(np.isin(pairs, list(wanted)))
     rows = rows[np.argsort(-near.similarity[places[rows]], kind="stable")]
     posts: dict[int, list[int]] = {}

@@ -23,19 +23,19 @@ def _lists() -> dict[str, Any]:
 
 
 @cache
-def blocked() -> frozenset[str]:
+def blocked_keys() -> frozenset[str]:
     """Keys of all blocked hashtags."""
     return frozenset(k for keys in _lists().values() if isinstance(keys, list) for k in keys)
 
 
 @cache
-def generic() -> frozenset[str]:
+def generic_keys() -> frozenset[str]:
     """Keys of the hashtags that would suit almost any post."""
     return _of_table(GENERIC)
 
 
 @cache
-def unshipped() -> frozenset[str]:
+def unshipped_keys() -> frozenset[str]:
     """Keys of those that say of a person what no photo can tell, or of what is over."""
     return frozenset().union(*map(_of_table, UNSHIPPED))
 

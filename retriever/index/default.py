@@ -7,7 +7,7 @@ from pathlib import Path
 from hashlens.indexer.config import data_path
 from hashlens.indexer.errors import IndexMissingError
 
-HERE = Path("index")  # what a build writes, and what answers, where no folder is named
+DEFAULT_INDEX = Path("index")  # what a build writes, and what answers, where no folder is named
 FIRST_STEPS = (
     ('hashlens recommend --caption "walking the dog"', "answers from the index that ships"),
     ("hashlens build my-posts --from-starter", "adds a folder of your posts, into ./index"),
@@ -15,21 +15,21 @@ FIRST_STEPS = (
 )
 
 
-def starter() -> Path:
+def bundled_index() -> Path:
     """The index that ships: aggregates of public posts, see docs/bundled-index.md."""
     return data_path("starter")
 
 
-def index_default() -> Path:
+def find_index() -> Path:
     """`./index` where there is one, else the index that ships.
 
     Raises:
         IndexMissingError: there is neither; the message names the three commands to try.
     """
-    if HERE.is_dir():
-        return HERE
-    if (starter() / "CURRENT").exists():
-        return starter()
+    if DEFAULT_INDEX.is_dir():
+        return DEFAULT_INDEX
+    if (bundled_index() / "CURRENT").exists():
+        return bundled_index()
     steps = ", ".join(f"`{command}`" for command, _ in FIRST_STEPS)
     raise IndexMissingError(
         f"found no ./index here, expected one, or --index DIR; to make one, try {steps}"

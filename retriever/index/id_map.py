@@ -8,14 +8,14 @@ from typing import Any, Generic, TypeVar
 
 from hashlens.indexer.storage.store import Store
 
-FIRST = 4  # questions put to the store; who asks more often is no single query
-MOST = 500_000  # rows that are held; of larger tables the store is asked every time
+MAX_STORE_QUERIES = 4  # questions put to the store; who asks more often is no single query
+MAX_ROWS = 500_000  # rows that are held; of larger tables the store is asked every time
 
 Key = TypeVar("Key", int, str)
 Value = TypeVar("Value")
 
 
-class Vocabulary(Generic[Key, Value]):
+class IdMap(Generic[Key, Value]):
     """Values by key: ids of words and hashtags, or the names of ids."""
 
     def __init__(self, store: Store, columns: str, table: str, number: str, limit: int) -> None:
@@ -27,7 +27,9 @@ class Vocabulary(Generic[Key, Value]):
         self._store = store
         self._all = f"select {columns} from {table} where {number} between 0 and {limit - 1}"  # noqa: S608 (own names)
         self._some = f"{self._all} and {key} in (select unnest(?))"
-        self._asks = FIRST if limit <= MOST else inf  # questions still put to the store
+        self._asks = (
+            MAX_STORE_QUERIES if limit <= MAX_ROWS else inf
+        )  # questions still put to the store
         self._held: dict[Key, Value] | None = None
 
     def of(self, keys: Collection[Key]) -> dict[Key, Value]:

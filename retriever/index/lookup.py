@@ -14,8 +14,8 @@ from hashlens.indexer.decoding.loading import is_same
 from hashlens.indexer.errors import HashlensError, InputError
 from hashlens.indexer.text.hashtags import key
 from hashlens.indexer.types import Ids
-from hashlens.retriever.index.reader import IndexReader
-from hashlens.retriever.index.tiers import tier
+from hashlens.retriever.index.index_reader import IndexReader
+from hashlens.retriever.index.tiers import tier_of
 
 AROUND = 8  # neighbours told in each space, and hashtags told that go with it
 EXCERPT = 280  # characters told of a post's caption
@@ -47,7 +47,7 @@ def hashtag_facts(index: IndexReader, hashtag: str) -> dict[str, Any]:
         "display": f"#{names[tag][1]}",
         "posts": posts,
         "authors": authors,
-        "tier": tier(int(index.tag_posts[tag]), index.tier_floors),
+        "tier": tier_of(int(index.tag_posts[tag]), index.tier_floors),
         "offered": bool(index.offered[tag]),
         "topics": [{"topic": topic, "authors": count} for topic, count in topics if count],
         "neighbours": [
@@ -127,7 +127,7 @@ def _named(names: dict[int, tuple[str, str]], tag: int) -> dict[str, str]:
 
 def _neighbours(index: IndexReader, tag: int, topic: str) -> list[tuple[int, float]]:
     """Offered hashtags around one, in one topic's space, with their cosine."""
-    space = index.hashtags(topic)
+    space = index.hashtag_index(topic)
     if space is None or tag not in space.ids:
         return []
     near = space.search(space.reconstruct(np.array([tag], np.int64)), 3 * AROUND)

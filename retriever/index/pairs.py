@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from hashlens.indexer.types import Floats, Ids
 
-WIDTH = 1 << 32  # no id is as large: a pair fits one integer
+PAIR_BASE = 1 << 32  # above every id, so that one integer encodes a pair
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Entries:
-    """What one channel says.
+class ScoredPairs:
+    """The scores of one channel.
 
     `queries` and `tags` int64 (r,), each pair once, ascending; `values` float32 (r, f): the
     channel's columns, of which the first orders its candidates. Higher is better.
@@ -31,50 +31,56 @@ class Entries:
     @property
     def keys(self) -> Ids:
         """One integer for each pair, ascending."""
-        return self.queries * WIDTH + self.tags
+        return self.queries * PAIR_BASE + self.tags
 
-    def where(self, kept: NDArray[np.bool_]) -> Entries:
-        """Only these pairs."""
-        return Entries(self.queries[kept], self.tags[kept], self.values[kept])
+    def where(self, kept: NDArray[np.bool_]) -> ScoredPairs:
+        """Return the pairs of a mask, bool (r,)."""
+        return ScoredPairs(self.queries[kept], self.tags[kept], self.values[kept])
 
-    def best(self, most: int, column: int = 0) -> Entries:
-        """The `most` of each query by a column."""
-        starts, lengths = ends_of(self.queries)
+    def of_query(self, query: int) -> ScoredPairs:
+        """Return the pairs of one query."""
+        return self.where(self.queries == query)
+
+    def top(self, most: int) -> ScoredPairs:
+        """Return the `most` pairs of each query by the first column; of ties the first, NaN last."""
         kept = np.ones(len(self), np.bool_)
-        for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
+        for start, length in zip(*map(np.ndarray.tolist, query_runs(self.queries)), strict=True):
             if length > most:
-                span = slice(start, start + length)
-                kept[span] = _largest(self.values[span, column], most)
+                scores = self.values[start : start + length, 0]
+                scores = np.where(np.isnan(scores), -np.inf, scores)
+                edge = np.partition(scores, length - most)[length - most]
+                mask = scores > edge
+                mask[np.flatnonzero(scores == edge)[: most - np.count_nonzero(mask)]] = True
+                kept[start : start + length] = mask
         return self.where(kept)
 
-    def relative(self, column: int = 0) -> Floats:
-        """A column as shares of the query's largest, float32 (r,)."""
-        scores = self.values[:, column]
+    def relative(self) -> Floats:
+        """Return the first column as shares of each query's largest value, float32 (r,)."""
+        scores = self.values[:, 0]
         if not len(scores):
             return scores
-        starts, lengths = ends_of(self.queries)
+        starts, lengths = query_runs(self.queries)
         largest = np.maximum.reduceat(scores, starts)
         shares: Floats = scores / np.maximum(np.repeat(largest, lengths), 1e-12)
         return shares
 
 
-def _largest(scores: Floats, most: int) -> NDArray[np.bool_]:
-    """Which of n scores are the `most` largest, bool (n,); of equal ones the first, NaN last."""
-    scores = np.where(np.isnan(scores), -np.inf, scores)
-    edge = np.partition(scores, len(scores) - most)[len(scores) - most]
-    kept: NDArray[np.bool_] = scores > edge
-    kept[np.flatnonzero(scores == edge)[: most - np.count_nonzero(kept)]] = True
-    return kept
+def empty_pairs(columns: int) -> ScoredPairs:
+    """Return no pairs, with a number of columns."""
+    none = np.zeros(0, np.int64)
+    return ScoredPairs(none, none, np.zeros((0, columns), np.float32))
 
 
-def silent(columns: int) -> Entries:
-    """Nothing said."""
-    return Entries(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, columns), np.float32))
+def outer_join(left: ScoredPairs, right: ScoredPairs) -> ScoredPairs:
+    """Return the columns of both side by side, NaN where one lacks a pair."""
+    keys = np.union1d(left.keys, right.keys)
+    values = np.concatenate([lookup_values(left, keys), lookup_values(right, keys)], axis=1)
+    return ScoredPairs(keys // PAIR_BASE, keys % PAIR_BASE, values)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Groups:
-    """Rows put together by a key: `keys` int64 (g,) ascending, and how to fold the rows of each."""
+    """Rows grouped by a key: `keys` int64 (g,) ascending, and `order`, the rows sorted by key."""
 
     keys: Ids
     order: Ids
@@ -82,79 +88,74 @@ class Groups:
 
     @classmethod
     def of(cls, keys: Ids) -> Groups:
-        """Groups of r rows by their keys, int64 (r,)."""
+        """Group r rows by their keys, int64 (r,)."""
         order = np.argsort(keys, kind="stable")
         ordered = keys[order]
-        starts = _begins(ordered)
+        starts = query_runs(ordered)[0]
         return cls(ordered[starts], order, starts)
 
     def sum(self, values: Floats) -> Floats:
-        """Sum over each group, (g,)."""
-        return self._fold(np.add, values)
+        """Return the sum of each group, (g,)."""
+        return self._reduce(np.add, values)
 
     def max(self, values: Floats) -> Floats:
-        """Largest of each group, (g,)."""
-        return self._fold(np.maximum, values)
+        """Return the largest value of each group, (g,)."""
+        return self._reduce(np.maximum, values)
 
     def min(self, values: Floats) -> Floats:
-        """Smallest of each group, (g,)."""
-        return self._fold(np.minimum, values)
+        """Return the smallest value of each group, (g,)."""
+        return self._reduce(np.minimum, values)
 
     @property
     def sizes(self) -> Ids:
         """Rows of each group, (g,)."""
-        return _lengths(self._starts, len(self.order))
+        return _run_lengths(self._starts, len(self.order))
 
-    def entries(self, *columns: NDArray[Any]) -> Entries:
-        """Entries of groups whose keys are pairs; `columns` (g,) each."""
+    def pairs(self, *columns: NDArray[Any]) -> ScoredPairs:
+        """Return the groups, whose keys are pairs, with `columns` (g,) each as their scores."""
         values = np.stack(columns, axis=1).astype(np.float32)
-        return Entries(self.keys // WIDTH, self.keys % WIDTH, values)
+        return ScoredPairs(self.keys // PAIR_BASE, self.keys % PAIR_BASE, values)
 
-    def _fold(self, how: np.ufunc, values: Floats) -> Floats:
+    def _reduce(self, how: np.ufunc, values: Floats) -> Floats:
         if not len(self.keys):
             return np.zeros(0, np.float32)
-        folded: Floats = how.reduceat(values[self.order], self._starts)
-        return folded
+        reduced: Floats = how.reduceat(values[self.order], self._starts)
+        return reduced
 
 
-def looked_up(entries: Entries, keys: Ids) -> Floats:
-    """Values of pairs, float32 (k, f), NaN where the entries have none; `keys` as in `Entries`."""
-    found = np.full((len(keys), entries.values.shape[1]), np.nan, np.float32)
-    if len(entries):
-        known = entries.keys
+def lookup_values(pairs: ScoredPairs, keys: Ids) -> Floats:
+    """Return the values of pairs by key, float32 (k, f), NaN where there is no such pair."""
+    found = np.full((len(keys), pairs.values.shape[1]), np.nan, np.float32)
+    if len(pairs):
+        known = pairs.keys
         places = np.minimum(np.searchsorted(known, keys), len(known) - 1)
         there = known[places] == keys
-        found[there] = entries.values[places[there]]
+        found[there] = pairs.values[places[there]]
     return found
 
 
-def ends_of(queries: Ids) -> tuple[Ids, Ids]:
-    """Where each different query's rows begin, and how many they are, both int64 (n,)."""
-    starts = _begins(queries)
-    return starts, _lengths(starts, len(queries))
+def query_runs(queries: Ids) -> tuple[Ids, Ids]:
+    """Return the start and the length of each run of equal numbers, both int64 (n,)."""
+    begins = np.ones(len(queries), np.bool_)
+    # `numpy.diff` takes longer than a short query's other steps.
+    np.not_equal(queries[1:], queries[:-1], out=begins[1:])
+    starts = begins.nonzero()[0]
+    return starts, _run_lengths(starts, len(queries))
 
 
-def ranked(queries: Ids, scores: Floats) -> tuple[Ids, Ids]:
-    """Rows by query, then falling score, and the place of each in its query, both int64 (r,).
+def rank_rows(queries: Ids, scores: Floats) -> tuple[Ids, Ids]:
+    """Return the rows by query, then falling score, and each one's rank in its query, int64 (r,).
 
     Args:
         queries: int64 (r,), ascending.
         scores: float32 (r,).
     """
     order = np.lexsort((-scores, queries))
-    starts, lengths = ends_of(queries)
+    starts, lengths = query_runs(queries)
     return order, np.arange(len(order)) - np.repeat(starts, lengths)
 
 
-def _begins(ordered: Ids) -> Ids:
-    """Where each run of equal numbers begins; `numpy.diff` takes longer than a short query's."""
-    begins = np.ones(len(ordered), np.bool_)
-    np.not_equal(ordered[1:], ordered[:-1], out=begins[1:])
-    return begins.nonzero()[0]
-
-
-def _lengths(starts: Ids, total: int) -> Ids:
-    """How long the runs are that begin at `starts`."""
+def _run_lengths(starts: Ids, total: int) -> Ids:
     ends = np.empty_like(starts)
     ends[:-1] = starts[1:]
     ends[-1:] = total

@@ -17,6 +17,6 @@ def tier_floors(posts: Ids) -> dict[str, float]:
     return {name: float(np.quantile(posts, share)) for share, name in TIERS}
 
 
-def tier(posts: int, floors: dict[str, float]) -> str:
+def tier_of(posts: int, floors: dict[str, float]) -> str:
     """The tier of a hashtag in this index (not on any platform)."""
     return next((name for name, floor in floors.items() if posts >= floor), "niche")

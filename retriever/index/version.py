@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 
-def version_of_program() -> str:
+def program_version() -> str:
     """The version that is installed, or `unknown` where the source runs without being installed."""
     try:
         return version("hashlens")

@@ -12,12 +12,13 @@ import numpy as np
 from hashlens.indexer.config import ALL_TOPICS
 from hashlens.indexer.errors import InputError
 from hashlens.indexer.text.hashtags import tokens
-from hashlens.indexer.types import Embeddings, Floats, Ids, Query, TopicProbs
-from hashlens.retriever.index.author_habits import Habits
-from hashlens.retriever.index.pairs import Entries
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.indexer.types import Embeddings, Floats, Ids, TopicProbs
+from hashlens.retriever.index.author_prior import AuthorPrior
+from hashlens.retriever.index.index_reader import IndexReader
+from hashlens.retriever.index.pairs import ScoredPairs
 from hashlens.retriever.query.glossary import Meant, understood
 from hashlens.retriever.query.spelling import OWNED, Spelt, spell
+from hashlens.retriever.recommendation import Query
 
 DEFINED = 0.8  # share of the topic that a query's seeds define, the rest is the text head's
 Texts = tuple[tuple[str, ...], ...]
@@ -48,14 +49,14 @@ class QueryBatch:
     texts: Embeddings
     seed_texts: Embeddings
     topics: TopicProbs
-    word_pairs: Entries
-    seed_pairs: Entries
+    word_pairs: ScoredPairs
+    seed_pairs: ScoredPairs
     meant: tuple[tuple[Meant, ...], ...]
     spelt: Spelt
     idf: dict[str, float]
     text_idf: dict[str, float]
     unseen_idf: float
-    habits: Habits | None = None
+    habits: AuthorPrior | None = None
     found: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -85,7 +86,7 @@ def prepare(
     queries: Sequence[Query],
     images: Embeddings | None,
     classes: Floats | None = None,
-    habits: Habits | None = None,
+    habits: AuthorPrior | None = None,
 ) -> QueryBatch:
     """Make queries ready.
 
@@ -115,7 +116,9 @@ def prepare(
         classes=classes,
         texts=index.text_vectors(ALL_TOPICS, words, text_idf),
         seed_texts=index.text_vectors(ALL_TOPICS, seed_tokens, text_idf),
-        topics=index.gated(_corrected(queries, _topics(index, queries, words, images, classes))),
+        topics=index.apply_gate(
+            _corrected(queries, _topics(index, queries, words, images, classes))
+        ),
         word_pairs=_word_pairs(index, words, idf),
         seed_pairs=_pairs([dict.fromkeys(tags, 1.0) for tags in seeds]),
         meant=meant,
@@ -141,18 +144,18 @@ def _besides(text: Sequence[str], meant: Sequence[Meant]) -> tuple[str, ...]:
     return tuple(word for word in dict.fromkeys(words) if word not in text)
 
 
-def _word_pairs(index: IndexReader, words: Texts, idf: dict[str, float]) -> Entries:
+def _word_pairs(index: IndexReader, words: Texts, idf: dict[str, float]) -> ScoredPairs:
     """The words that posts hold, by id, with their idf."""
     ids = index.word_ids({word for text in words for word in text})
     return _pairs([{ids[w]: idf.get(w, 0.0) for w in text if w in ids} for text in words])
 
 
-def _pairs(rows: Sequence[dict[int, float]]) -> Entries:
+def _pairs(rows: Sequence[dict[int, float]]) -> ScoredPairs:
     """Entries of one mapping from id to weight for each query."""
     found = [(query, i, row[i]) for query, row in enumerate(rows) for i in sorted(row)]
     ids: Ids = np.array([(query, i) for query, i, _ in found], np.int64).reshape(-1, 2)
     weights = np.array([[weight] for *_, weight in found], np.float32).reshape(-1, 1)
-    return Entries(ids[:, 0].copy(), ids[:, 1].copy(), weights)
+    return ScoredPairs(ids[:, 0].copy(), ids[:, 1].copy(), weights)
 
 
 def _topics(

@@ -17,7 +17,7 @@ from hashlens.indexer.errors import HashlensError, InputError
 from hashlens.indexer.posts.formats.files import shown, walk
 from hashlens.indexer.posts.tables.tables import Row, count_lines, find_tables, kind, read_rows
 from hashlens.indexer.text.hashtags import extract, key, strip
-from hashlens.indexer.types import Query
+from hashlens.retriever.recommendation import Query
 
 COLUMNS = ("id", "image", "caption", "seeds")
 STDIN = Path("-")

@@ -17,9 +17,9 @@ from hashlens.indexer.errors import InputError
 from hashlens.indexer.text.hashtags import is_spaced, script_words, tokens
 from hashlens.indexer.text.hashtags import key as hashtag_key
 from hashlens.indexer.types import Ids
-from hashlens.retriever.index.blocklist import blocked
-from hashlens.retriever.index.pairs import Entries
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.retriever.index.blocklist import blocked_keys
+from hashlens.retriever.index.index_reader import IndexReader
+from hashlens.retriever.index.pairs import ScoredPairs
 from hashlens.retriever.query.glossary import Meant
 
 JOINED = 3  # words that may make one hashtag together
@@ -42,7 +42,7 @@ class Spelt:
     that the index does not hold; their ids follow those of the index.
     """
 
-    entries: Entries
+    entries: ScoredPairs
     coined: tuple[str, ...]
     displays: tuple[str, ...]
 
@@ -74,7 +74,7 @@ def spell(
     runs = [
         (query, *run)
         for query, (caption, text) in enumerate(zip(captions, words, strict=True))
-        if index.tags
+        if index.hashtag_count
         for run in (
             *_runs(text[:READ], _capitals(caption), idf, index.unseen_idf),
             *_script_runs(caption, idf, index.unseen_idf),
@@ -84,7 +84,7 @@ def spell(
     from_seeds = [
         (query, *run)
         for query, seeds in enumerate(inside)
-        if index.tags
+        if index.hashtag_count
         for pieces in seeds
         for run in _runs(pieces, {}, idf, index.unseen_idf)
     ]
@@ -96,7 +96,7 @@ def spell(
     known = index.tag_ids(list({key for _, key, *_ in (*runs, *from_seeds)}))
     # A seed is a guess at words, so it coins nothing.
     runs += [run for run in from_seeds if run[1] in known and index.offered[known[run[1]]]]
-    shunned = blocked()
+    shunned = blocked_keys()
     coined: dict[str, tuple[int, str]] = {}
     ids, values = [], []
     for query, key, parts, rarest, commonest, capitals, place, times in runs:
@@ -108,7 +108,7 @@ def spell(
             if key not in written[query] and not only_known[query].isdisjoint(parts):
                 continue
             if tag is None:
-                fresh = (index.tags + len(coined), _display(parts))
+                fresh = (index.hashtag_count + len(coined), _display(parts))
                 tag = coined.setdefault(key, fresh)[0]
         ids.append((query, tag))
         values.append((rarest, commonest, len(parts), capitals, place, times))
@@ -215,9 +215,9 @@ def _display(parts: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else "".join(word[:1].upper() + word[1:] for word in words)
 
 
-def _entries(ids: Ids, values: np.ndarray) -> Entries:
+def _entries(ids: Ids, values: np.ndarray) -> ScoredPairs:
     if not len(ids):
-        return Entries(ids[:, 0], ids[:, 1], np.zeros((0, len(COLUMNS)), np.float32))
+        return ScoredPairs(ids[:, 0], ids[:, 1], np.zeros((0, len(COLUMNS)), np.float32))
     # Two runs may spell one hashtag: the first, of fewer words, stands for both.
     _, first = np.unique(ids, axis=0, return_index=True)
-    return Entries(ids[first, 0].copy(), ids[first, 1].copy(), values[first])
+    return ScoredPairs(ids[first, 0].copy(), ids[first, 1].copy(), values[first])

@@ -1,9 +1,9 @@
-"""Candidates of all channels into one ranking with probabilities: the learned part, applied.
+"""The ranker: turns the scores of all channels into one ranking with probabilities.
 
-Two forests order a query's candidates, the sum of their scores counts: one learned which of two
-candidates is better (LambdaMART, Burges 2010), one whether a candidate is right (log-odds). A
-third, which may only rise with that sum, turns it into a probability given how sure the query as a
-whole is; isotonic steps (Zadrozny & Elkan 2002) take out what bias is left. `fitting` fits them.
+Two boosted forests order a query's candidates by the sum of their scores. The pairwise one learned
+which of two candidates is better (LambdaMART, Burges 2010), the pointwise one whether a candidate
+is right (log-odds). A third, monotone in that sum, calibrates it by how confident the whole query
+is; isotonic steps (Zadrozny & Elkan 2002) remove the bias that is left. `training.fit` fits them.
 """
 
 from __future__ import annotations
@@ -19,18 +19,22 @@ from numpy.typing import NDArray
 
 from hashlens.indexer.config import RANKER, data_path
 from hashlens.indexer.errors import unreadable
-from hashlens.indexer.types import Candidates, Floats, Ids
-from hashlens.retriever.index.pairs import Entries, ends_of, ranked
-from hashlens.retriever.ranking.tree_model import Trees
+from hashlens.indexer.types import Floats, Ids
+from hashlens.retriever.index.pairs import ScoredPairs, query_runs, rank_rows
+from hashlens.retriever.ranking.tree_model import TreeModel
+from hashlens.retriever.recommendation import Candidates
 
-BETTER, ODDS, CHANCE, FACTS = "better.txt", "odds.txt", "chance.txt", "ranker.json"
-FIRST = 30  # trees that pick the candidates which the others are asked about
-LIKELY = 150  # candidates of a query that the whole log-odds are asked about
-HEAD = 60  # candidates of a query that are put in order by both forests
-BEHIND = 100.0  # more than any sum of trees
-BEST = 5  # best candidates whose mean tells how sure a query is
-_LARGEST = 1 << 20  # bytes of `FACTS`
-_MOST_COLUMNS = 1_000  # that a ranker reads: all are compared with all channels
+PAIRWISE_FILE, POINTWISE_FILE, CALIBRATION_FILE = "better.txt", "odds.txt", "chance.txt"
+RANKER_FILE = "ranker.json"
+SCREENING_TREES = 30  # pointwise trees that screen all candidates
+MAX_SCREENED = 150  # candidates of a query that get all pointwise trees
+MAX_PAIRWISE = 60  # candidates of a query that both forests order
+SCORE_GAP = 100.0  # above any sum of trees: puts screened candidates before the others
+MAX_MEAN_OF_BEST = 5  # best candidates whose mean score shows how confident a query is
+QUERY_PREFIX = "query: "  # of columns that are the same for all candidates of a query
+CONFIDENCE_COLUMNS = ("score", "behind", "best", "mean of best", "candidates")
+_MAX_BYTES = 1 << 20  # of `RANKER_FILE`
+_MAX_COLUMNS = 1_000  # that a ranker reads: all are compared with all channels
 # Trees give equal probabilities to neighbours in the ranking: this much keeps them in order.
 _NUDGE = 1e-4
 
@@ -39,34 +43,35 @@ _NUDGE = 1e-4
 class Ranker:
     """A fitted ranker.
 
-    `columns` are the candidates' columns that it reads, in order; `steps` float64 (2, s): stated
-    and true probabilities of the isotonic steps; `facts` say from how many questions it learned;
-    `silent` are channels that are not to be asked for it.
+    `columns` are the candidates' columns that it reads, in order; `steps` float64 (2, s) are the
+    stated and the true probabilities of the isotonic steps; `facts` record how many questions it
+    learned from; `silent` are channels that must not run for it.
     """
 
     columns: tuple[str, ...]
-    better: Trees
-    odds: Trees
-    chance: Trees
+    pairwise: TreeModel
+    pointwise: TreeModel
+    calibration: TreeModel
     steps: NDArray[np.float64]
     facts: Mapping[str, Any]
     silent: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """The ranker in a folder.
+        """Load the ranker in a folder.
 
         Raises:
-            IndexCorruptError: a file is missing or not sound.
+            IndexCorruptError: a file is missing or invalid.
         """
+        path = folder / RANKER_FILE
         try:
-            if (folder / FACTS).stat().st_size > _LARGEST:
-                raise ValueError(f"found more than {_LARGEST >> 20} MB")
-            values = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+            if path.stat().st_size > _MAX_BYTES:
+                raise ValueError(f"found more than {_MAX_BYTES >> 20} MB")
+            values = json.loads(path.read_text(encoding="utf-8"))
             columns, facts = tuple(values["columns"]), dict(values["facts"])
             silent = tuple(values.get("silent", ()))
-            if len(columns) > _MOST_COLUMNS or len(silent) > _MOST_COLUMNS:
-                raise ValueError(f"more than {_MOST_COLUMNS:,} columns")
+            if len(columns) > _MAX_COLUMNS or len(silent) > _MAX_COLUMNS:
+                raise ValueError(f"more than {_MAX_COLUMNS:,} columns")
             steps = np.array(values["steps"], np.float64)
             if steps.ndim != 2 or len(steps) != 2 or not steps.size or not np.isfinite(steps).all():
                 raise ValueError("steps are not two rows of numbers")
@@ -75,22 +80,22 @@ class Ranker:
             ):
                 raise ValueError("steps do not rise, or columns are not names")
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            raise unreadable(folder / FACTS, error) from error
-        better, odds, chance = (Trees.open(folder / name) for name in (BETTER, ODDS, CHANCE))
-        return cls(columns, better, odds, chance, steps, facts, silent)
+            raise unreadable(path, error) from error
+        names = (PAIRWISE_FILE, POINTWISE_FILE, CALIBRATION_FILE)
+        return cls(columns, *(TreeModel.open(folder / name) for name in names), steps, facts, silent)
 
     @classmethod
     def shipped(cls) -> Self:
-        """The ranker that ships with hashlens, for an index of too few posts to fit its own."""
+        """Load the ranker that ships with hashlens, for an index with too few posts for its own."""
         return cls.open(data_path(RANKER))
 
     def probabilities(self, candidates: Candidates) -> Floats:
-        """How likely each hashtag is to be used, float32 (c,)."""
+        """Return the probability that each hashtag is used, float32 (c,)."""
         features = self.features(candidates)
-        scores = ordered(self.better, self.odds, candidates.queries, features)
+        scores = cascade_scores(self.pairwise, self.pointwise, candidates.queries, features)
         known = replace(candidates, columns=self.columns, scores=features)
-        ahead = scores > -BEHIND / 2  # of those behind, hardly any is right: theirs is nearly 0
-        stated = self.chance.scores(sureness(known, scores)[ahead])
+        ahead = scores > -SCORE_GAP / 2  # the others are hardly ever right: theirs is nearly 0
+        stated = self.calibration.scores(confidence_features(known, scores)[ahead])
         chance = np.zeros(len(scores))
         chance[ahead] = np.interp(1 / (1 + np.exp(-stated)), *self.steps)
         nudged = chance * (1 - _NUDGE) + _NUDGE / (1 + np.exp(-np.maximum(scores, -50)))
@@ -98,22 +103,22 @@ class Ranker:
         return probabilities
 
     def shares(self, candidates: Candidates) -> tuple[tuple[str, ...], Floats]:
-        """Channels, and the share of each in what speaks for a candidate, float32 (c, n).
+        """Return n channels, and each one's share of a candidate's score, float32 (c, n).
 
-        Shares are of the positive contributions to the score, and sum to 1; 0 where there is none,
-        and for a channel that is silent: that nothing is said may lift a score, but is no reason.
+        Shares are of the positive contributions to the score and sum to 1; they are 0 if there are
+        none. A channel without a score has no share, though its absence may raise the sum.
         """
         features = self.features(candidates)
-        found = self.better.contributions(features) + self.odds.contributions(features)
+        found = self.pairwise.contributions(features) + self.pointwise.contributions(features)
         owners = [column.split(":")[0] for column in self.columns]
-        # What is told of the query is the same for all its candidates, and speaks for none.
-        channels = tuple(dict.fromkeys(n for n in owners if f"{n}: " != FACT))
+        # Features of the query are the same for all its candidates, so they are no evidence.
+        channels = tuple(dict.fromkeys(n for n in owners if f"{n}: " != QUERY_PREFIX))
         member = np.array([[owner == channel for channel in channels] for owner in owners])
         gains = np.where(np.isfinite(features) @ member, np.maximum(found @ member, 0), 0)
         return channels, gains / np.maximum(gains.sum(axis=1, keepdims=True), 1e-9)
 
     def features(self, candidates: Candidates) -> Floats:
-        """The columns that it reads, float32 (c, h); NaN where the candidates lack one."""
+        """Return the columns that the ranker reads, float32 (c, h); NaN for missing ones."""
         if candidates.columns == self.columns:
             return candidates.scores
         places = {column: place for place, column in enumerate(candidates.columns)}
@@ -121,48 +126,42 @@ class Ranker:
         return padded[:, [places.get(column, -1) for column in self.columns]]
 
 
-def ordered(better: Trees, odds: Trees, queries: Ids, features: Floats) -> Floats:
-    """Scores that order each query's candidates, float32 (c,).
+def cascade_scores(
+    pairwise: TreeModel, pointwise: TreeModel, queries: Ids, features: Floats
+) -> Floats:
+    """Return scores that order each query's candidates, float32 (c,).
 
-    A cascade: the log-odds' first trees, which tell most, pick the candidates that the others are
-    asked about, and these pick the `HEAD` to which the question of the better one is put. Those
-    not picked stand behind.
+    The first pointwise trees screen all candidates, the other pointwise trees score the best
+    `MAX_SCREENED`, and the pairwise forest scores the best `MAX_PAIRWISE` of these.
     """
-    scores = odds.scores(features, 0, FIRST)
-    likely = _best(queries, scores, np.arange(len(queries)), LIKELY)
-    scores[likely] += odds.scores(features[likely], FIRST)
-    head = _best(queries, scores, likely, HEAD)
-    found = scores - 2 * BEHIND
-    found[likely] += BEHIND
-    found[head] = scores[head] + better.scores(features[head])
+    scores = pointwise.scores(features, 0, SCREENING_TREES)
+    screened = _top_rows(queries, scores, np.arange(len(queries)), MAX_SCREENED)
+    scores[screened] += pointwise.scores(features[screened], SCREENING_TREES)
+    head = _top_rows(queries, scores, screened, MAX_PAIRWISE)
+    found = scores - 2 * SCORE_GAP
+    found[screened] += SCORE_GAP
+    found[head] = scores[head] + pairwise.scores(features[head])
     return found
 
 
-def _best(queries: Ids, scores: Floats, rows: Ids, most: int) -> Ids:
-    """Of some rows, int64 ascending, the `most` of each query by score."""
-    return Entries(queries[rows], rows, scores[rows][:, None]).best(most).tags
+def _top_rows(queries: Ids, scores: Floats, rows: Ids, most: int) -> Ids:
+    """Return the best `most` of some rows, int64 ascending, of each query by score."""
+    return ScoredPairs(queries[rows], rows, scores[rows][:, None]).top(most).tags
 
 
-SURENESS = ("score", "behind", "best", "mean of best", "candidates")
-FACT = "query: "
+def confidence_features(candidates: Candidates, scores: Floats) -> Floats:
+    """Return `CONFIDENCE_COLUMNS` and the query's features for calibration, float32 (c, f).
 
-
-def sureness(candidates: Candidates, scores: Floats) -> Floats:
-    """What tells how likely a score is to be right, float32 (c, f): it and its query's others.
-
-    The first two rise with the score; the others are the same for all of a query.
+    The first two rise with the score; the others are the same for all candidates of a query.
     """
-    starts, lengths = ends_of(candidates.queries)
+    places = [n for n, column in enumerate(candidates.columns) if column.startswith(QUERY_PREFIX)]
+    starts, lengths = query_runs(candidates.queries)
     if not len(starts):
-        return np.zeros((0, len(SURENESS) + len(_facts(candidates))), np.float32)
+        return np.zeros((0, len(CONFIDENCE_COLUMNS) + len(places)), np.float32)
     best = np.maximum.reduceat(scores, starts)
-    order, places = ranked(candidates.queries, scores)
-    shown = np.where(places < BEST, scores[order], 0)
-    top = np.add.reduceat(shown, starts) / np.minimum(lengths, BEST)
-    of_query = np.repeat(np.column_stack([best, top, lengths]), lengths, axis=0)
-    told = candidates.scores[:, _facts(candidates)]
-    return np.column_stack([scores, scores - of_query[:, 0], of_query, told]).astype(np.float32)
-
-
-def _facts(candidates: Candidates) -> list[int]:
-    return [n for n, column in enumerate(candidates.columns) if column.startswith(FACT)]
+    order, ranks = rank_rows(candidates.queries, scores)
+    summed = np.add.reduceat(np.where(ranks < MAX_MEAN_OF_BEST, scores[order], 0), starts)
+    mean = summed / np.minimum(lengths, MAX_MEAN_OF_BEST)
+    of_query = np.repeat(np.column_stack([best, mean, lengths]), lengths, axis=0)
+    facts = candidates.scores[:, places]
+    return np.column_stack([scores, scores - of_query[:, 0], of_query, facts]).astype(np.float32)

@@ -1,9 +1,10 @@
-"""Boosted trees applied through LightGBM's C interface.
+"""Boosted trees, evaluated through LightGBM's C interface.
 
-Its Python package imports scikit-learn, which takes longer than a whole query; the library beside
-it does not need that. A model file may come from a stranger, and LightGBM follows whatever node
-numbers, sizes and offsets it reads: the trees are checked, and written anew for it.
+A model file may come from a stranger, and LightGBM follows any node number, size and offset that it
+reads. The trees are therefore checked, and the model text is written anew before it is loaded.
 """
+
+# `lightgbm.Booster` would load SciPy: 0.4 s of CPU, 1.2 times of a `recommend`; the check stays.
 
 from __future__ import annotations
 
@@ -22,37 +23,47 @@ from numpy.typing import NDArray
 from hashlens.indexer.errors import HashlensError, IndexCorruptError, unreadable
 from hashlens.indexer.types import Floats, Ids
 
-FEW = 2_000  # rows that one thread scores by itself
-# LightGBM keeps the number of threads for all calls in one place, and has buffers for as many: a
-# call that changes it has another one, under way, write beside its own.
-_ASKING = Lock()
-_LARGEST = 64 << 20  # bytes of a model file
-_MOST_LEAVES = 1_024  # of a tree: LightGBM walks it by recursion
-_MOST_FEATURES = 10_000
-_MOST_TREES = 10_000
-_MOST_CREDITS = 1 << 23  # trees times leaves of the largest times features: 32 MB of credits
-_AT_ONCE = 1 << 23  # credits added up at a time
+MIN_PARALLEL_ROWS = 2_000  # fewer rows are scored by one thread
+# LightGBM keeps one number of threads for all calls, and buffers for as many threads. A call that
+# changes it would make a concurrent call write outside its buffers.
+_PREDICTING = Lock()
+_MAX_BYTES = 64 << 20  # of a model file
+_MAX_LEAVES = 1_024  # of a tree: LightGBM walks it by recursion
+_MAX_FEATURES = 10_000
+_MAX_TREES = 10_000
+_MAX_CREDITS = 1 << 23  # trees times leaves of the largest times features: 32 MB
+_MAX_CREDITS_PER_STEP = 1 << 23  # credits added up at a time
 _RAW, _LEAVES = 1, 2  # kinds of prediction
 _FLOAT32 = 0
 _TREE = re.compile(r"^Tree=\d+$", re.MULTILINE)
-# Numbers with one space between: whole ones of at most nine digits, and real ones. A threshold may
-# be infinite, which parts what is known from NaN; none is NaN.
-_WHOLES = re.compile(r"-?\d{1,9}(?: -?\d{1,9})*", re.ASCII)
+# Numbers with one space between: integers of at most nine digits, and real numbers. A threshold may
+# be infinite, which separates known values from NaN; none is NaN.
+_INTEGERS = re.compile(r"-?\d{1,9}(?: -?\d{1,9})*", re.ASCII)
 _REAL = r"-?(?:\d{1,40}(?:\.\d{0,40})?(?:e[+-]?\d{1,3})?|inf)"
 _REALS = re.compile(f"{_REAL}(?: {_REAL})*", re.ASCII)
-_OF_NODES = ("split_feature", "decision_type", "left_child", "right_child", "internal_count")
+_NODE_LISTS = ("split_feature", "decision_type", "left_child", "right_child", "internal_count")
+_HEAD = """tree
+version=v4
+num_class=1
+num_tree_per_iteration=1
+label_index=0
+max_feature_idx={last}
+feature_names={names}
+feature_infos={infos}
+
+"""
 
 
-class Trees:
+class TreeModel:
     """A boosted forest: features in, one score out."""
 
     def __init__(self, text: str) -> None:
-        """Take a model as LightGBM writes it.
+        """Load a model as LightGBM writes it.
 
         Raises:
-            IndexCorruptError: it is not such a model, or its trees are not sound.
+            IndexCorruptError: the text is no such model, or its trees are invalid.
         """
-        self.features, self.text = _checked(text)
+        self.features, self.text = _sanitize(text)
         library, iterations = _library(), ctypes.c_int()
         self._handle = ctypes.c_void_p()
         _call(
@@ -62,15 +73,15 @@ class Trees:
         self._free = library.LGBM_BoosterFree
 
     @classmethod
-    def open(cls, path: Path) -> Trees:
-        """The forest saved in a file.
+    def open(cls, path: Path) -> TreeModel:
+        """Load the forest saved in a file.
 
         Raises:
-            IndexCorruptError: it is missing, too large or not sound.
+            IndexCorruptError: it is missing, too large or invalid.
         """
         try:
-            if path.stat().st_size > _LARGEST:
-                raise IndexCorruptError(f"{path}: found more than {_LARGEST >> 20} MB of trees")
+            if path.stat().st_size > _MAX_BYTES:
+                raise IndexCorruptError(f"{path}: found more than {_MAX_BYTES >> 20} MB of trees")
             return cls(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise unreadable(path, error) from error
@@ -80,45 +91,45 @@ class Trees:
             self._free(self._handle)
 
     def scores(self, features: Floats, first: int = 0, count: int = -1) -> Floats:
-        """The sum of `count` trees from `first` on, float32 (c,), of features float32 (c, h)."""
+        """Return the sum of `count` trees from `first` on, float32 (c,), for float32 (c, h)."""
         return self._predict(features, _RAW, 1, first, count)[:, 0].astype(np.float32)
 
     def __len__(self) -> int:
         return len(_TREE.findall(self.text))
 
-    def first(self, count: int) -> Trees:
-        """The forest of the first trees alone."""
+    def first(self, count: int) -> TreeModel:
+        """Return the forest of the first trees alone."""
         starts = [found.start() for found in _TREE.finditer(self.text)]
-        return Trees(self.text[: starts[count]]) if count < len(starts) else self
+        return TreeModel(self.text[: starts[count]]) if count < len(starts) else self
 
     def contributions(self, features: Floats) -> Floats:
-        """What each feature adds to each row's sum, float32 (c, h).
+        """Return what each feature adds to each row's sum, float32 (c, h).
 
-        Along a row's path through a tree, each split is credited with what it changes of the mean
-        of the posts that come that way (Saabas, "Interpreting random forests", 2014). TreeSHAP
-        averages over all orders of the features, at a hundred times the cost.
+        Along a row's path through a tree, each split is credited with its change of the mean value
+        (Saabas, "Interpreting random forests", 2014). TreeSHAP averages over all orders of the
+        features, at a hundred times the cost.
         """
         table, starts = self._credits
         leaves = self._predict(features, _LEAVES, len(starts)).astype(np.int64)
         found = np.zeros((len(features), self.features), np.float32)
-        step = max(1, _AT_ONCE // max(1, len(starts) * self.features))
+        step = max(1, _MAX_CREDITS_PER_STEP // max(1, len(starts) * self.features))
         for row in range(0, len(features), step):
             found[row : row + step] = table[starts + leaves[row : row + step]].sum(axis=1)
         return found
 
     @cached_property
     def _credits(self) -> tuple[Floats, Ids]:
-        """Of each leaf what each feature adds on the way there, and where each tree's begin."""
+        """Return each leaf's contribution by feature, and the first leaf of each tree."""
         trees = [_fields(block) for block in _TREE.split(self.text)[1:]]
-        leaves, means = (_padded(trees, name) for name in ("leaf_value", "internal_value"))
+        leaves, means = (_padded_lists(trees, name) for name in ("leaf_value", "internal_value"))
         left, right, split = (
-            _padded(trees, name).astype(np.int64)
+            _padded_lists(trees, name).astype(np.int64)
             for name in ("left_child", "right_child", "split_feature")
         )
         nodes = np.array([len(tree.get("split_feature", "").split()) for tree in trees])
         inside = np.zeros((*means.shape, self.features), np.float32)
         credit = np.zeros((*leaves.shape, self.features), np.float32)
-        # All trees at once, node by node: what hangs below a node comes after it.
+        # All trees at once, node by node: a node's children come after it.
         for node in range(means.shape[1]):
             with_node = np.flatnonzero(nodes > node)
             for children in (left, right):
@@ -144,10 +155,10 @@ class Trees:
             )
         given = np.ascontiguousarray(features, np.float32)
         found, length = np.zeros((rows, width)), ctypes.c_int64()
-        # Threads that meet for a few rows wait for one another longer than they work.
-        threads = b"num_threads=1" if rows < FEW else b""
+        # For few rows, threads wait for one another longer than they work.
+        threads = b"num_threads=1" if rows < MIN_PARALLEL_ROWS else b""
         if rows:
-            with _ASKING:
+            with _PREDICTING:
                 _call(
                     *("LGBM_BoosterPredictForMat", self._handle, _address(given), _FLOAT32),
                     *(ctypes.c_int32(rows), ctypes.c_int32(columns), 1, kind),
@@ -179,32 +190,25 @@ def _call(name: str, *arguments: Any) -> None:  # noqa: ANN401 (C values)
         raise IndexCorruptError(f"ranker: LightGBM says {library.LGBM_GetLastError().decode()}")
 
 
-_HEAD = """tree
-version=v4
-num_class=1
-num_tree_per_iteration=1
-label_index=0
-max_feature_idx={last}
-feature_names={names}
-feature_infos={infos}
+def _sanitize(text: str) -> tuple[int, str]:
+    """Return the number of features, and the model text rewritten from checked values.
 
-"""
-
-
-def _checked(text: str) -> tuple[int, str]:
-    """Number of features, and the model written anew: LightGBM reads nothing that was not checked.
-
-    Its reader follows offsets, sizes and node numbers that a file names, wherever they lead.
+    The work of sums and contributions is bounded, too.
     """
     try:
         head, *blocks = _TREE.split(text.split("\nend of trees", 1)[0])
         features = int(_fields(head)["max_feature_idx"]) + 1
         found = [_fields(block) for block in blocks]
-        _check_work(found, features)
-        trees = [_rewritten(tree, features) for tree in found]
+        longest = max((int(tree["num_leaves"]) for tree in found), default=0)
+        if len(found) > _MAX_TREES or len(found) * longest * features > _MAX_CREDITS:
+            raise ValueError(
+                f"{len(found)} trees of up to {longest} leaves over {features} features, expected "
+                f"{_MAX_TREES} trees at most, and {_MAX_CREDITS} of the three multiplied"
+            )
+        trees = [_rewrite_tree(tree, features) for tree in found]
     except (KeyError, ValueError, OverflowError) as error:
         raise IndexCorruptError(f"ranker: found no sound LightGBM model ({error!r})") from error
-    if not trees or not 0 < features <= _MOST_FEATURES:
+    if not trees or not 0 < features <= _MAX_FEATURES:
         raise IndexCorruptError(f"ranker: found {len(trees)} trees of {features} features")
     names = " ".join(f"Column_{number}" for number in range(features))
     written = _HEAD.format(last=features - 1, names=names, infos=" ".join(["none"] * features))
@@ -212,51 +216,46 @@ def _checked(text: str) -> tuple[int, str]:
     return features, written + "end of trees\n"
 
 
-def _check_work(trees: Sequence[dict[str, str]], features: int) -> None:
-    """Hold a forest to a size whose sums and credits are quick to make.
-
-    Raises:
-        ValueError: it is larger.
-    """
-    longest = max((int(tree["num_leaves"]) for tree in trees), default=0)
-    if len(trees) > _MOST_TREES or len(trees) * longest * features > _MOST_CREDITS:
-        raise ValueError(
-            f"{len(trees)} trees of up to {longest} leaves over {features} features, expected "
-            f"{_MOST_TREES} trees at most, and {_MOST_CREDITS} of the three multiplied"
-        )
-
-
 def _fields(block: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
 
 
-def _rewritten(tree: dict[str, str], features: int) -> str:
-    """A tree's lines.
+def _rewrite_tree(tree: dict[str, str], features: int) -> str:
+    """Return a tree's lines.
 
     Raises:
         ValueError: its nodes do not fit together, or it splits by categories or has linear leaves.
     """
     leaves = int(tree["num_leaves"])
-    if not 1 <= leaves <= _MOST_LEAVES:
+    if not 1 <= leaves <= _MAX_LEAVES:
         raise ValueError(f"{leaves} leaves")
     if int(tree["num_cat"]) or int(tree.get("is_linear", "0")):
         raise ValueError("categories or linear leaves")
-    lines = [f"num_leaves={leaves}", "num_cat=0", _line(tree, "leaf_value", _REALS, leaves)]
+    lines = [f"num_leaves={leaves}", "num_cat=0", _checked_line(tree, "leaf_value", _REALS, leaves)]
     if leaves > 1:
-        lines += [_line(tree, name, _WHOLES, leaves - 1) for name in _OF_NODES]
-        lines += [_line(tree, name, _REALS, leaves - 1) for name in ("threshold", "internal_value")]
-        lines += [_line(tree, "leaf_count", _WHOLES, leaves)]
-        split, decision, left, right = (_whole(tree, name) for name in _OF_NODES[:4])
+        lines += [_checked_line(tree, name, _INTEGERS, leaves - 1) for name in _NODE_LISTS]
+        means = ("threshold", "internal_value")
+        lines += [_checked_line(tree, name, _REALS, leaves - 1) for name in means]
+        lines += [_checked_line(tree, "leaf_count", _INTEGERS, leaves)]
+        split, decision, left, right = (
+            np.fromstring(tree[name], np.int64, sep=" ") for name in _NODE_LISTS[:4]
+        )
         if not (split.min() >= 0 and split.max() < features):
             raise ValueError("a split by no feature")
         if (decision & 1).any():
             raise ValueError("a split by categories")
-        _check_children(left, right, leaves)
+        # Each node and leaf has one parent, which comes before it; leaves are negative.
+        children, nodes = np.concatenate([left, right]), np.arange(leaves - 1)
+        expected = np.concatenate([np.arange(-leaves, 0), nodes[1:]])
+        if not np.array_equal(np.sort(children), expected):
+            raise ValueError("nodes that do not fit together")
+        if ((children >= 0) & (children <= np.tile(nodes, 2))).any():
+            raise ValueError("a node above itself")
     return "\n".join([*lines, "is_linear=0", "shrinkage=1"])
 
 
-def _padded(trees: Sequence[dict[str, str]], name: str) -> NDArray[np.float64]:
-    """A list of numbers of each tree, (trees, longest), zeros behind."""
+def _padded_lists(trees: Sequence[dict[str, str]], name: str) -> NDArray[np.float64]:
+    """Return a list of numbers of each tree, (trees, longest), padded with zeros."""
     rows = [np.fromstring(tree.get(name, ""), np.float64, sep=" ") for tree in trees]
     found = np.zeros((len(rows), max(map(len, rows))))
     for number, row in enumerate(rows):
@@ -264,24 +263,15 @@ def _padded(trees: Sequence[dict[str, str]], name: str) -> NDArray[np.float64]:
     return found
 
 
-def _check_children(left: Ids, right: Ids, leaves: int) -> None:
-    """Each node and leaf hangs below one node, and that comes before it: leaves are negative."""
-    below, nodes = np.concatenate([left, right]), np.arange(leaves - 1)
-    if not np.array_equal(np.sort(below), np.concatenate([np.arange(-leaves, 0), nodes[1:]])):
-        raise ValueError("nodes that do not fit together")
-    if ((below >= 0) & (below <= np.tile(nodes, 2))).any():
-        raise ValueError("a node above itself")
+def _checked_line(tree: dict[str, str], name: str, numbers: re.Pattern[str], length: int) -> str:
+    """Return a line of the model that contains exactly `length` numbers of a kind.
 
-
-def _line(tree: dict[str, str], name: str, numbers: re.Pattern[str], length: int) -> str:
-    """A line as it stands, once it is sure to hold so many numbers of a kind and nothing else."""
+    Raises:
+        ValueError: it contains anything else.
+    """
     text = tree[name].strip()
     if not numbers.fullmatch(text):
         raise ValueError(f"{name} is no row of numbers in range")
     if text.count(" ") != length - 1:
         raise ValueError(f"{text.count(' ') + 1} numbers of {name}, expected {length}")
     return f"{name}={text}"
-
-
-def _whole(tree: dict[str, str], name: str) -> Ids:
-    return np.fromstring(tree[name], np.int64, sep=" ")

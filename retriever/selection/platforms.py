@@ -1,4 +1,4 @@
-"""What each social network takes: limits with their dates, from `data/platforms.toml`."""
+"""Social networks: their limits with dates, and their own hashtags, by `data/platforms.toml`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from hashlens.indexer.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """One network: hashtags advised and at most taken a post, and the hashtags that are its own.
+    """One network: the recommended and the largest number of hashtags, and its own hashtags.
 
-    A hashtag is its own that is in `own`, starts as one of `starts` says, or holds one of `holds`,
-    unless it starts as one of `words` says, which only look alike (`instant`). `since` is the
-    month (`2025-12`) from which the limit holds, `note` where that is known from.
+    A hashtag is its own if it is in `own`, starts with one of `starts`, or contains one of `holds`,
+    unless it starts with one of `words`, which only look alike (`instant`). `since` is the month
+    (`2025-12`) from which the limit applies, `note` its source.
 
     Raises:
         ConfigError: `recommended` is below 1 or above `limit`.
@@ -41,44 +41,50 @@ class Platform:
                 f"{f'1 to {self.limit}, its limit' if self.limit else '1 or more'}"
             )
 
+    @property
+    def limit_clause(self) -> str:
+        """The limit as a clause, `instagram takes 5 a post since 2025-12`."""
+        since = f" since {self.since}" if self.since else ""
+        return f"{self.name} takes {self.limit} a post{since}"
+
     def owns(self, key: str) -> bool:
-        """Whether a hashtag names this network or a place on it."""
+        """Return whether a hashtag names this network or a place on it."""
         if key.startswith(self.words):
             return False
         return key in self.own or key.startswith(self.starts) or any(p in key for p in self.holds)
 
 
 @cache
-def platforms() -> dict[str, Platform]:
-    """All platforms by name.
+def load_platforms() -> dict[str, Platform]:
+    """Load all platforms by name.
 
     Raises:
-        ConfigError: the file names an unknown field, or a limit that cannot be.
+        ConfigError: the file names an unknown field, or an impossible limit.
     """
     tables = tomllib.loads(data_path("platforms.toml").read_text(encoding="utf-8"))
-    return {name: _platform(name, fields) for name, fields in tables.items()}
+    found = {}
+    for name, fields in tables.items():
+        values: dict[str, Any] = {
+            field: tuple(value) if isinstance(value, list) else value
+            for field, value in fields.items()
+        }
+        try:
+            found[name] = Platform(name, **values)
+        except TypeError as error:  # a missing or unknown field
+            raise ConfigError(f"platforms.toml, [{name}]: {error}; see the file's head") from error
+    return found
 
 
-def platform(name: str) -> Platform:
-    """The platform of that name, in any case.
+def find_platform(name: str) -> Platform:
+    """Return the platform of that name, in any case.
 
     Raises:
         ConfigError: there is none; the message names those there are.
     """
-    return named(platforms(), name.strip().lower(), "platform")
+    return named(load_platforms(), name.strip().lower(), "platform")
 
 
 def foreign_to(home: Platform) -> Callable[[str], bool]:
-    """A test of hashtags: is this one another network's own, and not also this one's?"""
-    others = [other for other in platforms().values() if other.name != home.name]
+    """Return a test whether a hashtag is another network's own, and not also this one's."""
+    others = [other for other in load_platforms().values() if other.name != home.name]
     return lambda key: any(other.owns(key) for other in others) and not home.owns(key)
-
-
-def _platform(name: str, fields: dict[str, Any]) -> Platform:
-    values: dict[str, Any] = {
-        field: tuple(value) if isinstance(value, list) else value for field, value in fields.items()
-    }
-    try:
-        return Platform(name, **values)
-    except TypeError as error:  # a missing or unknown field
-        raise ConfigError(f"platforms.toml, [{name}]: {error}; see the file's head") from error

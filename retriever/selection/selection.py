@@ -1,4 +1,4 @@
-"""From scored candidates to the short list that is shown: which, how many, in which order."""
+"""Selection of the hashtags to show from scored candidates: which, how many, in which order."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from hashlens.indexer.types import Floats, Ids
 from hashlens.retriever.index.tiers import TIERS
 from hashlens.retriever.selection.platforms import Platform
 
-PLACES = 5  # hashtags shown where neither a number nor a platform is named
-POOL = 40  # best candidates among which diversity chooses
-# Strengths of what changes the order; 0 is the order of probability alone.
-DIVERSITY = 0.0
-GENERIC = 0.0
+DEFAULT_K = 5  # hashtags shown without a number or a platform
+MAX_DIVERSE = 40  # best candidates among which diversity chooses
+# Strengths that change the order; 0 is the order of probability alone.
+DEFAULT_DIVERSITY = 0.0
+DEFAULT_GENERIC = 0.0
 
-Likeness = Callable[[Ids], Floats]  # tag ids (n,) to their likeness, float32 (n, n) in [0, 1]
+Similarity = Callable[[Ids], Floats]  # tag ids (n,) to their similarity, float32 (n, n) in [0, 1]
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a person wants to be shown.
+    """The hashtags that a person wants to see.
 
     Args:
-        k: most hashtags; those that the platform recommends, or 5, where None.
-        min_probability: less likely ones are left out, though places stay empty.
-        diversity: strength in [0, 1] by which a hashtag loses for being like one before it.
+        k: most hashtags; the platform's recommended number, or 5, if None.
+        min_probability: less likely hashtags are left out, even if places stay empty.
+        diversity: strength in [0, 1] by which a hashtag loses for similarity to one before it.
         generic: share in [0, 1] of its probability that a generic hashtag loses in the order.
-        mix: places that each tier gets first, as far as its candidates go.
-        blocked: keys of hashtags not wanted.
-        pinned: keys of hashtags that come first, in this order, whatever the index says of them.
-        platform: caps the number of hashtags of the whole post, those that it already has
-            included, and leaves other networks' own hashtags out.
-        author: of the index whose post it is: what they usually tag counts as well.
+        mix: places that each tier gets first, as far as it has candidates.
+        blocked: keys of hashtags to leave out.
+        pinned: keys of hashtags that come first, in this order, known or not.
+        platform: limits the number of hashtags of the whole post, existing ones included, and
+            leaves other networks' own hashtags out.
+        author: of the post: hashtags that this author's posts in the index have rank higher.
 
     Raises:
         ConfigError: a number is out of range, a tier unknown, or more is asked for than fits.
@@ -44,8 +44,8 @@ class Selection:
 
     k: int | None = None
     min_probability: float = 0.0
-    diversity: float = DIVERSITY
-    generic: float = GENERIC
+    diversity: float = DEFAULT_DIVERSITY
+    generic: float = DEFAULT_GENERIC
     mix: tuple[tuple[str, int], ...] = ()
     blocked: frozenset[str] = frozenset()
     pinned: tuple[str, ...] = ()
@@ -63,9 +63,9 @@ class Selection:
 
     def _check_mix(self) -> None:
         known = [name for _, name in TIERS]
-        named = [name for name, _ in self.mix]
-        if not set(named) <= set(known) or len(set(named)) < len(named):
-            raise ConfigError(f"mix: found {', '.join(named)}, expected each once of {known}")
+        tiers = [name for name, _ in self.mix]
+        if not set(tiers) <= set(known) or len(set(tiers)) < len(tiers):
+            raise ConfigError(f"mix: found {', '.join(tiers)}, expected each once of {known}")
         numbers = [number for _, number in self.mix]
         if min(numbers, default=0) < 0 or sum(numbers) > self.places:
             raise ConfigError(
@@ -86,62 +86,55 @@ class Selection:
     @property
     def places(self) -> int:
         """Most hashtags shown for a post that has none yet."""
-        return self._places(0)
+        return self._count_places(0)
 
-    def count_of_post(self, seeds: Iterable[str]) -> int:
-        """Hashtags that a post already has, beside the pinned ones; 0 where no platform counts."""
+    def count_existing(self, seeds: Iterable[str]) -> int:
+        """Return the hashtags that a post already has besides pins; 0 if no platform counts."""
         return 0 if self.platform is None else len(set(seeds).difference(self.pinned))
 
-    def shown_pins(self, has: int = 0) -> tuple[str, ...]:
-        """Pinned hashtags that fit into a post that already has `has` others."""
-        return self.pinned[: self._places(has)]
+    def shown_pins(self, existing: int = 0) -> tuple[str, ...]:
+        """Return the pinned hashtags that fit into a post with `existing` others."""
+        return self.pinned[: self._count_places(existing)]
 
-    def free(self, has: int = 0) -> int:
-        """Places left beside the pinned hashtags, in a post that already has `has` others."""
-        return max(0, self._places(has) - len(self.pinned))
+    def open_places(self, existing: int = 0) -> int:
+        """Return the places besides pins, in a post with `existing` hashtags."""
+        return max(0, self._count_places(existing) - len(self.pinned))
 
-    def _places(self, has: int) -> int:
+    def _count_places(self, existing: int) -> int:
         if self.platform is None:
-            return self.k or PLACES
-        wanted = self.k or self.platform.recommended - has
-        return max(0, min(wanted, (self.platform.limit or wanted + has) - has))
+            return self.k or DEFAULT_K
+        wanted = self.k or self.platform.recommended - existing
+        return max(0, min(wanted, (self.platform.limit or wanted + existing) - existing))
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A line where the platform takes fewer hashtags than are asked for."""
+        """A line if the platform takes fewer hashtags than `k`."""
         if not (self.platform and self.k and self.k > self.places):
             return ()
-        return (f"{self._limit}, not {self.k}: no more are shown",)
+        return (f"{self.platform.limit_clause}, not {self.k}: no more are shown",)
 
-    def notes_on(self, has: int) -> tuple[str, ...]:
-        """A line where a post that already has `has` hashtags gets fewer for that."""
-        if self.platform is None or self._places(has) >= self.places:
+    def notes_on(self, existing: int) -> tuple[str, ...]:
+        """Return a line if a post gets fewer hashtags because it has `existing` ones."""
+        if self.platform is None or self._count_places(existing) >= self.places:
             return ()
-        limit, shown = self.platform.limit, self._places(has)
-        if limit and has > limit:
-            return (f"{self._limit}, and this one has {has}: take {has - limit} away",)
+        platform, shown = self.platform, self._count_places(existing)
+        has = f"{platform.limit_clause}, and this one has {existing}"
+        if platform.limit and existing > platform.limit:
+            return (f"{has}: take {existing - platform.limit} away",)
         more = f"{shown} more {'is' if shown == 1 else 'are'} shown" if shown else "none is added"
-        if self.k or limit == self.platform.recommended:
-            return (f"{self._limit}, and this one has {has}: {more}",)
+        if self.k or platform.limit == platform.recommended:
+            return (f"{has}: {more}",)
         return (
-            f"guides advise {self.platform.recommended} a post on {self.platform.name}, and this "
-            f"one has {has}: {more}; ask for more with -k",
+            f"guides advise {platform.recommended} a post on {platform.name}, and this one has "
+            f"{existing}: {more}; ask for more with -k",
         )
 
-    @property
-    def _limit(self) -> str:
-        """The most hashtags that the platform takes, as a clause."""
-        if self.platform is None:
-            return ""
-        since = f" since {self.platform.since}" if self.platform.since else ""
-        return f"{self.platform.name} takes {self.platform.limit} a post{since}"
 
-
-def mix_of(text: str) -> tuple[tuple[str, int], ...]:
-    """A mix from its text, as `broad:1,medium:2,niche:2`.
+def parse_mix(text: str) -> tuple[tuple[str, int], ...]:
+    """Parse a mix, as `broad:1,medium:2,niche:2`.
 
     Raises:
-        InputError: it has another form.
+        CallError: it has another form.
     """
     parts = [part.partition(":") for part in text.split(",") if part.strip()]
     try:
@@ -157,7 +150,7 @@ class Choices:
     """One query's c candidates, in any order.
 
     `tag_ids` int64, `probabilities` float32, `posts` int64, all (c,); `barred` and `generic` bool
-    (c,), None where none is. `pinned` are ids of those pinned hashtags that the index knows, and
+    (c,), None if there are none. `pinned` are ids of the pinned hashtags that the index knows, and
     `pinned_tiers` the tiers of all.
     """
 
@@ -170,105 +163,96 @@ class Choices:
     pinned_tiers: tuple[str, ...] = ()
 
 
-def choose(
+def choose_places(
     choices: Choices,
     selection: Selection,
     floors: dict[str, float],
-    likeness: Likeness,
-    has: int = 0,
+    similarity: Similarity,
+    existing: int = 0,
 ) -> Ids:
-    """Places int64 (<= free,) of the candidates that are shown beside the pinned ones.
+    """Return places, int64 (<= open places,), of the candidates to show besides the pinned ones.
 
-    By probability, then posts, then the older id; diversity, generic hashtags and a mix of tiers
-    change that as far as the selection says. Pinned candidates are expected to be barred. `has` is
-    the number of hashtags that the post already has.
+    They are ordered by probability, then posts, then the older id; diversity, generic hashtags and
+    a mix of tiers change that as the selection says.
+
+    Args:
+        choices: the candidates, of which the pinned ones must be barred.
+        selection: what is wanted.
+        floors: fewest posts of each tier.
+        similarity: of hashtags.
+        existing: number of hashtags that the post already has.
     """
-    free = selection.free(has)
-    if not free:
+    places = selection.open_places(existing)
+    if not places:
         return np.zeros(0, np.int64)
-    values = _values(choices, selection)
-    among = _open(choices, selection)
-    reach = len(among) if selection.mix else max(free, POOL * bool(selection.diversity))
-    order = among[best(values[among], choices.posts[among], choices.tag_ids[among], reach)]
-    if selection.diversity:
-        order = _diverse(order, values, choices, selection, likeness, free)
-    if selection.mix:
-        order = _mixed(order, choices, selection, floors, free)
-    return order[:free]
-
-
-def _open(choices: Choices, selection: Selection) -> Ids:
-    """Places of candidates that may be shown."""
+    values = choices.probabilities
+    if selection.generic and choices.generic is not None:
+        factors = np.where(choices.generic, 1 - selection.generic, 1)
+        values = (values * factors).astype(np.float32)
     allowed = choices.probabilities >= selection.min_probability
     if choices.barred is not None:
         allowed &= ~choices.barred
-    return np.flatnonzero(allowed)
+    rows = np.flatnonzero(allowed)
+    reach = len(rows) if selection.mix else max(places, MAX_DIVERSE * bool(selection.diversity))
+    order = rows[_top_places(values[rows], choices.posts[rows], choices.tag_ids[rows], reach)]
+    if selection.diversity:
+        wanted = MAX_DIVERSE if selection.mix else places
+        order = _diversify(order, values, choices, selection.diversity, similarity, wanted)
+    if selection.mix:
+        order = _fill_tiers(order, choices, selection, floors, places)
+    return order[:places]
 
 
-def _values(choices: Choices, selection: Selection) -> Floats:
-    """What orders the candidates, float32 (c,): probability, less for a generic hashtag."""
-    if not selection.generic or choices.generic is None:
-        return choices.probabilities
-    factors = np.where(choices.generic, 1 - selection.generic, 1)
-    return (choices.probabilities * factors).astype(np.float32)
-
-
-def best(scores: Floats, posts: Ids, tag_ids: Ids, k: int) -> Ids:
-    """Places int64 (<= k,) of the best candidates: by score, then posts, then the older id."""
-    among = np.arange(len(scores))
+def _top_places(scores: Floats, posts: Ids, tag_ids: Ids, k: int) -> Ids:
+    """Return places, int64 (<= k,), of the best: by score, then posts, then the older id."""
+    rows = np.arange(len(scores))
     if 0 < k < len(scores):
-        # Sorting is for the few that can be among the best, ties included.
+        # Only the few that can be among the best are sorted, ties included.
         edge = np.partition(scores, len(scores) - k)[len(scores) - k]
-        among = np.flatnonzero(scores >= edge)
-    order = np.lexsort((tag_ids[among], -posts[among], -scores[among]))[:k]
-    return among[order].astype(np.int64)
+        rows = np.flatnonzero(scores >= edge)
+    order = np.lexsort((tag_ids[rows], -posts[rows], -scores[rows]))[:k]
+    return rows[order].astype(np.int64)
 
 
-def _diverse(
+def _diversify(
     order: Ids,
     values: Floats,
     choices: Choices,
-    selection: Selection,
-    likeness: Likeness,
-    free: int,
+    strength: float,
+    similarity: Similarity,
+    wanted: int,
 ) -> Ids:
-    """The order with its first `POOL` chosen one by one, each by what it adds to those before.
+    """Return the order with the best `wanted` of its first `MAX_DIVERSE` chosen one by one.
 
-    Maximal marginal relevance of Carbonell and Goldstein, "The use of MMR, diversity-based
-    reranking" (1998), as a product: value times 1 - strength * likeness to the nearest one
-    already chosen. Their sum would weigh likeness the same beside large and small probabilities.
+    Maximal marginal relevance (Carbonell and Goldstein, "The use of MMR, diversity-based
+    reranking", 1998) as a product: value times 1 - strength * similarity to the nearest one already
+    chosen. A sum would weigh similarity equally for large and small probabilities.
     """
-    pool, fixed = order[:POOL], len(choices.pinned)
-    alike = likeness(np.append(np.array(choices.pinned, np.int64), choices.tag_ids[pool]))
+    pool, fixed = order[:MAX_DIVERSE], len(choices.pinned)
+    alike = similarity(np.append(np.array(choices.pinned, np.int64), choices.tag_ids[pool]))
     nearest = alike[fixed:, :fixed].max(axis=1, initial=0)
     alike, left = alike[fixed:, fixed:], np.ones(len(pool), np.bool_)
     chosen = []
-    for _ in range(len(pool) if selection.mix else min(free, len(pool))):
-        worth = values[pool] * (1 - selection.diversity * nearest)
+    for _ in range(min(wanted, len(pool))):
+        worth = values[pool] * (1 - strength * nearest)
         place = int(np.argmax(np.where(left, worth, -1)))
         chosen.append(place)
         left[place] = False
         nearest = np.maximum(nearest, alike[place])
-    return np.concatenate([pool[chosen], pool[left], order[POOL:]])
+    return np.concatenate([pool[chosen], pool[left], order[MAX_DIVERSE:]])
 
 
-def _mixed(
-    order: Ids, choices: Choices, selection: Selection, floors: dict[str, float], free: int
+def _fill_tiers(
+    order: Ids, choices: Choices, selection: Selection, floors: dict[str, float], places: int
 ) -> Ids:
-    """The order's first that fill each tier's places, then its first others; in its order."""
-    tiers = _tiers(choices.posts[order], floors)
+    """Return the first of the order that fill each tier's places, and its first others."""
+    tiers = np.full(len(order), "niche", dtype=object)
+    for name, floor in reversed(floors.items()):
+        tiers[choices.posts[order] >= floor] = name
     wanted = np.zeros(len(order), np.bool_)
     for name, number in selection.mix:
-        open_places = max(0, number - choices.pinned_tiers.count(name))
-        wanted[np.flatnonzero(tiers == name)[:open_places]] = True
+        missing = max(0, number - choices.pinned_tiers.count(name))
+        wanted[np.flatnonzero(tiers == name)[:missing]] = True
     first = np.concatenate([np.flatnonzero(wanted), np.flatnonzero(~wanted)])
-    shown: Ids = order[np.sort(first[:free])]
+    shown: Ids = order[np.sort(first[:places])]
     return shown
-
-
-def _tiers(posts: Ids, floors: dict[str, float]) -> NDArray[np.object_]:
-    """The `tier` of each of n hashtags, (n,)."""
-    tiers = np.full(len(posts), "niche", dtype=object)
-    for name, floor in reversed(floors.items()):
-        tiers[posts >= floor] = name
-    return tiers

@@ -1,7 +1,4 @@
-"""How alike hashtags are: by their vectors, and by the words they share.
-
-Arrays alone: where vectors and words come from is the caller's business.
-"""
+"""Similarity of hashtags, by their vectors and by the words they share."""
 
 from __future__ import annotations
 
@@ -12,18 +9,18 @@ import numpy as np
 
 from hashlens.indexer.types import Floats
 
-SAMPLED = 4_096  # pairs of hashtags compared to see how alike unrelated ones are
-UNRELATED = 0.95  # share of the pairs drawn blindly that are taken to be unrelated
-# They tie words together or name the network: sharing them makes nothing alike.
+SAMPLED_PAIRS = 4_096  # of hashtags, to see how similar unrelated ones are
+UNRELATED_SHARE = 0.95  # share of random pairs that are taken to be unrelated
+# They join words or name the network: sharing them makes nothing similar.
 GLUE = frozenset({"of", "the", "and", "in", "at", "on", "my", "a", "to", "for", "de", "la", "el"})
 GLUE |= {"instagram", "insta", "gram", "ig", "day", "daily", "x"}
-_HISSING = ("ss", "x", "z", "ch", "sh")
+_SIBILANTS = ("ss", "x", "z", "ch", "sh")
 _CASE_ENDINGS = "аеиоуыэюяёйьії"  # Russian, Ukrainian: Москва, Москве, Москвы
-_SHORTEST_CASED = 5
+_MIN_CASED = 5  # letters of a word that may have one
 
 
 def unrelated_cosine(vectors: Floats) -> float:
-    """The cosine that unrelated hashtags seldom pass: that of pairs drawn blindly.
+    """Return the cosine that random pairs seldom exceed.
 
     Args:
         vectors: unit rows, float32 (n, d).
@@ -31,27 +28,27 @@ def unrelated_cosine(vectors: Floats) -> float:
     if len(vectors) < 2:
         return 0.0
     draw = np.random.default_rng(1)
-    first = draw.integers(len(vectors), size=SAMPLED)
-    second = (first + draw.integers(1, len(vectors), size=SAMPLED)) % len(vectors)
+    first = draw.integers(len(vectors), size=SAMPLED_PAIRS)
+    second = (first + draw.integers(1, len(vectors), size=SAMPLED_PAIRS)) % len(vectors)
     cosines = np.einsum("nd,nd->n", vectors[first], vectors[second])
-    return float(np.clip(np.quantile(cosines, UNRELATED), 0, 0.99))
+    return float(np.clip(np.quantile(cosines, UNRELATED_SHARE), 0, 0.99))
 
 
-def likeness(vectors: Floats, unrelated: float, words: Sequence[frozenset[str]]) -> Floats:
-    """Likeness of n hashtags in [0, 1], float32 (n, n): by vector or by words, the greater.
+def similarity(vectors: Floats, unrelated: float, words: Sequence[frozenset[str]]) -> Floats:
+    """Return the similarity of n hashtags in [0, 1], float32 (n, n): by vector or by words.
 
     Args:
-        vectors: unit rows, or zeros where unknown, float32 (n, d).
+        vectors: unit rows, or zeros if unknown, float32 (n, d).
         unrelated: cosine that counts as 0; 1 stays 1.
         words: `stems` of each hashtag's words.
     """
     by_vector = (vectors @ vectors.T - unrelated) / (1 - unrelated)
-    alike: Floats = np.clip(np.maximum(by_vector, shared_words(words)), 0, 1).astype(np.float32)
+    alike: Floats = np.clip(np.maximum(by_vector, word_overlap(words)), 0, 1).astype(np.float32)
     return alike
 
 
-def shared_words(words: Sequence[frozenset[str]]) -> Floats:
-    """Share of words that two of n hashtags have in common, float32 (n, n).
+def word_overlap(words: Sequence[frozenset[str]]) -> Floats:
+    """Return the share of words that two of n hashtags have in common, float32 (n, n).
 
     Dice, "Measures of the amount of ecologic association between species" (1945): twice the
     common words by the sum of both. #cat and #catlover: 2 · 1 / (1 + 2).
@@ -66,35 +63,30 @@ def shared_words(words: Sequence[frozenset[str]]) -> Floats:
 
 
 def stems(words: Iterable[str]) -> frozenset[str]:
-    """A hashtag's words without plural and case endings, accents and words that only glue."""
-    said = tuple(words)
-    telling = [word for word in said if word not in GLUE]
-    return frozenset(map(_stem, telling or said))
+    """Return words without plural and case endings, accents and glue words."""
+    given = tuple(words)
+    return frozenset(map(_stem, [word for word in given if word not in GLUE] or given))
 
 
 def _stem(word: str) -> str:
-    bare = _unaccented(word)
-    if bare[-1:] in _CASE_ENDINGS and len(bare) >= _SHORTEST_CASED:
+    bare = word
+    if not word.isascii():
+        letters = unicodedata.normalize("NFD", word)
+        # Latin letters alone: in other scripts a mark is part of the letter (й, が, vowel signs).
+        letters = "".join(c for c in letters if not "\u0300" <= c <= "\u036f")
+        bare = letters if letters.isascii() else word
+    if bare[-1:] in _CASE_ENDINGS and len(bare) >= _MIN_CASED:
         return bare[:-1]
     if len(bare) > 4 and bare.endswith("ies"):
         return f"{bare[:-3]}y"
-    if len(bare) > 4 and bare.endswith("es") and bare[:-2].endswith(_HISSING):
+    if len(bare) > 4 and bare.endswith("es") and bare[:-2].endswith(_SIBILANTS):
         return bare[:-2]
-    plural = len(bare) > 3 and bare.endswith("s") and not bare.endswith(("ss", "us", "is"))
-    return bare[:-1] if plural else bare
+    is_plural = len(bare) > 3 and bare.endswith("s") and not bare.endswith(("ss", "us", "is"))
+    return bare[:-1] if is_plural else bare
 
 
-def _unaccented(word: str) -> str:
-    if word.isascii():
-        return word
-    apart = unicodedata.normalize("NFD", word)
-    # Latin letters alone: in other scripts a mark is part of the letter (й, が, vowel signs).
-    bare = "".join(c for c in apart if not "\u0300" <= c <= "\u036f")
-    return bare if bare.isascii() else word
-
-
-def redundancy(alike: Floats) -> float:
-    """Mean likeness of the pairs of one list of n hashtags, (n, n); 0 for fewer than two.
+def mean_similarity(alike: Floats) -> float:
+    """Return the mean similarity of the pairs of n hashtags, (n, n); 0 for fewer than two.
 
     Ziegler et al., "Improving recommendation lists through topic diversification" (2005): the
     intra-list similarity, over its number of pairs.

@@ -20,10 +20,10 @@ from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.responses import Response
 
 from hashlens.indexer.errors import HashlensError
-from hashlens.indexer.types import Recommendation
 from hashlens.retriever.index.lookup import completions, hashtag_facts, post_facts, post_thumbnail
-from hashlens.retriever.json_format import FORMAT, answer_json, row_json
-from hashlens.retriever.selection.platforms import platforms
+from hashlens.retriever.json_format import FORMAT, format_answer, format_row
+from hashlens.retriever.recommendation import Recommendation
+from hashlens.retriever.selection.platforms import load_platforms
 from hashlens.retriever.selection.selection import Selection
 from hashlens.retriever.server.errors import JSON_REFUSALS, REFUSALS, add_refusals, without_path
 from hashlens.retriever.server.header_timeout import TimelyHeads, bounds
@@ -35,7 +35,7 @@ from hashlens.retriever.server.schemas import AnswerForm, BadRow, BatchForm, Row
 from hashlens.retriever.server.serving import TOGETHER, BusyError, Desk, Live, Question
 from hashlens.retriever.server.static_files import add_pages
 from hashlens.retriever.server.uploads import Upload
-from hashlens.retriever.summary import summary_of
+from hashlens.retriever.summary import summarize_reader
 
 WITHIN = 10.0  # seconds within which a question is answered, waiting included
 LAST_ANSWERS = 2  # seconds that requests have when the server is told to stop
@@ -107,7 +107,7 @@ async def recommend(request: Request, service: Shared) -> Response:
         answer = await service.answer(Question(query, selection, asked.explain), picture)
     except HashlensError as error:
         raise without_path(error, picture) from error
-    return PlainJson({"format": FORMAT, "id": None} | answer_json(answer, evidence=True))
+    return PlainJson({"format": FORMAT, "id": None} | format_answer(answer, evidence=True))
 
 
 async def batch(service: Shared, asked: Rows) -> Response:
@@ -119,7 +119,7 @@ async def batch(service: Shared, asked: Rows) -> Response:
         rows = asked.rows[start : start + TOGETHER]
         found = await asyncio.gather(*(_row(service, row, selection) for row in rows))
         answers += [
-            row_json(str(start + n) if row.id is None else row.id, answer)
+            format_row(str(start + n) if row.id is None else row.id, answer)
             for n, (row, answer) in enumerate(zip(rows, found, strict=True), start=1)
         ]
     return PlainJson({"format": FORMAT, "answers": answers})
@@ -139,10 +139,10 @@ def search(service: Shared, q: Annotated[str, Query(min_length=1, max_length=150
 
 def index(service: Shared) -> Response:
     """What the index holds, and what each platform takes."""
-    summary = summary_of(service.live.recommender.index)
+    summary = summarize_reader(service.live.recommender.index)
     taken = [
         {"name": p.name, "limit": p.limit, "since": p.since, "recommended": p.recommended}
-        for p in platforms().values()
+        for p in load_platforms().values()
     ]
     told = {name: summary[name] for name in TOLD}
     return PlainJson({"format": FORMAT} | told | {"platforms": taken})

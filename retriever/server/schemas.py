@@ -19,10 +19,10 @@ from pydantic import (
 
 from hashlens.indexer.errors import InputError
 from hashlens.indexer.text.hashtags import extract, key, strip
-from hashlens.indexer.types import Query
 from hashlens.retriever.json_format import MAX_CAPTION
-from hashlens.retriever.selection.platforms import platform as platform_named
-from hashlens.retriever.selection.selection import DIVERSITY, GENERIC, Selection
+from hashlens.retriever.recommendation import Query
+from hashlens.retriever.selection.platforms import find_platform as platform_named
+from hashlens.retriever.selection.selection import DEFAULT_DIVERSITY, DEFAULT_GENERIC, Selection
 from hashlens.retriever.server.uploads import Upload
 
 MOST_SEEDS = 30
@@ -59,11 +59,11 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     k: K = None
-    platform: Annotated[str | None, Field(max_length=40)] = None
+    find_platform: Annotated[str | None, Field(max_length=40)] = None
     author: Author = None
     min_probability: Share = 0.0
-    diversity: Share = DIVERSITY
-    generic: Share = GENERIC
+    diversity: Share = DEFAULT_DIVERSITY
+    generic: Share = DEFAULT_GENERIC
     mix: Mix = {}
     block: Blocked = []
     pin: Pinned = []
@@ -140,7 +140,7 @@ class Asked(BaseModel):
     caption: Caption = ""
     seeds: Seeds = []
     k: K = None
-    platform: Annotated[str | None, Field(max_length=40)] = None
+    find_platform: Annotated[str | None, Field(max_length=40)] = None
     topics: Annotated[Topics, Field(description="Topics set by hand.")] = {}
     options: Annotated[Options, Field(description="All else.")] = Options()
     explain: Annotated[bool, Field(description="Whether to tell why.")] = True

@@ -15,7 +15,7 @@ import numpy as np
 
 from hashlens.indexer.decoding.loading import save_jpeg
 from hashlens.indexer.errors import HashlensError
-from hashlens.indexer.types import Query, Recommendation
+from hashlens.retriever.recommendation import Query, Recommendation
 from hashlens.retriever.recommender import Recommender
 from hashlens.retriever.selection.selection import Selection
 from hashlens.retriever.server.uploads import Upload
@@ -228,7 +228,7 @@ class Desk:
         question = batch[0].question
         queries = [waiting.question.query for waiting in batch]
         try:
-            answers = self._recommender().recommend_all(
+            answers = self._recommender().recommend_batch(
                 queries, question.selection, evidence=question.explain, explain=question.explain
             )
         except Exception as error:

@@ -1,88 +1,82 @@
-"""An index without some authors is asked about their posts, so that the ranker learns from it.
+"""Cross-fitting: an index without some authors is asked about their posts.
 
-Nothing of a post, nor of its author's others, is in the index that answers for it: what the
-channels say in training is as strange to them as a real query is.
+Neither a post nor any other post of its author is in the index that answers: in training, its
+candidates are scored as those of a new query are.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hashlens.indexer.config import RankingConfig
-from hashlens.indexer.corpus.corpus import Corpus
-from hashlens.indexer.pipeline.ranker_training import Assemble
+from hashlens.indexer.pipeline.ranker_training import RankerTask
 from hashlens.indexer.posts.spool import Posts
-from hashlens.indexer.progress import Progress
 from hashlens.indexer.types import Ids, Post
-from hashlens.retriever.training.examples import FEWEST, Lessons, Questions, joined
+from hashlens.retriever.training.examples import (
+    MIN_DRAWS,
+    QuestionSet,
+    TrainingExamples,
+    concat_examples,
+)
 
-MOST_DRAWS = 6  # questions of a post, where there are few posts
-RARE = 0.5  # share of the questions that are enough, up to which pictures and captions are too few
+MAX_DRAWS = 6  # questions of a post, if there are few posts
+RARE_SHARE = 0.5  # of the questions wanted, up to which an input is rare
 
 
-def rehearse(
-    corpus: Corpus, assemble: Assemble, config: RankingConfig, progress: Progress
-) -> Lessons | None:
-    """Ask about one part of the posts after another, until enough was asked; None without posts.
+def collect_examples(task: RankerTask) -> TrainingExamples | None:
+    """Ask about one fold of the posts after another until there are enough; None without posts.
 
-    Where few posts have a picture, or a caption, the other parts are asked about these alone: what
-    few say is else lost among what the many do.
+    If few questions had a picture, or a caption, the later folds ask about such posts alone:
+    otherwise the few are lost among the many.
     """
-    parts = fold_numbers(corpus.posts, config)
+    corpus, config = task.corpus, task.config
+    posts, total = corpus.posts, len(corpus.posts)
+    folds = assign_folds(posts, config)
     rng = np.random.default_rng(config.seed)
-    # Few posts are asked about more often.
-    draws = int(np.clip(2 * config.enough // max(len(corpus.posts), 1), FEWEST, MOST_DRAWS))
-    wanted = np.ones(len(corpus.posts), np.bool_)
-    given: Counter[str] = Counter()  # questions by input
-    found: list[Lessons] = []
+    draws = int(np.clip(2 * config.enough // max(total, 1), MIN_DRAWS, MAX_DRAWS))
+    wanted = np.ones(total, np.bool_)
+    inputs: Counter[str] = Counter()  # questions by input
+    found: list[TrainingExamples] = []
     for fold in range(config.folds):
-        rows = np.flatnonzero((parts == fold) & wanted)
-        questions = Questions.about(corpus, rows, parts, rng, draws)
-        if not questions.asked or (parts == fold).all():
+        rows = np.flatnonzero((folds == fold) & wanted)
+        questions = QuestionSet.draw(corpus, rows, folds, rng, draws)
+        if not questions.questions or (folds == fold).all():
             continue
-        progress.stage(f"Rehearsing, part {fold + 1}", len(questions.asked))
+        task.progress.stage(f"Rehearsing, part {fold + 1}", len(questions.questions))
         with TemporaryDirectory(prefix="hashlens-") as folder:
-            index = assemble(corpus.part(np.flatnonzero(parts != fold)), Path(folder))
-            found.append(questions.put(index, progress))
-        given.update(name for question in questions.asked for name in question.query.inputs)
-        if sum(len(lessons.folds) for lessons in found) >= config.enough:
-            wanted = _rare(corpus, given, config)
+            index = task.build_part(corpus.part(np.flatnonzero(folds != fold)), Path(folder))
+            found.append(questions.ask(index, task.progress))
+        inputs.update(name for one in questions.questions for name in one.query.inputs)
+        if sum(len(examples.folds) for examples in found) >= config.enough:
+            wanted = np.zeros(total, np.bool_)
+            usable = {"image": corpus.pictured, "caption": corpus.words.lengths > 0}
+            for name, having in usable.items():
+                tagged = having & (posts.hashtags.lengths > 0)
+                is_rare = inputs[name] < RARE_SHARE * config.enough
+                if is_rare and np.count_nonzero(tagged) >= config.fewest:
+                    wanted |= tagged
             if not wanted.any():
                 break
-    return joined(found) if found else None
+    return concat_examples(found) if found else None
 
 
-def _rare(corpus: Corpus, given: Mapping[str, int], config: RankingConfig) -> NDArray[np.bool_]:
-    """Which posts, bool (n,), have an input that was seldom given, though many enough have it."""
-    posts = corpus.posts
-    having = {"image": corpus.pictured, "caption": corpus.words.lengths > 0}
-    wanted = np.zeros(len(posts), np.bool_)
-    for name, there in having.items():
-        tagged = there & (posts.hashtags.lengths > 0)
-        if given[name] < RARE * config.enough and np.count_nonzero(tagged) >= config.fewest:
-            wanted |= tagged
-    return wanted
+def assign_folds(posts: Posts, config: RankingConfig) -> Ids:
+    """Return the fold of each post; posts of one author, and of the same words, share one.
 
-
-def fold_numbers(posts: Posts, config: RankingConfig) -> Ids:
-    """The fold of each post: an author's posts share one, and so do posts of the same words.
-
-    Where all posts are one author's, it is that author who will ask: then words alone decide.
+    If all posts are one author's, that author will also ask: then words alone decide.
     """
-    alone = len(set(posts.authors.tolist())) == 1
+    is_alone = len(set(posts.authors.tolist())) == 1
 
-    def number(post: Post) -> int:
+    def fold(post: Post) -> int:
         words = " ".join(sorted(set(post.caption.lower().split())))
         owner = f"w{words}" if words else f"p{post.post_id}"
-        owner = f"a{post.author}" if post.author and not alone else owner
+        owner = f"a{post.author}" if post.author and not is_alone else owner
         digest = hashlib.sha256(f"{config.seed}\n{owner}".encode()).digest()
         return int.from_bytes(digest[:8]) % config.folds
 
-    return np.array([number(post) for post in posts], np.int64)
+    return np.array([fold(post) for post in posts], np.int64)

@@ -1,4 +1,4 @@
-"""Questions about posts, put to an index that does not hold them: lessons for the ranker."""
+"""Training examples for the ranker: questions about posts, answered by an index without them."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from numpy.typing import NDArray
 from hashlens.indexer.corpus.corpus import Corpus
 from hashlens.indexer.generations.generation import Generation
 from hashlens.indexer.progress import Progress
-from hashlens.indexer.types import Candidates, Embeddings, Floats, Ids, Post, Query
-from hashlens.retriever.candidates.features import NAMES as FACT_NAMES
-from hashlens.retriever.candidates.generate import gather
-from hashlens.retriever.index.pairs import WIDTH
-from hashlens.retriever.index.reader import IndexReader
-from hashlens.retriever.query.batch import QueryBatch, prepare
+from hashlens.indexer.types import Embeddings, Floats, Ids, Post
+from hashlens.retriever.candidates.candidate_features import FEATURE_COLUMNS
+from hashlens.retriever.candidates.generate import generate_candidates
+from hashlens.retriever.index.index_reader import IndexReader
+from hashlens.retriever.index.pairs import PAIR_BASE
+from hashlens.retriever.query.batch import prepare
+from hashlens.retriever.recommendation import Candidates, Query
 
-BATCH = 256  # questions asked at a time
-FEWEST = 2  # questions drawn of a post, with other inputs given
-MOST = 16_000  # posts that are asked about at once: more add hours and memory, not quality
-MOST_SEEDS = 4
-GIVEN = {"image": 0.7, "caption": 0.8, "seeds": 0.4}  # how often each is given, where it is there
+BATCH = 256  # questions answered at a time
+MIN_DRAWS = 2  # questions drawn of a post, with different inputs
+MAX_POSTS = 16_000  # posts asked about at once: more add hours and memory, not quality
+MAX_SEEDS = 4
+INPUT_SHARES = {"image": 0.7, "caption": 0.8, "seeds": 0.4}  # how often each input is given
 PICTURE_ALONE = ("image",)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Lessons:
-    """Candidates of many questions, numbered through, and which of them were right.
+class TrainingExamples:
+    """Candidates of many questions, numbered consecutively, and which of them are right.
 
-    `right` bool (c,); `folds` int64 (n,) of each question: those of one fold share their authors.
+    `right` bool (c,); `folds` int64 (n,) of each question: questions of one fold share authors.
     """
 
     candidates: Candidates
@@ -40,8 +41,8 @@ class Lessons:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked about a post, by its place in the corpus, and the hashtags that answer it."""
+class TrainingQuestion:
+    """A question about a post, by its place in the corpus, and the hashtags that answer it."""
 
     post: int
     query: Query
@@ -49,66 +50,80 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Questions:
+class QuestionSet:
     """Questions about posts of a corpus; `folds` int64 (n,) is the fold of each of its posts."""
 
     corpus: Corpus
-    asked: Sequence[Question]
+    questions: Sequence[TrainingQuestion]
     folds: Ids
 
     @classmethod
-    def about(
+    def draw(
         cls,
         corpus: Corpus,
         rows: Ids,
         folds: Ids,
         rng: np.random.Generator,
-        draws: int = FEWEST,
+        draws: int = MIN_DRAWS,
     ) -> Self:
-        """Questions about some posts, at most `MOST`, each with some of its inputs.
+        """Draw questions about some posts, at most `MAX_POSTS`, each with some of its inputs.
 
         Args:
             corpus: all posts.
-            rows: places of those that may be asked about, ascending.
+            rows: places of the posts that may be asked about, ascending.
             folds: see the class.
             rng: draws posts, inputs and seeds.
-            draws: of questions for a post; those alike are put once.
+            draws: number of questions for a post; equal ones count once.
         """
-        some = rows if len(rows) <= MOST else np.sort(rng.choice(rows, MOST, replace=False))
-        return cls(corpus, list(_questions(corpus, some, draws, rng)), folds)
+        some = rows
+        if len(rows) > MAX_POSTS:
+            some = np.sort(rng.choice(rows, MAX_POSTS, replace=False))
+        return cls(corpus, list(_draw_questions(corpus, some, draws, rng)), folds)
 
-    def put(self, generation: Generation, progress: Progress) -> Lessons:
-        """What an index says to them, which has none of these posts; there must be a question."""
+    def ask(self, generation: Generation, progress: Progress) -> TrainingExamples:
+        """Return an index's candidates for the questions, of which there must be one.
+
+        The index must not contain the posts.
+        """
         index = IndexReader(generation)
         parts = []
-        for start in range(0, len(self.asked), BATCH):
-            some = self.asked[start : start + BATCH]
-            queries = [question.query for question in some]
-            batch = prepare(index, queries, *_pictures(self.corpus, some))
-            candidates = gather(index, batch)
-            right = _right(index, batch, candidates, [question.answers for question in some])
+        for start in range(0, len(self.questions), BATCH):
+            some = self.questions[start : start + BATCH]
+            images, classes = _picture_vectors(self.corpus, some)
+            batch = prepare(index, [question.query for question in some], images, classes)
+            candidates = generate_candidates(index, batch)
+            ids = index.tag_ids([tag for question in some for tag in question.answers])
+            coined = enumerate(batch.spelt.coined, start=index.hashtag_count)
+            ids = {key: number for number, key in coined} | ids
+            right = [
+                number * PAIR_BASE + ids[key]
+                for number, question in enumerate(some)
+                for key in question.answers
+                if key in ids
+            ]
+            pairs = candidates.queries * PAIR_BASE + candidates.tag_ids
             folds = self.folds[[question.post for question in some]]
-            parts.append(Lessons(candidates, right, folds))
+            parts.append(TrainingExamples(candidates, np.isin(pairs, right), folds))
             progress.advance(len(some))
         index.store.close()
-        return joined(parts)
+        return concat_examples(parts)
 
 
-def _questions(
-    corpus: Corpus, asked: Ids, draws: int, rng: np.random.Generator
-) -> Iterator[Question]:
-    """Questions of posts, each with some of its inputs, drawn at random, and with a picture alone.
+def _draw_questions(
+    corpus: Corpus, rows: Ids, draws: int, rng: np.random.Generator
+) -> Iterator[TrainingQuestion]:
+    """Yield questions with some of a post's inputs, drawn at random, and with its picture alone.
 
-    What a picture alone says is weak, and is lost among questions that have words besides.
+    A picture alone is weak evidence, and would be rare among questions that also have words.
     """
     pictured = corpus.pictured
-    for place in asked.tolist():
+    for place in rows.tolist():
         post = corpus.posts[place]
-        drawn = {_drawn(post, bool(pictured[place]), rng) for _ in range(draws)} - {()}
+        drawn = {_draw_inputs(post, bool(pictured[place]), rng) for _ in range(draws)} - {()}
         if pictured[place] and post.hashtags:
             drawn.add(PICTURE_ALONE)
         for given in sorted(drawn):
-            most = min(MOST_SEEDS, len(post.hashtags) - 1)
+            most = min(MAX_SEEDS, len(post.hashtags) - 1)
             seeds = int(rng.integers(1, most + 1)) if "seeds" in given else 0
             order = rng.permutation(len(post.hashtags))
             query = Query(
@@ -116,28 +131,28 @@ def _questions(
                 caption=post.caption if "caption" in given else "",
                 seeds=tuple(post.hashtags[n] for n in order[:seeds]),
             )
-            yield Question(place, query, tuple(post.hashtags[n] for n in order[seeds:]))
+            yield TrainingQuestion(place, query, tuple(post.hashtags[n] for n in order[seeds:]))
 
 
-def _drawn(post: Post, pictured: bool, rng: np.random.Generator) -> tuple[str, ...]:
-    """Names of the inputs that are given; none where nothing can be asked."""
-    there = {
+def _draw_inputs(post: Post, pictured: bool, rng: np.random.Generator) -> tuple[str, ...]:
+    """Return names of the inputs to give; none if nothing can be asked."""
+    usable = {
         "image": pictured and bool(post.hashtags),
         "caption": bool(post.caption.strip() and post.hashtags),
         "seeds": len(post.hashtags) > 1,
     }
-    names = [name for name, is_there in there.items() if is_there]
+    names = [name for name, is_usable in usable.items() if is_usable]
     while names:
-        given = tuple(name for name in names if rng.random() < GIVEN[name])
+        given = tuple(name for name in names if rng.random() < INPUT_SHARES[name])
         if given:
             return given
     return ()
 
 
-def _pictures(
-    corpus: Corpus, questions: Sequence[Question]
+def _picture_vectors(
+    corpus: Corpus, questions: Sequence[TrainingQuestion]
 ) -> tuple[Embeddings | None, Floats | None]:
-    """Vectors of the pictures that are given, ids being places in the batch; and their classes."""
+    """Return vectors of the given pictures, by place in the batch, and their class probabilities."""
     shown = [place for place, question in enumerate(questions) if question.query.image]
     if not shown or corpus.images is None:
         return None, None
@@ -146,26 +161,11 @@ def _pictures(
     return Embeddings(np.array(shown, np.int64), corpus.images.vectors[rows]), classes
 
 
-def _right(
-    index: IndexReader, batch: QueryBatch, candidates: Candidates, answers: Sequence[Sequence[str]]
-) -> NDArray[np.bool_]:
-    ids = index.tag_ids([tag for tags in answers for tag in tags])
-    coined = {key: index.tags + number for number, key in enumerate(batch.spelt.coined)}
-    true = [
-        query * WIDTH + tag
-        for query, tags in enumerate(answers)
-        for key in tags
-        if (tag := ids.get(key, coined.get(key))) is not None
-    ]
-    right: NDArray[np.bool_] = np.isin(candidates.queries * WIDTH + candidates.tag_ids, true)
-    return right
-
-
-def joined(parts: Sequence[Lessons]) -> Lessons:
-    """All lessons in one, their questions numbered through."""
+def concat_examples(parts: Sequence[TrainingExamples]) -> TrainingExamples:
+    """Return all examples in one, their questions numbered consecutively."""
     firsts = np.cumsum([0, *(len(part.folds) for part in parts)])
     queries = [first + part.candidates.queries for first, part in zip(firsts, parts, strict=False)]
-    return Lessons(
+    return TrainingExamples(
         Candidates(
             np.concatenate(queries),
             np.concatenate([part.candidates.tag_ids for part in parts]),
@@ -177,20 +177,17 @@ def joined(parts: Sequence[Lessons]) -> Lessons:
     )
 
 
-def part_of(lessons: Lessons, rows: NDArray[np.bool_]) -> Lessons:
-    """Some rows of the lessons; their questions keep their numbers."""
-    found = lessons.candidates
-    part = Candidates(found.queries[rows], found.tag_ids[rows], found.columns, found.scores[rows])
-    return replace(lessons, candidates=part, right=lessons.right[rows])
+def select_rows(examples: TrainingExamples, rows: NDArray[np.bool_]) -> TrainingExamples:
+    """Return some rows; their questions keep their numbers."""
+    return replace(examples, candidates=examples.candidates.rows(rows), right=examples.right[rows])
 
 
-def without(lessons: Lessons, *channels: str) -> Lessons:
-    """The lessons as they are without some channels: these silent, their own candidates gone."""
-    candidates = lessons.candidates
-    mine = np.array([column.split(":")[0] in channels for column in candidates.columns])
-    others = ~mine & ~np.isin(candidates.columns, FACT_NAMES)
+def drop_channels(examples: TrainingExamples, *channels: str) -> TrainingExamples:
+    """Return the examples without some channels' scores, and without their own candidates."""
+    candidates = examples.candidates
+    dropped = np.array([column.split(":")[0] in channels for column in candidates.columns])
+    others = ~dropped & ~np.isin(candidates.columns, FEATURE_COLUMNS)
     scores = candidates.scores.copy()
-    scores[:, mine] = np.nan
+    scores[:, dropped] = np.nan
     rows = np.count_nonzero(np.isfinite(scores[:, others]), axis=1) > 0
-    left = part_of(lessons, rows)
-    return replace(left, candidates=replace(left.candidates, scores=scores[rows]))
+    return select_rows(replace(examples, candidates=replace(candidates, scores=scores)), rows)

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from hashlens.indexer.config import RankingConfig
-from hashlens.indexer.types import Candidates
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.ranking.ranker import Ranker
-from hashlens.retriever.training import fit as fitting
-from hashlens.retriever.training.examples import Lessons
+from hashlens.retriever.recommendation import Candidates
+from hashlens.retriever.training.examples import TrainingExamples
+from hashlens.retriever.training.fit import fit_to_examples, save_ranker
 
 ROOT = Path(__file__).parents[2]
 
@@ -207,14 +207,14 @@ def test_help_and_a_caption_query_do_not_wait_for_slow_libraries(loaded: str) ->
 def test_a_caption_query_loads_no_slow_library(tiny_index: IndexReader, tmp_path: Path) -> None:
     """Answered whole, by a ranker of the index's own."""
     folder = shutil.copytree(tiny_index.generation.folder, tmp_path / "index")
-    fitting.save(a_ranker(), folder / "ranker")
+    save_ranker(a_ranker(), folder / "ranker")
     program = f"""
 import sys
 from pathlib import Path
 from hashlens.indexer.generations.generation import unsealed
-from hashlens.indexer.types import Query
+from hashlens.retriever.recommendation import Query
 from hashlens.retriever.cli.tables import *
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.recommender import Recommender
 
 found = unsealed(Path({str(folder)!r}), {tiny_index.manifest.topics!r},
@@ -237,7 +237,7 @@ def a_ranker() -> Ranker:
     found = Candidates(np.repeat(np.arange(400), 10), np.zeros(4000, np.int64), COLUMN, uses)
     right = draw.random(4000) < uses[:, 0]
     folds = np.arange(400) % 2
-    return fitting.fit(Lessons(found, right, folds), RankingConfig())
+    return fit_to_examples(TrainingExamples(found, right, folds), RankingConfig())
 
 
 COLUMN = ("popularity: posts",)

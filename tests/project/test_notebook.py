@@ -12,9 +12,9 @@ import pytest
 
 import hashlens
 from hashlens.indexer.errors import IndexMissingError, InputError
-from hashlens.indexer.types import Query
-from hashlens.retriever.index import default as defaultindex
-from hashlens.retriever.index.default import FIRST_STEPS, index_default
+from hashlens.retriever.index import default
+from hashlens.retriever.index.default import FIRST_STEPS, find_index
+from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
 
 ROOT = Path(__file__).parents[2]
@@ -46,13 +46,13 @@ def test_without_a_folder_the_present_ones_index_answers(
     sample_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert index_default() == defaultindex.starter()  # what ships answers where nothing else is
-    monkeypatch.setattr(defaultindex, "starter", lambda: tmp_path / "none")
+    assert find_index() == default.bundled_index()  # what ships answers where nothing else is
+    monkeypatch.setattr(default, "bundled_index", lambda: tmp_path / "none")
     with pytest.raises(IndexMissingError) as caught:
         Recommender.open()
     assert all(command in str(caught.value) for command, _ in FIRST_STEPS)
     (tmp_path / "index").symlink_to(sample_index)
-    assert index_default() == Path("index")
+    assert find_index() == Path("index")
     by_default = Recommender.open().recommend(caption="coffee")
     named = Recommender.open(str(sample_index)).recommend(caption="coffee")
     assert [tag.tag for tag in by_default.tags] == [tag.tag for tag in named.tags]

@@ -20,8 +20,8 @@ from hashlens.indexer.generations.generation import history, open_current
 from hashlens.indexer.generations.manifest import FORMAT
 from hashlens.indexer.pipeline.compact import compact
 from hashlens.indexer.pipeline.update import update
-from hashlens.indexer.types import Query
 from hashlens.indexer.verify.verify import verify
+from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
 from tests.indexer.pipeline.random_updates import updated, written
 from tests.support.forged import reseal

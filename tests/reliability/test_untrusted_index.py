@@ -23,10 +23,10 @@ from hashlens.indexer.errors import (
 from hashlens.indexer.generations.generation import history, open_current, rollback, writer
 from hashlens.indexer.generations.manifest import LARGEST, MANIFEST
 from hashlens.indexer.images.open_clip import open_clip_recipe
-from hashlens.indexer.types import Query
 from hashlens.indexer.verify.verify import verify
+from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.index.lookup import hashtag_facts
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
 from tests.indexer.pipeline.random_updates import updated
 from tests.retriever.cli.test_cli import run

@@ -19,8 +19,8 @@ from hashlens.indexer.errors import (
     InputError,
 )
 from hashlens.indexer.posts.reader import read_posts
-from hashlens.indexer.types import Query, Recommendation
-from hashlens.retriever.candidates.channels import OF_POSTS
+from hashlens.retriever.candidates.channels import POST_CHANNELS
+from hashlens.retriever.recommendation import Query, Recommendation
 from hashlens.retriever.recommender import Recommender
 from hashlens.retriever.selection.selection import Selection
 from tests.support import tiny_index as tiny
@@ -81,7 +81,7 @@ def test_a_batch_answers_as_its_queries_would_alone(recommender: Recommender, ca
         Query(image=cat, caption="nap time"),
         Query(caption="zzzz qqqq"),
     ]
-    together = recommender.answer(queries, 5)
+    together = recommender.recommend_many(queries, 5)
     for query, answer in zip(queries, together, strict=True):
         assert isinstance(answer, Recommendation)
         alone = recommender.recommend(query, 5)
@@ -126,7 +126,9 @@ def test_an_unknown_seed_is_told_and_its_words_are_used(recommender: Recommender
 def test_an_unreadable_picture_fails_alone(recommender: Recommender, tmp_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"\xff\xd8\xff no picture")
-    good, bad = recommender.answer([Query(caption=CAPTION), Query(image=broken, caption="x")])
+    good, bad = recommender.recommend_many(
+        [Query(caption=CAPTION), Query(image=broken, caption="x")]
+    )
     assert isinstance(good, Recommendation)
     assert isinstance(bad, HashlensError)
     assert "broken.jpg" in str(bad)
@@ -164,9 +166,12 @@ def test_the_index_tells_which_posts_it_holds(sample_index: Path, sample_folder:
     index = Recommender.open(sample_index).index
     some = list(read_posts([sample_folder], rejections=[]))[:3]
     listed = replace(some[0], image=None, caption="")  # a list of hashtags is many people's
-    assert index.holds([*some, replace(some[0], content_hash="another"), listed]) == [*some, listed]
-    assert index.holds([replace(listed, post_id="another")]) == []
-    assert index.holds([replace(some[1], post_id="another")]) != []
+    assert index.known_posts([*some, replace(some[0], content_hash="another"), listed]) == [
+        *some,
+        listed,
+    ]
+    assert index.known_posts([replace(listed, post_id="another")]) == []
+    assert index.known_posts([replace(some[1], post_id="another")]) != []
 
 
 def test_hashtags_that_nobody_used_yet_are_answered_as_any_other(recommender: Recommender) -> None:
@@ -202,11 +207,11 @@ def test_channels_that_a_ranker_silences_are_not_asked(recommender: Recommender)
         tags = asked.recommend(caption=CAPTION, k=20).tags
         return {part.channel for tag in tags for part in tag.evidence}
 
-    assert channels(recommender) & set(OF_POSTS)
-    silent = replace(recommender.ranker, silent=OF_POSTS)
+    assert channels(recommender) & set(POST_CHANNELS)
+    silent = replace(recommender.ranker, silent=POST_CHANNELS)
     quiet = channels(Recommender(recommender.index, ranker=silent))
     assert quiet
-    assert not quiet & set(OF_POSTS)
+    assert not quiet & set(POST_CHANNELS)
 
 
 def test_a_blocked_seed_is_named_as_blocked(recommender: Recommender) -> None:
@@ -239,7 +244,7 @@ def test_many_unknown_seeds_are_one_scan_and_a_few_notes(
 
 def test_answers_in_batches_look_for_no_like_seeds(recommender: Recommender) -> None:
     query = Query(caption="a walk", seeds=("sunsett",))
-    (answer,) = recommender.recommend_all([query], Selection())
+    (answer,) = recommender.recommend_batch([query], Selection())
     assert isinstance(answer, Recommendation)
     assert answer.notes == ("no #sunsett in this index, its words were used instead",)
 

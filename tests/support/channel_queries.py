@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from hashlens.indexer.types import Candidates, Embeddings, Query
+from hashlens.indexer.types import Embeddings
 from hashlens.retriever.candidates.channels import CHANNELS
-from hashlens.retriever.candidates.generate import gather, split
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.retriever.candidates.generate import generate_candidates
+from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.query.batch import QueryBatch, prepare
+from hashlens.retriever.recommendation import Candidates, Query
 from tests.support import tiny_index as tiny
 
 
@@ -26,7 +27,7 @@ def says(
 ) -> dict[str, list[float]]:
     """What a channel says to the last of the queries, by hashtag."""
     batch, kind = asked(index, *queries, seen=seen), CHANNELS[channel]
-    found = kind.ask(index, batch)
+    found = kind.score(index, batch)
     assert found.values.shape == (len(found), len(kind.columns))
     assert found.values.dtype == np.float32
     assert (np.diff(found.keys) > 0).all()
@@ -43,12 +44,12 @@ def gathered(
 ) -> list[dict[str, list[float]]]:
     """Columns of the candidates of each query, by hashtag."""
     batch = asked(index, *queries, seen=seen)
-    found = gather(index, batch)
+    found = generate_candidates(index, batch)
     names = dict(index.store.rows("select tag_id, key from hashtags"))
-    names |= dict(enumerate(batch.spelt.coined, start=index.tags))
+    names |= dict(enumerate(batch.spelt.coined, start=index.hashtag_count))
     return [
         {names[tag]: found.scores[row].tolist() for row, tag in enumerate_span(found, span)}
-        for span in split(found, len(queries))
+        for span in found.spans(len(queries))
     ]
 
 

@@ -14,12 +14,13 @@ from hashlens.indexer.generations.generation import Generation, open_current, wr
 from hashlens.indexer.pipeline.build import build
 from hashlens.indexer.progress import Silent
 from hashlens.indexer.topics.model import load_topics
-from hashlens.indexer.types import Neighbors, Query
+from hashlens.indexer.types import Neighbors
 from hashlens.indexer.vectors import milvus_client as milvus
 from hashlens.indexer.vectors.milvus_cleanup import tidied
 from hashlens.indexer.vectors.milvus_client import names
 from hashlens.indexer.vectors.milvus_location import ADDRESS, Place, permitted
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.retriever.index.index_reader import IndexReader
+from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
 from tests.indexer.pipeline.random_updates import SMALL, WORDS, Rows, drawn, written
 from tests.support import tiny_index as tiny
@@ -71,7 +72,7 @@ def everything(collection: str, address: str) -> np.ndarray:
 
 def answered(index: Path) -> dict[tuple[int, str], float]:
     """Hashtags of each query, and about how likely; which posts are behind them, ties decide."""
-    found = Recommender.open(index).answer(QUERIES, 5)
+    found = Recommender.open(index).recommend_many(QUERIES, 5)
     return {
         (number, tag.tag): tag.probability
         for number, answer in enumerate(found)

@@ -17,8 +17,8 @@ from hashlens.indexer.text.token_lists import Texts
 from hashlens.indexer.topics.model import load_topics
 from hashlens.indexer.topics.prompts import TextReader
 from hashlens.indexer.types import Embeddings, Post
-from hashlens.retriever.index.pairs import Entries
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.retriever.index.index_reader import IndexReader
+from hashlens.retriever.index.pairs import ScoredPairs
 
 SMALL = BuildConfig(vectors=VectorConfig("word2vec", 8, min_count=1, epochs=1))
 Row = tuple[str | None, str, Sequence[str]]
@@ -82,10 +82,10 @@ def reader(rows: Sequence[Row], folder: Path, pictures: np.ndarray | None = None
 
 
 def said(
-    index: IndexReader, found: Entries, query: int = 0, coined: Sequence[str] = ()
+    index: IndexReader, found: ScoredPairs, query: int = 0, coined: Sequence[str] = ()
 ) -> dict[str, list[float]]:
     """What a channel says to one query: columns by hashtag."""
     names = dict(index.store.rows("select tag_id, key from hashtags"))
-    names |= dict(enumerate(coined, start=index.tags))
+    names |= dict(enumerate(coined, start=index.hashtag_count))
     rows = zip(found.queries.tolist(), found.tags.tolist(), found.values.tolist(), strict=True)
     return {names[tag]: values for number, tag, values in rows if number == query}

@@ -7,10 +7,10 @@ import pytest
 from hashlens.indexer.generations.generation import open_current
 from hashlens.indexer.storage.store import Store
 from hashlens.indexer.text.hashtags import dated
-from hashlens.indexer.types import Query
 from hashlens.indexer.verify.verify import verify
-from hashlens.retriever.index.blocklist import blocked, unshipped
-from hashlens.retriever.index.default import starter
+from hashlens.retriever.index.blocklist import blocked_keys, unshipped_keys
+from hashlens.retriever.index.default import bundled_index
+from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
 
 MOST = 25 << 20  # bytes
@@ -18,13 +18,13 @@ MOST = 25 << 20  # bytes
 
 @pytest.fixture(scope="module")
 def recommender() -> Recommender:
-    return Recommender.open(starter())
+    return Recommender.open(bundled_index())
 
 
 def test_it_is_sound_small_and_without_posts() -> None:
-    assert verify(starter()).sound
-    assert sum(path.stat().st_size for path in starter().rglob("*") if path.is_file()) <= MOST
-    with Store.open(open_current(starter()).folder / "posts.duckdb") as store:
+    assert verify(bundled_index()).sound
+    assert sum(path.stat().st_size for path in bundled_index().rglob("*") if path.is_file()) <= MOST
+    with Store.open(open_current(bundled_index()).folder / "posts.duckdb") as store:
         for table in ("posts", "copies", "post_hashtags", "post_words"):
             assert store.rows(f"select count(*) from {table}") == [(0,)]
         fewest = "select min(posts), min(authors) from hashtag_counts"
@@ -32,7 +32,7 @@ def test_it_is_sound_small_and_without_posts() -> None:
         keys = {key for (key,) in store.rows("select key from hashtags")}
     assert posts >= 5
     assert authors >= 3
-    assert not keys & (blocked() | unshipped() | dated(keys))
+    assert not keys & (blocked_keys() | unshipped_keys() | dated(keys))
 
 
 @pytest.mark.parametrize(

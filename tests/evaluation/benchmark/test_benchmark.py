@@ -22,7 +22,8 @@ from hashlens.evaluation.methods.registry import METHODS
 from hashlens.evaluation.tasks.suite import Task, tasks_from, tasks_of
 from hashlens.indexer.config import BuildConfig, VectorConfig
 from hashlens.indexer.errors import ConfigError, InputError
-from hashlens.indexer.types import Post, Query
+from hashlens.indexer.types import Post
+from hashlens.retriever.recommendation import Query
 from tests.support.reports import timeless
 
 FEW = ["popularity", "cooccurrence", "word-counts"]

@@ -13,7 +13,8 @@ from hashlens.evaluation.methods.hashlens import Product, asked, falling, write_
 from hashlens.indexer.config import BuildConfig, RankingConfig, VectorConfig
 from hashlens.indexer.errors import ConfigError
 from hashlens.indexer.posts.reader import read_posts
-from hashlens.indexer.types import Post, Query, Rejection
+from hashlens.indexer.types import Post, Rejection
+from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
 
 SMALL = BuildConfig(
@@ -64,7 +65,7 @@ def test_it_says_what_its_index_says_and_its_folder_goes_with_it(
     (folder,) = tmp_path.iterdir()
     assert len(read(folder / "posts")) == 177
     for ranking, answer in zip(
-        said, Recommender.open(folder / "index").answer(queries, 5), strict=True
+        said, Recommender.open(folder / "index").recommend_many(queries, 5), strict=True
     ):
         tags = answer.tags  # type: ignore[union-attr]
         assert [tag for tag, _ in ranking] == [tag.tag for tag in tags] != []

@@ -20,7 +20,8 @@ from hashlens.indexer.config import VECTOR_PRESETS, VectorConfig
 from hashlens.indexer.errors import ConfigError, InputError
 from hashlens.indexer.images.encoder import EncodedImages, open_encoder
 from hashlens.indexer.topics.model import load_topics
-from hashlens.indexer.types import Post, Query
+from hashlens.indexer.types import Post
+from hashlens.retriever.recommendation import Query
 
 SEA = ("sea", "wave", "beach", "surf", "sand", "coast")
 CITY = ("street", "tower", "metro", "taxi", "roof", "bridge")

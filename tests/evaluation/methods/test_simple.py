@@ -32,7 +32,8 @@ from hashlens.evaluation.methods.counting import (
 from hashlens.evaluation.methods.neighbours import ImageKnn, PostVote
 from hashlens.evaluation.methods.text import Bm25Knn, FastText, Spelled, TfidfKnn, WordCounts
 from hashlens.indexer.errors import ConfigError, ShapeError
-from hashlens.indexer.types import Post, Query
+from hashlens.indexer.types import Post
+from hashlens.retriever.recommendation import Query
 
 SEED_METHODS: list[Callable[[], Method]] = [Cooccurrence, ItemKnn, Ease, PostVote]
 TEXT_METHODS: list[Callable[[], Method]] = [TfidfKnn, Bm25Knn, WordCounts, Spelled]

@@ -10,7 +10,7 @@ import pytest
 from hashlens.evaluation.studies import accounts
 from hashlens.evaluation.studies.accounts import account_quality
 from hashlens.indexer.types import Post
-from hashlens.retriever.index.default import starter
+from hashlens.retriever.index.default import bundled_index
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -40,7 +40,7 @@ def test_first_posts_join_and_later_ones_are_asked_about(
 ) -> None:
     monkeypatch.setattr(accounts, "JOINED", (0, 3))
     some = [*posts("ann", CAPTIONS), *reversed(posts("bob", CAPTIONS)), *posts("eve", ["x y"] * 9)]
-    before, after = account_quality(some, starter(), sample_index, tmp_path)
+    before, after = account_quality(some, bundled_index(), sample_index, tmp_path)
     # Of eve all later captions were said before, of the others the second bowl was.
     assert (before["own_posts"], before["accounts"], before["queries"]) == (0, 2, 8)
     assert (after["own_posts"], after["accounts"], after["queries"]) == (3, 2, 8)
@@ -51,7 +51,7 @@ def test_first_posts_join_and_later_ones_are_asked_about(
     assert before["unnamed"]["P@5"] == after["unnamed"]["P@5"] == 0
     (tmp_path / "again").mkdir()
     repeated = account_quality(
-        posts("eve", ["x y"] * 9), starter(), sample_index, tmp_path / "again"
+        posts("eve", ["x y"] * 9), bundled_index(), sample_index, tmp_path / "again"
     )
     assert repeated[0]["queries"] == 0
 
@@ -64,5 +64,5 @@ def test_of_accounts_that_copy_one_another_one_is_asked_about(
     copies = [f"new in the shop today, come in and see our {n}" for n in ("cups", *"abcdefg")]
     some = [*posts("ann", [template.format(n) for n in ("bowls", *"hijklmn")])]
     some += [*posts("bob", copies), *posts("cat", CAPTIONS)]
-    before, _ = account_quality(some, starter(), sample_index, tmp_path)
+    before, _ = account_quality(some, bundled_index(), sample_index, tmp_path)
     assert before["accounts"] == 2

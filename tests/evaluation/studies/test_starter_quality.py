@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hashlens.evaluation.studies.starter_quality import _sayable, _together
-from hashlens.indexer.types import Query
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.retriever.index.index_reader import IndexReader
+from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
 
 

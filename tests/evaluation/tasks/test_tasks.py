@@ -17,7 +17,8 @@ from hashlens.evaluation.tasks.inputs import (
     make_queries,
 )
 from hashlens.indexer.errors import ConfigError, InputError
-from hashlens.indexer.types import Post, Query
+from hashlens.indexer.types import Post
+from hashlens.retriever.recommendation import Query
 
 tag_lists = st.lists(st.text("abcdef", min_size=1, max_size=3), min_size=1, max_size=8, unique=True)
 

@@ -184,7 +184,7 @@ def test_a_forked_child_has_processes_of_its_own():
 CAPTION = """
 import sys
 from pathlib import Path
-from hashlens.indexer.types import Query
+from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
 recommender = Recommender.open(Path(sys.argv[1]))
 assert recommender.recommend(Query(caption="coffee for breakfast")).tags

@@ -108,7 +108,7 @@ def test_the_same_posts_give_the_same_vectors(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("preset", ["report-word2vec", "report-glove", "report-pretrained"])
 def test_the_reports_settings_make_an_index_that_answers(preset: str, tmp_path: Path) -> None:
-    from hashlens.indexer.types import Query
+    from hashlens.retriever.recommendation import Query
     from hashlens.retriever.recommender import Recommender
 
     rows: list[dict[str, object]] = [

@@ -13,9 +13,9 @@ from hashlens.indexer.generations.generation import open_current
 from hashlens.indexer.pipeline.compact import compact
 from hashlens.indexer.pipeline.forget import forget
 from hashlens.indexer.storage.store import Store
-from hashlens.indexer.types import Query
 from hashlens.indexer.verify.verify import verify
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.retriever.index.index_reader import IndexReader
+from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
 from tests.indexer.pipeline.random_updates import WORDS, built, drawn, tables, updated
 
@@ -35,7 +35,7 @@ def test_compacting_merges_segments_and_keeps_every_answer(tmp_path: Path) -> No
     index = grown(tmp_path)
     before = IndexReader.open(index)
     queries = [Query(caption=f"{a} {b}", seeds=("dog",)) for a in WORDS[:6] for b in WORDS[6:9]]
-    answers = Recommender(before).answer(queries, 5, explain=True)
+    answers = Recommender(before).recommend_many(queries, 5, explain=True)
     assert len(before.captions or ()) > 0
     report = compact(index)
     after = IndexReader.open(index)
@@ -48,7 +48,7 @@ def test_compacting_merges_segments_and_keeps_every_answer(tmp_path: Path) -> No
     assert before.captions is not None
     assert after.captions is not None
     np.testing.assert_array_equal(before.captions.ids, after.captions.ids)
-    assert Recommender(after).answer(queries, 5, explain=True) == answers
+    assert Recommender(after).recommend_many(queries, 5, explain=True) == answers
     assert verify(index).sound
 
 

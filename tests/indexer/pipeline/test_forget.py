@@ -21,7 +21,7 @@ from hashlens.indexer.pipeline.compact import compact
 from hashlens.indexer.pipeline.forget import described, forget
 from hashlens.indexer.storage.store import Store
 from hashlens.indexer.verify.verify import verify
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.retriever.index.index_reader import IndexReader
 from tests.indexer.pipeline.random_updates import (
     SMALL,
     built,

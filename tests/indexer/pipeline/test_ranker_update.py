@@ -13,19 +13,20 @@ from hashlens.evaluation.assets.aggregates import strip
 from hashlens.indexer.config import LENT, data_path
 from hashlens.indexer.generations.generation import Generation, open_current, writer
 from hashlens.indexer.pipeline.bootstrap import begun
+from hashlens.indexer.pipeline.ranker_training import RankerTask
 from hashlens.indexer.pipeline.ranker_update import RANKED
 from hashlens.indexer.progress import Progress
 from hashlens.indexer.storage.store import BORROWED
 from hashlens.indexer.verify.verify import verify
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.ranking.ranker import Ranker
 from hashlens.retriever.recommender import Recommender
-from hashlens.retriever.training.examples import Lessons, Questions
-from hashlens.retriever.training.fit import FEWEST_MORE, fit_ranker
+from hashlens.retriever.training.examples import QuestionSet, TrainingExamples
+from hashlens.retriever.training.fit import MIN_POSTS_TO_CONTINUE, fit_ranker
 from tests.indexer.pipeline.random_updates import Rows, built, drawn, updated
 from tests.indexer.pipeline.test_starter import ALL, files_of, rows_of
 
-MINE = FEWEST_MORE + 40
+MINE = MIN_POSTS_TO_CONTINUE + 40
 
 
 def my_rows(first: int, count: int) -> Rows:
@@ -57,23 +58,25 @@ class Watched:
         self.bases: list[dict[str, bytes]] = []
         self.asked: list[tuple[set[str], set[str], int]] = []
 
-    def __call__(self, *given: Any) -> tuple[str, ...]:
-        base = given[5]
+    def __call__(self, task: RankerTask, folder: Path) -> tuple[str, ...]:
+        base = task.base
         assert base is not None
         self.bases.append({path.name: path.read_bytes() for path in base.iterdir()})
-        put = Questions.put
+        ask = QuestionSet.ask
 
-        def watched(questions: Questions, generation: Generation, bar: Progress) -> Lessons:
+        def watched(
+            questions: QuestionSet, generation: Generation, bar: Progress
+        ) -> TrainingExamples:
             index = IndexReader(generation)
             held = {name for (name,) in index.store.rows("select post_id from posts")}
-            asked = {questions.corpus.posts[q.post].post_id for q in questions.asked}
+            asked = {questions.corpus.posts[q.post].post_id for q in questions.questions}
             self.asked.append((asked, held, generation.manifest.counts[BORROWED]))
             index.store.close()
-            return put(questions, generation, bar)
+            return ask(questions, generation, bar)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Questions, "put", watched)
-            return fit_ranker(*given)
+            patch.setattr(QuestionSet, "ask", watched)
+            return fit_ranker(task, folder)
 
 
 def counts(index: Path) -> dict[str, int]:
@@ -89,7 +92,7 @@ def test_ranking_learns_from_posts_that_joined_and_begins_with_what_was_lent(
     with begun(index, lending):
         report = updated(my_rows(1_000, MINE), index, **given)
     assert f"ranking went on to learn from {report.counts['posts']:,} posts" in report.notes
-    assert report.counts[RANKED] == report.counts["posts"] > FEWEST_MORE
+    assert report.counts[RANKED] == report.counts["posts"] > MIN_POSTS_TO_CONTINUE
     # Those asked about are not in the index, which has all that was lent.
     assert fitted.asked
     for asked, held, borrowed in fitted.asked:

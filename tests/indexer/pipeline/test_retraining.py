@@ -22,9 +22,9 @@ from hashlens.indexer.pipeline.build import build
 from hashlens.indexer.pipeline.update import update
 from hashlens.indexer.sample import sample_pictures
 from hashlens.indexer.storage.store import Store
-from hashlens.indexer.types import Query
-from hashlens.retriever.index.reader import IndexReader
-from hashlens.retriever.json_format import answer_json
+from hashlens.retriever.index.index_reader import IndexReader
+from hashlens.retriever.json_format import format_answer
+from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
 from hashlens.retriever.summary import summarize
 from tests.indexer.pipeline.random_updates import SMALL, built, tables, updated, written
@@ -63,10 +63,10 @@ def test_a_new_hashtag_is_young_recommended_at_once_and_among_its_company(tmp_pa
     )
     recommender = Recommender.open(index)
     answer = recommender.recommend(Query(caption="a walk in the park"), 3)
-    young = {tag.tag: tag.young for tag in answer.tags}
+    young = {tag.tag: tag.is_new for tag in answer.tags}
     assert young["zoomies"]
     assert not young["dog"]
-    told = answer_json(answer, evidence=False)["tags"]
+    told = format_answer(answer, evidence=False)["tags"]
     assert {tag["tag"]: tag.get("young") for tag in told} == {
         t: y or None for t, y in young.items()
     }
@@ -97,7 +97,7 @@ def test_a_young_vector_is_the_mean_of_its_company_each_author_one_voice(tmp_pat
     wanted = ann / np.linalg.norm(ann) + unit("tea", "cake", "#tea")
     wanted /= np.linalg.norm(wanted)
     np.testing.assert_allclose(reader.tag_vectors[tag], wanted, atol=2e-3)
-    found = reader.hashtags(ALL_TOPICS)
+    found = reader.hashtag_index(ALL_TOPICS)
     assert found is not None
     assert int(found.search(wanted[None].astype(np.float32), 1).ids[0, 0]) == tag
 
@@ -111,7 +111,7 @@ def test_the_reports_settings_can_be_updated(preset: str, tmp_path: Path) -> Non
     (tag,) = reader.tag_ids(["zoomies"]).values()
     assert np.linalg.norm(reader.tag_vectors[tag]) == pytest.approx(1, abs=1e-3)
     answer = Recommender(reader).recommend(Query(caption="walk in the park", seeds=("dog",)), 1)
-    assert [(found.tag, found.young) for found in answer.tags] == [("zoomies", True)]
+    assert [(found.tag, found.is_new) for found in answer.tags] == [("zoomies", True)]
 
 
 def test_what_was_learned_is_linked_not_copied(tmp_path: Path) -> None:

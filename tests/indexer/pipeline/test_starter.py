@@ -14,7 +14,7 @@ from hashlens.indexer.errors import InputError
 from hashlens.indexer.generations.generation import Generation, open_current, writer
 from hashlens.indexer.pipeline.bootstrap import begun
 from hashlens.indexer.storage.store import Store
-from hashlens.indexer.types import Query
+from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
 from tests.indexer.pipeline.random_updates import Rows, built, drawn, updated
 

@@ -19,9 +19,9 @@ from hashlens.indexer.pipeline import incremental as extend
 from hashlens.indexer.pipeline import update as updating
 from hashlens.indexer.pipeline.diff import read_ids
 from hashlens.indexer.pipeline.update import described, update
-from hashlens.indexer.types import Query
 from hashlens.indexer.verify.verify import verify
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.retriever.index.index_reader import IndexReader
+from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
 from tests.indexer.pipeline.random_updates import built, drawn, rebuilt, tables, updated, written
 
@@ -81,11 +81,11 @@ def test_a_reader_keeps_its_answers_while_the_index_changes(tmp_path: Path) -> N
     index = built(ROWS, tmp_path)
     reader = Recommender(IndexReader.open(index))
     queries = [Query(caption=row["caption"]) for row in ROWS if row["caption"].strip()][:8]
-    answers = reader.answer(queries, 5)
+    answers = reader.recommend_many(queries, 5)
     for turn in range(5):
         updated([drawn(100 + turn, DRAW)], index, [f"p{turn}"])
-    assert reader.answer(queries, 5, explain=True) is not None
-    assert reader.answer(queries, 5) == answers
+    assert reader.recommend_many(queries, 5, explain=True) is not None
+    assert reader.recommend_many(queries, 5) == answers
     assert open_current(index).number == 6
 
 

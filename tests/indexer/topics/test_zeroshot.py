@@ -20,25 +20,24 @@ import torch
 from PIL import Image
 
 from hashlens.evaluation.benchmark.topic_accuracy import judge_topics
-from hashlens.indexer.config import BuildConfig, RankingConfig, VectorConfig
-from hashlens.indexer.corpus.corpus import Corpus
+from hashlens.indexer.config import BuildConfig, VectorConfig
 from hashlens.indexer.embeddings.space import WordSpace
 from hashlens.indexer.images.encoder import open_encoder
 from hashlens.indexer.pipeline.build import build
-from hashlens.indexer.pipeline.ranker_training import Assemble
+from hashlens.indexer.pipeline.ranker_training import RankerTask
 from hashlens.indexer.pipeline.update import update
-from hashlens.indexer.progress import Progress
 from hashlens.indexer.topics.image_model import FLOOR
 from hashlens.indexer.topics.model import TopicTable, load_topics
 from hashlens.indexer.topics.prompts import PLAIN, TEMPLATES, TextReader, topic_texts
-from hashlens.indexer.types import Post, Query
+from hashlens.indexer.types import Post
 from hashlens.indexer.vectors.index import VectorIndex
 from hashlens.retriever.candidates.channels import CHANNELS
-from hashlens.retriever.candidates.generate import COMPANIONS, gather
+from hashlens.retriever.candidates.generate import COMPANIONS, generate_candidates
+from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
 from hashlens.retriever.selection.selection import Selection
-from hashlens.retriever.training.cross_fit import rehearse
-from hashlens.retriever.training.examples import Lessons
+from hashlens.retriever.training.cross_fit import collect_examples
+from hashlens.retriever.training.examples import TrainingExamples
 from tests.project.test_imports import SLOW
 from tests.support.encoder_fixtures import PHOTOS, TINY_CLIP, clip_vectors, drawn_clip, taught_clip
 
@@ -63,7 +62,7 @@ class Built:
     cache: Path
     index: Path
     asked: list[Path]  # the pictures of the topics, and two of none
-    lessons: Lessons | None
+    lessons: TrainingExamples | None
 
     def recommender(self) -> Recommender:
         return Recommender.open(self.index, self.weights)
@@ -87,17 +86,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     lines = [f"{topic} = {tags}" for topic, tags in SAID.items()]
     (folder / "topics.toml").write_text("\n".join(["[topics]", *lines]))
     config = BuildConfig(encoder=TINY_CLIP, vectors=VectorConfig("word2vec", 8, min_count=1))
-    lessons: list[Lessons | None] = []
+    lessons: list[TrainingExamples | None] = []
 
-    def keep(
-        corpus: Corpus,
-        make: Assemble,
-        config: RankingConfig,
-        _: Path,
-        progress: Progress,
-        __: Path | None = None,
-    ) -> tuple[str, ...]:
-        lessons.append(rehearse(corpus, make, config, progress))
+    def keep(task: RankerTask, _: Path) -> tuple[str, ...]:
+        lessons.append(collect_examples(task))
         return ()
 
     with pytest.MonkeyPatch.context() as patch:
@@ -138,7 +130,7 @@ def test_topics_are_told_by_their_names_alone(built: Built) -> None:
     assert np.abs(model.image.zero_shot.texts - texts).max() < 1e-4
     raised = np.exp(100 * (images @ texts.T).astype(np.float64))
     expected = (1 - FLOOR) * raised / raised.sum(axis=1, keepdims=True) + FLOOR / 3
-    found = recommender.prepared([Query(image=path) for path in built.asked]).topics
+    found = recommender.prepare([Query(image=path) for path in built.asked]).topics
     assert found.topics == tuple(SAID)
     assert np.abs(found.probs - expected).max() < 1e-3  # vectors 1e-5 apart, a hundred times
     assert found.probs[:3].argmax(axis=1).tolist() == [0, 1, 2]
@@ -157,10 +149,10 @@ def test_hashtags_are_found_by_their_words(built: Built) -> None:
     assert saved.ids.tolist() == sorted(ids[tag] for tag in tags)  # without one author's brand
     kept = saved.reconstruct(np.array([ids[tag] for tag in tags]))
     assert np.abs(kept - vectors).max() < 1e-4
-    batch = recommender.prepared(
+    batch = recommender.prepare(
         [Query(caption="walk"), *(Query(image=path) for path in built.asked)]
     )
-    found = gather(index, batch)
+    found = generate_candidates(index, batch)
     columns = [found.columns.index(f"picture words: {name}") for name in ("cosine", "share")]
     cosines = images @ vectors.T
     raised = np.exp(100 * cosines.astype(np.float64))
@@ -205,7 +197,7 @@ def test_a_ranker_learns_from_the_words_of_hashtags(built: Built) -> None:
 ASK = """
 import json, sys
 from pathlib import Path
-from hashlens.indexer.types import Query
+from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
 index, weights, picture = map(Path, sys.argv[1:4])
 answer = Recommender.open(index, weights).recommend(Query(image=picture), 5, explain=True)

@@ -28,7 +28,7 @@ from hashlens.indexer.vectors.milvus_location import Place
 from hashlens.indexer.vectors.milvus_segments import SUFFIX, MilvusVectors, keys_of
 from hashlens.indexer.vectors.segments import Segments, living, living_ids, paths_of, save_segment
 from hashlens.indexer.verify.verify import verify
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.recommender import Recommender
 from tests.indexer.pipeline.random_updates import SMALL, WORDS, built, updated, written
 from tests.support import tiny_index as tiny
@@ -122,7 +122,7 @@ def test_an_index_answers_as_one_of_files_through_its_whole_life(lite: str, tmp_
     assert_same_up_to_ties(near(index), near(other))
     assert not list(index.glob("gen-*/captions/*.faiss"))
     reader = Recommender(IndexReader.open(index))
-    first, answers = near(index), reader.answer(QUERIES, 5)
+    first, answers = near(index), reader.recommend_many(QUERIES, 5)
     changed = [row | {"caption": f"{WORDS[3]} {WORDS[7]}"} for row in ROWS[:6]]
     for each in (index, other):
         updated([*ROWS[40:50], *changed], each, ["p20", "p21", "p41"])
@@ -139,7 +139,7 @@ def test_an_index_answers_as_one_of_files_through_its_whole_life(lite: str, tmp_
     assert_same_up_to_ties(third, near(other))
     rollback(index, 2)
     assert_same_up_to_ties(near(index), second)
-    assert reader.answer(QUERIES, 5) == answers
+    assert reader.recommend_many(QUERIES, 5) == answers
     assert verify(index).troubles == ()
     rollback(index, 3)
     compact(index)
@@ -147,7 +147,7 @@ def test_an_index_answers_as_one_of_files_through_its_whole_life(lite: str, tmp_
     assert len(collections(index)) == 2  # older generations have theirs
     updated([], index, retrain=True, keep=1)
     assert len(collections(index)) == 2  # a reader holds generation 1
-    assert reader.answer(QUERIES, 5) == answers
+    assert reader.recommend_many(QUERIES, 5) == answers
     del reader
     compact(index, keep=1)
     assert collections(index) == [place_of(index).collection("captions")]

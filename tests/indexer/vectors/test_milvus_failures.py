@@ -20,16 +20,16 @@ from hashlens.indexer.errors import (
     VectorsUnreachableError,
 )
 from hashlens.indexer.pipeline.compact import compact
-from hashlens.indexer.types import Query
 from hashlens.indexer.vectors import milvus_client as milvus
 from hashlens.indexer.vectors.milvus_client import Collection, drop
 from hashlens.indexer.vectors.milvus_location import ADDRESS, FILE, Place, address_of
 from hashlens.indexer.vectors.milvus_segments import keys_of
 from hashlens.indexer.verify.verify import verify
 from hashlens.retriever.cli.options import vectors_from
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.retriever.index.index_reader import IndexReader
+from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
-from hashlens.retriever.summary import summary_of
+from hashlens.retriever.summary import summarize_reader
 from tests.indexer.pipeline.random_updates import updated, written
 from tests.retriever.cli.test_cli import run
 from tests.support import tiny_index as tiny
@@ -199,7 +199,9 @@ def test_the_command_line_says_where_vectors_are(lite: str, tmp_path: Path) -> N
     assert f"{ADDRESS}=milvus:{lite}" in out + err
     code, out, _ = run("inspect", "--index", index, "--json")
     assert lite in json.loads(out)["post_vectors"]
-    assert lite not in str(summary_of(IndexReader.open(index)))  # which the server tells everybody
+    assert lite not in str(
+        summarize_reader(IndexReader.open(index))
+    )  # which the server tells everybody
     code, _, err = run("build", posts, "--from-starter", "--vectors", f"milvus:{lite}")
     assert (code, "--from-starter" in err) == (2, True)
     # This process has Milvus Lite: another one is told so, in a line.

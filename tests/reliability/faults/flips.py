@@ -121,7 +121,7 @@ def _found(index: Path, damage: Damage, say: Say, *, contents: bool) -> None:
 
 
 def _answer(index: Path, say: Say, *, check: bool) -> None:
-    for answer in Recommender.open(index, check=check).answer(QUERIES, 5, explain=True):
+    for answer in Recommender.open(index, check=check).recommend_many(QUERIES, 5, explain=True):
         if isinstance(answer, HashlensError):
             raise answer
         say(" ".join(f"{tag.tag}={tag.probability:.6f}" for tag in answer.tags))

@@ -81,7 +81,7 @@ def _verified(index: Path, say: Say) -> None:
 def _asked(index: Path, say: Say) -> None:
     try:
         open_current(index, deep=True)
-        answers = Recommender.open(index).answer(QUERIES, 5, explain=True)
+        answers = Recommender.open(index).recommend_many(QUERIES, 5, explain=True)
     except HashlensError:
         say("refused")
     else:

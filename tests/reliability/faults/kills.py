@@ -130,7 +130,7 @@ class Kills:
         assert found == wanted_posts, (generation.number, following, differing)
         verdict = verify(index, open_ranker=Ranker.open)
         assert verdict.sound, verdict.troubles
-        answers = Recommender.open(index, check=True).answer(QUERIES, 3)
+        answers = Recommender.open(index, check=True).recommend_many(QUERIES, 3)
         assert all(answer.tags for answer in answers), answers  # type: ignore[union-attr]
         with writer(index):  # the dead one holds no lock, and what it left is cleared
             pass

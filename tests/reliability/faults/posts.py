@@ -21,10 +21,11 @@ from hashlens.indexer.pipeline import update as updating
 from hashlens.indexer.pipeline.build import BuildReport, build
 from hashlens.indexer.pipeline.compact import CompactReport, compact
 from hashlens.indexer.pipeline.forget import ForgetReport, forget
+from hashlens.indexer.pipeline.ranker_training import RankerTask
 from hashlens.indexer.pipeline.update import UpdateReport, update
 from hashlens.indexer.progress import Progress, Silent
 from hashlens.indexer.storage.store import Store
-from hashlens.indexer.types import Query
+from hashlens.retriever.recommendation import Query
 from tests.indexer.pipeline.random_updates import SMALL, WORDS, drawn, written
 
 WIDTH, CLASSES = 16, 1000
@@ -75,9 +76,9 @@ def post(number: int, draw: random.Random) -> Row:
     return row | {"image": f"{row['id']}.jpg"} if number % 3 == 0 else row
 
 
-def ranker_as_shipped(*given: Any) -> tuple[str, ...]:
-    """In place of fitting one, which takes long."""
-    shutil.copytree(data_path("ranker"), given[3])
+def ranker_as_shipped(task: RankerTask, folder: Path) -> tuple[str, ...]:
+    """Copy the ranker that ships instead of training one, which takes long."""
+    shutil.copytree(data_path("ranker"), folder)
     return ()
 
 

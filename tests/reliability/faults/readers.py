@@ -11,7 +11,7 @@ from pathlib import Path
 from hashlens.indexer.errors import HashlensError
 from hashlens.indexer.generations.generation import history
 from hashlens.indexer.verify.verify import verify
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.recommender import Recommender
 from tests.reliability.faults.posts import QUERIES, Bench, Row, post
 from tests.reliability.forked import Child, Say, run
@@ -85,7 +85,7 @@ def _told(recommender: Recommender) -> str:
     assert held == (posts, posts), (number, held)
     assert reader.counts.size == counts["posts"], (number, reader.counts.size, counts)
     assert len(reader.images or ()) == told["pictures"]
-    answers = recommender.answer(QUERIES, 5, explain=True)
+    answers = recommender.recommend_many(QUERIES, 5, explain=True)
     assert not any(isinstance(answer, HashlensError) for answer in answers), answers
     return hashlib.sha256(repr(answers).encode()).hexdigest()[:16]
 

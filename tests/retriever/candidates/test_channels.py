@@ -13,13 +13,14 @@ import pytest
 from hashlens.indexer.storage.count_matrices import EASE_PENALTY
 from hashlens.indexer.text.hashtags import tokens
 from hashlens.indexer.topics.prompts import TextReader
-from hashlens.indexer.types import Embeddings, Query
+from hashlens.indexer.types import Embeddings
 from hashlens.retriever.candidates import channels
-from hashlens.retriever.candidates.channels import CHANNELS, INDEPENDENT, USUAL
-from hashlens.retriever.candidates.generate import COMPANIONS, gather
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.retriever.candidates.channels import CHANNELS, SEED_INDEPENDENCE, SMOOTHING_POSTS
+from hashlens.retriever.candidates.generate import COMPANIONS, generate_candidates
+from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.query.batch import prepare
 from hashlens.retriever.ranking.ranker import Ranker
+from hashlens.retriever.recommendation import Query
 from tests.support import tiny_index as tiny
 from tests.support.channel_queries import asked, close, says
 
@@ -88,8 +89,10 @@ def likelihood(uses: int, *beside: int) -> float:
     Over what the same seeds have beside none; a second seed counts by `INDEPENDENT`.
     """
     usual = uses / POSTS
-    odds = math.prod((posts + USUAL * usual) / (USUAL * usual) for posts in beside)
-    return math.log(odds) + math.log(usual) * (len(beside) - INDEPENDENT * (len(beside) - 1))
+    odds = math.prod(
+        (posts + SMOOTHING_POSTS * usual) / (SMOOTHING_POSTS * usual) for posts in beside
+    )
+    return math.log(odds) + math.log(usual) * (len(beside) - SEED_INDEPENDENCE * (len(beside) - 1))
 
 
 def test_cooccurrence_tells_of_each_seed_and_of_all(tiny_index: IndexReader) -> None:
@@ -277,7 +280,10 @@ def test_pictures_find_hashtags_by_their_words(
     # An encoder of pictures alone says nothing, and its candidates are as they were.
     assert says(tiny_index, "picture words", Query(Path("x.png")), seen=seen) == {}
     batch = asked(tiny_index, Query(Path("x.png")), seen=seen)
-    whole, without = gather(tiny_index, batch), gather(tiny_index, batch, without=["picture words"])
+    whole, without = (
+        generate_candidates(tiny_index, batch),
+        generate_candidates(tiny_index, batch, without=["picture words"]),
+    )
     assert np.array_equal(whole.tag_ids, without.tag_ids)
     mine = [column.startswith("picture words") for column in whole.columns]
     assert np.isnan(whole.scores[:, mine]).all()
@@ -289,7 +295,7 @@ def test_companions_go_with_the_best_guesses(tiny_index: IndexReader) -> None:
     # `unheard` spells a new hashtag, `beach` a known one: it stood once with #dog.
     batch = asked(tiny_index, Query(caption="unheard beach"))
     others = [*(name for name in CHANNELS if name != "spelled")]
-    found = gather(tiny_index, batch, without=others)
+    found = generate_candidates(tiny_index, batch, without=others)
     column = found.columns.index(f"{COMPANIONS}: score")
     said = dict(zip(found.tag_ids.tolist(), found.scores[:, column].tolist(), strict=True))
     ids = tiny_index.tag_ids(["dog", "home"])

@@ -9,31 +9,36 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hashlens.indexer.types import Query
-from hashlens.retriever.candidates.channels import CHANNELS, OF_POSTS, VOTES
-from hashlens.retriever.candidates.generate import COMPANIONS, EVERYWHERE, GUESSING, gather
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.retriever.candidates.channels import CHANNELS, POST_CHANNELS, VOTE_COLUMNS
+from hashlens.retriever.candidates.generate import (
+    COMPANIONS,
+    GUESS_CHANNELS,
+    POPULAR,
+    generate_candidates,
+)
+from hashlens.retriever.index.index_reader import IndexReader
+from hashlens.retriever.recommendation import Query
 from tests.support import tiny_index as tiny
 from tests.support.channel_queries import asked, gathered, offered
 
 
 def test_every_channel_can_be_left_out(tiny_index: IndexReader) -> None:
     batch = asked(tiny_index, Query(caption="walk home", seeds=("dog",)))
-    whole = gather(tiny_index, batch)
+    whole = generate_candidates(tiny_index, batch)
     names = {name: kind.columns for name, kind in CHANNELS.items()} | {COMPANIONS: ("score",)}
     for name, columns in names.items():
-        left = gather(tiny_index, batch, without=[name]).columns
+        left = generate_candidates(tiny_index, batch, without=[name]).columns
         assert set(whole.columns) - set(left) == {f"{name}: {column}" for column in columns}
     # Without any, the most used hashtags are left; #park, #beach and #mybrand are one author's.
-    nothing = gather(tiny_index, batch, without=list(CHANNELS))
-    assert EVERYWHERE >= 6
+    nothing = generate_candidates(tiny_index, batch, without=list(CHANNELS))
+    assert POPULAR >= 6
     named = tiny_index.names(nothing.tag_ids.tolist()).values()
     assert {"home", "kitten", "sleepykitten"} <= {key for key, _ in named}
-    assert set(GUESSING) <= set(CHANNELS)
+    assert set(GUESS_CHANNELS) <= set(CHANNELS)
 
 
 def test_columns_are_named_by_channel(tiny_index: IndexReader) -> None:
-    found = gather(tiny_index, asked(tiny_index, Query(caption="walk")))
+    found = generate_candidates(tiny_index, asked(tiny_index, Query(caption="walk")))
     named = [f"{name}: {c}" for name, kind in CHANNELS.items() for c in kind.columns]
     assert list(found.columns[: len(named)]) == named
     assert len(set(found.columns)) == len(found.columns)
@@ -104,7 +109,7 @@ def test_an_index_of_hashtags_without_vectors_answers(tmp_path: Path) -> None:
     rare = replace(tiny.SMALL, vectors=replace(tiny.SMALL.vectors, min_count=9))
     rows: list[tiny.Row] = [("ann", "walk " * 9, ["dog"]), ("bob", "walk", ["dog", "cat"])]
     index = IndexReader(tiny.generation(tiny.corpus(rows), tmp_path, rare))
-    assert index.hashtags("all") is None
+    assert index.hashtag_index("all") is None
     assert offered(index, Query(caption="walk", seeds=("cat",))) == [{"dog", "walk"}]
 
 
@@ -136,5 +141,7 @@ def test_a_query_is_answered_alike_alone_and_among_others(
 
 
 def test_channels_of_posts_are_those_in_which_posts_vote() -> None:
-    voting = [name for name, kind in CHANNELS.items() if kind.columns[: len(VOTES)] == VOTES]
-    assert list(OF_POSTS) == voting
+    voting = [
+        name for name, kind in CHANNELS.items() if kind.columns[: len(VOTE_COLUMNS)] == VOTE_COLUMNS
+    ]
+    assert list(POST_CHANNELS) == voting

@@ -12,20 +12,26 @@ from hashlens.indexer.config import ALL_TOPICS, data_path
 from hashlens.indexer.images.imagenet import keys_of_classes
 from hashlens.indexer.images.open_clip import imagenet_names
 from hashlens.indexer.text.hashtags import key
-from hashlens.indexer.types import Embeddings, Floats, Query
-from hashlens.retriever.candidates.channels import DISCOUNT, PRIOR, picture_classes, topic_top
-from hashlens.retriever.candidates.features import described
-from hashlens.retriever.candidates.image_classes import (
-    LEAST,
-    LEAST_FIT,
-    LEAST_SHOWN,
-    MOST_SHOWN,
-    Shown,
-    fitting,
+from hashlens.indexer.types import Embeddings, Floats
+from hashlens.retriever.candidates.candidate_features import FEATURE_COLUMNS, candidate_features
+from hashlens.retriever.candidates.channels import (
+    AUTHOR_DISCOUNT,
+    LOG_POSTS_WEIGHT,
+    picture_classes,
+    topic_top,
 )
-from hashlens.retriever.index.pairs import Entries
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.retriever.candidates.image_classes import (
+    MAX_SHOWN,
+    MIN_PENALTY,
+    MIN_PROBABILITY,
+    MIN_SHOWN,
+    ShownClasses,
+    class_penalty,
+)
+from hashlens.retriever.index.index_reader import IndexReader
+from hashlens.retriever.index.pairs import ScoredPairs
 from hashlens.retriever.query.batch import QueryBatch, prepare
+from hashlens.retriever.recommendation import Query
 from tests.support import tiny_index as tiny
 
 PICTURE = Path("0.png")
@@ -65,11 +71,11 @@ def test_the_words_are_of_classes_that_there_are() -> None:
 
 
 def test_only_likely_classes_speak(tiny_index: IndexReader) -> None:
-    many = {n: 0.03 + n / 1000 for n in range(MOST_SHOWN + 3)}
-    batch = asked(tiny_index, many, {PARK_BENCH: 0.9, HOT_DOG: LEAST_SHOWN / 2}, {})
-    shown = Shown.of(batch)
+    many = {n: 0.03 + n / 1000 for n in range(MAX_SHOWN + 3)}
+    batch = asked(tiny_index, many, {PARK_BENCH: 0.9, HOT_DOG: MIN_SHOWN / 2}, {})
+    shown = ShownClasses.of(batch)
     assert shown is not None
-    assert np.bincount(shown.queries, minlength=4).tolist() == [0, MOST_SHOWN, 1, 0]
+    assert np.bincount(shown.queries, minlength=4).tolist() == [0, MAX_SHOWN, 1, 0]
     assert shown.chances[shown.queries == 1].min() == pytest.approx(0.03 + 3 / 1000)
     assert [shown.names[kind] for kind in shown.kinds[shown.queries == 2]] == [("park", "bench")]
 
@@ -90,9 +96,11 @@ def test_names_speak_as_loudly_as_their_classes_are_likely(tiny_index: IndexRead
     often = {tag: sum(tag in keys for keys in keys_of_classes()) / 1000 for tag in ("park", "dog")}
     assert first["park"][3] == pytest.approx(np.log(0.5 / often["park"]))
     assert first["dog"][3] == pytest.approx(np.log(0.1 / often["dog"]))
-    assert second["dog"][3] == pytest.approx(np.log(LEAST / often["dog"]))
+    assert second["dog"][3] == pytest.approx(np.log(MIN_PROBABILITY / often["dog"]))
     # `park` is said by one author, beside #dog and #park; the other words by none.
-    assert first["park"][1] == first["dog"][1] == pytest.approx(0.5 * (1 - DISCOUNT) / (1 + 5))
+    assert (
+        first["park"][1] == first["dog"][1] == pytest.approx(0.5 * (1 - AUTHOR_DISCOUNT) / (1 + 5))
+    )
     # #park is of one author, who has #dog, too. A tenth of dogs is less than chance: no reason.
     assert first["dog"][4] == pytest.approx(0.5 * 0.5 / (1 + 2))
     assert np.isnan(first["beach"][4])
@@ -107,9 +115,9 @@ def test_what_a_picture_does_not_show_is_less_of_its_topic(tiny_index: IndexRead
     dog, park, strange = (ids[tag] for tag in ("dog", "park", "sleepykitten"))
     pairs = np.repeat([0, 1, 2], 3), np.tile([dog, park, strange], 3)
     half = 0.06 / (sum("dog" in keys for keys in keys_of_classes()) / 1000)
-    assert LEAST_FIT < half < 1
-    expected = [1, 1, 1, LEAST_FIT, 1, 1, half, LEAST_FIT, 1]
-    assert fitting(tiny_index, batch, *pairs).tolist() == pytest.approx(expected)
+    assert MIN_PENALTY < half < 1
+    expected = [1, 1, 1, MIN_PENALTY, 1, 1, half, MIN_PENALTY, 1]
+    assert class_penalty(tiny_index, batch, *pairs).tolist() == pytest.approx(expected)
     # So it is with the topics' own hashtags, and with what is known of any.
     bare = replace(batch, images=None, classes=None, found={})
     for said, alone in (
@@ -117,15 +125,15 @@ def test_what_a_picture_does_not_show_is_less_of_its_topic(tiny_index: IndexRead
         (_prior(tiny_index, batch), _prior(tiny_index, bare)),
     ):
         ours, theirs = (tiny.said(tiny_index, each, 1) for each in (said, alone))
-        assert ours["dog"][0] == pytest.approx(LEAST_FIT * theirs["dog"][0])
+        assert ours["dog"][0] == pytest.approx(MIN_PENALTY * theirs["dog"][0])
         assert ours["sleepykitten"] == pytest.approx(theirs["sleepykitten"])
 
 
-def _prior(index: IndexReader, batch: QueryBatch) -> Entries:
+def _prior(index: IndexReader, batch: QueryBatch) -> ScoredPairs:
     tags = np.array(sorted(index.tag_ids(["dog", "park", "sleepykitten"]).values()))
-    names, facts = described(index, batch, np.ones(len(tags), np.int64), tags)
-    prior = facts[:, [names.index("topic fit: prior")]]
-    return Entries(np.ones(len(tags), np.int64), tags, np.ascontiguousarray(prior))
+    facts = candidate_features(index, batch, np.ones(len(tags), np.int64), tags)
+    prior = facts[:, [FEATURE_COLUMNS.index("topic fit: prior")]]
+    return ScoredPairs(np.ones(len(tags), np.int64), tags, np.ascontiguousarray(prior))
 
 
 def test_hashtags_around_the_names_are_those_of_brute_force(tiny_index: IndexReader) -> None:
@@ -137,7 +145,7 @@ def test_hashtags_around_the_names_are_those_of_brute_force(tiny_index: IndexRea
     assert vectors.ids.tolist() == [0, 1]
     posts = dict(tiny_index.store.rows("select key, posts from hashtag_counts"))
     ids = tiny_index.tag_ids(list(posts))
-    hashtags = tiny_index.hashtags(ALL_TOPICS)
+    hashtags = tiny_index.hashtag_index(ALL_TOPICS)
     assert hashtags is not None
     checked = 0
     for tag, number in ids.items():
@@ -145,7 +153,7 @@ def test_hashtags_around_the_names_are_those_of_brute_force(tiny_index: IndexRea
             continue
         cosines = vectors.vectors @ hashtags.reconstruct(np.array([number]))[0]
         parts = [
-            chance * (cosine + PRIOR * np.log(posts[tag]))
+            chance * (cosine + LOG_POSTS_WEIGHT * np.log(posts[tag]))
             for chance, cosine in zip((0.3, 0.5), cosines, strict=True)
             if cosine > 0
         ]
@@ -158,5 +166,5 @@ def test_hashtags_around_the_names_are_those_of_brute_force(tiny_index: IndexRea
 
 def test_a_picture_of_an_encoder_without_classes_is_silent(tiny_index: IndexReader) -> None:
     batch = prepare(tiny_index, [Query(PICTURE)], Embeddings(np.arange(1), _vectors(1)), None)
-    assert Shown.of(batch) is None
+    assert ShownClasses.of(batch) is None
     assert not len(picture_classes(tiny_index, batch))

@@ -18,8 +18,8 @@ from PIL import Image
 
 from hashlens.indexer.generations import generation
 from hashlens.indexer.text.escaping import csv_cell
-from hashlens.indexer.types import Query
 from hashlens.retriever.cli.batch_file import About, AnswersFile, answers_file
+from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
 from tests.retriever.cli.test_cli import run
 

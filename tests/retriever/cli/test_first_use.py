@@ -10,7 +10,7 @@ import pytest
 
 from hashlens.cli import app
 from hashlens.retriever.cli import options
-from hashlens.retriever.index import default as defaultindex
+from hashlens.retriever.index import default
 from tests.retriever.cli.test_cli import RUNNER, run
 
 
@@ -79,7 +79,7 @@ def test_without_an_index_the_three_commands_to_try_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(defaultindex, "starter", lambda: tmp_path / "none")
+    monkeypatch.setattr(default, "bundled_index", lambda: tmp_path / "none")
     for words in (["recommend", "--caption", "x"], ["inspect"], ["verify"], ["history"]):
         code, _, err = run(*words)
         assert code == 4

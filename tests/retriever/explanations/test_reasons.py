@@ -11,14 +11,15 @@ import pytest
 
 from hashlens.indexer.posts.reader import read_posts
 from hashlens.indexer.text.hashtags import extract, strip, tokens
-from hashlens.indexer.types import Embeddings, Evidence, Post, Query, Recommendation, ScoredTag
+from hashlens.indexer.types import Embeddings, Post
 from hashlens.retriever.candidates.channels import CHANNELS
 from hashlens.retriever.candidates.generate import COMPANIONS
-from hashlens.retriever.candidates.neighbours import near_captions, near_seeds, near_words
-from hashlens.retriever.explanations.reasons import ALIKE, PHRASES, TELLS, phrases
-from hashlens.retriever.explanations.support import explained
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.retriever.candidates.near_posts import search_captions, search_seeds, search_words
+from hashlens.retriever.explanations.reasons import ALIKE, PHRASES, TELLS, evidence_phrases
+from hashlens.retriever.explanations.support import add_explanations
+from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.query.batch import prepare
+from hashlens.retriever.recommendation import Evidence, Query, Recommendation, ScoredTag
 from hashlens.retriever.recommender import Recommender
 from hashlens.retriever.selection.selection import Selection
 from tests.support import tiny_index as tiny
@@ -41,7 +42,7 @@ def reason(
     shown = [ScoredTag(tag, tag, 0.5, "niche", evidence)]
     shown += [ScoredTag(other, other, 0.4, "niche") for other in others.split()]
     shown += [ScoredTag(p, p, 0.0, "niche", (Evidence("pinned", 1.0),)) for p in pinned.split()]
-    (answer,) = explained(index, batch, [Recommendation(tuple(shown), (), ())])
+    (answer,) = add_explanations(index, batch, [Recommendation(tuple(shown), (), ())])
     assert isinstance(answer, Recommendation)
     return answer.tags[0].reason
 
@@ -126,7 +127,7 @@ def test_what_a_picture_shows_is_named(tiny_index: IndexReader) -> None:
     batch = prepare(tiny_index, [Query(Path("0.png"))], Embeddings(np.arange(1), PICTURE), classes)
     shown = (Evidence("picture classes", 1.0),)
     tags = tuple(ScoredTag(tag, tag, 0.5, "niche", shown) for tag in ("beach", "park"))
-    (answer,) = explained(tiny_index, batch, [Recommendation(tags, (), ())])
+    (answer,) = add_explanations(tiny_index, batch, [Recommendation(tags, (), ())])
     assert isinstance(answer, Recommendation)
     # What is called so, though less likely; else the likeliest.
     assert [tag.reason for tag in answer.tags] == [
@@ -148,7 +149,9 @@ def test_posts_are_counted_where_nobody_has_a_name(tmp_path: Path) -> None:
 
 
 def test_channels_of_one_kind_are_told_together() -> None:
-    told = phrases([Evidence("linear", 0.3), Evidence("spelled", 0.4), Evidence("linear", 0.2)])
+    told = evidence_phrases(
+        [Evidence("linear", 0.3), Evidence("spelled", 0.4), Evidence("linear", 0.2)]
+    )
     assert told == [("with your hashtags", pytest.approx(0.5)), ("in your caption", 0.4)]
 
 
@@ -189,9 +192,9 @@ class Judge:
         query = Query(None, strip(caption), tuple(extract(caption)))
         batch = prepare(index, [query], None)
         found = {
-            "similar captions": near_captions(index, batch),
-            "alike by words": near_words(index, batch),
-            "alike by hashtags": near_seeds(index, batch)[0],
+            "similar captions": search_captions(index, batch),
+            "alike by words": search_words(index, batch),
+            "alike by hashtags": search_seeds(index, batch)[0],
         }
         named = {kind: index.post_ids(near.posts.tolist()) for kind, near in found.items()}
         return cls(

@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashlens.retriever.index.pairs import WIDTH, Entries, Groups, ends_of, looked_up, silent
+from hashlens.retriever.index.pairs import (
+    PAIR_BASE,
+    Groups,
+    ScoredPairs,
+    empty_pairs,
+    lookup_values,
+    query_runs,
+)
 
 Values = dict[tuple[int, int], float]
 
@@ -21,15 +28,15 @@ few_keys = st.lists(st.tuples(st.integers(0, 5), numbers), max_size=30)
 pairs = st.dictionaries(st.tuples(st.integers(0, 4), st.integers(0, 6)), numbers, max_size=25)
 
 
-def entries(values: Values) -> Entries:
-    """Entries of two columns: the value, and the value negated."""
+def scored(values: Values) -> ScoredPairs:
+    """Pairs of two columns: the value, and the value negated."""
     rows = [(*pair, values[pair]) for pair in sorted(values)]
     ids = np.array([row[:2] for row in rows], np.int64).reshape(-1, 2)
     columns = np.array([[row[2], -row[2]] for row in rows], np.float32).reshape(-1, 2)
-    return Entries(ids[:, 0].copy(), ids[:, 1].copy(), columns)
+    return ScoredPairs(ids[:, 0].copy(), ids[:, 1].copy(), columns)
 
 
-def told(found: Entries) -> Values:
+def as_values(found: ScoredPairs) -> Values:
     ids = zip(found.queries.tolist(), found.tags.tolist(), strict=True)
     return dict(zip(ids, found.values[:, 0].tolist(), strict=True))
 
@@ -54,36 +61,38 @@ def test_groups_fold_as_plain_dictionaries_do(rows: list[tuple[int, float]]) -> 
 
 
 @given(pairs)
-def test_pairs_fold_into_entries(values: Values) -> None:
-    keys = np.array([query * WIDTH + tag for query, tag in values] * 2, np.int64)
+def test_groups_become_scored_pairs(values: Values) -> None:
+    keys = np.array([query * PAIR_BASE + tag for query, tag in values] * 2, np.int64)
     groups = Groups.of(keys)
     weights = np.array([*values.values()] * 2, np.float32)
-    found = groups.entries(groups.sum(weights), groups.sizes)
-    assert told(found) == {pair: 2 * value for pair, value in sorted(values.items())}
+    found = groups.pairs(groups.sum(weights), groups.sizes)
+    assert as_values(found) == {pair: 2 * value for pair, value in sorted(values.items())}
     assert found.values[:, 1].tolist() == [2] * len(values)
     assert (found.keys == np.unique(keys)).all()
 
 
 @given(pairs, st.integers(1, 4), st.integers(0, 1))
-def test_best_are_the_largest_of_each_query_ties_to_the_older_hashtag(
+def test_the_top_are_the_largest_of_each_query_ties_to_the_older_hashtag(
     values: Values, most: int, column: int
 ) -> None:
-    sign = (-1, 1)[column]
+    sign = (-1, 1)[column]  # the second column is the first, negated
     expected: Values = {}
     for query in {query for query, _ in values}:
         mine = [pair for pair in values if pair[0] == query]
         mine.sort(key=lambda pair: (sign * values[pair], pair[1]))
-        expected |= {pair: values[pair] for pair in mine[:most]}
-    found = entries(values).best(most, column)
-    assert told(found) == expected
+        expected |= {pair: -sign * values[pair] for pair in mine[:most]}
+    both = scored(values)
+    first = ScoredPairs(both.queries, both.tags, both.values[:, [column, 1 - column]])
+    found = first.top(most)
+    assert as_values(found) == expected
     assert (np.diff(found.keys) > 0).all()
 
 
-def test_a_silent_column_comes_last() -> None:
-    found = Entries(
+def test_a_missing_score_comes_last() -> None:
+    found = ScoredPairs(
         np.zeros(3, np.int64), np.arange(3), np.array([[np.nan], [-5], [1]], np.float32)
     )
-    assert found.best(2).tags.tolist() == [1, 2]
+    assert found.top(2).tags.tolist() == [1, 2]
 
 
 @given(pairs.map(lambda values: {pair: abs(value) for pair, value in values.items()}))
@@ -93,14 +102,14 @@ def test_relative_scores_are_shares_of_the_largest(values: Values) -> None:
         value / largest[pair[0]] if largest[pair[0]] else 0
         for pair, value in sorted(values.items())
     ]
-    found = entries(values).relative()
+    found = scored(values).relative()
     assert found.tolist() == pytest.approx(expected, rel=1e-6)
 
 
 @given(pairs, st.lists(st.tuples(st.integers(0, 5), st.integers(0, 8)), max_size=20))
 def test_values_are_looked_up_by_pair(values: Values, wanted: list[tuple[int, int]]) -> None:
-    keys = np.array([query * WIDTH + tag for query, tag in wanted], np.int64)
-    found = looked_up(entries(values), keys)
+    keys = np.array([query * PAIR_BASE + tag for query, tag in wanted], np.int64)
+    found = lookup_values(scored(values), keys)
     assert found.shape == (len(wanted), 2)
     for row, pair in zip(found.tolist(), wanted, strict=True):
         if pair in values:
@@ -113,20 +122,20 @@ def test_values_are_looked_up_by_pair(values: Values, wanted: list[tuple[int, in
 def test_only_some_pairs_are_kept(values: Values, mask: int) -> None:
     kept = [pair for place, pair in enumerate(sorted(values)) if mask >> place & 1]
     flags = np.array([pair in kept for pair in sorted(values)], np.bool_)
-    assert list(told(entries(values).where(flags))) == kept
+    assert list(as_values(scored(values).where(flags))) == kept
 
 
 @given(st.lists(st.integers(0, 5)).map(sorted))
-def test_ends_tell_where_each_query_begins(queries: list[int]) -> None:
-    starts, lengths = ends_of(np.array(queries, np.int64))
+def test_runs_tell_where_each_query_begins(queries: list[int]) -> None:
+    starts, lengths = query_runs(np.array(queries, np.int64))
     different = sorted(set(queries))
     assert starts.tolist() == [queries.index(query) for query in different]
     assert lengths.tolist() == [queries.count(query) for query in different]
 
 
-def test_nothing_said_has_its_columns() -> None:
-    nothing = silent(3)
+def test_empty_pairs_keep_their_columns() -> None:
+    nothing = empty_pairs(3)
     assert (len(nothing), nothing.values.shape) == (0, (0, 3))
-    assert len(nothing.best(5)) == len(nothing.relative()) == 0
-    assert np.isnan(looked_up(nothing, np.array([7]))).all()
-    assert looked_up(nothing, np.array([7])).shape == (1, 3)
+    assert len(nothing.top(5)) == len(nothing.relative()) == 0
+    assert np.isnan(lookup_values(nothing, np.array([7]))).all()
+    assert lookup_values(nothing, np.array([7])).shape == (1, 3)

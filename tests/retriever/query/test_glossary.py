@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from hashlens.indexer.config import data_path
 from hashlens.indexer.text.hashtags import key, tokens
-from hashlens.indexer.types import Query
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.query.batch import prepare
 from hashlens.retriever.query.glossary import LONGEST, MEANINGS, UNDERSTOOD, understood
+from hashlens.retriever.recommendation import Query
 from tests.support import tiny_index as tiny
 
 

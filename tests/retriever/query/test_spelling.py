@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from hashlens import Recommender
 from hashlens.indexer.text.hashtags import key, tokens
-from hashlens.retriever.index.default import starter
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.retriever.index.default import bundled_index
+from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.query.glossary import understood
 from hashlens.retriever.query.spelling import COLUMNS, LONGEST, RARE, READ, Spelt, spell
 from tests.support import tiny_index as tiny
@@ -23,7 +23,7 @@ OFTEN = RARE - 2  # idf of one such as `the`
 
 @pytest.fixture(scope="module")
 def shipped() -> Recommender:
-    return Recommender.open(starter())
+    return Recommender.open(bundled_index())
 
 
 def spelt(index: IndexReader, *captions: str, **idf: float) -> Spelt:
@@ -74,7 +74,7 @@ def test_new_hashtags_are_coined_with_ids_past_the_indexs(tiny_index: IndexReade
     assert found.coined == ("off", "to", "petersburg", "again")
     assert set(told(tiny_index, found, 1)) == {"petersburg", "again"}
     tags = found.entries.tags[found.entries.queries == 1]
-    assert tags.tolist() == [tiny_index.tags + 2, tiny_index.tags + 3]
+    assert tags.tolist() == [tiny_index.hashtag_count + 2, tiny_index.hashtag_count + 3]
 
 
 def test_one_authors_hashtag_is_spelled_where_its_words_stand(tiny_index: IndexReader) -> None:
@@ -218,7 +218,7 @@ def test_any_text_spells_only_hashtags(tiny_index: IndexReader, captions: list[s
     assert len(set(found.coined)) == len(found.coined)
     assert tiny_index.tag_ids(found.coined) == {}
     assert (np.diff(found.entries.keys) > 0).all()
-    assert found.entries.tags.max(initial=0) < tiny_index.tags + max(len(found.coined), 1)
+    assert found.entries.tags.max(initial=0) < tiny_index.hashtag_count + max(len(found.coined), 1)
     assert np.isfinite(found.entries.values).all()
     shares = found.entries.values[:, COLUMNS.index("place")]
     assert ((shares >= 0) & (shares < 1)).all()

@@ -13,17 +13,17 @@ import pytest
 
 from hashlens.indexer.config import RankingConfig
 from hashlens.indexer.errors import IndexCorruptError
-from hashlens.indexer.types import Candidates
-from hashlens.retriever.ranking.ranker import FACTS, Ranker, sureness
-from hashlens.retriever.training.examples import Lessons, without
-from hashlens.retriever.training.fit import STEPS, fit, isotonic, save
-from hashlens.retriever.training.models import order
+from hashlens.retriever.ranking.ranker import RANKER_FILE, Ranker, confidence_features
+from hashlens.retriever.recommendation import Candidates
+from hashlens.retriever.training.examples import TrainingExamples, drop_channels
+from hashlens.retriever.training.fit import MAX_STEPS, fit_isotonic, fit_to_examples, save_ranker
+from hashlens.retriever.training.models import train_order
 
 COLUMNS = ("telling: score", "noise: score", "noise: other", "query: ease")
 EACH = 15  # candidates of a question
 
 
-def lessons(questions: int, seed: int) -> tuple[Lessons, np.ndarray]:
+def lessons(questions: int, seed: int) -> tuple[TrainingExamples, np.ndarray]:
     """Questions, and the true chance of each candidate: it rises with the telling column alone.
 
     Some questions are easier than others, and say so.
@@ -38,16 +38,16 @@ def lessons(questions: int, seed: int) -> tuple[Lessons, np.ndarray]:
     right = draw.random(rows) < chance
     queries = np.repeat(np.arange(questions), EACH)
     found = Candidates(queries, np.tile(np.arange(EACH), questions), COLUMNS, scores)
-    return Lessons(found, right, np.arange(questions) % 3), chance
+    return TrainingExamples(found, right, np.arange(questions) % 3), chance
 
 
 @pytest.fixture(scope="module")
 def ranker() -> Ranker:
-    return fit(lessons(3000, 1)[0], RankingConfig())
+    return fit_to_examples(lessons(3000, 1)[0], RankingConfig())
 
 
 @pytest.fixture(scope="module")
-def unseen() -> tuple[Lessons, np.ndarray]:
+def unseen() -> tuple[TrainingExamples, np.ndarray]:
     return lessons(600, 2)
 
 
@@ -60,7 +60,7 @@ def shown(candidates: Candidates, chances: np.ndarray, most: int) -> np.ndarray:
 
 
 def test_the_order_is_nearly_that_of_the_truth(
-    ranker: Ranker, unseen: tuple[Lessons, np.ndarray]
+    ranker: Ranker, unseen: tuple[TrainingExamples, np.ndarray]
 ) -> None:
     asked, truth = unseen
     found = ranker.probabilities(asked.candidates)
@@ -75,7 +75,7 @@ def test_the_order_is_nearly_that_of_the_truth(
 
 
 def test_stated_probabilities_are_the_true_ones(
-    ranker: Ranker, unseen: tuple[Lessons, np.ndarray]
+    ranker: Ranker, unseen: tuple[TrainingExamples, np.ndarray]
 ) -> None:
     asked, truth = unseen
     found = ranker.probabilities(asked.candidates)
@@ -93,20 +93,22 @@ def test_stated_probabilities_are_the_true_ones(
 
 
 def test_probabilities_fall_as_scores_do_within_a_question(
-    ranker: Ranker, unseen: tuple[Lessons, np.ndarray]
+    ranker: Ranker, unseen: tuple[TrainingExamples, np.ndarray]
 ) -> None:
     candidates = unseen[0].candidates
     features = ranker.features(candidates)
-    scores = (ranker.better.scores(features) + ranker.odds.scores(features)).reshape(-1, EACH)
+    scores = (ranker.pairwise.scores(features) + ranker.pointwise.scores(features)).reshape(
+        -1, EACH
+    )
     chances = ranker.probabilities(candidates).reshape(-1, EACH)
-    order = np.argsort(-scores, axis=1)
-    assert (np.diff(np.take_along_axis(chances, order, axis=1), axis=1) <= 0).all()
+    ranking = np.argsort(-scores, axis=1)
+    assert (np.diff(np.take_along_axis(chances, ranking, axis=1), axis=1) <= 0).all()
     assert ((chances > 0) & (chances <= 1)).all()
-    assert (np.diff(np.take_along_axis(chances, order, axis=1), axis=1) == 0).mean() < 0.05
+    assert (np.diff(np.take_along_axis(chances, ranking, axis=1), axis=1) == 0).mean() < 0.05
 
 
 def test_a_question_is_answered_alike_alone_and_among_others(
-    ranker: Ranker, unseen: tuple[Lessons, np.ndarray]
+    ranker: Ranker, unseen: tuple[TrainingExamples, np.ndarray]
 ) -> None:
     candidates = unseen[0].candidates
     together = ranker.probabilities(candidates)
@@ -126,7 +128,7 @@ def test_sureness_is_that_worked_by_hand() -> None:
     best_five = (7 + 5 + 4 + 3 + 2) / 5
     expected = [[s, s - 7, 7, best_five, 7, n] for n, s in enumerate(scores[:7].tolist())]
     expected.append([1.5, 0, 1.5, 1.5, 1, 7])
-    np.testing.assert_allclose(sureness(candidates, scores), expected, rtol=1e-6)
+    np.testing.assert_allclose(confidence_features(candidates, scores), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("many", [False, True])
@@ -135,7 +137,7 @@ def test_votes_never_speak_against_a_hashtag_where_lessons_are_few(many: bool) -
     scores = asked.candidates.scores * np.array([-1, 1, 1, 1], np.float32)
     columns = ("image neighbours: sum", *COLUMNS[1:])
     misled = replace(asked, candidates=replace(asked.candidates, columns=columns, scores=scores))
-    better, odds = order(misled, many, RankingConfig())
+    better, odds = train_order(misled, many, RankingConfig())
     fewer, more = scores.copy(), scores.copy()
     fewer[:, 0], more[:, 0] = -3, 3
     for forest in (better, odds):
@@ -151,7 +153,7 @@ def test_nothing_said_is_nothing_scored(ranker: Ranker) -> None:
 
 
 def test_columns_are_found_by_name_and_are_silent_where_missing(
-    ranker: Ranker, unseen: tuple[Lessons, np.ndarray]
+    ranker: Ranker, unseen: tuple[TrainingExamples, np.ndarray]
 ) -> None:
     given = unseen[0].candidates
     turned = replace(given, columns=COLUMNS[::-1], scores=given.scores[:, ::-1].copy())
@@ -174,14 +176,14 @@ def test_columns_are_found_by_name_and_are_silent_where_missing(
 
 def test_lessons_without_a_channel_are_silent_there() -> None:
     asked = lessons(5, 3)[0]
-    left = without(asked, "noise").candidates.scores
+    left = drop_channels(asked, "noise").candidates.scores
     assert np.isnan(left[:, 1:3]).all()
     np.testing.assert_array_equal(left[:, [0, 3]], asked.candidates.scores[:, [0, 3]])
     assert not np.isnan(asked.candidates.scores[:, 2]).any()
 
 
 def test_shares_go_to_the_channel_that_decides(
-    ranker: Ranker, unseen: tuple[Lessons, np.ndarray]
+    ranker: Ranker, unseen: tuple[TrainingExamples, np.ndarray]
 ) -> None:
     candidates = unseen[0].candidates
     rows = shown(candidates, ranker.probabilities(candidates), 1)
@@ -191,7 +193,7 @@ def test_shares_go_to_the_channel_that_decides(
     assert (shares >= 0).all()
     assert shares[:, 0].mean() > 0.8
     # They are the positive sums of what the trees' contributions give to each channel's columns.
-    told = ranker.better.contributions(best.scores) + ranker.odds.contributions(best.scores)
+    told = ranker.pairwise.contributions(best.scores) + ranker.pointwise.contributions(best.scores)
     gains = np.maximum(np.column_stack([told[:, 0], told[:, 1] + told[:, 2]]), 0)
     spoken = gains.sum(axis=1) > 0
     assert spoken.mean() > 0.9
@@ -202,14 +204,14 @@ def test_shares_go_to_the_channel_that_decides(
     # What says nothing is no reason, though its silence may lift the score.
     scores = best.scores.copy()
     scores[:, 1:3] = np.nan
-    assert ranker.better.contributions(scores)[:, 1:3].max() > 0
+    assert ranker.pairwise.contributions(scores)[:, 1:3].max() > 0
     assert not ranker.shares(replace(best, scores=scores))[1][:, 1].any()
 
 
 def test_a_saved_ranker_states_the_same(
-    ranker: Ranker, unseen: tuple[Lessons, np.ndarray], tmp_path: Path
+    ranker: Ranker, unseen: tuple[TrainingExamples, np.ndarray], tmp_path: Path
 ) -> None:
-    save(ranker, tmp_path / "ranker")
+    save_ranker(ranker, tmp_path / "ranker")
     again = Ranker.open(tmp_path / "ranker")
     assert again.columns == ranker.columns
     assert again.facts == ranker.facts == {"questions": 3000, "right": ranker.facts["right"]}
@@ -219,7 +221,7 @@ def test_a_saved_ranker_states_the_same(
 
 def test_fitting_again_gives_the_same_ranker() -> None:
     few = lessons(300, 4)[0]
-    one, two = (fit(few, RankingConfig()) for _ in range(2))
+    one, two = (fit_to_examples(few, RankingConfig()) for _ in range(2))
     for name in ("better", "odds", "chance"):
         assert getattr(one, name).text == getattr(two, name).text
     np.testing.assert_array_equal(one.steps, two.steps)
@@ -228,7 +230,7 @@ def test_fitting_again_gives_the_same_ranker() -> None:
 def test_questions_of_one_fold_are_calibrated_too() -> None:
     asked = replace(lessons(900, 5)[0], folds=np.zeros(900, np.int64))
     unseen, _ = lessons(400, 6)
-    found = fit(asked, RankingConfig()).probabilities(unseen.candidates)
+    found = fit_to_examples(asked, RankingConfig()).probabilities(unseen.candidates)
     rows = shown(unseen.candidates, found, 5)
     assert found[rows].mean() == pytest.approx(unseen.right[rows].mean(), abs=0.05)
 
@@ -237,10 +239,10 @@ def test_steps_of_probability_worked_by_hand() -> None:
     stated = np.array([0.4, 0.1, 0.4, 0.2, 0.2, 0.3, 0.9, 0.7, 0.8])
     right = np.array([1, 0, 0, 1, 0, 0, 1, 1, 1], bool)
     # 0.2 came true once in two, 0.3 never, 0.4 once in two: falling, 0.2 and 0.3 become a third.
-    assert isotonic(stated, right) == pytest.approx(
+    assert fit_isotonic(stated, right) == pytest.approx(
         np.array([[0.1, 0.2, 0.3, 0.4, 0.7, 0.9], [0, 1 / 3, 1 / 3, 1 / 2, 1, 1]])
     )
-    assert isotonic(np.array([0.3]), np.array([True])).tolist() == [[0.3], [1.0]]
+    assert fit_isotonic(np.array([0.3]), np.array([True])).tolist() == [[0.3], [1.0]]
 
 
 @pytest.mark.parametrize("rows", [1, 2, 7, 5_000])
@@ -250,9 +252,9 @@ def test_steps_of_probability_are_scikit_learns(rows: int) -> None:
     stated = rng.random(rows).round(3)
     right = rng.random(rows) < stated**2
     judge.fit(stated, right)
-    kept = np.unique(np.linspace(0, len(judge.X_thresholds_) - 1, STEPS).round().astype(int))
+    kept = np.unique(np.linspace(0, len(judge.X_thresholds_) - 1, MAX_STEPS).round().astype(int))
     expected = np.stack([judge.X_thresholds_[kept], judge.y_thresholds_[kept]])
-    assert isotonic(stated, right) == pytest.approx(expected, abs=1e-12)
+    assert fit_isotonic(stated, right) == pytest.approx(expected, abs=1e-12)
 
 
 DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
@@ -272,27 +274,27 @@ DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_table_is_refused(damage: str, ranker: Ranker, tmp_path: Path) -> None:
-    save(ranker, tmp_path / "ranker")
-    path = tmp_path / "ranker" / FACTS
+    save_ranker(ranker, tmp_path / "ranker")
+    path = tmp_path / "ranker" / RANKER_FILE
     path.write_text(json.dumps(DAMAGE[damage](json.loads(path.read_text()))))
-    with pytest.raises(IndexCorruptError, match=FACTS):
+    with pytest.raises(IndexCorruptError, match=RANKER_FILE):
         Ranker.open(tmp_path / "ranker")
 
 
 def test_damaged_files_are_refused(ranker: Ranker, tmp_path: Path) -> None:
-    with pytest.raises(IndexCorruptError, match=FACTS):
+    with pytest.raises(IndexCorruptError, match=RANKER_FILE):
         Ranker.open(tmp_path)
-    save(ranker, tmp_path / "ranker")
-    path = tmp_path / "ranker" / FACTS
+    save_ranker(ranker, tmp_path / "ranker")
+    path = tmp_path / "ranker" / RANKER_FILE
     whole = path.read_bytes()
     for bad in (b"", whole[:40], b"\xff\xfe{}", b"[" * 100_000):
         path.write_bytes(bad)
-        with pytest.raises(IndexCorruptError, match=FACTS):
+        with pytest.raises(IndexCorruptError, match=RANKER_FILE):
             Ranker.open(tmp_path / "ranker")
 
 
 def test_trees_of_other_columns_are_refused(ranker: Ranker, tmp_path: Path) -> None:
-    save(replace(ranker, columns=COLUMNS[:2]), tmp_path / "ranker")
+    save_ranker(replace(ranker, columns=COLUMNS[:2]), tmp_path / "ranker")
     found = Ranker.open(tmp_path / "ranker")
     with pytest.raises(IndexCorruptError, match="found 4 features, expected 2"):
         found.probabilities(lessons(2, 7)[0].candidates)

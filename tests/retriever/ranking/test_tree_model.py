@@ -17,7 +17,7 @@ import pytest
 
 from hashlens.indexer.errors import IndexCorruptError
 from hashlens.retriever.ranking import tree_model as trees_module
-from hashlens.retriever.ranking.tree_model import FEW, Trees
+from hashlens.retriever.ranking.tree_model import MIN_PARALLEL_ROWS, TreeModel
 
 FEATURES = 4
 
@@ -57,7 +57,7 @@ def test_scores_are_lightgbms_own(booster: lightgbm.Booster, model: str) -> None
     features = samples(300, 2)
     features[0] = np.nan
     features[1] = 0  # the border of LightGBM's idea of a missing zero
-    trees = Trees(model)
+    trees = TreeModel(model)
     assert trees.features == FEATURES
     scores = trees.scores(features)
     assert scores.dtype == np.float32
@@ -76,7 +76,10 @@ def test_threads_never_ask_lightgbm_at_once(model: str, monkeypatch: pytest.Monk
         call(*arguments)
         now.acquire()
 
-    trees, asked = Trees(model), [samples(rows, rows) for rows in (1, FEW + 1) * 8]
+    trees, asked = (
+        TreeModel(model),
+        [samples(rows, rows) for rows in (1, MIN_PARALLEL_ROWS + 1) * 8],
+    )
     alone = [trees.scores(features) for features in asked]
     monkeypatch.setattr(trees_module, "_call", counted)
     with ThreadPoolExecutor(4) as threads:
@@ -87,7 +90,7 @@ def test_threads_never_ask_lightgbm_at_once(model: str, monkeypatch: pytest.Monk
 
 
 def test_the_first_trees_are_a_forest_of_their_own(model: str) -> None:
-    trees, features = Trees(model), samples(100, 3)
+    trees, features = TreeModel(model), samples(100, 3)
     assert len(trees) == 12
     for count in (1, 5, 12):
         first = trees.first(count)
@@ -100,7 +103,7 @@ def test_contributions_add_up_to_the_score_and_are_much_like_treeshap(
 ) -> None:
     features = samples(300, 2)
     features[0] = np.nan
-    trees = Trees(model)
+    trees = TreeModel(model)
     found = trees.contributions(features)
     rest = trees.scores(features) - found.sum(axis=1)
     np.testing.assert_allclose(rest, rest[0], atol=1e-5)  # what all rows begin with
@@ -111,7 +114,7 @@ def test_contributions_add_up_to_the_score_and_are_much_like_treeshap(
 
 
 def test_no_rows_and_rows_not_side_by_side_are_scored(model: str) -> None:
-    trees, features = Trees(model), samples(50, 3)
+    trees, features = TreeModel(model), samples(50, 3)
     assert trees.scores(features[:0]).shape == (0,)
     assert trees.contributions(features[:0]).shape == (0, FEATURES)
     reversed_rows = np.asfortranarray(features)[::-1]
@@ -120,14 +123,14 @@ def test_no_rows_and_rows_not_side_by_side_are_scored(model: str) -> None:
 
 def test_other_features_than_it_learned_from_are_refused(model: str) -> None:
     with pytest.raises(IndexCorruptError, match="found 4 features, expected 5"):
-        Trees(model).scores(np.zeros((2, 5), np.float32))
+        TreeModel(model).scores(np.zeros((2, 5), np.float32))
 
 
 def test_what_is_kept_scores_as_what_was_given(model: str, tmp_path: Path) -> None:
-    trees, features = Trees(model), samples(100, 4)
+    trees, features = TreeModel(model), samples(100, 4)
     path = tmp_path / "order.txt"
     path.write_text(trees.text)
-    again = Trees.open(path)
+    again = TreeModel.open(path)
     assert again.text == trees.text
     np.testing.assert_array_equal(again.scores(features), trees.scores(features))
 
@@ -135,7 +138,7 @@ def test_what_is_kept_scores_as_what_was_given(model: str, tmp_path: Path) -> No
 def test_trees_of_a_single_leaf_are_sound() -> None:
     data = lightgbm.Dataset(np.zeros((50, 2)), np.arange(50) % 2)
     flat = lightgbm.train({"objective": "binary", "verbose": -1}, data, 2)
-    scores = Trees(flat.model_to_string()).scores(np.ones((3, 2), np.float32))
+    scores = TreeModel(flat.model_to_string()).scores(np.ones((3, 2), np.float32))
     np.testing.assert_allclose(scores, flat.predict(np.ones((3, 2)), raw_score=True), atol=1e-6)
 
 
@@ -192,10 +195,10 @@ def test_harmful_models_are_refused(harm: str, model: str, tmp_path: Path) -> No
     bad = HARMFUL[harm](model)
     assert bad != model
     with pytest.raises(IndexCorruptError, match="ranker: found"):
-        Trees(bad)
+        TreeModel(bad)
     (tmp_path / "order.txt").write_text(bad, encoding="utf-8")
     with pytest.raises(IndexCorruptError):
-        Trees.open(tmp_path / "order.txt")
+        TreeModel.open(tmp_path / "order.txt")
 
 
 # LightGBM follows these without a look: each would read or write past its memory.
@@ -214,7 +217,9 @@ TRUSTED: dict[str, Callable[[str], str]] = {
 def test_what_a_file_says_of_sizes_is_not_passed_on(harm: str, model: str) -> None:
     bad, features = TRUSTED[harm](model), samples(20, 5)
     assert bad != model
-    np.testing.assert_array_equal(Trees(bad).scores(features), Trees(model).scores(features))
+    np.testing.assert_array_equal(
+        TreeModel(bad).scores(features), TreeModel(model).scores(features)
+    )
 
 
 @pytest.mark.filterwarnings("ignore:overflow")  # what damage makes of a value
@@ -225,7 +230,7 @@ def test_damaged_bytes_are_refused_or_harmless(model: str) -> None:
         for place in draw.integers(0, model.index("end of trees"), 2):
             bad[place] = draw.choice(list("0123456789-. =e\n"))
         try:
-            trees = Trees("".join(bad))
+            trees = TreeModel("".join(bad))
         except IndexCorruptError:
             refused += 1
         else:
@@ -239,14 +244,14 @@ def test_missing_large_and_unreadable_files_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(IndexCorruptError, match=r"order\.txt"):
-        Trees.open(tmp_path / "order.txt")
+        TreeModel.open(tmp_path / "order.txt")
     (tmp_path / "order.txt").write_bytes(b"tree\n\xff\xfe")
     with pytest.raises(IndexCorruptError, match=r"order\.txt"):
-        Trees.open(tmp_path / "order.txt")
-    monkeypatch.setattr("hashlens.retriever.ranking.tree_model._LARGEST", 1 << 20)
+        TreeModel.open(tmp_path / "order.txt")
+    monkeypatch.setattr("hashlens.retriever.ranking.tree_model._MAX_BYTES", 1 << 20)
     (tmp_path / "order.txt").write_bytes(b" " * ((1 << 20) + 1))
     with pytest.raises(IndexCorruptError, match="more than 1 MB"):
-        Trees.open(tmp_path / "order.txt")
+        TreeModel.open(tmp_path / "order.txt")
 
 
 def forest(trees: int, leaves: int, features: int) -> str:
@@ -274,18 +279,18 @@ def test_trees_times_leaves_times_features_are_bounded(
     trees: int, leaves: int, features: int
 ) -> None:
     with pytest.raises(IndexCorruptError, match=f"{trees} trees of up to {leaves} leaves"):
-        Trees(forest(trees, leaves, features))
+        TreeModel(forest(trees, leaves, features))
 
 
 def test_one_long_tree_among_many_short_ones_counts_for_all() -> None:
     long = forest(1, 1_024, 66).removesuffix("\nend of trees\n")
     short = forest(200, 1, 66).split("Tree=0", 1)[1]
     with pytest.raises(IndexCorruptError, match="201 trees of up to 1024 leaves"):
-        Trees(f"{long}\nTree=1{short}")
+        TreeModel(f"{long}\nTree=1{short}")
 
 
 def test_the_largest_forest_explains_in_bounded_memory() -> None:
-    found = Trees(forest(126, 1_000, 66))
+    found = TreeModel(forest(126, 1_000, 66))
     features = np.zeros((300, 66), np.float32)
     tracemalloc.start()
     shares = found.contributions(features)

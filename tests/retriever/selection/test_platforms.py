@@ -10,7 +10,12 @@ from typer.main import get_command
 from hashlens.cli import app
 from hashlens.indexer.errors import ConfigError
 from hashlens.indexer.text.hashtags import key
-from hashlens.retriever.selection.platforms import Platform, foreign_to, platform, platforms
+from hashlens.retriever.selection.platforms import (
+    Platform,
+    find_platform,
+    foreign_to,
+    load_platforms,
+)
 
 
 @pytest.mark.parametrize(
@@ -29,15 +34,15 @@ from hashlens.retriever.selection.platforms import Platform, foreign_to, platfor
 def test_limits_are_those_on_record(
     name: str, limit: int | None, recommended: int, since: str | None
 ) -> None:
-    found = platform(name)
+    found = find_platform(name)
     assert (found.limit, found.recommended, found.since) == (limit, recommended, since)
     assert found.note
 
 
 def test_an_unknown_platform_is_named_with_those_there_are() -> None:
     with pytest.raises(ConfigError, match=r"'instagrm', expected one of .*did you mean instagram"):
-        platform("instagrm")
-    assert platform(" TikTok ") is platforms()["tiktok"]
+        find_platform("instagrm")
+    assert find_platform(" TikTok ") is load_platforms()["tiktok"]
 
 
 @pytest.mark.parametrize(("limit", "recommended"), [(5, 6), (None, 0), (5, 0)])
@@ -46,9 +51,9 @@ def test_a_recommendation_that_cannot_be_is_refused(limit: int | None, recommend
         Platform("new", recommended, "", limit)
 
 
-@pytest.mark.parametrize("name", platforms())
+@pytest.mark.parametrize("name", load_platforms())
 def test_hashtags_in_the_file_are_written_as_keys(name: str) -> None:
-    found = platform(name)
+    found = find_platform(name)
     texts = [*found.own, *found.starts, *found.holds, *found.words]
     assert [key(text) for text in texts] == texts
     assert all(found.owns(text) for text in (*found.own, *found.holds))
@@ -67,9 +72,9 @@ OWNERS = {
 NOBODYS = "shorts threads instant instantcoffee installation instalación x reel explore viral love"
 
 
-@pytest.mark.parametrize("home", platforms())
+@pytest.mark.parametrize("home", load_platforms())
 def test_each_network_loses_the_others_hashtags_and_keeps_its_own(home: str) -> None:
-    foreign = foreign_to(platform(home))
+    foreign = foreign_to(find_platform(home))
     for owner, tags in OWNERS.items():
         assert {tag for tag in tags.split() if foreign(tag)} == (
             set(tags.split()) if owner != home else set()
@@ -78,7 +83,7 @@ def test_each_network_loses_the_others_hashtags_and_keeps_its_own(home: str) -> 
 
 
 def test_reels_are_of_two_networks() -> None:
-    keeping = {name for name in platforms() if not foreign_to(platform(name))("reels")}
+    keeping = {name for name in load_platforms() if not foreign_to(find_platform(name))("reels")}
     assert keeping == {"instagram", "facebook"}
 
 
@@ -86,14 +91,14 @@ def test_reels_are_of_two_networks() -> None:
 def test_the_help_names_every_platform(command: str) -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
     (option,) = [p for p in commands[command].params if p.name == "platform"]
-    assert [name for name in platforms() if name not in option.help] == []
+    assert [name for name in load_platforms() if name not in option.help] == []
 
 
 def test_the_documents_have_the_same_limits() -> None:
     rows = {
         cells[0]: (cells[1].split(" ")[0], cells[2])
         for line in (Path(__file__).parents[3] / "docs" / "selection.md").read_text().splitlines()
-        if (cells := [cell.strip() for cell in line.strip("|").split("|")])[0] in platforms()
+        if (cells := [cell.strip() for cell in line.strip("|").split("|")])[0] in load_platforms()
     }
-    told = {name: (str(p.limit or ""), str(p.recommended)) for name, p in platforms().items()}
+    told = {name: (str(p.limit or ""), str(p.recommended)) for name, p in load_platforms().items()}
     assert rows == told

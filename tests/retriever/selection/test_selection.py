@@ -11,21 +11,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashlens.indexer.errors import ConfigError, InputError
-from hashlens.indexer.types import Floats, Ids, Query
+from hashlens.indexer.types import Floats, Ids
 from hashlens.retriever.cli.options import selection_from
-from hashlens.retriever.index.blocklist import blocked, generic, read_blocked, unshipped
-from hashlens.retriever.index.tiers import TIERS, tier, tier_floors
+from hashlens.retriever.index.blocklist import (
+    blocked_keys,
+    generic_keys,
+    read_blocked,
+    unshipped_keys,
+)
+from hashlens.retriever.index.tiers import TIERS, tier_floors, tier_of
+from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
-from hashlens.retriever.selection.platforms import platform
+from hashlens.retriever.selection.platforms import find_platform
 from hashlens.retriever.selection.selection import (
-    POOL,
+    MAX_DIVERSE,
     Choices,
     Selection,
-    choose,
+    choose_places,
 )
 
 FLOORS = {"broad": 100.0, "medium": 10.0, "niche": 1.0}
-INSTAGRAM = platform("instagram")
+INSTAGRAM = find_platform("instagram")
 
 
 def strangers(tag_ids: Ids) -> Floats:
@@ -43,7 +49,7 @@ def choices(probabilities: list[float], **more: Any) -> Choices:
 
 
 def chosen(told: Choices, selection: Selection, like: Any = strangers) -> list[int]:
-    places: list[int] = choose(told, selection, FLOORS, like).tolist()
+    places: list[int] = choose_places(told, selection, FLOORS, like).tolist()
     return places
 
 
@@ -118,10 +124,10 @@ def test_a_double_of_a_pinned_hashtag_waits_too() -> None:
 
 
 def test_diversity_reorders_the_best_and_leaves_the_rest_as_they_are() -> None:
-    count = POOL + 10
+    count = MAX_DIVERSE + 10
     told = choices(np.linspace(1, 0.5, count).tolist())
     order = chosen(told, Selection(k=count, diversity=1), alike({(0, 1): 1.0}))
-    assert order == [0, *range(2, POOL), 1, *range(POOL, count)]
+    assert order == [0, *range(2, MAX_DIVERSE), 1, *range(MAX_DIVERSE, count)]
 
 
 # ---- tiers
@@ -155,9 +161,9 @@ def test_many_tiers_are_told_as_one_is() -> None:
     for floors in (FLOORS, tier_floors(posts[50:]), tier_floors(posts[:0])):
         mix = tuple((name, 1) for _, name in TIERS)
         told = choices(np.linspace(1, 0.1, 200).tolist(), posts=posts.tolist())
-        tiers = [tier(int(number), floors) for number in posts]
+        tiers = [tier_of(int(number), floors) for number in posts]
         firsts = {tiers.index(name) for name in tiers}
-        shown = choose(told, Selection(k=3, mix=mix), floors, strangers).tolist()
+        shown = choose_places(told, Selection(k=3, mix=mix), floors, strangers).tolist()
         assert firsts <= set(shown)
 
 
@@ -244,7 +250,7 @@ def test_whatever_the_strengths_as_many_allowed_ones_are_shown_each_once(
         ({"mix": (("niche", -1),)}, "expected 0 or more"),
         ({"pinned": ("a", "a")}, "5 different ones"),
         ({"pinned": ("a", "b"), "k": 1}, "found 2 hashtags, expected 1"),
-        ({"pinned": ("a", "b"), "platform": platform("threads")}, "expected 1"),
+        ({"pinned": ("a", "b"), "platform": find_platform("threads")}, "expected 1"),
         ({"pinned": ("a",), "blocked": frozenset({"a"})}, "#a both blocked and pinned"),
     ],
 )
@@ -307,7 +313,7 @@ def test_a_platform_counts_the_hashtags_that_a_post_already_has(
     note: str | None,
 ) -> None:
     seeds = ("cat", "dog", "pets", "kitten", "love", "nature", "travel")[:has]
-    selection = Selection(k=k, platform=platform(name) if name else None, pinned=pinned)
+    selection = Selection(k=k, platform=find_platform(name) if name else None, pinned=pinned)
     answer = recommender.recommend(Query(seeds=seeds), selection=selection)
     assert len(answer.tags) == shown
     assert [tag.tag for tag in answer.tags][: len(pinned)] == list(pinned)[:shown]
@@ -370,9 +376,9 @@ def test_a_mix_that_cannot_be_read_is_refused(text: str) -> None:
 
 
 def test_the_lists_that_ship_are_apart() -> None:
-    assert {"like4like", "sponsored"} <= blocked()
-    assert {"love", "instagood", "photooftheday", "picoftheday", "instadaily"} <= generic()
-    assert not blocked() & (generic() | unshipped())
+    assert {"like4like", "sponsored"} <= blocked_keys()
+    assert {"love", "instagood", "photooftheday", "picoftheday", "instadaily"} <= generic_keys()
+    assert not blocked_keys() & (generic_keys() | unshipped_keys())
 
 
 # ---- on an index
@@ -425,7 +431,7 @@ def test_another_networks_hashtags_are_left_out(recommender: Recommender) -> Non
     assert theirs
     on_pinterest = [key for key in everywhere if not INSTAGRAM.owns(key)]
     # The two seeds count among the hashtags that each network takes, 20 and 5.
-    assert keys(recommender, query, k=20, platform=platform("pinterest")) == on_pinterest[:18]
+    assert keys(recommender, query, k=20, platform=find_platform("pinterest")) == on_pinterest[:18]
     assert keys(recommender, query, k=1000, platform=INSTAGRAM) == everywhere[:3]
 
 
@@ -441,7 +447,7 @@ def test_generic_hashtags_keep_their_probability_and_go_down(recommender: Recomm
     query = Query(seeds=("selfie", "cat", "travel"))
     plain = recommender.recommend(query, 1000).tags
     demoted = recommender.recommend(query, selection=Selection(k=1000, generic=1)).tags
-    special = [tag for tag in plain if tag.tag not in generic()]
+    special = [tag for tag in plain if tag.tag not in generic_keys()]
     assert len(special) < len(plain)
     assert [t.tag for t in demoted[: len(special)]] == [t.tag for t in special]
     assert {t.tag: t.probability for t in demoted} == {t.tag: t.probability for t in plain}

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from hashlens.retriever.selection.similarity import (
-    likeness,
-    redundancy,
-    shared_words,
+    mean_similarity,
+    similarity,
     stems,
     unrelated_cosine,
+    word_overlap,
 )
 
 
 def test_shared_words_are_dices_share() -> None:
-    told = shared_words([stems(w) for w in (("cat",), ("cats",), ("cat", "lover"), ("dog",))])
+    told = word_overlap([stems(w) for w in (("cat",), ("cats",), ("cat", "lover"), ("dog",))])
     third = 2 / 3
     expected: list[list[float]] = [
         [1, 1, third, 0],
@@ -52,7 +52,7 @@ def test_words_are_told_by_their_stems(words: str, expected: str) -> None:
 def test_likeness_is_the_greater_of_vectors_above_the_unrelated_and_words() -> None:
     vectors = np.array([[1, 0], [0.6, 0.8], [-1, 0], [0, 0]], np.float32)
     words = [frozenset({w}) for w in "abca"]
-    told = likeness(vectors, 0.2, words)
+    told = similarity(vectors, 0.2, words)
     assert told.dtype == np.float32
     expected: list[list[float]] = [
         [1, 0.5, 0, 1],  # (0.6 - 0.2) / 0.8; opposite; unknown, but of the same word
@@ -61,8 +61,8 @@ def test_likeness_is_the_greater_of_vectors_above_the_unrelated_and_words() -> N
         [1, 0, 0, 1],
     ]
     np.testing.assert_allclose(told, expected, atol=1e-6)
-    assert redundancy(told) == pytest.approx((0.5 + 0 + 1 + 0 + 0 + 0) / 6)
-    assert redundancy(told[:1, :1]) == redundancy(told[:0, :0]) == 0
+    assert mean_similarity(told) == pytest.approx((0.5 + 0 + 1 + 0 + 0 + 0) / 6)
+    assert mean_similarity(told[:1, :1]) == mean_similarity(told[:0, :0]) == 0
 
 
 def test_unrelated_is_what_nineteen_of_twenty_pairs_stay_below() -> None:

@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 from hashlens.cli import app
 from hashlens.indexer.config import BuildConfig, VectorConfig
 from hashlens.indexer.pipeline.build import build
-from hashlens.indexer.types import Query
-from hashlens.retriever.index.version import version_of_program
+from hashlens.retriever.index.version import program_version
+from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
 from hashlens.retriever.server.app import create_app
 from hashlens.retriever.server.middleware import Rules
@@ -79,7 +79,7 @@ def test_the_answer_is_that_of_recommend_json(
     printed = json.loads(result.stdout)
     # A client is not told of the server's folders, and reads the version in /v1/index.
     assert printed.pop("index") == str(sample_index)
-    assert printed.pop("version") == version_of_program()
+    assert printed.pop("version") == program_version()
     assert close(found, printed)
 
 
@@ -178,7 +178,7 @@ def test_search_completes_by_use(client: TestClient, sample_index: Path) -> None
 def test_the_index_and_the_platforms_are_told(client: TestClient) -> None:
     found = client.get("/v1/index").json()
     assert found["encoder"] == "efficientnet-lite0"
-    assert found["version"] == version_of_program()
+    assert found["version"] == program_version()
     assert len(found["topics"]) == 10
     (instagram,) = [one for one in found["platforms"] if one["name"] == "instagram"]
     assert instagram["limit"] == 5

@@ -16,7 +16,7 @@ from hashlens.indexer.config import BuildConfig, VectorConfig
 from hashlens.indexer.errors import HashlensError, InputError
 from hashlens.indexer.generations.generation import rollback
 from hashlens.indexer.pipeline.build import build
-from hashlens.indexer.types import Query, Recommendation
+from hashlens.retriever.recommendation import Query, Recommendation
 from hashlens.retriever.recommender import Recommender
 from hashlens.retriever.selection.selection import Selection
 from hashlens.retriever.server import serving

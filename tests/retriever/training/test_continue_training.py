@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from hashlens.indexer.config import RankingConfig
-from hashlens.indexer.types import Candidates
-from hashlens.retriever.candidates.channels import OF_POSTS
-from hashlens.retriever.ranking.ranker import Ranker, ordered
-from hashlens.retriever.training.examples import Lessons, joined
-from hashlens.retriever.training.fit import fit
+from hashlens.retriever.candidates.channels import POST_CHANNELS
+from hashlens.retriever.ranking.ranker import Ranker, cascade_scores
+from hashlens.retriever.recommendation import Candidates
+from hashlens.retriever.training.examples import TrainingExamples, concat_examples
+from hashlens.retriever.training.fit import fit_to_examples
 from tests.retriever.ranking.test_ranker import COLUMNS, EACH, lessons
 
 CONFIG = RankingConfig()
 
 
-def turned(questions: int, seed: int) -> Lessons:
+def turned(questions: int, seed: int) -> TrainingExamples:
     """Lessons in which the column decides that was noise."""
     found, _ = lessons(questions, seed)
     scores = found.candidates.scores[:, [1, 0, 2, 3]]
@@ -27,10 +27,10 @@ def turned(questions: int, seed: int) -> Lessons:
 
 @pytest.fixture(scope="module")
 def base() -> Ranker:
-    return fit(lessons(3000, 1)[0], CONFIG)
+    return fit_to_examples(lessons(3000, 1)[0], CONFIG)
 
 
-def first_right(ranker: Ranker, asked: Lessons) -> float:
+def first_right(ranker: Ranker, asked: TrainingExamples) -> float:
     """Share of questions whose likeliest candidate is right."""
     found = ranker.probabilities(asked.candidates).reshape(-1, EACH)
     best = found.argmax(axis=1) + np.arange(len(found)) * EACH
@@ -39,11 +39,13 @@ def first_right(ranker: Ranker, asked: Lessons) -> float:
 
 def test_it_learns_another_truth_from_few_and_keeps_its_trees(base: Ranker) -> None:
     few, unseen = turned(150, 3), turned(600, 4)
-    tuned = fit(few, CONFIG, base)
-    assert len(tuned.better) - len(base.better) == len(tuned.odds) - len(base.odds) > 0
+    tuned = fit_to_examples(few, CONFIG, base)
+    assert (
+        len(tuned.pairwise) - len(base.pairwise) == len(tuned.pointwise) - len(base.pointwise) > 0
+    )
     features = unseen.candidates.scores
     np.testing.assert_array_equal(
-        tuned.odds.scores(features, 0, len(base.odds)), base.odds.scores(features)
+        tuned.pointwise.scores(features, 0, len(base.pointwise)), base.pointwise.scores(features)
     )
     assert first_right(tuned, unseen) > first_right(base, unseen) + 0.1
     stated = tuned.probabilities(unseen.candidates)
@@ -53,12 +55,13 @@ def test_it_learns_another_truth_from_few_and_keeps_its_trees(base: Ranker) -> N
 def test_where_there_is_nothing_to_learn_the_order_stays(base: Ranker) -> None:
     asked, _ = lessons(200, 5)
     chance = np.random.default_rng(6).random(len(asked.right)) < asked.right.mean()
-    tuned = fit(replace(asked, right=chance), CONFIG, base)
+    tuned = fit_to_examples(replace(asked, right=chance), CONFIG, base)
     same = lessons(300, 7)[0].candidates
     for ranker in (tuned, base):
         assert ranker.columns == COLUMNS
     one, other = (
-        ordered(ranker.better, ranker.odds, same.queries, same.scores) for ranker in (tuned, base)
+        cascade_scores(ranker.pairwise, ranker.pointwise, same.queries, same.scores)
+        for ranker in (tuned, base)
     )
     assert np.corrcoef(one, other)[0, 1] > 0.99
 
@@ -72,15 +75,15 @@ def test_it_reads_the_columns_that_it_knows(base: Ranker) -> None:
         ("unknown: score", *found.columns),
         np.column_stack([np.ones(len(found.queries), np.float32), found.scores]),
     )
-    tuned = fit(replace(few, candidates=more), CONFIG, base)
+    tuned = fit_to_examples(replace(few, candidates=more), CONFIG, base)
     assert tuned.columns == COLUMNS
-    assert tuned.better.text == fit(few, CONFIG, base).better.text
+    assert tuned.pairwise.text == fit_to_examples(few, CONFIG, base).pairwise.text
 
 
 OF_A_POST = ("spelled: score", "word neighbours: sum", "noise: other", "query: ease")
 
 
-def heard(questions: int, seed: int, *, telling: int) -> Lessons:
+def heard(questions: int, seed: int, *, telling: int) -> TrainingExamples:
     """Lessons in which one column decides, and the posts have another."""
     found, _ = lessons(questions, seed)
     places = [0, 1, 2, 3] if telling == 0 else [1, 0, 2, 3]
@@ -95,17 +98,17 @@ def heard(questions: int, seed: int, *, telling: int) -> Lessons:
 def believer() -> Ranker:
     """Its posts told it as much as anything: it learned from both kinds of lessons."""
     parts = [heard(1500, seed, telling=seed % 2) for seed in (1, 2)]
-    return fit(joined(parts), CONFIG)
+    return fit_to_examples(concat_examples(parts), CONFIG)
 
 
 def test_posts_speak_where_they_tell_and_are_silent_where_they_mislead(believer: Ranker) -> None:
     tell, mislead = heard(150, 3, telling=1), heard(150, 4, telling=0)
-    assert fit(tell, CONFIG, believer).silent == ()
-    quiet = fit(mislead, CONFIG, replace(believer, silent=OF_POSTS))
+    assert fit_to_examples(tell, CONFIG, believer).silent == ()
+    quiet = fit_to_examples(mislead, CONFIG, replace(believer, silent=POST_CHANNELS))
     others = heard(600, 5, telling=0)
     assert first_right(quiet, others) > first_right(believer, others)
 
 
 def test_equals_are_decided_for_silence_and_for_fewest_trees(base: Ranker) -> None:
-    tuned = fit(lessons(60, 8)[0], CONFIG, base)
-    assert tuned.silent == OF_POSTS  # none of the columns is of posts, so both are equal
+    tuned = fit_to_examples(lessons(60, 8)[0], CONFIG, base)
+    assert tuned.silent == POST_CHANNELS  # none of the columns is of posts, so both are equal

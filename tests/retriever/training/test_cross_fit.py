@@ -19,18 +19,20 @@ from hashlens.indexer.config import BuildConfig, RankingConfig
 from hashlens.indexer.corpus.corpus import Corpus
 from hashlens.indexer.generations.generation import Generation, open_current
 from hashlens.indexer.pipeline.build import build
+from hashlens.indexer.pipeline.ranker_training import RankerTask
 from hashlens.indexer.posts.spool import Posts
 from hashlens.indexer.progress import Silent
 from hashlens.indexer.text.token_lists import Texts
-from hashlens.indexer.types import Candidates, Post, Query
-from hashlens.retriever.candidates.generate import gather
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.indexer.types import Post
+from hashlens.retriever.candidates.generate import generate_candidates
+from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.query.batch import QueryBatch
 from hashlens.retriever.ranking.ranker import Ranker
+from hashlens.retriever.recommendation import Candidates, Query
 from hashlens.retriever.recommender import Recommender
-from hashlens.retriever.training import examples as lessons_module
-from hashlens.retriever.training.cross_fit import fold_numbers, rehearse
-from hashlens.retriever.training.examples import Lessons, Questions
+from hashlens.retriever.training import examples as examples_module
+from hashlens.retriever.training.cross_fit import assign_folds, collect_examples
+from hashlens.retriever.training.examples import QuestionSet, TrainingExamples
 from hashlens.retriever.training.fit import fit_ranker
 from tests.support import tiny_index as tiny
 
@@ -67,7 +69,7 @@ def corpus() -> Corpus:
 
 
 @pytest.fixture(scope="module")
-def rehearsed(corpus: Corpus) -> tuple[Lessons, Spied]:
+def rehearsed(corpus: Corpus) -> tuple[TrainingExamples, Spied]:
     spied = Spied()
 
     def assemble(part: Corpus, folder: Path) -> Generation:
@@ -75,9 +77,9 @@ def rehearsed(corpus: Corpus) -> tuple[Lessons, Spied]:
         return tiny.generation(part, folder)
 
     def watched(index: IndexReader, batch: QueryBatch) -> Candidates:
-        found = gather(index, batch)
+        found = generate_candidates(index, batch)
         names = dict(index.store.rows("select tag_id, key from hashtags"))
-        names |= dict(enumerate(batch.spelt.coined, start=index.tags))
+        names |= dict(enumerate(batch.spelt.coined, start=index.hashtag_count))
         spied.keys += [names[tag] for tag in found.tag_ids.tolist()]
         spied.questions += batch.queries
         if batch.images is not None:
@@ -85,10 +87,10 @@ def rehearsed(corpus: Corpus) -> tuple[Lessons, Spied]:
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lessons_module, "gather", watched)
+        patch.setattr(examples_module, "generate_candidates", watched)
         # Captions tell which post a question is of; where a picture is alone, that does.
-        patch.setattr(lessons_module, "GIVEN", {"image": 0.5, "caption": 1.0, "seeds": 0.6})
-        lessons = rehearse(corpus, assemble, CONFIG, Silent())
+        patch.setattr(examples_module, "INPUT_SHARES", {"image": 0.5, "caption": 1.0, "seeds": 0.6})
+        lessons = collect_examples(RankerTask(corpus, assemble, CONFIG, Silent()))
     assert lessons is not None
     return lessons, spied
 
@@ -100,11 +102,11 @@ def by_input(corpus: Corpus) -> Callable[[Query], Post]:
 
 
 def test_no_index_holds_the_posts_or_authors_it_is_asked_about(
-    corpus: Corpus, rehearsed: tuple[Lessons, Spied]
+    corpus: Corpus, rehearsed: tuple[TrainingExamples, Spied]
 ) -> None:
     lessons, spied = rehearsed
     post_of = by_input(corpus)
-    folds = fold_numbers(corpus.posts, CONFIG)
+    folds = assign_folds(corpus.posts, CONFIG)
     assert len(spied.parts) == CONFIG.folds
     assert sorted(set(lessons.folds)) == list(range(CONFIG.folds))
     for number, part in enumerate(spied.parts):
@@ -127,7 +129,7 @@ def test_no_index_holds_the_posts_or_authors_it_is_asked_about(
 
 
 def test_right_are_the_posts_own_hashtags_less_the_seeds_given(
-    corpus: Corpus, rehearsed: tuple[Lessons, Spied]
+    corpus: Corpus, rehearsed: tuple[TrainingExamples, Spied]
 ) -> None:
     lessons, spied = rehearsed
     post_of = by_input(corpus)
@@ -146,7 +148,7 @@ def test_right_are_the_posts_own_hashtags_less_the_seeds_given(
 
 
 def test_pictures_of_the_questions_are_the_posts_own(
-    corpus: Corpus, rehearsed: tuple[Lessons, Spied]
+    corpus: Corpus, rehearsed: tuple[TrainingExamples, Spied]
 ) -> None:
     shown = [query for query in rehearsed[1].questions if query.image]
     by_image = {post.image: place for place, post in enumerate(corpus.posts)}
@@ -163,7 +165,7 @@ def test_inputs_are_left_out_at_random_but_never_all(corpus: Corpus) -> None:
     many = Corpus(Posts.of(posts), Texts.of([*corpus.words] * 20), pictures)
     rng = np.random.default_rng(1)
     folds = np.zeros(len(posts), np.int64)
-    questions = Questions.about(many, np.arange(len(posts)), folds, rng, 3).asked
+    questions = QuestionSet.draw(many, np.arange(len(posts)), folds, rng, 3).questions
     inputs = Counter(question.query.inputs for question in questions)
     assert set(inputs) == {
         ("image",),
@@ -195,7 +197,7 @@ def test_inputs_are_left_out_at_random_but_never_all(corpus: Corpus) -> None:
 def test_posts_without_hashtags_or_inputs_are_not_asked_about() -> None:
     silent = tiny.corpus([("a", "words only", []), ("b", "", ["single"]), ("c", "both", ["sea"])])
     rng = np.random.default_rng(1)
-    questions = Questions.about(silent, np.arange(3), np.zeros(3, np.int64), rng, 3).asked
+    questions = QuestionSet.draw(silent, np.arange(3), np.zeros(3, np.int64), rng, 3).questions
     assert {(q.post, q.query, q.answers) for q in questions} == {
         (2, Query(caption="both"), ("sea",))
     }
@@ -208,7 +210,9 @@ def test_rehearsing_ends_when_enough_was_asked(corpus: Corpus) -> None:
         made.append(len(part.posts))
         return tiny.generation(part, folder)
 
-    lessons = rehearse(corpus, assemble, replace(CONFIG, enough=1), Silent())
+    lessons = collect_examples(
+        RankerTask(corpus, assemble, replace(CONFIG, enough=1), Silent())
+    )
     assert len(made) == 1
     assert lessons is not None
     assert set(lessons.folds.tolist()) == {0}
@@ -223,7 +227,7 @@ def test_posts_of_rare_inputs_are_asked_about_in_every_part() -> None:
     def shown(corpus: Corpus, fewest: int) -> Counter[tuple[int, bool]]:
         """Questions by part, and whether they have a picture."""
         config = replace(CONFIG, enough=60, fewest=fewest)
-        lessons = rehearse(corpus, tiny.generation, config, Silent())
+        lessons = collect_examples(RankerTask(corpus, tiny.generation, config, Silent()))
         assert lessons is not None
         of_query = lessons.candidates.columns.index("query: picture")
         _, first = np.unique(lessons.candidates.queries, return_index=True)
@@ -255,7 +259,7 @@ def test_an_authors_posts_and_posts_of_the_same_words_share_a_fold(
     posts: list[Post], folds: int, seed: int
 ) -> None:
     config = RankingConfig(folds=folds, seed=seed)
-    numbers = fold_numbers(Posts.of(posts), config).tolist()
+    numbers = assign_folds(Posts.of(posts), config).tolist()
     assert all(0 <= number < folds for number in numbers)
     owners: dict[object, set[int]] = {}
     alone = len({post.author for post in posts}) == 1  # then its words part an author's posts
@@ -265,14 +269,14 @@ def test_an_authors_posts_and_posts_of_the_same_words_share_a_fold(
         owners.setdefault(owner, set()).add(number)
     assert all(len(found) == 1 for found in owners.values())
     # Neither the order of the posts nor their number decides.
-    assert fold_numbers(Posts.of(posts[::-1]), config).tolist() == numbers[::-1]
+    assert assign_folds(Posts.of(posts[::-1]), config).tolist() == numbers[::-1]
 
 
 def test_folds_are_nearly_even_and_follow_the_seed() -> None:
     posts = [Post(str(n), caption="x", author=f"author {n}") for n in range(1000)]
-    numbers = fold_numbers(Posts.of(posts), RankingConfig(folds=4))
+    numbers = assign_folds(Posts.of(posts), RankingConfig(folds=4))
     assert np.bincount(numbers, minlength=4).tolist() == pytest.approx([250] * 4, abs=60)
-    assert (fold_numbers(Posts.of(posts), RankingConfig(folds=4, seed=2)) != numbers).mean() > 0.6
+    assert (assign_folds(Posts.of(posts), RankingConfig(folds=4, seed=2)) != numbers).mean() > 0.6
 
 
 def test_questions_do_not_depend_on_the_hashes_of_strings() -> None:
@@ -280,10 +284,10 @@ def test_questions_do_not_depend_on_the_hashes_of_strings() -> None:
         "import numpy as np\n"
         "from tests.support import tiny_index as tiny\n"
         "from tests.retriever.training import test_cross_fit as test_rehearsal\n"
-        "from hashlens.retriever.training.examples import Questions\n"
+        "from hashlens.retriever.training.examples import QuestionSet\n"
         "corpus = tiny.corpus(test_rehearsal.rows())\n"
         "rows, rng = np.arange(24), np.random.default_rng(1)\n"
-        "print(Questions.about(corpus, rows, rows, rng, 3).asked)\n"
+        "print(QuestionSet.draw(corpus, rows, rows, rng, 3).questions)\n"
     )
     said = [
         subprocess.run(
@@ -300,7 +304,8 @@ def test_questions_do_not_depend_on_the_hashes_of_strings() -> None:
 
 def test_too_few_posts_leave_a_note_and_no_ranker(corpus: Corpus, tmp_path: Path) -> None:
     few = corpus.part(np.arange(6))
-    notes = fit_ranker(few, tiny.generation, CONFIG, tmp_path / "ranker", Silent())
+    task = RankerTask(few, tiny.generation, CONFIG, Silent())
+    notes = fit_ranker(task, tmp_path / "ranker")
     assert notes[0].startswith("6 posts with hashtags are too few")
     assert "ranker that ships" in notes[0]
     assert not (tmp_path / "ranker").exists()
@@ -308,7 +313,7 @@ def test_too_few_posts_leave_a_note_and_no_ranker(corpus: Corpus, tmp_path: Path
 
 def test_posts_of_one_author_alone_are_parted_by_their_words() -> None:
     alone = tiny.corpus([("ann", f"walk {n // 2}", ["dog", "park"]) for n in range(40)])
-    folds = fold_numbers(alone.posts, CONFIG)
+    folds = assign_folds(alone.posts, CONFIG)
     assert len(set(folds.tolist())) > 1
     assert (folds[::2] == folds[1::2]).all()  # those of the same words share one
 
@@ -333,7 +338,7 @@ def test_a_build_fits_its_own_ranker_where_posts_are_enough(
     own = Ranker.open(folder / "ranker")
     assert own.facts["questions"] >= 20
     recommender = Recommender.open(tmp_path / "own")
-    assert recommender.ranker.chance.text == own.chance.text
+    assert recommender.ranker.calibration.text == own.calibration.text
     assert recommender.recommend(Query(caption="walk", seeds=("dog",)), 2).tags
     assert len(made("none", 1000)) == 1
     assert not (open_current(tmp_path / "none").folder / "ranker").exists()

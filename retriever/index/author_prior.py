@@ -18,13 +18,15 @@ from hashlens.indexer.storage.count_matrices import Counts
 from hashlens.indexer.types import Floats, Ids
 from hashlens.indexer.vectors.search import among
 
-PRIOR = 5.0  # posts that a ranker's chance is worth
-MOST = 5.0  # posts that a person's are worth at most: half the say stays with what is asked
-USUAL = 100  # hashtags that are candidates of every question
+PRIOR_POSTS = 5.0  # posts that a ranker's chance is worth
+MAX_OWN_POSTS = (
+    5.0  # posts that a person's are worth at most: half the say stays with what is asked
+)
+MAX_USUAL = 100  # hashtags that are candidates of every question
 
 
 @dataclass(frozen=True, eq=False)
-class Habits:
+class AuthorPrior:
     """The hashtags of one person's posts.
 
     `tags` int64 (h,): ascending ids; `uses` int64 (h,): how many of the `posts` have each.
@@ -47,9 +49,9 @@ class Habits:
     @cached_property
     def usual(self) -> Ids:
         """The ids of the most used, ascending."""
-        return np.sort(self.tags[np.argsort(-self.uses, kind="stable")[:USUAL]])
+        return np.sort(self.tags[np.argsort(-self.uses, kind="stable")[:MAX_USUAL]])
 
-    def corrected(self, tags: Ids, chances: Floats) -> tuple[Floats, Floats]:
+    def posterior(self, tags: Ids, chances: Floats) -> tuple[Floats, Floats]:
         """Chances of c hashtags as this person's posts have it, and what share of each is theirs.
 
         Args:
@@ -62,10 +64,10 @@ class Habits:
         used = np.zeros(len(tags), np.float32)
         rows = np.flatnonzero(among(tags, self.tags))
         used[rows] = self.uses[np.searchsorted(self.tags, tags[rows])] / self.posts
-        say = min(self.posts, MOST)
-        both = PRIOR * chances + say * used
+        say = min(self.posts, MAX_OWN_POSTS)
+        both = PRIOR_POSTS * chances + say * used
         shares = say * used / np.maximum(both, 1e-9)
-        return (both / (PRIOR + say)).astype(np.float32), shares.astype(np.float32)
+        return (both / (PRIOR_POSTS + say)).astype(np.float32), shares.astype(np.float32)
 
     def uses_of(self, tag: int) -> int:
         """How many of the posts have a hashtag, by its id."""

@@ -26,9 +26,9 @@ from hashlens.indexer.topics.model import TopicModel
 from hashlens.indexer.types import Embeddings, Floats, Ids, Post, TopicProbs
 from hashlens.indexer.vectors.index import VectorIndex
 from hashlens.indexer.vectors.segments import Segments, paths_of
-from hashlens.retriever.index.author_habits import Habits
-from hashlens.retriever.index.blocklist import blocked
-from hashlens.retriever.index.id_map import Vocabulary
+from hashlens.retriever.index.author_prior import AuthorPrior
+from hashlens.retriever.index.blocklist import blocked_keys
+from hashlens.retriever.index.id_map import IdMap
 from hashlens.retriever.index.tiers import tier_floors
 
 MAX_NEAR = 3  # hashtags named for one that the index does not have
@@ -73,11 +73,11 @@ class IndexReader:
         return Counts.open(self.generation.folder / "counts")
 
     @property
-    def tags(self) -> int:
+    def hashtag_count(self) -> int:
         """Ids of hashtags given so far: each is below."""
         return len(self.counts.hashtags)
 
-    def gated(self, topics: TopicProbs) -> TopicProbs:
+    def apply_gate(self, topics: TopicProbs) -> TopicProbs:
         """Topics as this index was built to use them: `soft`, the likeliest alone, or none."""
         gate = self._ranking.gate
         if gate == "hard":
@@ -130,7 +130,7 @@ class IndexReader:
             self._spaces[topic] = WordSpace.open(folder) if folder.is_dir() else None
         return self._spaces[topic]
 
-    def hashtags(self, topic: str) -> Segments | None:
+    def hashtag_index(self, topic: str) -> Segments | None:
         """Hashtag vectors by tag id in one topic's space, learned and young; None without any."""
         if topic not in self._hashtags:
             folder = self.generation.folder
@@ -138,7 +138,7 @@ class IndexReader:
             there = [self.generation.unchanged(path) for path in paths if path.exists()]
             parts = list(map(VectorIndex.open, there))
             found = Segments(parts) if parts else None
-            self._hashtags[topic] = _within(found, self.tags, paths[0])
+            self._hashtags[topic] = _within(found, self.hashtag_count, paths[0])
         return self._hashtags[topic]
 
     @cached_property
@@ -147,7 +147,7 @@ class IndexReader:
         path = self.generation.folder / "texts" / "hashtags.faiss"
         if not path.exists():
             return None
-        return _within(VectorIndex.open(self.generation.unchanged(path)), self.tags, path)
+        return _within(VectorIndex.open(self.generation.unchanged(path)), self.hashtag_count, path)
 
     @cached_property
     def trained(self) -> Trained:
@@ -155,26 +155,30 @@ class IndexReader:
         return Trained.open(self.generation.folder / "trained")
 
     @property
-    def first_young(self) -> int:
+    def first_new_hashtag(self) -> int:
         """Hashtags from this id on came after the index last learned."""
         return len(self.trained.tags)
 
     @cached_property
-    def habits(self) -> Habits | None:
+    def sole_author_prior(self) -> AuthorPrior | None:
         """What the person tags whose posts these all are; None where they are several people's."""
         authors = self.counts.posts[:, 0]
         held = np.flatnonzero(authors > 0)
         alone = len(held) > 0 and authors[held].min() == authors[held].max()
-        return Habits.of(self.counts, np.intersect1d(held, self._series("true"))) if alone else None
+        return (
+            AuthorPrior.of(self.counts, np.intersect1d(held, self._series("true")))
+            if alone
+            else None
+        )
 
-    def habits_of(self, author: str) -> Habits | None:
+    def prior_of(self, author: str) -> AuthorPrior | None:
         """What an author tags; None where no post with hashtags is theirs.
 
         Args:
             author: name as readers gave it; case and a leading @ make no difference.
         """
         named = "ltrim(lower(trim(author)), '@') = ltrim(lower(trim(?)), '@')"
-        return Habits.of(self.counts, self._series(named, author))
+        return AuthorPrior.of(self.counts, self._series(named, author))
 
     def _series(self, condition: str, *values: str) -> Ids:
         """Keys of posts, int64 (n,) ascending; of those that say the same, numbers aside, one.
@@ -189,7 +193,7 @@ class IndexReader:
         return np.array([key for (key,) in rows], np.int64)
 
     @property
-    def begun(self) -> bool:
+    def extends_starter(self) -> bool:
         """Whether its posts joined what others' posts were counted to."""
         return self.counts.size > self.manifest.counts["posts"]
 
@@ -211,11 +215,11 @@ class IndexReader:
     @cached_property
     def _blocked(self) -> list[int]:
         """Ids of the hashtags that nobody is offered."""
-        return list(self.tag_ids(sorted(blocked())).values())
+        return list(self.tag_ids(sorted(blocked_keys())).values())
 
     def posts_of(self, tag_ids: Ids) -> Ids:
         """Posts of each hashtag, int64 (c,), 0 for one that is not offered or not of the index."""
-        known = tag_ids < self.tags
+        known = tag_ids < self.hashtag_count
         return np.where(known, self.tag_posts[np.where(known, tag_ids, 0)], 0)
 
     @cached_property
@@ -223,7 +227,7 @@ class IndexReader:
         """Whether each hashtag may be recommended, by tag id."""
         return self.tag_posts > 0
 
-    def offered_to(self, habits: Habits | None) -> NDArray[np.bool_]:
+    def offered_to(self, habits: AuthorPrior | None) -> NDArray[np.bool_]:
         """Whether each hashtag may be recommended to somebody, whose own brands may."""
         if habits is None:
             return self.offered
@@ -251,29 +255,29 @@ class IndexReader:
         return self._word_vocabulary.of(words)
 
     @cached_property
-    def _names(self) -> Vocabulary[int, tuple[str, str]]:
+    def _names(self) -> IdMap[int, tuple[str, str]]:
         columns = "tag_id, key, display"
-        return Vocabulary(self.store, columns, "hashtag_counts", "tag_id", self.tags)
+        return IdMap(self.store, columns, "hashtag_counts", "tag_id", self.hashtag_count)
 
     @cached_property
-    def _tag_vocabulary(self) -> Vocabulary[str, int]:
-        return Vocabulary(self.store, "key, tag_id", "hashtags", "tag_id", self.tags)
+    def _tag_vocabulary(self) -> IdMap[str, int]:
+        return IdMap(self.store, "key, tag_id", "hashtags", "tag_id", self.hashtag_count)
 
     @cached_property
-    def _word_vocabulary(self) -> Vocabulary[str, int]:
+    def _word_vocabulary(self) -> IdMap[str, int]:
         words = len(self.counts.words)
-        return Vocabulary(self.store, "word, word_id", "words", "word_id", words)
+        return IdMap(self.store, "word, word_id", "words", "word_id", words)
 
     def post_ids(self, post_keys: Collection[int]) -> dict[int, str]:
         """Ids of posts, as their readers gave them, by key."""
         return self._post_ids.of(post_keys)
 
     @cached_property
-    def _post_ids(self) -> Vocabulary[int, str]:
+    def _post_ids(self) -> IdMap[int, str]:
         posts = len(self.counts.posts)
-        return Vocabulary(self.store, "post_key, post_id", "posts", "post_key", posts)
+        return IdMap(self.store, "post_key, post_id", "posts", "post_key", posts)
 
-    def holds(self, posts: Sequence[Post]) -> list[Post]:
+    def known_posts(self, posts: Sequence[Post]) -> list[Post]:
         """Those of the posts that the index has, by content hash.
 
         A short list of hashtags without a caption or picture is many people's: such a post is
@@ -317,8 +321,8 @@ class IndexReader:
     @cached_property
     def tag_vectors(self) -> Floats:
         """Hashtag vectors in the space of all topics by tag id, float32 (tags, d); else zeros."""
-        found, space = self.hashtags(ALL_TOPICS), self.space(ALL_TOPICS)
-        vectors = np.zeros((self.tags, space.dimensions if space else 0), np.float32)
+        found, space = self.hashtag_index(ALL_TOPICS), self.space(ALL_TOPICS)
+        vectors = np.zeros((self.hashtag_count, space.dimensions if space else 0), np.float32)
         if found is None:
             return vectors
         vectors[found.ids] = found.reconstruct(found.ids)

@@ -12,19 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashlens.indexer.text.hashtags import tokens
-from hashlens.indexer.types import Embeddings, Query
-from hashlens.retriever.candidates import neighbours
-from hashlens.retriever.candidates.neighbours import (
-    Near,
-    near_captions,
-    near_images,
-    near_seeds,
-    near_words,
-    vote,
+from hashlens.indexer.types import Embeddings
+from hashlens.retriever.candidates import near_posts as neighbours
+from hashlens.retriever.candidates.near_posts import (
+    NearPosts,
+    search_captions,
+    search_images,
+    search_seeds,
+    search_words,
+    vote_hashtags,
 )
-from hashlens.retriever.index.pairs import WIDTH
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.retriever.index.index_reader import IndexReader
+from hashlens.retriever.index.pairs import PAIR_BASE
 from hashlens.retriever.query.batch import prepare
+from hashlens.retriever.recommendation import Query
 from tests.support import tiny_index as tiny
 
 AUTHORS = [author for author, _, _ in tiny.ROWS]
@@ -36,7 +37,7 @@ some_words = st.lists(st.sampled_from([*sorted(set().union(*WORDS)), "unheard"])
 some_tags = st.lists(st.sampled_from(sorted({t for tags in TAGS for t in tags})), unique=True)
 
 
-def told(near: Near, query: int = 0) -> dict[int, float]:
+def told(near: NearPosts, query: int = 0) -> dict[int, float]:
     rows = zip(near.queries.tolist(), near.posts.tolist(), near.similarity.tolist(), strict=True)
     return {post: similarity for number, post, similarity in rows if number == query}
 
@@ -70,7 +71,7 @@ def test_posts_near_by_words_have_their_weights(
     tiny_index: IndexReader, captions: list[list[str]]
 ) -> None:
     batch = prepare(tiny_index, [Query(caption=" ".join(words)) for words in captions], None)
-    near = near_words(tiny_index, batch)
+    near = search_words(tiny_index, batch)
     for query, words in enumerate(captions):
         assert told(near, query) == pytest.approx(weighed(set(words)), rel=1e-5)
 
@@ -81,7 +82,7 @@ def test_posts_near_by_seeds_have_the_cosine_of_their_weights(
     tiny_index: IndexReader, asked: list[list[str]]
 ) -> None:
     batch = prepare(tiny_index, [Query(seeds=tuple(seeds)) for seeds in asked], None)
-    near, several = near_seeds(tiny_index, batch)
+    near, several = search_seeds(tiny_index, batch)
     for query, seeds in enumerate(asked):
         assert told(near, query) == pytest.approx(cosines(set(seeds)), rel=1e-5)
         shared = {post: len(set(seeds) & set(tags)) for post, tags in enumerate(TAGS)}
@@ -98,10 +99,10 @@ def test_common_words_are_left_out_where_rarer_ones_have_posts_enough(
     for most, words in asked.items():
         monkeypatch.setattr(neighbours, "POSTINGS", most)
         batch = prepare(tiny_index, [Query(caption="walk kitten home")], None)
-        assert told(near_words(tiny_index, batch)) == pytest.approx(weighed(words), rel=1e-5)
+        assert told(search_words(tiny_index, batch)) == pytest.approx(weighed(words), rel=1e-5)
     monkeypatch.setattr(neighbours, "POSTINGS", 1)  # the rarest is read however many it has
     batch = prepare(tiny_index, [Query(caption="walk"), Query(caption="kitten walk")], None)
-    near = near_words(tiny_index, batch)
+    near = search_words(tiny_index, batch)
     assert told(near, 0) == pytest.approx(weighed({"walk"}), rel=1e-5)
     assert told(near, 1) == pytest.approx(weighed({"kitten"}), rel=1e-5)
 
@@ -113,16 +114,16 @@ def test_only_the_nearest_posts_vote(
     queries = [Query(caption="walk home in the park", seeds=("dog", "park")), Query(caption="walk")]
     batch = prepare(tiny_index, queries, None)
     ranked = sorted(weighed({"walk", "home", "in", "the", "park"}).items(), key=lambda x: -x[1])
-    near = near_words(tiny_index, batch)
+    near = search_words(tiny_index, batch)
     assert told(near) == pytest.approx(dict(ranked[:2]), rel=1e-5)
     assert len(told(near, 1)) == 2
-    assert set(told(near_seeds(tiny_index, batch)[0])) == {0, 1}
+    assert set(told(search_seeds(tiny_index, batch)[0])) == {0, 1}
 
 
 def test_posts_near_by_picture_are_those_of_their_cosines(tiny_index: IndexReader) -> None:
     queries = [Query(caption="x"), Query(Path("a.png")), Query(Path("b.png"))]
     seen = Embeddings(np.array([1, 2]), np.array([[1, 0, 0], [0, 0, -1]], np.float32))
-    near = near_images(tiny_index, prepare(tiny_index, queries, seen))
+    near = search_images(tiny_index, prepare(tiny_index, queries, seen))
     assert told(near, 0) == {}
     # The fourth picture stands at a right angle to the first, and opposite to the second.
     assert told(near, 1) == pytest.approx({0: 1, 1: 0.8, 2: 0.6}, abs=1e-3)
@@ -142,18 +143,18 @@ def test_posts_near_by_caption_are_those_of_brute_force(tiny_index: IndexReader)
 
     asked = vector("my sleepy kitten")
     expected = {post: float(vector(row[1]) @ asked) for post, row in enumerate(tiny.ROWS)}
-    near = near_captions(tiny_index, batch)
+    near = search_captions(tiny_index, batch)
     assert told(near) == pytest.approx({p: c for p, c in expected.items() if c > 0}, abs=1e-2)
     assert told(near, 1) == {}
 
 
 def test_an_authors_many_posts_vote_once_by_the_nearest(tiny_index: IndexReader) -> None:
-    near = Near(
+    near = NearPosts(
         np.array([0, 0, 0, 0, 3]),
         np.array([0, 1, 2, 5, 7]),
         np.array([0.5, 0.8, 0.6, 0.1, 1], np.float32),
     )
-    votes = vote(tiny_index, near, power=2)
+    votes = vote_hashtags(tiny_index, near, power=2)
     everyone = 0.8**2 + 0.6**2 + 0.1**2  # ann by her nearer post, bob, dan
     assert tiny.said(tiny_index, votes) == {
         "dog": pytest.approx([0.64 + 0.36, 1 / everyone, 0.8, 2], rel=1e-5),
@@ -184,14 +185,14 @@ def test_votes_are_those_of_a_plain_loop(
             mine = ballots[query, tag]
             mine[author] = max(mine.get(author, 0), similarity)
     pairs = np.array(sorted(near), np.int64).reshape(-1, 2)
-    given_near = Near(
+    given_near = NearPosts(
         pairs[:, 0].copy(),
         pairs[:, 1].copy(),
         np.array([near[pair] for pair in sorted(near)], np.float32),
     )
-    votes = vote(tiny_index, given_near, power)
+    votes = vote_hashtags(tiny_index, given_near, power)
     assert votes.values.shape == (len(ballots), 4)
-    assert (np.diff(votes.queries * WIDTH + votes.tags) > 0).all()
+    assert (np.diff(votes.queries * PAIR_BASE + votes.tags) > 0).all()
     for query in range(3):
         everyone = sum(similarity**power for similarity in voters[query].values())
         expected = {}
@@ -206,6 +207,6 @@ def test_votes_are_those_of_a_plain_loop(
 def test_posts_without_a_known_author_vote_for_themselves(tmp_path: Path) -> None:
     rows: list[tiny.Row] = [(None, "one", ["sea"]), (None, "two", ["sea"]), ("ann", "x", ["sea"])]
     index = tiny.reader(rows, tmp_path)
-    near = Near(np.zeros(3, np.int64), np.arange(3), np.array([0.5, 0.4, 0.2], np.float32))
-    found = tiny.said(index, vote(index, near, power=1))
+    near = NearPosts(np.zeros(3, np.int64), np.arange(3), np.array([0.5, 0.4, 0.2], np.float32))
+    found = tiny.said(index, vote_hashtags(index, near, power=1))
     assert found == {"sea": pytest.approx([1.1, 1, 0.5, 3], rel=1e-6)}

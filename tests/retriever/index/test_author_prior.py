@@ -11,10 +11,11 @@ from hashlens.evaluation.methods.hashlens import write_posts
 from hashlens.indexer.config import LENT, RANKER
 from hashlens.indexer.pipeline.bootstrap import begun
 from hashlens.indexer.pipeline.update import update
-from hashlens.indexer.types import Post, Query, Recommendation, ScoredTag
-from hashlens.retriever.index.author_habits import MOST, PRIOR, Habits
-from hashlens.retriever.index.default import starter
-from hashlens.retriever.index.reader import IndexReader
+from hashlens.indexer.types import Post
+from hashlens.retriever.index.author_prior import MAX_OWN_POSTS, PRIOR_POSTS, AuthorPrior
+from hashlens.retriever.index.default import bundled_index
+from hashlens.retriever.index.index_reader import IndexReader
+from hashlens.retriever.recommendation import Query, Recommendation, ScoredTag
 from hashlens.retriever.recommender import Recommender
 from hashlens.retriever.selection.selection import Selection
 from tests.support import tiny_index as tiny
@@ -42,17 +43,24 @@ def test_one_persons_posts_correct_the_chances(mine: IndexReader) -> None:
     strange = mine.tags + 5
     assert habits.uses_of(strange) == 0
     tags = np.array([ids["dog"], ids["park"], strange])
-    chances, shares = habits.corrected(tags, np.array([0.1, 0.5, 0.3], np.float32))
-    expected = [(PRIOR * p + n) / (PRIOR + 4) for p, n in ((0.1, 3), (0.5, 1), (0.3, 0))]
+    chances, shares = habits.posterior(tags, np.array([0.1, 0.5, 0.3], np.float32))
+    expected = [
+        (PRIOR_POSTS * p + n) / (PRIOR_POSTS + 4) for p, n in ((0.1, 3), (0.5, 1), (0.3, 0))
+    ]
     assert chances == pytest.approx(expected)
-    assert shares == pytest.approx([3 / (PRIOR * 0.1 + 3), 1 / (PRIOR * 0.5 + 1), 0])
+    assert shares == pytest.approx([3 / (PRIOR_POSTS * 0.1 + 3), 1 / (PRIOR_POSTS * 0.5 + 1), 0])
     assert chances.dtype == shares.dtype == np.float32
 
 
 def test_however_many_posts_what_is_asked_keeps_its_say() -> None:
-    many = Habits(np.array([3]), np.array([800]), 1_000)
-    chances, _ = many.corrected(np.array([3, 4]), np.array([0, 0.6], np.float32))
-    assert chances == pytest.approx([0.8 * MOST / (PRIOR + MOST), 0.6 * PRIOR / (PRIOR + MOST)])
+    many = AuthorPrior(np.array([3]), np.array([800]), 1_000)
+    chances, _ = many.posterior(np.array([3, 4]), np.array([0, 0.6], np.float32))
+    assert chances == pytest.approx(
+        [
+            0.8 * MAX_OWN_POSTS / (PRIOR_POSTS + MAX_OWN_POSTS),
+            0.6 * PRIOR_POSTS / (PRIOR_POSTS + MAX_OWN_POSTS),
+        ]
+    )
 
 
 def test_several_peoples_posts_are_nobodys_habits(tiny_index: IndexReader, tmp_path: Path) -> None:
@@ -63,7 +71,7 @@ def test_several_peoples_posts_are_nobodys_habits(tiny_index: IndexReader, tmp_p
 
 
 def test_an_author_is_known_by_name(tiny_index: IndexReader) -> None:
-    dan = tiny_index.habits_of("dan")
+    dan = tiny_index.prior_of("dan")
     assert dan is not None
     ids = tiny_index.tag_ids(["kitten", "home", "mybrand", "dog"])
     assert dan.posts == 2
@@ -74,11 +82,11 @@ def test_an_author_is_known_by_name(tiny_index: IndexReader) -> None:
         "dog": 0,
     }
     for name in ("Dan", "@dan"):
-        same = tiny_index.habits_of(name)
+        same = tiny_index.prior_of(name)
         assert same is not None
         assert (same.posts, same.uses.tolist()) == (dan.posts, dan.uses.tolist())
-    assert tiny_index.habits_of("da%") is None
-    assert tiny_index.habits_of("") is None
+    assert tiny_index.prior_of("da%") is None
+    assert tiny_index.prior_of("") is None
 
 
 def test_who_asks_is_offered_what_they_use_brands_of_their_own_too(tiny_index: IndexReader) -> None:
@@ -117,15 +125,15 @@ def test_an_author_that_is_not_there_is_told(tiny_index: IndexReader, tmp_path: 
     assert "'zoe'" in note
     assert answer.tags == recommender.recommend(caption="my kitten").tags
     alone = Recommender(tiny.reader(MINE, tmp_path))
-    assert alone.notes(Selection(author="ann")) == ()
-    assert alone.notes(Selection(author="zoe")) == (note,)
+    assert alone.selection_notes(Selection(author="ann")) == ()
+    assert alone.selection_notes(Selection(author="zoe")) == (note,)
 
 
 def test_one_answer_after_the_other_each_has_its_author(tiny_index: IndexReader) -> None:
     recommender = Recommender(tiny_index)
     queries = [Query(caption="sunset")] * 2
     for author, brand in (("dan", True), ("bob", False), (None, False), ("dan", True)):
-        for answer in recommender.answer(queries, 9, selection=Selection(author=author)):
+        for answer in recommender.recommend_many(queries, 9, selection=Selection(author=author)):
             assert isinstance(answer, Recommendation)
             assert ("mybrand" in {tag.tag for tag in answer.tags}) == brand
 
@@ -149,7 +157,7 @@ def _posts(*authors: str) -> list[Post]:
 @pytest.fixture
 def index(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     write_posts(_posts(*request.param), tmp_path / "posts")
-    with begun(tmp_path / "index", starter()):
+    with begun(tmp_path / "index", bundled_index()):
         update([tmp_path / "posts"], tmp_path / "index")
     return tmp_path / "index"
 
@@ -172,18 +180,18 @@ def test_what_a_person_always_tags_comes_first(index: Path) -> None:
 
 def test_a_ranker_that_learned_from_them_knows_better(tmp_path: Path) -> None:
     alone = Recommender(tiny.reader(MINE, tmp_path))
-    assert alone.habits() is alone.index.habits is not None
+    assert alone.author_prior() is alone.index.sole_author_prior is not None
     learned = Recommender(alone.index)
     (alone.index.generation.folder / RANKER).mkdir()
-    assert learned.habits() is None
+    assert learned.author_prior() is None
 
 
 @pytest.mark.parametrize("index", [("lotte",)], indirect=True)
 def test_a_ranker_that_was_lent_knows_nothing_of_them(index: Path) -> None:
     lent, learned = Recommender.open(index), Recommender.open(index)
-    assert lent.habits() is not None
+    assert lent.author_prior() is not None
     (learned.index.generation.folder / LENT).mkdir()
-    assert learned.habits() is None
+    assert learned.author_prior() is None
 
 
 def test_one_post_has_it(tmp_path: Path) -> None:
@@ -206,6 +214,6 @@ def test_a_daily_series_is_one_habit(tmp_path: Path) -> None:
     assert habits is not None
     assert (habits.posts, habits.uses.tolist()) == (3, [1, 2])
     several = tiny.reader([*series, *others, ("bob", "a nap", ["cat"])], tmp_path / "b")
-    ann = several.habits_of("@Ann")
+    ann = several.prior_of("@Ann")
     assert ann is not None
     assert (ann.posts, ann.uses.tolist()) == (3, [1, 2])
