@@ -25,12 +25,11 @@ with loading():
         rollback,
         verify,
     )
-    from hashlens.retriever.cli.options import DEFAULT_INDEX
     from hashlens.retriever.cli.output import finish, prepare_streams, say, told, warn
     from hashlens.retriever.cli.query_commands import batch, config, inspect, recommend, serve
     from hashlens.retriever.cli.troubles import reporting
     from hashlens.retriever.cli.user_config import UserConfig
-    from hashlens.retriever.index.default import FIRST_STEPS, bundled_index
+    from hashlens.retriever.index.default import DEFAULT_INDEX, FIRST_STEPS, bundled_index
     from hashlens.retriever.index.version import program_version
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""Everything that answers; never reads scrapes, never builds."""
+"""Answers queries from an index; never reads scrapes and never builds an index itself."""

@@ -85,6 +85,9 @@ class Evidence:
     posts: tuple[str, ...] = ()
 
 
+PINNED = (Evidence("pinned", 1.0),)
+
+
 @dataclass(frozen=True, slots=True)
 class ScoredTag:
     """A recommended hashtag: key, display form (no #), score in [0, 1], tier, evidence.

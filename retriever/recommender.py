@@ -22,6 +22,7 @@ from hashlens.retriever.index.author_prior import AuthorPrior
 from hashlens.retriever.index.blocklist import blocked_keys
 from hashlens.retriever.index.default import find_index
 from hashlens.retriever.index.index_reader import IndexReader
+from hashlens.retriever.index.lookup import similar_hashtags
 from hashlens.retriever.query.batch import QueryBatch, prepare
 from hashlens.retriever.query.parse import make_query
 from hashlens.retriever.ranking.ranker import Ranker
@@ -173,7 +174,7 @@ class Recommender:
             self._answer(queries[:1], selection, explain=explain)
             self._is_warm = True
         with ThreadPoolExecutor(THREADS) as threads:
-            found = threads.map(lambda some: self._answer(some, selection, explain=explain), batches)
+            found = threads.map(lambda b: self._answer(b, selection, explain=explain), batches)
             return [answer for answers in found for answer in answers]
 
     def stream(
@@ -311,11 +312,11 @@ class Recommender:
         missing = [seed for seed in query.seeds if seed not in known]
         named, rest = missing[:MAX_NOTES], len(missing) - MAX_NOTES
         unknown = [seed for seed in named if seed not in blocked_keys()][:MAX_HINTS]
-        near = self.index.near_keys(unknown) if hints and unknown else {}
+        similar = similar_hashtags(self.index, unknown) if hints and unknown else {}
         notes = []
         for seed in named:
-            similar = " or ".join(f"#{key}" for key in near.get(seed, ()))
-            hint = f"; did you mean {similar}?" if similar else ""
+            names = " or ".join(f"#{key}" for key in similar.get(seed, ()))
+            hint = f"; did you mean {names}?" if names else ""
             notes.append(
                 f"#{seed} is blocked: no index learns it, its words were used instead"
                 if seed in blocked_keys()

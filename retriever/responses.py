@@ -11,12 +11,17 @@ from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.index.tiers import tier_of
 from hashlens.retriever.query.batch import QueryBatch
 from hashlens.retriever.ranking.ranker import Ranker
-from hashlens.retriever.recommendation import Candidates, Evidence, Recommendation, ScoredTag
+from hashlens.retriever.recommendation import (
+    PINNED,
+    Candidates,
+    Evidence,
+    Recommendation,
+    ScoredTag,
+)
 from hashlens.retriever.selection.selection import Selection
 
 MIN_SHARE = 0.005  # of a channel that counts as evidence
 HABITS = "habits"  # the channel of an author's own posts
-PINNED = (Evidence("pinned", 1.0),)
 
 
 def find_evidence(

@@ -1,4 +1,4 @@
-"""What an index holds, for people and programs that look at it."""
+"""A summary of an index: generation, size, counts, encoder, settings and topics."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.index.version import program_version
 from hashlens.retriever.ranking.ranker import Ranker
 
-TOP = 8  # hashtags shown for a topic
+MAX_HASHTAGS = 8  # of a topic
 
 
 def summarize(index: Path) -> dict[str, Any]:
-    """Generation, size, counts, encoder, settings and topics of an index, as JSON values.
+    """Summarize the index in a folder, as JSON values.
 
     Raises:
-        IndexMissingError, IndexMismatchError, IndexCorruptError: it cannot be opened.
+        IndexMissingError, IndexMismatchError, IndexCorruptError: the index cannot be opened.
     """
     reader = IndexReader.open(index)
     place = Place.of(reader.generation.folder)
@@ -27,8 +27,22 @@ def summarize(index: Path) -> dict[str, Any]:
 
 
 def summarize_reader(reader: IndexReader) -> dict[str, Any]:
-    """The same of an index that is open, without where its vectors are: that is nobody's else."""
+    """Summarize an open index, without the private address of its vectors."""
     manifest = reader.manifest
+    ranker = "the one that ships (too few posts for its own)"
+    folder = reader.generation.folder / RANKER
+    if folder.is_dir():
+        ranker = f"its own, from {Ranker.open(folder).facts['questions']:,} questions"
+    posts = dict(
+        reader.store.rows("select topic, count(*) from posts where topic is not null group by all")
+    )
+    tops = dict(
+        reader.store.rows(
+            f"""select topic, arg_max(display, (t.authors, -tag_id), {MAX_HASHTAGS})
+            from hashtag_topics t join hashtag_counts using (tag_id)
+            group by all"""  # noqa: S608
+        )
+    )
     return {
         "generation": manifest.generation,
         "version": program_version(),
@@ -36,31 +50,10 @@ def summarize_reader(reader: IndexReader) -> dict[str, Any]:
         "bytes": sum(entry["bytes"] for entry in manifest.files.values()),
         "counts": manifest.counts,
         "encoder": manifest.encoder["name"] if manifest.encoder else "none (no pictures)",
-        "ranker": _ranker(reader),
+        "ranker": ranker,
         "vectors": manifest.config["vectors"],
-        "topics": _topics(reader),
+        "topics": [
+            {"topic": name, "posts": posts.get(name, 0), "hashtags": list(tops.get(name, []))}
+            for name in reader.topic_names
+        ],
     }
-
-
-def _ranker(reader: IndexReader) -> str:
-    folder = reader.generation.folder / RANKER
-    if not folder.is_dir():
-        return "the one that ships (too few posts for its own)"
-    return f"its own, from {Ranker.open(folder).facts['questions']:,} questions"
-
-
-def _topics(reader: IndexReader) -> list[dict[str, Any]]:
-    posts = dict(
-        reader.store.rows("select topic, count(*) from posts where topic is not null group by all")
-    )
-    tops = dict(
-        reader.store.rows(
-            f"""select topic, arg_max(display, (t.authors, -tag_id), {TOP})
-            from hashtag_topics t join hashtag_counts using (tag_id)
-            group by all"""  # noqa: S608
-        )
-    )
-    return [
-        {"topic": name, "posts": posts.get(name, 0), "hashtags": list(tops.get(name, []))}
-        for name in reader.topic_names
-    ]

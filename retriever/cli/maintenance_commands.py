@@ -9,9 +9,8 @@ import typer
 from hashlens.indexer.errors import IndexUnusableError
 from hashlens.indexer.generations.generation import KEEP
 from hashlens.retriever.cli import options
-from hashlens.retriever.cli.options import DEFAULT_INDEX
 from hashlens.retriever.cli.output import print_json, print_table, say, told
-from hashlens.retriever.index.default import find_index
+from hashlens.retriever.index.default import DEFAULT_INDEX, find_index
 from hashlens.retriever.json_format import FORMAT
 
 

@@ -1,11 +1,14 @@
-"""Options that several commands take, with their help; and those on what is shown, understood."""
+"""Options that several commands share, with their help, and functions that read them."""
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -16,17 +19,10 @@ from hashlens.indexer.vectors.milvus_location import SCHEME, address_of
 from hashlens.retriever.cli.output import warn
 from hashlens.retriever.cli.user_config import UserConfig
 from hashlens.retriever.index.blocklist import read_blocked
-from hashlens.retriever.index.default import DEFAULT_INDEX
-from hashlens.retriever.selection.platforms import find_platform as platform_named
 from hashlens.retriever.selection.platforms import load_platforms
-from hashlens.retriever.selection.selection import (
-    DEFAULT_DIVERSITY,
-    DEFAULT_GENERIC,
-    Selection,
-    parse_mix,
-)
+from hashlens.retriever.selection.selection import DEFAULT_DIVERSITY, DEFAULT_GENERIC, Selection
+from hashlens.retriever.selection.selection_options import SelectionOptions
 
-DEFAULT_INDEX = DEFAULT_INDEX
 _BETWEEN_SEEDS = re.compile(r"[,;，；、،؛]|\s+(?=[#＃])")
 
 
@@ -137,7 +133,7 @@ Index = Annotated[
         callback=_index_named,
     ),
 ]
-# Where an index is only read, what is not named is for `index_default` to find.
+# Where an index is only read, what is not named is for `find_index` to find.
 ReadIndex = Annotated[
     Path | None,
     typer.Option(
@@ -293,8 +289,8 @@ AllowForgotten = Annotated[
     ),
 ]
 
-# Not `author`: a default of that name would reach `forget`, too.
-Whose = Annotated[
+# The parameter is not called `author`: a default of that name would reach `forget`, too.
+PostAuthor = Annotated[
     str | None,
     typer.Option(
         "--author",
@@ -306,44 +302,72 @@ Whose = Annotated[
 
 
 def config_of(context: typer.Context) -> UserConfig:
-    """What the person's file says, as the program's entry has read it."""
+    """Return the person's file, as the program's entry has read it."""
     return context.obj if isinstance(context.obj, UserConfig) else UserConfig()
 
 
-def selection_from(
-    k: int | None = None,
-    min_probability: float = 0.0,
-    diversity: float = DEFAULT_DIVERSITY,
-    generic: float = DEFAULT_GENERIC,
-    mix: str = "",
-    block: Sequence[str] | None = None,
-    pin: Sequence[str] | None = None,
-    find_platform: str | None = None,
-    sets: Sequence[str] | None = None,
-    author: str | None = None,
-    config: UserConfig | None = None,
-) -> Selection:
-    """The selection that options ask for, with the pins, blocks and sets of a person's file.
+@dataclass(frozen=True, slots=True)
+class SelectionArguments:
+    """The options on the selection that `recommend` and `batch` share."""
 
-    What is pinned now is not blocked by the file, and what is blocked now is not pinned by it.
+    k: K = None
+    min_probability: MinProbability = 0.0
+    diversity: Diversity = DEFAULT_DIVERSITY
+    generic: Generic = DEFAULT_GENERIC
+    mix: Mix = ""
+    block: Block = None
+    pin: Pin = None
+    sets: Set = None
+    platform: Platform = None
+    post_author: PostAuthor = None
 
-    Raises:
-        InputError: a hashtag, file or mix cannot be read.
-        ConfigError: a number is out of range, or a name unknown.
-    """
-    config, now = config or UserConfig(), read_blocked(block or ())
-    pinned = config.pinned([*map(key, pin or ())], sets or (), now)
-    return Selection(
-        k=k,
-        min_probability=min_probability,
-        diversity=diversity,
-        generic=generic,
-        mix=parse_mix(mix),
-        blocked=now | read_blocked(config.block).difference(pinned),
-        pinned=tuple(pinned),
-        platform=None if find_platform is None else platform_named(find_platform),
-        author=author,
-    )
+    def to_selection(self, config: UserConfig) -> Selection:
+        """Return the selection, with the pins, blocks and sets of a person's file.
+
+        The command line wins: the file neither blocks its pins nor pins its blocked hashtags.
+
+        Raises:
+            InputError: a hashtag, file or mix cannot be read.
+            ConfigError: a number is out of range, or a name unknown.
+        """
+        blocked = read_blocked(self.block or ())
+        pinned = config.pinned([*map(key, self.pin or ())], self.sets or (), blocked)
+        return SelectionOptions(
+            self.k,
+            self.min_probability,
+            self.diversity,
+            self.generic,
+            self.mix,
+            blocked | read_blocked(config.block).difference(pinned),
+            pinned,
+            self.platform,
+            self.post_author,
+        ).to_selection()
+
+
+NO_ARGUMENTS = SelectionArguments()
+
+
+def with_selection(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command whose parameter `selection` is replaced by one option for each field."""
+    own = inspect.signature(command, eval_str=True)
+    types = get_type_hints(SelectionArguments, include_extras=True)
+    shared = [
+        inspect.Parameter(f.name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=f.default)
+        for f in fields(SelectionArguments)
+    ]
+    shared = [parameter.replace(annotation=types[parameter.name]) for parameter in shared]
+
+    @wraps(command)
+    def call(**values: Any) -> None:  # noqa: ANN401 (any option)
+        chosen = SelectionArguments(**{each.name: values.pop(each.name) for each in shared})
+        command(selection=chosen, **values)
+
+    parameters: list[inspect.Parameter] = []
+    for parameter in own.parameters.values():
+        parameters += shared if parameter.name == "selection" else [parameter]
+    call.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return call
 
 
 def seeds_from(given: Sequence[str] | None) -> list[str]:

@@ -26,11 +26,11 @@ from hashlens.retriever.cli.user_config import NAMED, UserConfig, places
 from hashlens.retriever.index.default import find_index
 from hashlens.retriever.index.version import program_version
 from hashlens.retriever.json_format import FORMAT, MAX_CAPTION, format_answer
-from hashlens.retriever.selection.selection import DEFAULT_DIVERSITY, DEFAULT_GENERIC
 
 API_KEY = "HASHLENS_API_KEY"
 
 
+@options.with_selection
 def recommend(
     context: typer.Context,
     image: Annotated[Path | None, typer.Option(help="File of a picture.")] = None,
@@ -39,16 +39,7 @@ def recommend(
         typer.Option(help="A caption; hashtags in it count as seeds. `-` reads it from stdin."),
     ] = "",
     seed: options.Seeds = None,
-    k: options.K = None,
-    min_probability: options.MinProbability = 0.0,
-    diversity: options.Diversity = DEFAULT_DIVERSITY,
-    generic: options.Generic = DEFAULT_GENERIC,
-    mix: options.Mix = "",
-    block: options.Block = None,
-    pin: options.Pin = None,
-    sets: options.Set = None,
-    platform: options.Platform = None,
-    whose: options.Whose = None,
+    selection: options.SelectionArguments = options.NO_ARGUMENTS,
     index: options.ReadIndex = None,
     weights: options.Weights = None,
     check: options.Check = False,
@@ -65,7 +56,7 @@ def recommend(
 
     Example: `hashlens recommend --image cat.jpg --caption "nap time" --platform instagram`
     """
-    from hashlens.retriever.cli.clipboard import copy as copy_text
+    from hashlens.retriever.cli import clipboard
     from hashlens.retriever.cli.tables import answer_table, reasons_table
     from hashlens.retriever.query.parse import make_query
     from hashlens.retriever.recommender import Recommender
@@ -77,19 +68,16 @@ def recommend(
     options.check_files(weights=weights)
     if image is None:
         options.refuse_unused("is for pictures, and no --image is given", weights=weights)
-    selection = options.selection_from(
-        *(k, min_probability, diversity, generic, mix, block, pin, platform),
-        sets=sets,
-        author=whose,
-        config=options.config_of(context),
-    )
+    wanted = selection.to_selection(options.config_of(context))
     caption = _read(caption)
     if not (image or caption.strip() or seed):
         raise CallError("nothing to go by: give --image, --caption or --seed, or more of them")
     query = make_query(image, caption, options.seeds_from(seed))
     index = index or find_index()
     recommender = Recommender.open(index, weights, check=check)
-    answer = recommender.recommend(query, selection=selection, explain=explain or as_json)
+    answer = recommender.recommend(
+        query, selection=wanted, evidence=not plain, explain=explain or as_json
+    )
     for note in answer.notes:
         warn(note)
     line = " ".join(f"#{tag.display}" for tag in answer.tags)
@@ -103,7 +91,7 @@ def recommend(
     if explain and not as_json and not plain:
         print_table(reasons_table(answer))
     if copy:
-        copy_text(line)
+        clipboard.copy(line)
         are = "is" if len(answer.tags) == 1 else "are"
         warn(f"{counted(len(answer.tags), 'hashtags')} {are} on the clipboard")
     warn(f"answered from {index}")
@@ -127,6 +115,7 @@ def _read(caption: str) -> str:
     return text
 
 
+@options.with_selection
 def batch(
     context: typer.Context,
     posts: Annotated[
@@ -143,16 +132,7 @@ def batch(
         ),
     ],
     index: options.ReadIndex = None,
-    k: options.K = None,
-    min_probability: options.MinProbability = 0.0,
-    diversity: options.Diversity = DEFAULT_DIVERSITY,
-    generic: options.Generic = DEFAULT_GENERIC,
-    mix: options.Mix = "",
-    block: options.Block = None,
-    pin: options.Pin = None,
-    sets: options.Set = None,
-    platform: options.Platform = None,
-    whose: options.Whose = None,
+    selection: options.SelectionArguments = options.NO_ARGUMENTS,
     weights: options.Weights = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where a stopped run ended.")
@@ -178,17 +158,12 @@ def batch(
             "found --resume with --out -, expected a file: stdout keeps no answers to go on from"
         )
     options.check_files(weights=weights)
-    selection = options.selection_from(
-        *(k, min_probability, diversity, generic, mix, block, pin, platform),
-        sets=sets,
-        author=whose,
-        config=options.config_of(context),
-    )
+    wanted = selection.to_selection(options.config_of(context))
     index = index or find_index()
     recommender = Recommender.open(index, weights, check=check)
-    for note in recommender.selection_notes(selection):
+    for note in recommender.selection_notes(wanted):
         warn(note)
-    about = About.of(recommender.index.manifest, selection)
+    about = About.of(recommender.index.manifest, wanted)
     with (
         rows_file(posts) as (source, root),
         progress_bar() as progress,
@@ -201,7 +176,7 @@ def batch(
         progress.stage("Answering", count_queries(source, out), done=len(answers.kept))
         try:
             rows = answers.left(read_queries(source, root, out))
-            for row_id, answer in recommender.stream(rows, selection=selection):
+            for row_id, answer in recommender.stream(rows, selection=wanted):
                 answers.write(row_id, answer)
                 progress.advance()
         except KeyboardInterrupt:

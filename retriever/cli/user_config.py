@@ -21,6 +21,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ from hashlens.indexer.errors import ConfigError, HashlensError, SetupError
 from hashlens.indexer.text.hashtags import key
 from hashlens.retriever.index.blocklist import read_blocked
 from hashlens.retriever.selection.platforms import find_platform
-from hashlens.retriever.selection.selection import Selection, parse_mix
+from hashlens.retriever.selection.selection import parse_mix
+from hashlens.retriever.selection.selection_options import SelectionOptions
 
 NAME = "hashlens.toml"
 NAMED = "HASHLENS_CONFIG"  # environment variable that names another file
@@ -47,7 +49,7 @@ class UserConfig:
 
     file: Path | None = None
     index: Path | None = None
-    find_platform: str | None = None
+    platform: str | None = None
     author: str | None = None
     k: int | None = None
     diversity: float | None = None
@@ -94,7 +96,7 @@ class UserConfig:
     def defaults(self) -> dict[str, Any]:
         """Values of those options that the command line replaces, by the parameter's name."""
         names = ("index", "platform", "k", "diversity", "generic", "mix")
-        found = {name: getattr(self, name) for name in names} | {"whose": self.author}
+        found = {name: getattr(self, name) for name in names} | {"post_author": self.author}
         return {name: value for name, value in found.items() if value is not None}
 
     def is_used(self, parameters: Iterable[str | None]) -> bool:
@@ -142,23 +144,12 @@ def _texts(file: Path, value: Any) -> tuple[str, ...]:  # noqa: ANN401
     return tuple(_text(file, one) for one in value)
 
 
-def _number(value: Any, kind: type) -> Any:  # noqa: ANN401
+def _number(name: str, kind: type, file: Path, value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, bool) or not isinstance(value, (int, kind)):
         wanted = "a whole number" if kind is int else "a number"
         raise ConfigError(f"found {value!r}, expected {wanted}")
+    SelectionOptions(**{name: value}).to_selection()
     return value
-
-
-def _k(file: Path, value: Any) -> int | None:  # noqa: ANN401
-    return Selection(k=_number(value, int)).k
-
-
-def _diversity(file: Path, value: Any) -> float:  # noqa: ANN401
-    return Selection(diversity=_number(value, float)).diversity
-
-
-def _generic(file: Path, value: Any) -> float:  # noqa: ANN401
-    return Selection(generic=_number(value, float)).generic
 
 
 def _platform(file: Path, value: Any) -> str:  # noqa: ANN401
@@ -166,9 +157,10 @@ def _platform(file: Path, value: Any) -> str:  # noqa: ANN401
 
 
 def _mix(file: Path, value: Any) -> str:  # noqa: ANN401
-    mix = parse_mix(_text(file, value))
-    Selection(k=max(1, sum(number for _, number in mix)), mix=mix)
-    return str(value)
+    mix = _text(file, value)
+    places = sum(number for _, number in parse_mix(mix))
+    SelectionOptions(k=max(1, places), mix=mix).to_selection()
+    return mix
 
 
 def _tags(file: Path, value: Any) -> tuple[str, ...]:  # noqa: ANN401
@@ -196,9 +188,9 @@ _KEYS: dict[str, Callable[[Path, Any], Any]] = {
     "index": _index,
     "platform": _platform,
     "author": _text,
-    "k": _k,
-    "diversity": _diversity,
-    "generic": _generic,
+    "k": partial(_number, "k", int),
+    "diversity": partial(_number, "diversity", float),
+    "generic": partial(_number, "generic", float),
     "mix": _mix,
     "block": _block,
     "pin": _tags,

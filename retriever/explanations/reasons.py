@@ -1,7 +1,7 @@
-"""Why a hashtag is recommended, as one sentence made of what the index holds.
+"""Reasons: one sentence that explains a recommended hashtag, made of facts of the index.
 
-Every word, hashtag, post and number that a sentence names is looked up, and a kind of evidence
-that finds none leaves its place to the next. Only asked for with `explain`.
+Every word, hashtag, post and number in a sentence is looked up. A channel that finds none is
+skipped for the next. Only asked for with `explain`.
 """
 
 from __future__ import annotations
@@ -17,18 +17,16 @@ from hashlens.indexer.types import Floats, Ids
 from hashlens.retriever.candidates.channels import AUTHOR_DISCOUNT, MIN_COMMON_SHARE
 from hashlens.retriever.candidates.image_classes import ShownClasses
 from hashlens.retriever.index.index_reader import IndexReader
-from hashlens.retriever.index.pairs import ScoredPairs
 from hashlens.retriever.query.batch import QueryBatch
-from hashlens.retriever.query.glossary import Meant
 from hashlens.retriever.recommendation import Evidence, ScoredTag
 
-SECOND = 0.15  # share from which on a second kind of evidence is told, too
-TELLS = 4.5  # idf from which on a word may be what a hashtag is like: one post in ninety
-ALIKE = 0.6  # cosine from which on it is
-NAMED = 2  # posts named in a sentence
-NEARLY = 0.4  # of what the first word says, from which on a second word is named
+MIN_SECOND_SHARE = 0.15  # of a second kind of evidence that is named, too
+MIN_COMPARED_IDF = 4.5  # of a word that a hashtag may be compared with: one post in ninety
+MIN_COSINE = 0.6  # of a hashtag and a word that are used alike
+MAX_POSTS = 2  # posts named in a sentence
+MIN_SECOND_SCORE = 0.4  # of a second word, as a share of the first one's score
 
-# Each channel as people call it; channels of one phrase are told together.
+# Each channel in plain words; channels with the same phrase are merged.
 PHRASES = {
     "spelled": "in your caption",
     "words inside": "holds your words",
@@ -56,21 +54,20 @@ PHRASES = {
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """Of `asked` posts near a query `held` have a hashtag; `posts` are ids of the nearest."""
+    """Of `searched` posts near a query, `having` have a hashtag; `posts` are the nearest ids."""
 
     posts: tuple[str, ...]
-    held: int
-    asked: int
+    having: int
+    searched: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExplainContext:
-    """One query of a batch, and what is looked up of it once.
+    """One query of a batch, with everything that is looked up for it once.
 
-    `ids` are ids of the hashtags shown and given, by key, for those that the index knows; `others`
-    those shown that nobody pinned; `words` the caption's words by id; `supports` what each channel
-    that rests on posts found, by its name and the hashtag's key; `seen` what the batch's
-    pictures show.
+    `ids` are ids of the hashtags shown and given, by key, if the index knows them; `others` are the
+    hashtags shown that are not pinned; `words` the caption's words by id; `supports` the support of
+    each channel that rests on posts, by channel and hashtag; `shown` the classes of the pictures.
     """
 
     index: IndexReader
@@ -80,225 +77,220 @@ class ExplainContext:
     others: Sequence[str]
     words: Mapping[int, str]
     supports: Mapping[str, Mapping[str, Support]]
-    seen: ShownClasses | None
+    shown: ShownClasses | None
 
     def sentence(self, tag: ScoredTag) -> str:
-        """Why the hashtag is there: the kind of evidence that says most, and a strong second."""
-        said: list[str] = []
+        """Return the reason for a hashtag: its largest kind of evidence, and a strong second."""
+        clauses: list[str] = []
         for phrase, share in evidence_phrases(tag.evidence):
-            if said and share < SECOND:
+            if clauses and share < MIN_SECOND_SHARE:
                 break
             clause = next(self._clauses(tag, phrase), None)
-            if clause and clause not in said:
-                said.append(clause)
-            if len(said) == 2:
+            if clause and clause not in clauses:
+                clauses.append(clause)
+            if len(clauses) == 2:
                 break
-        return f"because {', and '.join(said or [self._used(tag)])}"
+        return f"because {', and '.join(clauses or [self._by_popularity(tag)])}"
 
     def _clauses(self, tag: ScoredTag, phrase: str) -> Iterator[str]:
-        """What its channels can say, the strongest first."""
+        """Yield clauses of the channels with a phrase, the strongest first."""
         for part in tag.evidence:
             if PHRASES.get(part.channel) == phrase:
                 clause = _CLAUSES[part.channel](self, tag, part)
                 if clause:
                     yield clause
 
-    def _spelled(self, tag: ScoredTag, part: Evidence) -> str | None:
-        fresh = {
-            key: self.index.hashtag_count + place
-            for place, key in enumerate(self.batch.spelt.coined)
-        }
-        number = self.ids.get(tag.tag, fresh.get(tag.tag))
-        if number not in _of(self.batch.spelt.entries, self.query).tags.tolist():
+    def _id(self, tag: ScoredTag) -> int:
+        """Return a hashtag's id, -1 if the index does not know it."""
+        return self.ids.get(tag.tag, -1)
+
+    def _by_spelling(self, tag: ScoredTag, part: Evidence) -> str | None:
+        coined = enumerate(self.batch.spelt.coined, start=self.index.hashtag_count)
+        number = self.ids.get(tag.tag, {key: n for n, key in coined}.get(tag.tag))
+        if number not in self.batch.spelt.entries.of_query(self.query).tags.tolist():
             return None
-        said = next((each.said for each in self._meant() if tag.tag in each.keys), tag.tag)
+        meant = self.batch.meant[self.query]
+        said = next((each.said for each in meant if tag.tag in each.keys), tag.tag)
         how = "your caption spells it" if said == tag.tag else f"'{said}' in your caption means it"
         return how + ("" if tag.tag in self.ids else ", though no post has it")
 
-    def _words_inside(self, tag: ScoredTag, part: Evidence) -> str | None:
-        words = _of(self.batch.word_pairs, self.query).tags
+    def _by_words_inside(self, tag: ScoredTag, part: Evidence) -> str | None:
+        words = self.batch.word_pairs.of_query(self.query).tags
         places, tags, _ = self.index.counts.word_inside.rows(words)
-        held = [self.words[int(w)] for w in words[places[tags == self.ids.get(tag.tag, -1)]]]
-        said = {word: each.said for each in self._meant() for word in each.english_words}
-        held = [f"{word} ({said[word]})" if word in said else word for word in held]
-        return f"it holds your {_listed(held)}" if held else None
+        inside = [self.words[int(w)] for w in words[places[tags == self._id(tag)]]]
+        if not inside:
+            return None
+        meant = self.batch.meant[self.query]
+        said = {word: each.said for each in meant for word in each.english_words}
+        inside = [f"{word} ({said[word]})" if word in said else word for word in inside]
+        quoted = [f"'{word}'" for word in dict.fromkeys(inside)]
+        return f"it holds your word{'s' * (len(quoted) > 1)} {' and '.join(quoted)}"
 
-    def _meant(self) -> Sequence[Meant]:
-        """The caption's words that are understood through English."""
-        return self.batch.meant[self.query]
-
-    def _with_words(self, tag: ScoredTag, part: Evidence) -> str | None:
-        """The one or two words that say most, with who uses the hashtag beside them."""
-        words = _of(self.batch.word_pairs, self.query)
-        counts = self.index.counts
+    def _by_word_counts(self, tag: ScoredTag, part: Evidence) -> str | None:
+        """Name the one or two words with the largest scores, with the authors who use both."""
+        words, counts = self.batch.word_pairs.of_query(self.query), self.index.counts
+        is_language = part.channel == "language"
         authors = counts.words[words.tags, 1].astype(np.float32)
-        if part.channel == "language":
+        if is_language:
             words = words.where(authors > MIN_COMMON_SHARE * counts.authors)
             authors = counts.words[words.tags, 1].astype(np.float32)
         places, tags, values = counts.word_tags.rows(words.tags)
-        rows = tags == self.ids.get(tag.tag, -1)
-        places, values = places[rows], values[rows]
-        weight = 1 if part.channel == "language" else words.values[places, 0] ** 2
-        speaks = weight * np.maximum(values[:, 0] - AUTHOR_DISCOUNT, 0) / (authors[places] + 5)
-        best = [place for place in _best(speaks) if values[place, 0] > 0]
+        rows = tags == self._id(tag)
+        places, uses = places[rows], values[rows, 0]
+        weight = 1 if is_language else words.values[places, 0] ** 2
+        scores = weight * np.maximum(uses - AUTHOR_DISCOUNT, 0) / (authors[places] + 5)
         return self._uses(
             [
-                (values[place, 0], f"with '{self.words[int(words.tags[places[place]])]}'")
-                for place in best
+                (uses[place], f"with '{self.words[int(words.tags[places[place]])]}'")
+                for place in _best_two(scores)
+                if uses[place] > 0
             ]
         )
 
-    def _with_seeds(self, tag: ScoredTag, part: Evidence) -> str | None:
+    def _by_seeds(self, tag: ScoredTag, part: Evidence) -> str | None:
         names = {self.ids[s]: s for s in self.batch.queries[self.query].seeds if s in self.ids}
-        return self._beside(tag, names, "")
+        return self._cooccurrence(tag, names, "")
 
-    def _with_others(self, tag: ScoredTag, part: Evidence) -> str | None:
-        """The other shown hashtag that it stands beside most often."""
+    def _by_other_tags(self, tag: ScoredTag, part: Evidence) -> str | None:
+        """Name the shown hashtag that it occurs with most often."""
         names = {self.ids[key]: key for key in self.others if key in self.ids and key != tag.tag}
-        return self._beside(tag, names, ", which fits too,", most=1)
+        return self._cooccurrence(tag, names, ", which fits too,", most=1)
 
-    def _beside(
+    def _cooccurrence(
         self, tag: ScoredTag, names: Mapping[int, str], more: str, most: int = 2
     ) -> str | None:
-        """The hashtags of `names` with which it shares the most posts, and how many those are."""
+        """Name the hashtags of `names` with which it shares the most posts, and how many."""
         others: Ids = np.array(sorted(names), np.int64)
         places, tags, values = self.index.counts.tag_tags.rows(others)
-        rows = tags == self.ids.get(tag.tag, -1)
+        rows = tags == self._id(tag)
         places, posts = places[rows], values[rows, 1] if len(values) else np.zeros(0, np.float32)
-        best = [place for place in _best(posts)[:most] if posts[place] > 0]
-        if not best:
-            return None
-        told = [
-            f"#{names[int(others[places[place]])]}{more} in {_many(int(posts[place]), 'post')}"
-            for place in best
+        best = [
+            f"#{names[int(others[places[place]])]}{more} in {_plural(int(posts[place]), 'post')}"
+            for place in _best_two(posts)[:most]
+            if posts[place] > 0
         ]
-        return f"it stands beside {' and '.join(told)}"
+        return f"it stands beside {' and '.join(best)}" if best else None
 
-    def _near_word(self, tag: ScoredTag, part: Evidence) -> str | None:
-        """The telling word of the caption whose vector is nearest to the hashtag's."""
+    def _by_nearest_word(self, tag: ScoredTag, part: Evidence) -> str | None:
+        """Name the rare word of the caption whose vector is nearest to the hashtag's."""
         space, idf = self.index.space(ALL_TOPICS), self.batch.idf
-        telling = [word for word in self.words.values() if idf.get(word, 0) > TELLS]
-        words = [word for word in telling if word != tag.tag]
+        rare = [word for word in self.words.values() if idf.get(word, 0) > MIN_COMPARED_IDF]
+        words = [word for word in rare if word != tag.tag]
         if space is None or not words:
             return None
-        there, rows = space.found(words)
+        known, rows = space.found(words)
         nearest = self._nearest(tag, space.vectors[rows].astype(np.float32))
-        if nearest is None:
-            return None
-        return f"it is used much as '{words[int(there[nearest])]}' is"
+        return None if nearest is None else f"it is used much as '{words[int(known[nearest])]}' is"
 
-    def _near_seed(self, tag: ScoredTag, part: Evidence) -> str | None:
+    def _by_nearest_seed(self, tag: ScoredTag, part: Evidence) -> str | None:
         seeds = list(self.batch.seeds[self.query])
         nearest = self._nearest(tag, self.index.tag_vectors[seeds])
-        if nearest is None:
-            return None
-        names = {i: key for key, i in self.ids.items()}
-        return f"it is used much as #{names[seeds[nearest]]} is"
+        names = {number: key for key, number in self.ids.items()}
+        return None if nearest is None else f"it is used much as #{names[seeds[nearest]]} is"
 
-    def _near(self, tag: ScoredTag, part: Evidence) -> str | None:
-        return self._near_seed(tag, part) or self._near_word(tag, part)
+    def _by_meaning(self, tag: ScoredTag, part: Evidence) -> str | None:
+        return self._by_nearest_seed(tag, part) or self._by_nearest_word(tag, part)
 
     def _nearest(self, tag: ScoredTag, others: Floats) -> int | None:
-        """Which of n vectors is nearest to the hashtag's, if one is near enough."""
-        number = self.ids.get(tag.tag)
-        if number is None or not len(others):
+        """Return which of n vectors is nearest to the hashtag's, if one is near enough."""
+        if tag.tag not in self.ids or not len(others):
             return None
-        cosines = others @ self.index.tag_vectors[number]
-        return int(np.argmax(cosines)) if cosines.max() >= ALIKE else None
+        cosines = others @ self.index.tag_vectors[self._id(tag)]
+        return int(np.argmax(cosines)) if cosines.max() >= MIN_COSINE else None
 
-    def _of_topic(self, tag: ScoredTag, part: Evidence) -> str | None:
-        """The topic that speaks for it most: by its probability, and by who uses it there."""
+    def _by_topic(self, tag: ScoredTag, part: Evidence) -> str | None:
+        """Name the topic with the largest product of probability and share of authors."""
         if tag.tag not in self.ids:
             return None
-        authors = self.index.counts.topics[self.ids[tag.tag]]
+        authors = self.index.counts.topics[self._id(tag)]
         chances = self.batch.topics.probs[self.query]
         topic = int(np.argmax(chances * authors / np.maximum(self.index.topic_authors, 1)))
         name = self.batch.topics.topics[topic]
         return self._uses([(authors[topic], f"on {name}")]) if authors[topic] else None
 
-    def _used(self, tag: ScoredTag, part: Evidence | None = None) -> str:
-        number = self.ids.get(tag.tag)
-        if number is None:
+    def _by_popularity(self, tag: ScoredTag, part: Evidence | None = None) -> str:
+        if tag.tag not in self.ids:
             return "it fits the rest"
-        return str(self._uses([(self.index.counts.hashtags[number, 1], "of this index")]))
+        return str(self._uses([(self.index.counts.hashtags[self._id(tag), 1], "of this index")]))
 
-    def _habit(self, tag: ScoredTag, part: Evidence) -> str | None:
-        habits = self.batch.habits
-        if habits is None or tag.tag not in self.ids:
+    def _by_author(self, tag: ScoredTag, part: Evidence) -> str | None:
+        prior = self.batch.habits
+        if prior is None or tag.tag not in self.ids:
             return None
-        held = habits.uses_of(self.ids[tag.tag])
-        return f"{held:,} of your {_many(habits.posts, 'post')} {'has' if held == 1 else 'have'} it"
+        uses = prior.uses_of(self._id(tag))
+        have = "has" if uses == 1 else "have"
+        return f"{uses:,} of your {_plural(prior.posts, 'post')} {have} it"
 
-    def _pinned(self, tag: ScoredTag, part: Evidence) -> str:
+    def _by_pin(self, tag: ScoredTag, part: Evidence) -> str:
         return "you pinned it"
 
-    def _shows(self, tag: ScoredTag, part: Evidence) -> str | None:
-        """What the picture most likely shows, of what is called so or else of all."""
-        shown = self.seen
-        mine = np.flatnonzero(shown.queries == self.query) if shown else np.zeros(0, np.int64)
-        if shown is None or not len(mine):
+    def _by_classes(self, tag: ScoredTag, part: Evidence) -> str | None:
+        """Name the likeliest class of those that the hashtag names, or else of all."""
+        shown = self.shown
+        rows = np.flatnonzero(shown.queries == self.query).tolist() if shown else []
+        if shown is None or not rows:
             return None
-        called = [row for row in mine.tolist() if tag.tag in shown.keys[shown.kinds[row]]]
-        first = max(called or mine.tolist(), key=lambda row: float(shown.chances[row]))
+        naming = [row for row in rows if tag.tag in shown.keys[shown.kinds[row]]]
+        first = max(naming or rows, key=lambda row: float(shown.chances[row]))
         name = " ".join(shown.names[shown.kinds[first]])
         return f"the picture looks like '{name}' ({shown.chances[first]:.0%} sure)"
 
-    def _matches(self, tag: ScoredTag, part: Evidence) -> str:
+    def _by_picture_words(self, tag: ScoredTag, part: Evidence) -> str:
         return "its words are among the nearest to the picture"
 
-    def _posts(self, tag: ScoredTag, part: Evidence) -> str | None:
+    def _by_posts(self, tag: ScoredTag, part: Evidence) -> str | None:
         found = self.supports.get(part.channel, {}).get(tag.tag)
         if found is None:
             return None
-        things, alike = _KINDS[part.channel]
-        of_them = f"{counted(found.asked, things)}{alike}"
-        carry = "carries" if found.held == 1 else "carry"
-        return f"{found.held:,} of the {of_them} {carry} it: {', '.join(found.posts[:NAMED])}"
+        things, how = _NEAR_POSTS[part.channel]
+        posts = f"{counted(found.searched, things)}{how}"
+        carry = "carries" if found.having == 1 else "carry"
+        return f"{found.having:,} of the {posts} {carry} it: {', '.join(found.posts[:MAX_POSTS])}"
 
     def _uses(self, found: Sequence[tuple[float, str]]) -> str | None:
-        """`12 authors use it in posts with ..., 5 with ...`; by posts where nobody has a name."""
+        """Return `12 authors use it in posts with ..., 5 with ...`; posts if no author is named."""
         if not found:
             return None
         (first, which), *others = found
-        alone = int(first) == 1
+        is_one = int(first) == 1
         also = "".join(f", {int(number):,} {where}" for number, where in others)
         if self.index.manifest.counts["authors"]:
-            return f"{_many(int(first), 'author')} use{'s' * alone} it in posts {which}{also}"
-        return f"{_many(int(first), 'post')} {which} {'has' if alone else 'have'} it{also}"
+            return f"{_plural(int(first), 'author')} use{'s' * is_one} it in posts {which}{also}"
+        return f"{_plural(int(first), 'post')} {which} {'has' if is_one else 'have'} it{also}"
 
 
 Clause = Callable[[ExplainContext, ScoredTag, Evidence], str | None]
 _CLAUSES: dict[str, Clause] = {
-    "spelled": ExplainContext._spelled,
-    "words inside": ExplainContext._words_inside,
-    "word counts": ExplainContext._with_words,
-    "language": ExplainContext._with_words,
-    "co-occurrence": ExplainContext._with_seeds,
-    "linear": ExplainContext._with_seeds,
-    "seed vectors": ExplainContext._near_seed,
-    "caption vectors": ExplainContext._near_word,
-    "meaning": ExplainContext._near,
-    "companions": ExplainContext._with_others,
-    "topic": ExplainContext._of_topic,
-    "topic fit": ExplainContext._of_topic,
-    "popularity": ExplainContext._used,
-    "habits": ExplainContext._habit,
-    "pinned": ExplainContext._pinned,
-    "picture classes": ExplainContext._shows,
-    "picture words": ExplainContext._matches,
+    "spelled": ExplainContext._by_spelling,
+    "words inside": ExplainContext._by_words_inside,
+    "word counts": ExplainContext._by_word_counts,
+    "language": ExplainContext._by_word_counts,
+    "co-occurrence": ExplainContext._by_seeds,
+    "linear": ExplainContext._by_seeds,
+    "seed vectors": ExplainContext._by_nearest_seed,
+    "caption vectors": ExplainContext._by_nearest_word,
+    "meaning": ExplainContext._by_meaning,
+    "companions": ExplainContext._by_other_tags,
+    "topic": ExplainContext._by_topic,
+    "topic fit": ExplainContext._by_topic,
+    "popularity": ExplainContext._by_popularity,
+    "habits": ExplainContext._by_author,
+    "pinned": ExplainContext._by_pin,
+    "picture classes": ExplainContext._by_classes,
+    "picture words": ExplainContext._by_picture_words,
 }
-# What the posts are that a channel asked.
-_KINDS = {
+# The posts that a channel searched, in words.
+_NEAR_POSTS = {
     "image neighbours": ("most similar pictures", ""),
     "caption neighbours": ("most similar captions", ""),
     "word neighbours": ("posts", " most alike by words"),
     "seed neighbours": ("posts", " most alike by hashtags"),
 }
-_CLAUSES |= dict.fromkeys(_KINDS, ExplainContext._posts)
+_CLAUSES |= dict.fromkeys(_NEAR_POSTS, ExplainContext._by_posts)
 
 
 def evidence_phrases(evidence: Sequence[Evidence]) -> list[tuple[str, float]]:
-    """Kinds of evidence in words, each with its share, the largest first."""
+    """Return kinds of evidence in words, each with its share, the largest first."""
     shares: dict[str, float] = {}
     for part in evidence:
         phrase = PHRASES.get(part.channel, part.channel)
@@ -306,21 +298,11 @@ def evidence_phrases(evidence: Sequence[Evidence]) -> list[tuple[str, float]]:
     return sorted(shares.items(), key=lambda item: -item[1])
 
 
-def _of(entries: ScoredPairs, query: int) -> ScoredPairs:
-    """One query's entries."""
-    return entries.where(entries.queries == query)
+def _best_two(scores: Floats) -> list[int]:
+    """Return places of the largest score, and of the second if it is nearly as large."""
+    order: list[int] = np.argsort(-scores, kind="stable")[:2].tolist()
+    return [place for place in order if scores[place] >= MIN_SECOND_SCORE * scores[order[0]]]
 
 
-def _best(speaks: Floats) -> list[int]:
-    """Places of the largest value, and of the second where it is nearly as large."""
-    order: list[int] = np.argsort(-speaks, kind="stable")[:2].tolist()
-    return [place for place in order if speaks[place] >= NEARLY * speaks[order[0]]]
-
-
-def _many(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"
-
-
-def _listed(words: Sequence[str]) -> str:
-    quoted = [f"'{word}'" for word in dict.fromkeys(words)]
-    return f"word{'s' * (len(quoted) > 1)} {' and '.join(quoted)}"
+def _plural(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"

@@ -1,4 +1,4 @@
-"""What stands behind a recommended hashtag: posts for each channel, and a sentence why."""
+"""Explanations of recommended hashtags: supporting posts for each channel, and a reason."""
 
 from __future__ import annotations
 
@@ -20,82 +20,90 @@ from hashlens.retriever.explanations.reasons import ExplainContext, Support
 from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.index.pairs import PAIR_BASE
 from hashlens.retriever.query.batch import QueryBatch
-from hashlens.retriever.recommendation import Evidence, Recommendation, ScoredTag
+from hashlens.retriever.recommendation import PINNED, Recommendation, ScoredTag
 
-PINNED = (Evidence("pinned", 1.0),)
-POSTS = 3  # posts named for each channel of a hashtag
+MAX_POSTS = 3  # posts named for each channel of a hashtag
 
-Ask = Callable[[IndexReader, QueryBatch], NearPosts]
-Supports = dict[int, dict[str, Support]]  # by query and the hashtag's key
-# Query and hashtag's key, keys of the nearest posts that hold it, how many do, and of how many.
-_Held = tuple[tuple[int, str], list[int], int, int]
+Search = Callable[[IndexReader, QueryBatch], NearPosts]
 
 
-def _seeds(index: IndexReader, batch: QueryBatch) -> NearPosts:
+def _search_seeds(index: IndexReader, batch: QueryBatch) -> NearPosts:
     return search_seeds(index, batch)[0]
 
 
-# The posts that a channel asked; counts over all posts are shown by the nearest of them.
-_ASKED: dict[str, Ask] = {
+# The posts that support a channel; counts over all posts are illustrated by the nearest of them.
+_SEARCHES: dict[str, Search] = {
     "image neighbours": search_images,
     "caption neighbours": search_captions,
     "word neighbours": search_words,
     "word counts": search_words,
-    "seed neighbours": _seeds,
-    "co-occurrence": _seeds,
+    "seed neighbours": _search_seeds,
+    "co-occurrence": _search_seeds,
 }
 
 
 def add_explanations(
     index: IndexReader, batch: QueryBatch, answers: Sequence[Recommendation | HashlensError]
 ) -> list[Recommendation | HashlensError]:
-    """The same answers with reasons, their evidence naming up to three posts a channel."""
+    """Return the answers with reasons, and with up to three posts for each channel."""
     shown = {q: a for q, a in enumerate(answers) if not isinstance(a, HashlensError)}
     chosen = [(query, tag.tag) for query, answer in shown.items() for tag in answer.tags]
     seeds = {seed for query in shown for seed in batch.queries[query].seeds}
     ids = index.tag_ids(list({key for _, key in chosen} | seeds))
     words = index.word_ids({word for query in shown for word in batch.words[query]})
-    near = {ask: _nearest(index, ask(index, batch), chosen, ids) for ask in {*_ASKED.values()}}
+    near = {
+        search: _supporting_posts(index, search(index, batch), chosen, ids)
+        for search in {*_SEARCHES.values()}
+    }
     # One question to the store for all: each costs more than a channel does.
-    names = index.post_ids({post for found in near.values() for some in found for post in some[1]})
-    found = {ask: _named(some, names) for ask, some in near.items()}
-    seen = ShownClasses.of(batch)
-    told: list[Recommendation | HashlensError] = list(answers)
+    every = {post for found in near.values() for posts, _, _ in found.values() for post in posts}
+    names = index.post_ids(every)
+    classes = ShownClasses.of(batch)
+    explained: list[Recommendation | HashlensError] = list(answers)
     for query, answer in shown.items():
-        case = ExplainContext(
+        keys = [tag.tag for tag in answer.tags]
+        context = ExplainContext(
             index,
             batch,
             query,
-            {k: ids[k] for k in _keys(answer, batch.queries[query].seeds) if k in ids},
-            [tag.tag for tag in answer.tags if tag.evidence != PINNED],
-            {words[word]: word for word in batch.words[query] if word in words},
-            {channel: found[ask].get(query, {}) for channel, ask in _ASKED.items()},
-            seen,
+            ids={key: ids[key] for key in (*keys, *batch.queries[query].seeds) if key in ids},
+            others=[tag.tag for tag in answer.tags if tag.evidence != PINNED],
+            words={words[word]: word for word in batch.words[query] if word in words},
+            supports={
+                channel: {
+                    key: Support(tuple(names[post] for post in posts), having, searched)
+                    for key in keys
+                    if (query, key) in near[search]
+                    for posts, having, searched in [near[search][query, key]]
+                }
+                for channel, search in _SEARCHES.items()
+            },
+            shown=classes,
         )
-        told[query] = replace(answer, tags=tuple(_told(tag, case) for tag in answer.tags))
-    return told
+        tags = tuple(_explain_tag(tag, context) for tag in answer.tags)
+        explained[query] = replace(answer, tags=tags)
+    return explained
 
 
-def _keys(answer: Recommendation, seeds: Sequence[str]) -> list[str]:
-    return [*(tag.tag for tag in answer.tags), *seeds]
+def _explain_tag(tag: ScoredTag, context: ExplainContext) -> ScoredTag:
+    evidence = []
+    for part in tag.evidence:
+        support = context.supports.get(part.channel, {}).get(tag.tag)
+        evidence.append(replace(part, posts=support.posts) if support else part)
+    return replace(tag, evidence=tuple(evidence), reason=context.sentence(tag))
 
 
-def _told(tag: ScoredTag, case: ExplainContext) -> ScoredTag:
-    evidence = tuple(
-        replace(part, posts=case.supports[part.channel][tag.tag].posts)
-        if tag.tag in case.supports.get(part.channel, {})
-        else part
-        for part in tag.evidence
-    )
-    return replace(tag, evidence=evidence, reason=case.sentence(tag))
-
-
-def _nearest(
+def _supporting_posts(
     index: IndexReader, near: NearPosts, chosen: Sequence[tuple[int, str]], ids: dict[str, int]
-) -> list[_Held]:
-    """The posts near each query that hold its chosen hashtags."""
+) -> dict[tuple[int, str], tuple[list[int], int, int]]:
+    """Return the posts near each query that have its chosen hashtags.
+
+    Returns:
+        By query and hashtag: keys of the nearest posts, the number of posts that have the hashtag,
+        and the number of posts searched.
+    """
     wanted = {query * PAIR_BASE + ids[key]: (query, key) for query, key in chosen if key in ids}
-    asked = np.bincount(near.queries).tolist()
+    searched = np.bincount(near.queries).tolist()
     places, tags, _ = index.counts.post_tags.rows(near.posts)
     pairs = near.queries[places] * PAIR_BASE + tags
     rows = np.flatnonzero(np.isin(pairs, list(wanted)))
@@ -103,15 +111,7 @@ def _nearest(
     posts: dict[int, list[int]] = {}
     for pair, post in zip(pairs[rows].tolist(), near.posts[places[rows]].tolist(), strict=True):
         posts.setdefault(pair, []).append(post)
-    return [
-        (wanted[pair], some[:POSTS], len(some), asked[wanted[pair][0]])
+    return {
+        wanted[pair]: (some[:MAX_POSTS], len(some), searched[wanted[pair][0]])
         for pair, some in posts.items()
-    ]
-
-
-def _named(found: Sequence[_Held], names: dict[int, str]) -> Supports:
-    supports: Supports = {}
-    for (query, key), posts, held, asked in found:
-        support = Support(tuple(names[post] for post in posts), held, asked)
-        supports.setdefault(query, {})[key] = support
-    return supports
+    }

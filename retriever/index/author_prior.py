@@ -1,9 +1,9 @@
-"""What the person usually tags whose post is asked about.
+"""The hashtags of the asking author, as a prior for the ranking.
 
-A ranker that learned from many people's posts knows what anybody would tag. Where an author of an
-index asks, named or since all of its posts are theirs, that person's own say more: each chance is
-taken for a prior that is worth some posts, and corrected by those (the mean of a Beta posterior;
-Gelman et al., "Bayesian Data Analysis", 2013, 2.4).
+A ranker that learned from many people's posts knows what anybody would tag. If an author of an
+index asks, their own posts know more. Each probability is taken for a prior that is worth some
+posts and corrected by theirs (the mean of a Beta posterior; Gelman et al., "Bayesian Data
+Analysis", 2013, 2.4).
 """
 
 from __future__ import annotations
@@ -18,16 +18,14 @@ from hashlens.indexer.storage.count_matrices import Counts
 from hashlens.indexer.types import Floats, Ids
 from hashlens.indexer.vectors.search import among
 
-PRIOR_POSTS = 5.0  # posts that a ranker's chance is worth
-MAX_OWN_POSTS = (
-    5.0  # posts that a person's are worth at most: half the say stays with what is asked
-)
-MAX_USUAL = 100  # hashtags that are candidates of every question
+PRIOR_POSTS = 5.0  # posts that the ranker's probability is worth
+MAX_OWN_POSTS = 5.0  # that an author's posts are worth: half the weight stays with the query
+MAX_USUAL = 100  # hashtags of an author that are candidates of every query
 
 
 @dataclass(frozen=True, eq=False)
 class AuthorPrior:
-    """The hashtags of one person's posts.
+    """The hashtags of one author's posts.
 
     `tags` int64 (h,): ascending ids; `uses` int64 (h,): how many of the `posts` have each.
     """
@@ -38,7 +36,7 @@ class AuthorPrior:
 
     @classmethod
     def of(cls, counts: Counts, posts: Ids) -> Self | None:
-        """Those that n posts tell, by key int64 (n,); None where these have no hashtags."""
+        """Count the hashtags of n posts, by key int64 (n,); None if they have none."""
         _, tags, _ = counts.post_tags.rows(posts)
         uses = np.bincount(tags, minlength=1)
         if not uses.any():
@@ -52,11 +50,11 @@ class AuthorPrior:
         return np.sort(self.tags[np.argsort(-self.uses, kind="stable")[:MAX_USUAL]])
 
     def posterior(self, tags: Ids, chances: Floats) -> tuple[Floats, Floats]:
-        """Chances of c hashtags as this person's posts have it, and what share of each is theirs.
+        """Return corrected probabilities of c hashtags, and the author's share in each.
 
         Args:
             tags: int64 (c,).
-            chances: float32 (c,).
+            chances: the ranker's probabilities, float32 (c,).
 
         Returns:
             Two of float32 (c,).
@@ -64,11 +62,11 @@ class AuthorPrior:
         used = np.zeros(len(tags), np.float32)
         rows = np.flatnonzero(among(tags, self.tags))
         used[rows] = self.uses[np.searchsorted(self.tags, tags[rows])] / self.posts
-        say = min(self.posts, MAX_OWN_POSTS)
-        both = PRIOR_POSTS * chances + say * used
-        shares = say * used / np.maximum(both, 1e-9)
-        return (both / (PRIOR_POSTS + say)).astype(np.float32), shares.astype(np.float32)
+        own_posts = min(self.posts, MAX_OWN_POSTS)
+        total = PRIOR_POSTS * chances + own_posts * used
+        shares = own_posts * used / np.maximum(total, 1e-9)
+        return (total / (PRIOR_POSTS + own_posts)).astype(np.float32), shares.astype(np.float32)
 
     def uses_of(self, tag: int) -> int:
-        """How many of the posts have a hashtag, by its id."""
+        """Return how many of the posts have a hashtag, by its id."""
         return int(self.uses[self.tags == tag].sum())

@@ -1,4 +1,4 @@
-"""Hashtags that are never recommended, and those that say little: `data/blocklist.toml`."""
+"""Hashtags that are never recommended, and generic ones: `data/blocklist.toml`."""
 
 from __future__ import annotations
 
@@ -13,63 +13,62 @@ from hashlens.indexer.errors import InputError
 from hashlens.indexer.text.hashtags import key
 
 GENERIC = "generic"  # the table of hashtags that are shown last rather than never
-UNSHIPPED = ("unkind", "past")  # the tables of those that the index that ships is without
+UNSHIPPED = ("unkind", "past")  # the tables of hashtags that the bundled index leaves out
 COMMENT = "//"  # a # would be a hashtag's
 
 
 @cache
-def _lists() -> dict[str, Any]:
+def _tables() -> dict[str, Any]:
     return tomllib.loads(data_path("blocklist.toml").read_text(encoding="utf-8"))
 
 
 @cache
 def blocked_keys() -> frozenset[str]:
-    """Keys of all blocked hashtags."""
-    return frozenset(k for keys in _lists().values() if isinstance(keys, list) for k in keys)
+    """Return keys of all blocked hashtags."""
+    return frozenset(k for keys in _tables().values() if isinstance(keys, list) for k in keys)
 
 
 @cache
 def generic_keys() -> frozenset[str]:
-    """Keys of the hashtags that would suit almost any post."""
-    return _of_table(GENERIC)
+    """Return keys of the hashtags that suit almost any post."""
+    return _table_keys(GENERIC)
 
 
 @cache
 def unshipped_keys() -> frozenset[str]:
-    """Keys of those that say of a person what no photo can tell, or of what is over."""
-    return frozenset().union(*map(_of_table, UNSHIPPED))
+    """Return keys of hashtags that judge a person beyond any photo, or name past events."""
+    return frozenset().union(*map(_table_keys, UNSHIPPED))
 
 
-def _of_table(name: str) -> frozenset[str]:
-    return frozenset(k for keys in _lists()[name].values() for k in keys)
+def _table_keys(name: str) -> frozenset[str]:
+    return frozenset(k for keys in _tables()[name].values() for k in keys)
 
 
-def read_blocked(named: Sequence[str]) -> frozenset[str]:
-    """Keys of the hashtags that a person wants left out.
+def read_blocked(names: Sequence[str]) -> frozenset[str]:
+    """Return keys of the hashtags that a person wants to leave out.
 
     Args:
-        named: hashtags, and files with one on each line; what follows `//` is a comment. What
-            names a file is one: write `#cats` for the hashtag where there is a file `cats`.
+        names: hashtags, and files with one on each line, with comments after `//`. A name of a file
+            is a file: write `#cats` for the hashtag if there is a file `cats`.
 
     Raises:
-        InputError: one is neither hashtag nor file, or a line of a file is no hashtag.
+        InputError: a name is neither hashtag nor file, or a line of a file is no hashtag.
     """
-    return frozenset(tag for name in named for tag in _read(name))
+    found: set[str] = set()
+    for name in names:
+        if Path(name).is_file():
+            found.update(_read_lines(Path(name)))
+            continue
+        try:
+            found.add(key(name))
+        except InputError as error:
+            raise InputError(
+                f"--block: there is no file {name!r}, and as a hashtag: {error}"
+            ) from error
+    return frozenset(found)
 
 
-def _read(name: str) -> Iterator[str]:
-    if Path(name).is_file():
-        yield from _lines(Path(name))
-        return
-    try:
-        yield key(name)
-    except InputError as error:
-        raise InputError(
-            f"--block: there is no file {name!r}, and as a hashtag: {error}"
-        ) from error
-
-
-def _lines(path: Path) -> Iterator[str]:
+def _read_lines(path: Path) -> Iterator[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -80,7 +79,7 @@ def _lines(path: Path) -> Iterator[str]:
             if tag:
                 yield key(tag)
         except InputError as error:
-            # What the line holds stays unsaid: a stranger's hashlens.toml may name any file.
+            # The message omits the line: a stranger's hashlens.toml may name any file.
             raise InputError(
                 f"--block {path}:{number}: found no hashtag, expected one a line"
             ) from error

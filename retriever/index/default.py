@@ -1,4 +1,4 @@
-"""Which index answers where none is named: the one place that decides it."""
+"""The index that answers if none is named."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from hashlens.indexer.config import data_path
 from hashlens.indexer.errors import IndexMissingError
 
-DEFAULT_INDEX = Path("index")  # what a build writes, and what answers, where no folder is named
+DEFAULT_INDEX = Path("index")  # written by a build, and answering, if no folder is named
 FIRST_STEPS = (
     ('hashlens recommend --caption "walking the dog"', "answers from the index that ships"),
     ("hashlens build my-posts --from-starter", "adds a folder of your posts, into ./index"),
@@ -16,15 +16,15 @@ FIRST_STEPS = (
 
 
 def bundled_index() -> Path:
-    """The index that ships: aggregates of public posts, see docs/bundled-index.md."""
+    """Return the index that ships: aggregates of public posts, see docs/bundled-index.md."""
     return data_path("starter")
 
 
 def find_index() -> Path:
-    """`./index` where there is one, else the index that ships.
+    """Return `./index` if it exists, otherwise the bundled index.
 
     Raises:
-        IndexMissingError: there is neither; the message names the three commands to try.
+        IndexMissingError: there is neither; the message names three commands to try.
     """
     if DEFAULT_INDEX.is_dir():
         return DEFAULT_INDEX

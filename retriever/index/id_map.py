@@ -1,4 +1,4 @@
-"""Rows of one table by a key: asked of the store at first, then all held in memory."""
+"""Values of a table by key: read row by row at first, then all at once."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, Generic, TypeVar
 
 from hashlens.indexer.storage.store import Store
 
-MAX_STORE_QUERIES = 4  # questions put to the store; who asks more often is no single query
-MAX_ROWS = 500_000  # rows that are held; of larger tables the store is asked every time
+MAX_STORE_QUERIES = 4  # put to the store; more calls mean that there are many queries
+MAX_ROWS = 500_000  # kept in memory; of larger tables the store is asked every time
 
 Key = TypeVar("Key", int, str)
 Value = TypeVar("Value")
@@ -19,30 +19,28 @@ class IdMap(Generic[Key, Value]):
     """Values by key: ids of words and hashtags, or the names of ids."""
 
     def __init__(self, store: Store, columns: str, table: str, number: str, limit: int) -> None:
-        """Take a table, its columns, the key first, and what its ids are below.
+        """Take a table, its columns, the key first, and the limit of its ids.
 
-        An id that is not below the limit is forged, and passed over.
+        An id that is not below the limit is forged, and ignored.
         """
         key = columns.split(",")[0]
         self._store = store
         self._all = f"select {columns} from {table} where {number} between 0 and {limit - 1}"  # noqa: S608 (own names)
         self._some = f"{self._all} and {key} in (select unnest(?))"
-        self._asks = (
-            MAX_STORE_QUERIES if limit <= MAX_ROWS else inf
-        )  # questions still put to the store
-        self._held: dict[Key, Value] | None = None
+        self._left = MAX_STORE_QUERIES if limit <= MAX_ROWS else inf
+        self._values: dict[Key, Value] | None = None
 
-    def of(self, keys: Collection[Key]) -> dict[Key, Value]:
-        """Values of those keys that are in the table."""
+    def lookup(self, keys: Collection[Key]) -> dict[Key, Value]:
+        """Return values of the keys that are in the table."""
         if not keys:
             return {}
-        self._asks -= 1
-        if self._held is None and self._asks >= 0:
+        self._left -= 1
+        if self._values is None and self._left >= 0:
             return _by_key(self._store.rows(self._some, [list(keys)]))
-        if self._held is None:
-            self._held = _by_key(self._store.rows(self._all))
-        held = self._held
-        return {key: held[key] for key in keys if key in held}
+        if self._values is None:
+            self._values = _by_key(self._store.rows(self._all))
+        values = self._values
+        return {key: values[key] for key in keys if key in values}
 
 
 def _by_key(rows: list[tuple[Any, ...]]) -> dict[Any, Any]:

@@ -1,11 +1,11 @@
-"""The reading side of one generation: its rows and vectors, opened when first asked for."""
+"""Reads one generation of an index: rows, counts and vectors, opened on first use."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +31,6 @@ from hashlens.retriever.index.blocklist import blocked_keys
 from hashlens.retriever.index.id_map import IdMap
 from hashlens.retriever.index.tiers import tier_floors
 
-MAX_NEAR = 3  # hashtags named for one that the index does not have
-
 Vectors = TypeVar("Vectors", Segments | None, VectorIndex)
 
 
@@ -46,17 +44,18 @@ class IndexReader:
         self._hashtags: dict[str, Segments | None] = {}
         self._tops: dict[int, Ids] = {}
         self._used: dict[int, Ids] = {}
+        self._id_maps: dict[str, IdMap[Any, Any]] = {}
 
     @classmethod
     def open(cls, index: Path, *, check: bool = False) -> IndexReader:
-        """The live generation of the index in folder `index`.
+        """Open the live generation of an index.
 
         Args:
             index: its folder.
-            check: whether every file is hashed first, so that none is served that was changed.
+            check: whether to hash every file first and refuse a changed one.
 
         Raises:
-            IndexMissingError, IndexMismatchError, IndexCorruptError: it cannot be answered from.
+            IndexMissingError, IndexMismatchError, IndexCorruptError: the index cannot be used.
         """
         generation = open_current(index, deep=check)
         check_settings(index, generation.manifest)
@@ -64,224 +63,56 @@ class IndexReader:
 
     @cached_property
     def store(self) -> Store:
-        """Rows and counts."""
+        """The tables of posts, hashtags and words."""
         return Store.open(self.generation.folder / "posts.duckdb")
 
     @cached_property
     def counts(self) -> Counts:
-        """What stands beside what, and how often."""
+        """Co-occurrence counts."""
         return Counts.open(self.generation.folder / "counts")
 
     @property
     def hashtag_count(self) -> int:
-        """Ids of hashtags given so far: each is below."""
+        """Number of hashtag ids; each id is below it."""
         return len(self.counts.hashtags)
-
-    def apply_gate(self, topics: TopicProbs) -> TopicProbs:
-        """Topics as this index was built to use them: `soft`, the likeliest alone, or none."""
-        gate = self._ranking.gate
-        if gate == "hard":
-            probs = np.eye(len(topics.topics), dtype=np.float32)[topics.probs.argmax(axis=1)]
-        elif gate == "none":
-            probs = np.full_like(topics.probs, 1 / len(topics.topics))
-        else:
-            return topics
-        return TopicProbs(topics.topics, probs)
-
-    @cached_property
-    def topics(self) -> TopicModel:
-        """Topic heads on pictures and on text.
-
-        Raises:
-            IndexCorruptError: they cannot be read, or the manifest or the counts have other topics.
-        """
-        folder = self.generation.folder / "topics"
-        model = TopicModel.open(folder)
-        names = model.table.names
-        if names != self.manifest.topics or self.counts.topics.shape[1] != len(names):
-            raise unreadable(folder, "found other topics than the manifest or the counts have")
-        return model
-
-    @property
-    def topic_names(self) -> tuple[str, ...]:
-        """Names of the topics, as the checked table has them."""
-        return self.topics.table.names
-
-    @cached_property
-    def images(self) -> Segments | None:
-        """Picture vectors by post key; None where no post had a picture."""
-        return self._posts_vectors("images")
-
-    @cached_property
-    def captions(self) -> Segments | None:
-        """Caption vectors by post key; None where no tagged post had a caption."""
-        return self._posts_vectors("captions")
-
-    def _posts_vectors(self, kind: str) -> Segments | None:
-        folder = self.generation.folder / kind
-        for path in paths_of(folder):  # FAISS parses whatever it is given
-            self.generation.unchanged(path)
-        return _within(Segments.open(folder), len(self.counts.posts), folder)
-
-    def space(self, topic: str) -> WordSpace | None:
-        """Vectors of words and hashtags in one topic, or in `ALL_TOPICS`; None if not learned."""
-        if topic not in self._spaces:
-            folder = self.generation.folder / "words" / topic
-            self._spaces[topic] = WordSpace.open(folder) if folder.is_dir() else None
-        return self._spaces[topic]
-
-    def hashtag_index(self, topic: str) -> Segments | None:
-        """Hashtag vectors by tag id in one topic's space, learned and young; None without any."""
-        if topic not in self._hashtags:
-            folder = self.generation.folder
-            paths = (folder / "words" / topic / "hashtags.faiss", folder / YOUNG / f"{topic}.faiss")
-            there = [self.generation.unchanged(path) for path in paths if path.exists()]
-            parts = list(map(VectorIndex.open, there))
-            found = Segments(parts) if parts else None
-            self._hashtags[topic] = _within(found, self.hashtag_count, paths[0])
-        return self._hashtags[topic]
-
-    @cached_property
-    def hashtag_texts(self) -> VectorIndex | None:
-        """The words of hashtags, by tag id, in the space of pictures; None if not read."""
-        path = self.generation.folder / "texts" / "hashtags.faiss"
-        if not path.exists():
-            return None
-        return _within(VectorIndex.open(self.generation.unchanged(path)), self.hashtag_count, path)
-
-    @cached_property
-    def trained(self) -> Trained:
-        """What was known when the index last learned."""
-        return Trained.open(self.generation.folder / "trained")
-
-    @property
-    def first_new_hashtag(self) -> int:
-        """Hashtags from this id on came after the index last learned."""
-        return len(self.trained.tags)
-
-    @cached_property
-    def sole_author_prior(self) -> AuthorPrior | None:
-        """What the person tags whose posts these all are; None where they are several people's."""
-        authors = self.counts.posts[:, 0]
-        held = np.flatnonzero(authors > 0)
-        alone = len(held) > 0 and authors[held].min() == authors[held].max()
-        return (
-            AuthorPrior.of(self.counts, np.intersect1d(held, self._series("true")))
-            if alone
-            else None
-        )
-
-    def prior_of(self, author: str) -> AuthorPrior | None:
-        """What an author tags; None where no post with hashtags is theirs.
-
-        Args:
-            author: name as readers gave it; case and a leading @ make no difference.
-        """
-        named = "ltrim(lower(trim(author)), '@') = ltrim(lower(trim(?)), '@')"
-        return AuthorPrior.of(self.counts, self._series(named, author))
-
-    def _series(self, condition: str, *values: str) -> Ids:
-        """Keys of posts, int64 (n,) ascending; of those that say the same, numbers aside, one.
-
-        So forty posts of a daily series are one habit.
-        """
-        rows = self.store.rows(
-            f"""select min(post_key) from posts where {condition}
-            group by {SAID} order by 1""",  # noqa: S608
-            values,
-        )
-        return np.array([key for (key,) in rows], np.int64)
 
     @property
     def extends_starter(self) -> bool:
-        """Whether its posts joined what others' posts were counted to."""
+        """Whether its posts were added to counts of other people's posts."""
         return self.counts.size > self.manifest.counts["posts"]
 
-    @cached_property
-    def tag_posts(self) -> Ids:
-        """Number of posts by tag id, int64 (tags,); 0 for a hashtag that is not offered.
-
-        A hashtag that one known author alone uses is that author's brand: it is not offered to
-        others, unless the whole index is one author's. Hashtags on the block list never are.
-        """
-        posts, authors, known = self.counts.hashtags.astype(np.int64).T
-        brands = (authors == 1) & (known == 1)
-        if self.manifest.counts["authors"] == 1:
-            brands[:] = False
-        posts = np.where(brands, 0, posts)
-        posts[self._blocked] = 0
-        return posts
-
-    @cached_property
-    def _blocked(self) -> list[int]:
-        """Ids of the hashtags that nobody is offered."""
-        return list(self.tag_ids(sorted(blocked_keys())).values())
-
-    def posts_of(self, tag_ids: Ids) -> Ids:
-        """Posts of each hashtag, int64 (c,), 0 for one that is not offered or not of the index."""
-        known = tag_ids < self.hashtag_count
-        return np.where(known, self.tag_posts[np.where(known, tag_ids, 0)], 0)
-
-    @cached_property
-    def offered(self) -> NDArray[np.bool_]:
-        """Whether each hashtag may be recommended, by tag id."""
-        return self.tag_posts > 0
-
-    def offered_to(self, habits: AuthorPrior | None) -> NDArray[np.bool_]:
-        """Whether each hashtag may be recommended to somebody, whose own brands may."""
-        if habits is None:
-            return self.offered
-        offered = self.offered.copy()
-        offered[habits.tags] = True
-        offered[self._blocked] = False
-        return offered
-
-    @cached_property
-    def tier_floors(self) -> dict[str, float]:
-        """Fewest posts of each tier among the offered hashtags."""
-        return tier_floors(self.tag_posts[self.offered])
-
     def names(self, tag_ids: Collection[int]) -> dict[int, tuple[str, str]]:
-        """Key and display form of hashtags."""
-        found = self._names.of(tag_ids)
+        """Return key and display form of hashtags."""
+        found = self._id_map("hashtag_counts", "tag_id, key, display").lookup(tag_ids)
         return {number: (key, display_of(key, form)) for number, (key, form) in found.items()}
 
     def tag_ids(self, keys: Sequence[str]) -> dict[str, int]:
-        """Ids of those hashtags that the index knows."""
-        return self._tag_vocabulary.of(keys)
+        """Return ids of the hashtags that the index knows."""
+        return self._id_map("hashtags", "key, tag_id").lookup(keys)
 
     def word_ids(self, words: Collection[str]) -> dict[str, int]:
-        """Ids of those words that captions of the index hold."""
-        return self._word_vocabulary.of(words)
-
-    @cached_property
-    def _names(self) -> IdMap[int, tuple[str, str]]:
-        columns = "tag_id, key, display"
-        return IdMap(self.store, columns, "hashtag_counts", "tag_id", self.hashtag_count)
-
-    @cached_property
-    def _tag_vocabulary(self) -> IdMap[str, int]:
-        return IdMap(self.store, "key, tag_id", "hashtags", "tag_id", self.hashtag_count)
-
-    @cached_property
-    def _word_vocabulary(self) -> IdMap[str, int]:
-        words = len(self.counts.words)
-        return IdMap(self.store, "word, word_id", "words", "word_id", words)
+        """Return ids of the words that captions of the index contain."""
+        return self._id_map("words", "word, word_id").lookup(words)
 
     def post_ids(self, post_keys: Collection[int]) -> dict[int, str]:
-        """Ids of posts, as their readers gave them, by key."""
-        return self._post_ids.of(post_keys)
+        """Return ids of posts, as their readers gave them, by key."""
+        return self._id_map("posts", "post_key, post_id").lookup(post_keys)
 
-    @cached_property
-    def _post_ids(self) -> IdMap[int, str]:
-        posts = len(self.counts.posts)
-        return IdMap(self.store, "post_key, post_id", "posts", "post_key", posts)
+    def _id_map(self, table: str, columns: str) -> IdMap[Any, Any]:
+        """Return the map of a table from its first column to the others."""
+        if table not in self._id_maps:
+            number, limit = {
+                "words": ("word_id", len(self.counts.words)),
+                "posts": ("post_key", len(self.counts.posts)),
+            }.get(table, ("tag_id", self.hashtag_count))
+            self._id_maps[table] = IdMap(self.store, columns, table, number, limit)
+        return self._id_maps[table]
 
     def known_posts(self, posts: Sequence[Post]) -> list[Post]:
-        """Those of the posts that the index has, by content hash.
+        """Return the posts that the index contains, by content hash.
 
-        A short list of hashtags without a caption or picture is many people's: such a post is
-        the same only where its id is, too.
+        Many people post the same short list of hashtags without caption or picture: such a post is
+        the same only if its id is, too.
         """
         if not posts:
             return []
@@ -300,104 +131,250 @@ class IndexReader:
         return [posts[place] for place in found["place"].tolist()]
 
     @cached_property
+    def tag_posts(self) -> Ids:
+        """Number of posts by tag id, int64 (tags,); 0 for a hashtag that is not offered.
+
+        A hashtag that a single known author uses is that author's brand: it is not offered to
+        others, unless the whole index is one author's. Blocked hashtags are never offered.
+        """
+        posts, authors, known = self.counts.hashtags.astype(np.int64).T
+        brands = (authors == 1) & (known == 1)
+        if self.manifest.counts["authors"] == 1:
+            brands[:] = False
+        posts = np.where(brands, 0, posts)
+        posts[self._blocked_ids] = 0
+        return posts
+
+    @cached_property
+    def _blocked_ids(self) -> list[int]:
+        return list(self.tag_ids(sorted(blocked_keys())).values())
+
+    def posts_of(self, tag_ids: Ids) -> Ids:
+        """Return the posts of each hashtag, int64 (c,), 0 for one not offered or not known."""
+        known = tag_ids < self.hashtag_count
+        return np.where(known, self.tag_posts[np.where(known, tag_ids, 0)], 0)
+
+    @cached_property
+    def offered(self) -> NDArray[np.bool_]:
+        """Whether each hashtag may be recommended, by tag id."""
+        return self.tag_posts > 0
+
+    def offered_to(self, prior: AuthorPrior | None) -> NDArray[np.bool_]:
+        """Return whether each hashtag may be recommended to an author, own brands included."""
+        if prior is None:
+            return self.offered
+        offered = self.offered.copy()
+        offered[prior.tags] = True
+        offered[self._blocked_ids] = False
+        return offered
+
+    @cached_property
+    def tier_floors(self) -> dict[str, float]:
+        """Fewest posts of each tier among the offered hashtags."""
+        return tier_floors(self.tag_posts[self.offered])
+
+    def most_used(self, most: int) -> Ids:
+        """Return the `most` used hashtags that are offered, int64 (n,) ascending."""
+        if most not in self._used:
+            self._used[most] = np.sort(np.argsort(-self.tag_posts, kind="stable")[:most])
+        return self._used[most]
+
+    @cached_property
+    def sole_author_prior(self) -> AuthorPrior | None:
+        """Hashtags of the only author of the index; None if there are several."""
+        authors = self.counts.posts[:, 0]
+        owned = np.flatnonzero(authors > 0)
+        if not len(owned) or authors[owned].min() != authors[owned].max():
+            return None
+        return AuthorPrior.of(self.counts, np.intersect1d(owned, self._distinct_posts("true")))
+
+    def prior_of(self, author: str) -> AuthorPrior | None:
+        """Return hashtags of an author; None if no post with hashtags is theirs.
+
+        Args:
+            author: name as readers gave it; case and a leading @ make no difference.
+        """
+        condition = "ltrim(lower(trim(author)), '@') = ltrim(lower(trim(?)), '@')"
+        return AuthorPrior.of(self.counts, self._distinct_posts(condition, author))
+
+    def _distinct_posts(self, condition: str, *values: str) -> Ids:
+        """Return keys of posts, int64 (n,) ascending; one for those that differ only in numbers.
+
+        So forty posts of a daily series count once.
+        """
+        rows = self.store.rows(
+            f"""select min(post_key) from posts where {condition}
+            group by {SAID} order by 1""",  # noqa: S608
+            values,
+        )
+        return np.array([key for (key,) in rows], np.int64)
+
+    @cached_property
+    def topics(self) -> TopicModel:
+        """The topic model of pictures and texts.
+
+        Raises:
+            IndexCorruptError: it is invalid, or the manifest or the counts have other topics.
+        """
+        folder = self.generation.folder / "topics"
+        model = TopicModel.open(folder)
+        names = model.table.names
+        if names != self.manifest.topics or self.counts.topics.shape[1] != len(names):
+            raise unreadable(folder, "found other topics than the manifest or the counts have")
+        return model
+
+    @property
+    def topic_names(self) -> tuple[str, ...]:
+        """Names of the topics, as the checked table has them."""
+        return self.topics.table.names
+
+    def apply_gate(self, topics: TopicProbs) -> TopicProbs:
+        """Return topics as the index was built to use them: `soft`, the likeliest, or none."""
+        gate = RankingConfig.from_json(self.manifest.config["ranking"]).gate
+        if gate == "hard":
+            probs = np.eye(len(topics.topics), dtype=np.float32)[topics.probs.argmax(axis=1)]
+        elif gate == "none":
+            probs = np.full_like(topics.probs, 1 / len(topics.topics))
+        else:
+            return topics
+        return TopicProbs(topics.topics, probs)
+
+    @cached_property
     def topic_authors(self) -> Floats:
         """Authors of all hashtags of each topic, float32 (topics,)."""
         totals: Floats = self.counts.topics.sum(axis=0).astype(np.float32)
         return totals
 
     def topic_tops(self, most: int) -> Ids:
-        """Hashtags that are among the `most` used of some topic, int64 (n,) ascending."""
+        """Return the hashtags among the `most` used of some topic, int64 (n,) ascending."""
         if most not in self._tops:
             order = np.argsort(-np.asarray(self.counts.topics), axis=0, kind="stable")
             self._tops[most] = np.unique(order[:most])
         return self._tops[most]
 
-    def most_used(self, most: int) -> Ids:
-        """The `most` used hashtags that are offered, int64 (n,) ascending."""
-        if most not in self._used:
-            self._used[most] = np.sort(np.argsort(-self.tag_posts, kind="stable")[:most])
-        return self._used[most]
+    @cached_property
+    def images(self) -> Segments | None:
+        """Picture vectors by post key; None if no post had a picture."""
+        return self._open_segments("images")
+
+    @cached_property
+    def captions(self) -> Segments | None:
+        """Caption vectors by post key; None if no tagged post had a caption."""
+        return self._open_segments("captions")
+
+    def _open_segments(self, kind: str) -> Segments | None:
+        folder = self.generation.folder / kind
+        for path in paths_of(folder):  # FAISS parses whatever it is given
+            self.generation.unchanged(path)
+        return _check_ids(Segments.open(folder), len(self.counts.posts), folder)
+
+    def space(self, topic: str) -> WordSpace | None:
+        """Return vectors of words and hashtags of a topic or `ALL_TOPICS`; None if not trained."""
+        if topic not in self._spaces:
+            folder = self.generation.folder / "words" / topic
+            self._spaces[topic] = WordSpace.open(folder) if folder.is_dir() else None
+        return self._spaces[topic]
+
+    def hashtag_index(self, topic: str) -> Segments | None:
+        """Return a topic's hashtag vectors by tag id, new hashtags included; None without any."""
+        if topic not in self._hashtags:
+            folder = self.generation.folder
+            paths = (folder / "words" / topic / "hashtags.faiss", folder / YOUNG / f"{topic}.faiss")
+            existing = [self.generation.unchanged(path) for path in paths if path.exists()]
+            parts = list(map(VectorIndex.open, existing))
+            found = Segments(parts) if parts else None
+            self._hashtags[topic] = _check_ids(found, self.hashtag_count, paths[0])
+        return self._hashtags[topic]
+
+    @cached_property
+    def hashtag_texts(self) -> VectorIndex | None:
+        """The words of hashtags, by tag id, in the space of pictures; None if not encoded."""
+        path = self.generation.folder / "texts" / "hashtags.faiss"
+        if not path.exists():
+            return None
+        found = VectorIndex.open(self.generation.unchanged(path))
+        return _check_ids(found, self.hashtag_count, path)
 
     @cached_property
     def tag_vectors(self) -> Floats:
-        """Hashtag vectors in the space of all topics by tag id, float32 (tags, d); else zeros."""
+        """Hashtag vectors in `ALL_TOPICS` by tag id, float32 (tags, d); zeros if unknown."""
         found, space = self.hashtag_index(ALL_TOPICS), self.space(ALL_TOPICS)
         vectors = np.zeros((self.hashtag_count, space.dimensions if space else 0), np.float32)
-        if found is None:
-            return vectors
-        vectors[found.ids] = found.reconstruct(found.ids)
+        if found is not None:
+            vectors[found.ids] = found.reconstruct(found.ids)
         return vectors
 
     @cached_property
-    def class_tags(self) -> tuple[Ids, Floats]:
-        """Hashtags that ImageNet's classes are called.
+    def trained(self) -> Trained:
+        """Counts at the time when the index was trained."""
+        return Trained.open(self.generation.folder / "trained")
 
-        Their ids, int64 (n,) ascending, and float32 (1000, n): 1 where a class is called so.
+    @property
+    def first_new_hashtag(self) -> int:
+        """Hashtags from this id on came after the index was trained."""
+        return len(self.trained.tags)
+
+    @cached_property
+    def class_tags(self) -> tuple[Ids, Floats]:
+        """Hashtags that name ImageNet's classes.
+
+        Their ids, int64 (n,) ascending, and float32 (1000, n): 1 if the hashtag names the class.
         """
         keys = keys_of_classes()
         ids = self.tag_ids(sorted(frozenset().union(*keys)))
         tags = np.array(sorted(ids.values()), np.int64)
-        called = np.zeros((len(keys), len(tags)), np.float32)
+        names = np.zeros((len(keys), len(tags)), np.float32)
         for number, some in enumerate(keys):
-            called[number, np.searchsorted(tags, [ids[key] for key in some if key in ids])] = 1
-        return tags, called
-
-    @cached_property
-    def _ranking(self) -> RankingConfig:
-        return RankingConfig.from_json(self.manifest.config["ranking"])
-
-    @cached_property
-    def _vector_config(self) -> VectorConfig:
-        return VectorConfig.from_json(self.manifest.config["vectors"])
+            names[number, np.searchsorted(tags, [ids[key] for key in some if key in ids])] = 1
+        return tags, names
 
     def token(self, hashtag: str) -> str:
-        """A hashtag as the vector spaces write it."""
-        return self._vector_config.token(hashtag)
+        """Return a hashtag as the vector spaces write it."""
+        return VectorConfig.from_json(self.manifest.config["vectors"]).token(hashtag)
 
     def idf(self, tokens: Collection[str]) -> tuple[dict[str, float], dict[str, float]]:
-        """Inverse document frequency of those words and `#hashtags` that posts hold.
+        """Return inverse document frequencies of the words and `#hashtags` that posts contain.
 
         Returns:
-            By today's counts; and by those that weighed captions' vectors, when the index learned.
+            By the present counts, and by those that weighed the captions' vectors in training.
         """
         words = self.word_ids(tokens)
         keys = self.tag_ids([token[1:] for token in tokens if token.startswith("#")])
         tags = {f"#{key}": number for key, number in keys.items()}
         posts = {word: int(self.counts.words[i, 0]) for word, i in words.items()}
         posts |= {token: int(self.counts.hashtags[i, 0]) for token, i in tags.items()}
-        held = {token: count for token, count in posts.items() if count}
-        today = idf_weights(held, self.counts.size)
-        return today, self.trained.idf(words, tags)
+        used = {token: count for token, count in posts.items() if count}
+        return idf_weights(used, self.counts.size), self.trained.idf(words, tags)
+
+    @property
+    def unseen_idf(self) -> float:
+        """Weight of a token that no post contains."""
+        return unseen_idf(self.counts.size)
 
     def text_vectors(
         self, topic: str, texts: Sequence[Sequence[str]], idf: Mapping[str, float]
     ) -> Embeddings:
-        """Vectors of tokens of texts in a topic's space; ids are positions in `texts`.
+        """Return vectors of texts in a topic's space; ids are positions in `texts`.
 
         Args:
             topic: or `ALL_TOPICS`.
             texts: tokens of each.
-            idf: of the time when the index learned.
+            idf: of the time when the index was trained.
         """
         space = self.space(topic)
         if space is None:
             return Embeddings(np.zeros(0, np.int64), np.zeros((0, 0), np.float32))
         return text_vectors(space, texts, idf, self.trained.unseen_idf)
 
-    @property
-    def unseen_idf(self) -> float:
-        """Weight of a token that no post holds."""
-        return unseen_idf(self.counts.size)
-
     def words_inside(self, hashtags: Sequence[str]) -> tuple[str, ...]:
-        """The words that hashtags are made of, such as `golden`, `retriever`."""
+        """Return the words that hashtags are made of, such as `golden`, `retriever`."""
         return tuple(w for tag in hashtags for w in self._segmenter.segment(tag))
 
     def sure_words_inside(self, hashtag: str) -> tuple[str, ...]:
-        """The words that a hashtag is made of, if each is a common word or a word of posts.
+        """Return the words of a hashtag if each is a common word or a word of posts; else none.
 
-        A cut with any other piece is a guess, such as `glam`, `ping`: its pieces are no words of
-        anyone's, so they may not become hashtags. There are none then.
+        A split with any other piece is a guess, such as `glam`, `ping`, and its pieces may not
+        become hashtags.
         """
         words = self.words_inside([hashtag])
         known = self.word_ids(words)
@@ -410,30 +387,13 @@ class IndexReader:
         ranked = [w for w in space.words if not w.startswith("#")] if space else []
         return Segmenter(vocabulary_counts(self.trained.word_posts, ranked))
 
-    def near_keys(self, hashtags: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        """Offered hashtags written nearly alike, best first: for "did you mean".
 
-        One scan of all hashtags serves all that are given. It costs time for each, so give few.
-        """
-        rows = self.store.rows(
-            """select given, tag_id, key from (
-                select given, tag_id, key, posts, damerau_levenshtein(key, given) as edits
-                from hashtag_counts, (select unnest(?::varchar[]) as given)
-                where abs(length(key) - length(given)) <= 2)
-            where edits <= 2
-            qualify row_number() over (partition by given order by edits, posts desc, key) <= ?
-            order by given, edits, posts desc, key""",
-            [list(hashtags), 4 * MAX_NEAR],
-        )
-        near: dict[str, list[str]] = {hashtag: [] for hashtag in hashtags}
-        for given, tag, name in rows:
-            if self.offered[tag]:
-                near[given].append(name)
-        return {given: tuple(names[:MAX_NEAR]) for given, names in near.items()}
+def _check_ids(found: Vectors, limit: int, path: Path) -> Vectors:
+    """Return vectors whose ids are all below a limit: a forged file of the right hash may lie.
 
-
-def _within(found: Vectors, limit: int, path: Path) -> Vectors:
-    """Vectors, once it is sure that their ids are rows: a forged file of the right hash may lie."""
+    Raises:
+        IndexCorruptError: an id is not.
+    """
     if found is not None and not found.within(limit):
         raise IndexCorruptError(
             f"{path}: found vectors of ids that the index does not have; {DAMAGED}"

@@ -42,7 +42,7 @@ class ScoredPairs:
         return self.where(self.queries == query)
 
     def top(self, most: int) -> ScoredPairs:
-        """Return the `most` pairs of each query by the first column; of ties the first, NaN last."""
+        """Return the `most` pairs of each query by the first column: ties in order, NaN last."""
         kept = np.ones(len(self), np.bool_)
         for start, length in zip(*map(np.ndarray.tolist, query_runs(self.queries)), strict=True):
             if length > most:

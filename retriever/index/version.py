@@ -1,4 +1,4 @@
-"""Which version of hashlens runs."""
+"""The version of hashlens that runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def program_version() -> str:
-    """The version that is installed, or `unknown` where the source runs without being installed."""
+    """Return the installed version, or `unknown` if the source runs without an installation."""
     try:
         return version("hashlens")
     except PackageNotFoundError:

@@ -21,8 +21,8 @@ from hashlens.indexer.errors import InputError
 from hashlens.indexer.text.hashtags import extract, key, strip
 from hashlens.retriever.json_format import MAX_CAPTION
 from hashlens.retriever.recommendation import Query
-from hashlens.retriever.selection.platforms import find_platform as platform_named
 from hashlens.retriever.selection.selection import DEFAULT_DIVERSITY, DEFAULT_GENERIC, Selection
+from hashlens.retriever.selection.selection_options import SelectionOptions
 from hashlens.retriever.server.uploads import Upload
 
 MOST_SEEDS = 30
@@ -59,7 +59,7 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     k: K = None
-    find_platform: Annotated[str | None, Field(max_length=40)] = None
+    platform: Annotated[str | None, Field(max_length=40)] = None
     author: Author = None
     min_probability: Share = 0.0
     diversity: Share = DEFAULT_DIVERSITY
@@ -74,17 +74,8 @@ class Options(BaseModel):
         Raises:
             InputError, ConfigError: a hashtag, platform or mix cannot be.
         """
-        return Selection(
-            k=self.k,
-            min_probability=self.min_probability,
-            diversity=self.diversity,
-            generic=self.generic,
-            mix=tuple(self.mix.items()),
-            blocked=frozenset(map(key, self.block)),
-            pinned=tuple(dict.fromkeys(map(key, self.pin))),
-            platform=platform_named(self.platform) if self.platform else None,
-            author=self.author,
-        )
+        given = self.model_dump() | {"platform": self.platform or None}
+        return SelectionOptions(**given).to_selection()
 
 
 class Row(BaseModel):
@@ -140,7 +131,7 @@ class Asked(BaseModel):
     caption: Caption = ""
     seeds: Seeds = []
     k: K = None
-    find_platform: Annotated[str | None, Field(max_length=40)] = None
+    platform: Annotated[str | None, Field(max_length=40)] = None
     topics: Annotated[Topics, Field(description="Topics set by hand.")] = {}
     options: Annotated[Options, Field(description="All else.")] = Options()
     explain: Annotated[bool, Field(description="Whether to tell why.")] = True

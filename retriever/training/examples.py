@@ -152,7 +152,7 @@ def _draw_inputs(post: Post, pictured: bool, rng: np.random.Generator) -> tuple[
 def _picture_vectors(
     corpus: Corpus, questions: Sequence[TrainingQuestion]
 ) -> tuple[Embeddings | None, Floats | None]:
-    """Return vectors of the given pictures, by place in the batch, and their class probabilities."""
+    """Return vectors of the given pictures, by place in the batch, and their classes."""
     shown = [place for place, question in enumerate(questions) if question.query.image]
     if not shown or corpus.images is None:
         return None, None

@@ -74,7 +74,8 @@ def fit_to_examples(
     if base:
         known = examples.candidates
         known = replace(known, columns=base.columns, scores=base.features(known))
-        return _calibrate(continue_boosting(replace(examples, candidates=known), base, config), config)
+        examples = replace(examples, candidates=known)
+        return _calibrate(continue_boosting(examples, base, config), config)
     halves, large = split_halves(examples, config), _is_large(examples)
     held_out = tuple(train_order(select_rows(examples, ~rows), large, config) for rows in halves)
     forests = train_order(examples, large, config)

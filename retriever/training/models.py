@@ -67,7 +67,9 @@ class CrossFitForests:
         return scores
 
 
-def split_halves(examples: TrainingExamples, config: RankingConfig) -> tuple[NDArray[np.bool_], ...]:
+def split_halves(
+    examples: TrainingExamples, config: RankingConfig
+) -> tuple[NDArray[np.bool_], ...]:
     """Return the rows of either half of the questions: by folds, or at random if there is one."""
     folds = np.unique(examples.folds)
     if len(folds) > 1:

@@ -20,6 +20,8 @@ from hashlens.indexer.errors import (
 )
 from hashlens.indexer.posts.reader import read_posts
 from hashlens.retriever.candidates.channels import POST_CHANNELS
+from hashlens.retriever.index.index_reader import IndexReader
+from hashlens.retriever.index.lookup import similar_hashtags
 from hashlens.retriever.recommendation import Query, Recommendation
 from hashlens.retriever.recommender import Recommender
 from hashlens.retriever.selection.selection import Selection
@@ -223,13 +225,12 @@ def test_many_unknown_seeds_are_one_scan_and_a_few_notes(
     recommender: Recommender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scans: list[int] = []
-    near_keys = recommender.index.near_keys
 
-    def counted(hashtags: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    def counted(index: IndexReader, hashtags: Sequence[str]) -> dict[str, tuple[str, ...]]:
         scans.append(len(hashtags))
-        return near_keys(hashtags)
+        return similar_hashtags(index, hashtags)
 
-    monkeypatch.setattr(recommender.index, "near_keys", counted)
+    monkeypatch.setattr("hashlens.retriever.recommender.similar_hashtags", counted)
     seeds = ["ad", "sunsett", *(f"zq{n}yw" for n in range(5_000))]
     began = time.monotonic()
     notes = recommender.recommend(Query(caption="a walk", seeds=tuple(seeds))).notes
@@ -242,7 +243,7 @@ def test_many_unknown_seeds_are_one_scan_and_a_few_notes(
     assert notes[-1] == "4,992 more seeds are not in this index"
 
 
-def test_answers_in_batches_look_for_no_like_seeds(recommender: Recommender) -> None:
+def test_answers_in_batches_search_no_similar_seeds(recommender: Recommender) -> None:
     query = Query(caption="a walk", seeds=("sunsett",))
     (answer,) = recommender.recommend_batch([query], Selection())
     assert isinstance(answer, Recommendation)
@@ -250,6 +251,6 @@ def test_answers_in_batches_look_for_no_like_seeds(recommender: Recommender) -> 
 
 
 def test_like_seeds_are_found_for_each_in_one_scan(recommender: Recommender) -> None:
-    near = recommender.index.near_keys(["sunsett", "zzqqxxyy"])
+    near = similar_hashtags(recommender.index, ["sunsett", "zzqqxxyy"])
     assert near["sunsett"][0] == "sunset"
     assert near["zzqqxxyy"] == ()

@@ -172,11 +172,11 @@ def test_a_rare_word_lifts_its_hashtags(wide: IndexReader) -> None:
 
 
 def test_common_words_tell_the_language(wide: IndexReader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channels, "COMMON", 0.5)
+    monkeypatch.setattr(channels, "MIN_COMMON_SHARE", 0.5)
     found = says(wide, "language", Query(caption="und surf"))
     assert found == close(surf=[(3 - 0.7) / 45], sea=[(3 - 0.7) / 45], city=[(37 - 0.7) / 45])
     assert says(wide, "language", Query(caption="surf")) == {}
-    monkeypatch.setattr(channels, "COMMON", 0.05)  # now both are
+    monkeypatch.setattr(channels, "MIN_COMMON_SHARE", 0.05)  # now both are
     both = ((3 - 0.7) / 45 + (3 - 0.7) / 8) / 2
     found = says(wide, "language", Query(caption="und surf"))
     assert found == close(surf=[both], sea=[both], city=[(37 - 0.7) / 45 / 2])
@@ -258,7 +258,7 @@ def test_pictures_find_hashtags_by_their_words(
 ) -> None:
     corpus = tiny.corpus(tiny.ROWS, tiny.PICTURES)
     index = IndexReader(tiny.generation(corpus, tmp_path, reader=TextReader(as_pictures)))
-    monkeypatch.setattr(channels, "AROUND", 3)
+    monkeypatch.setattr(channels, "MAX_NEAREST", 3)
     # Cosines 0.8 of dog and 0.96 * 0.8 + 0.28 * 0.6 of the two of kitten: the third is 0.
     seen = np.array([[0.8, 0.6, 0]], np.float32)
     found = says(index, "picture words", Query(Path("x.png")), seen=seen)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hashlens.indexer.text.hashtags import tokens
 from hashlens.indexer.types import Embeddings
-from hashlens.retriever.candidates import near_posts as neighbours
+from hashlens.retriever.candidates import near_posts
 from hashlens.retriever.candidates.near_posts import (
     NearPosts,
     search_captions,
@@ -97,10 +97,10 @@ def test_common_words_are_left_out_where_rarer_ones_have_posts_enough(
     # `home` has one post, `kitten` three, `walk` four.
     asked = {1: {"home"}, 3: {"home"}, 4: {"home", "kitten"}, 8: {"home", "kitten", "walk"}}
     for most, words in asked.items():
-        monkeypatch.setattr(neighbours, "POSTINGS", most)
+        monkeypatch.setattr(near_posts, "MAX_POSTINGS", most)
         batch = prepare(tiny_index, [Query(caption="walk kitten home")], None)
         assert told(search_words(tiny_index, batch)) == pytest.approx(weighed(words), rel=1e-5)
-    monkeypatch.setattr(neighbours, "POSTINGS", 1)  # the rarest is read however many it has
+    monkeypatch.setattr(near_posts, "MAX_POSTINGS", 1)  # the rarest is read however many it has
     batch = prepare(tiny_index, [Query(caption="walk"), Query(caption="kitten walk")], None)
     near = search_words(tiny_index, batch)
     assert told(near, 0) == pytest.approx(weighed({"walk"}), rel=1e-5)
@@ -110,7 +110,7 @@ def test_common_words_are_left_out_where_rarer_ones_have_posts_enough(
 def test_only_the_nearest_posts_vote(
     tiny_index: IndexReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(neighbours, "NEIGHBOURS", 2)
+    monkeypatch.setattr(near_posts, "MAX_NEIGHBOURS", 2)
     queries = [Query(caption="walk home in the park", seeds=("dog", "park")), Query(caption="walk")]
     batch = prepare(tiny_index, queries, None)
     ranked = sorted(weighed({"walk", "home", "in", "the", "park"}).items(), key=lambda x: -x[1])
@@ -166,13 +166,13 @@ def test_an_authors_many_posts_vote_once_by_the_nearest(tiny_index: IndexReader)
     assert tiny.said(tiny_index, votes, 3) == {"sleepykitten": [1, 1, 1, 1]}
 
 
-near_posts = st.dictionaries(
+neighbourhoods = st.dictionaries(
     st.tuples(st.integers(0, 2), st.integers(0, POSTS - 1)), st.floats(1 / 16, 1, width=32)
 )
 
 
 @settings(max_examples=40)
-@given(near_posts, st.sampled_from([1, 2, 4]))
+@given(neighbourhoods, st.sampled_from([1, 2, 4]))
 def test_votes_are_those_of_a_plain_loop(
     tiny_index: IndexReader, near: dict[tuple[int, int], float], power: int
 ) -> None:

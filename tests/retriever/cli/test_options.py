@@ -150,7 +150,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
 
     for name, result in BORDERS.items():
         monkeypatch.setattr(name, border(name, result))
-    opened, answered = Recommender.open.__func__, Recommender.recommend_all  # type: ignore[attr-defined]
+    opened, answered = Recommender.open.__func__, Recommender.recommend_batch  # type: ignore[attr-defined]
 
     def open_recorded(cls: Any, index: Any = None, weights: Any = None, check: bool = False) -> Any:
         record("open", index, weights, check)
@@ -170,7 +170,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
 
     monkeypatch.setattr(Recommender, "stream", stream_recorded)
     monkeypatch.setattr(Recommender, "open", classmethod(open_recorded))
-    monkeypatch.setattr(Recommender, "recommend_all", answer_recorded)
+    monkeypatch.setattr(Recommender, "recommend_batch", answer_recorded)
     monkeypatch.setattr("pyperclip.copy", lambda text: record("copy", text))
     monkeypatch.setattr(
         "hashlens.indexer.distributed.ray_engine.ray_engine",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hashlens.indexer.errors import ConfigError, HashlensError
-from hashlens.retriever.cli.options import selection_from
+from hashlens.retriever.cli.options import SelectionArguments
 from hashlens.retriever.cli.user_config import NAME, NAMED, UserConfig
 from tests.retriever.cli.test_cli import run
 
@@ -118,7 +118,7 @@ def chosen(
     config = UserConfig(
         block=("theirs", "monday"), pin=("ours",), sets={"travel": ("wander", "ours", "monday")}
     )
-    found = selection_from(k=9, block=block, pin=pin, sets=sets, config=config)
+    found = SelectionArguments(k=9, block=block, pin=pin, sets=sets).to_selection(config)
     return found.pinned, found.blocked
 
 
@@ -139,7 +139,7 @@ def test_a_set_that_is_not_there_is_told_with_those_that_are() -> None:
     with pytest.raises(ConfigError, match=r"'tarvel', expected one of travel; did you mean travel"):
         chosen(sets=["tarvel"])
     with pytest.raises(HashlensError, match=r"--set: .*\[sets\], in no hashlens\.toml"):
-        selection_from(sets=["travel"], config=UserConfig())
+        SelectionArguments(sets=["travel"]).to_selection(UserConfig())
 
 
 # ---- on the command line

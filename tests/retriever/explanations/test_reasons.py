@@ -15,7 +15,12 @@ from hashlens.indexer.types import Embeddings, Post
 from hashlens.retriever.candidates.channels import CHANNELS
 from hashlens.retriever.candidates.generate import COMPANIONS
 from hashlens.retriever.candidates.near_posts import search_captions, search_seeds, search_words
-from hashlens.retriever.explanations.reasons import ALIKE, PHRASES, TELLS, evidence_phrases
+from hashlens.retriever.explanations.reasons import (
+    MIN_COMPARED_IDF,
+    MIN_COSINE,
+    PHRASES,
+    evidence_phrases,
+)
 from hashlens.retriever.explanations.support import add_explanations
 from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.query.batch import prepare
@@ -265,13 +270,15 @@ def nearest(index: IndexReader, caption: str, tag: str) -> str:
     seeds = index.tag_ids(extract(caption))
     likes = {f"#{seed}": index.tag_vectors[i] for seed, i in seeds.items()}
     words = [
-        w for w, idf in index.idf(tokens(strip(caption)))[0].items() if idf > TELLS and w != tag
+        word
+        for word, idf in index.idf(tokens(strip(caption)))[0].items()
+        if idf > MIN_COMPARED_IDF and word != tag
     ]
     named = {f"'{word}'": space.vectors[space.words.index(word)] for word in words}
     for found in (likes, named):
         cosines = {name: float(v @ index.tag_vectors[number]) for name, v in found.items()}
         best = max(cosines, key=lambda name: cosines[name], default="")
-        if best and cosines[best] >= ALIKE:
+        if best and cosines[best] >= MIN_COSINE:
             return best
     return ""
 

@@ -34,7 +34,7 @@ class Slow(Recommender):
         self.begun = threading.Event()
         self.go_on = threading.Event()
 
-    def recommend_all(
+    def recommend_batch(
         self,
         queries: Sequence[Query],
         selection: Selection,

@@ -210,9 +210,7 @@ def test_rehearsing_ends_when_enough_was_asked(corpus: Corpus) -> None:
         made.append(len(part.posts))
         return tiny.generation(part, folder)
 
-    lessons = collect_examples(
-        RankerTask(corpus, assemble, replace(CONFIG, enough=1), Silent())
-    )
+    lessons = collect_examples(RankerTask(corpus, assemble, replace(CONFIG, enough=1), Silent()))
     assert len(made) == 1
     assert lessons is not None
     assert set(lessons.folds.tolist()) == {0}
