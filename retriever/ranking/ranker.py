@@ -82,8 +82,8 @@ class Ranker:
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise unreadable(path, error) from error
         names = (PAIRWISE_FILE, POINTWISE_FILE, CALIBRATION_FILE)
-        forests = (TreeModel.open(folder / name) for name in names)
-        return cls(columns, *forests, steps, facts, silent)
+        pairwise, pointwise, calibration = (TreeModel.open(folder / name) for name in names)
+        return cls(columns, pairwise, pointwise, calibration, steps, facts, silent)
 
     @classmethod
     def shipped(cls) -> Self:

@@ -123,7 +123,7 @@ class Selector:
         last = self._last  # another thread may replace it meanwhile
         if last is None or last.selection != selection:
             keys = selection.blocked | set(selection.pinned)
-            is_barred = keys.__contains__ if keys else None
+            is_barred: Callable[[str], bool] | None = (lambda key: key in keys) if keys else None
             if selection.platform is not None:
                 is_foreign = foreign_to(selection.platform)
                 is_barred = lambda key: key in keys or is_foreign(key)  # noqa: E731

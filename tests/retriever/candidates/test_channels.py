@@ -210,8 +210,8 @@ def test_hashtags_around_a_vector_are_those_of_brute_force(
     batch = asked(tiny_index, query)
     terms = tokens(query.caption) or [f"#{seed}" for seed in query.seeds]
     probs = dict(zip(batch.topics.topics, batch.topics.probs[0].tolist(), strict=True))
-    top = sorted(probs.values())[-channels.MOST_TOPICS]
-    likely = {t: p for t, p in probs.items() if p >= max(channels.LIKELY, top)}
+    top = sorted(probs.values())[-channels.MAX_TOPICS]
+    likely = {t: p for t, p in probs.items() if p >= max(channels.MIN_TOPIC_PROBABILITY, top)}
     weights = likely | {"all": max(1 - sum(likely.values()), 0.25)}
     expected: dict[str, float] = defaultdict(float)
     for topic, weight in weights.items():
@@ -224,7 +224,7 @@ def test_hashtags_around_a_vector_are_those_of_brute_force(
             if f"#{tag}" in space:
                 cosine = float(space.mean([f"#{tag}"]) @ mean)
                 if cosine > 0:
-                    expected[tag] += weight * (cosine + channels.PRIOR * math.log(posts))
+                    expected[tag] += weight * (cosine + channels.LOG_POSTS_WEIGHT * math.log(posts))
     found = says(tiny_index, channel, query)
     assert expected
     assert {tag: score for tag, (score,) in found.items()} == pytest.approx(expected, abs=1e-2)

@@ -34,13 +34,13 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> IndexReader:
 
 
 def test_one_persons_posts_correct_the_chances(mine: IndexReader) -> None:
-    habits = mine.habits
+    habits = mine.sole_author_prior
     assert habits is not None
     ids = mine.tag_ids(["dog", "park", "beach"])
     assert habits.posts == len(MINE)
     assert {tag: habits.uses_of(ids[tag]) for tag in ids} == {"dog": 3, "park": 1, "beach": 1}
     assert habits.usual.tolist() == sorted(ids.values())
-    strange = mine.tags + 5
+    strange = mine.hashtag_count + 5
     assert habits.uses_of(strange) == 0
     tags = np.array([ids["dog"], ids["park"], strange])
     chances, shares = habits.posterior(tags, np.array([0.1, 0.5, 0.3], np.float32))
@@ -64,10 +64,10 @@ def test_however_many_posts_what_is_asked_keeps_its_say() -> None:
 
 
 def test_several_peoples_posts_are_nobodys_habits(tiny_index: IndexReader, tmp_path: Path) -> None:
-    assert tiny_index.habits is None
+    assert tiny_index.sole_author_prior is None
     nameless = [(None, caption, tags) for _, caption, tags in MINE]
-    assert tiny.reader(nameless, tmp_path / "nameless").habits is None
-    assert tiny.reader([("ann", "one two", [])], tmp_path / "bare").habits is None
+    assert tiny.reader(nameless, tmp_path / "nameless").sole_author_prior is None
+    assert tiny.reader([("ann", "one two", [])], tmp_path / "bare").sole_author_prior is None
 
 
 def test_an_author_is_known_by_name(tiny_index: IndexReader) -> None:
@@ -210,7 +210,7 @@ def test_what_several_always_tag_is_no_habit(index: Path) -> None:
 def test_a_daily_series_is_one_habit(tmp_path: Path) -> None:
     series = [("ann", f"day {day} of my drawing challenge", ["ink"]) for day in range(1, 41)]
     others = [("ann", "a walk", ["dog"]), ("ann", "a swim", ["dog"])]
-    habits = tiny.reader([*series, *others], tmp_path).habits
+    habits = tiny.reader([*series, *others], tmp_path).sole_author_prior
     assert habits is not None
     assert (habits.posts, habits.uses.tolist()) == (3, [1, 2])
     several = tiny.reader([*series, *others, ("bob", "a nap", ["cat"])], tmp_path / "b")

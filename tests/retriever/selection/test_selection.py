@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from hashlens.indexer.errors import ConfigError, InputError
 from hashlens.indexer.types import Floats, Ids
-from hashlens.retriever.cli.options import selection_from
+from hashlens.retriever.cli.options import SelectionArguments
+from hashlens.retriever.cli.user_config import UserConfig
 from hashlens.retriever.index.blocklist import (
     blocked_keys,
     generic_keys,
@@ -51,6 +52,11 @@ def choices(probabilities: list[float], **more: Any) -> Choices:
 def chosen(told: Choices, selection: Selection, like: Any = strangers) -> list[int]:
     places: list[int] = choose_places(told, selection, FLOORS, like).tolist()
     return places
+
+
+def chosen_by(*options: Any, **more: Any) -> Selection:
+    """The selection of options of the command line."""
+    return SelectionArguments(*options, **more).to_selection(UserConfig())
 
 
 @pytest.fixture(scope="module")
@@ -276,7 +282,7 @@ def test_what_cannot_be_is_refused(wanted: dict[str, Any], said: str) -> None:
 def test_a_platform_caps_and_advises(
     k: int | None, name: str | None, places: int, noted: bool
 ) -> None:
-    selection = selection_from(k, platform=name)
+    selection = chosen_by(k, platform=name)
     assert selection.places == places
     assert bool(selection.notes) == noted
     if noted:
@@ -338,8 +344,9 @@ def test_hashtags_of_the_caption_count_as_seeds_do(recommender: Recommender) -> 
 def test_options_become_a_selection(tmp_path: Path) -> None:
     listed = tmp_path / "unwanted.txt"
     listed.write_text("#Monday\n\n// our rivals\nacme  // not theirs\n", encoding="utf-8-sig")
-    found = selection_from(
-        7, 0.2, 0.3, 0.4, "Niche:2, broad:1", [str(listed), "#Coffee"], ["#Tea", "tea"], "Instagram"
+    found = chosen_by(
+        *(7, 0.2, 0.3, 0.4, "Niche:2, broad:1", [str(listed), "#Coffee"], ["#Tea", "tea"]),
+        platform="Instagram",
     )
     assert found == Selection(
         k=7,
@@ -372,7 +379,7 @@ def test_a_file_is_read_and_its_name_with_a_sign_is_a_hashtag(
 @pytest.mark.parametrize("text", ["niche", "niche:two", "niche:1:2", "5"])
 def test_a_mix_that_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="broad:1,medium:2,niche:2"):
-        selection_from(mix=text)
+        chosen_by(mix=text)
 
 
 def test_the_lists_that_ship_are_apart() -> None:
