@@ -110,7 +110,7 @@ def build(
         str,
         typer.Option(
             help="Picture encoder: auto, or a name from `hashlens encoders`.",
-            callback=options.encoder_named,
+            callback=options.check_encoder,
         ),
     ] = "auto",
     weights: options.Weights = None,

@@ -167,3 +167,9 @@ class Neighbors:
         """Ids int64 (counts[query],) and scores of one query's real neighbours."""
         count = int(self.counts[query])
         return self.ids[query, :count], self.scores[query, :count]
+
+    def positive(self) -> tuple[Ids, Ids, Floats]:
+        """Return query, id and score of all neighbours with a positive cosine, each (r,)."""
+        places = np.arange(self.ids.shape[1])
+        queries, columns = ((places < self.counts[:, None]) & (self.scores > 0)).nonzero()
+        return queries, self.ids[queries, columns], self.scores[queries, columns]

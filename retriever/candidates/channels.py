@@ -103,12 +103,11 @@ def _search_spaces(index: IndexReader, batch: QueryBatch, texts: Texts) -> Score
         found = index.text_vectors(topic, [texts[int(q)] for q in queries], batch.text_idf)
         if not len(found.ids):
             continue
-        near = hashtags.search(found.vectors, MAX_NEAREST)
-        real = (np.arange(near.ids.shape[1]) < near.counts[:, None]) & (near.scores > 0)
-        queries = queries[found.ids][real.nonzero()[0]]
-        posts = np.maximum(index.counts.hashtags[near.ids[real], 0], 1)
-        scores = near.scores[real] + LOG_POSTS_WEIGHT * np.log(posts)
-        parts.append((queries, near.ids[real], weight[queries] * scores))
+        rows, tags, cosines = hashtags.search(found.vectors, MAX_NEAREST).positive()
+        queries = queries[found.ids][rows]
+        posts = np.maximum(index.counts.hashtags[tags, 0], 1)
+        scores = cosines + LOG_POSTS_WEIGHT * np.log(posts)
+        parts.append((queries, tags, weight[queries] * scores))
     if not parts:
         return empty_pairs(1)
     queries, tags, scores = (np.concatenate(column) for column in zip(*parts, strict=True))

@@ -126,9 +126,7 @@ def nearest_hashtags(
     hashtags = index.hashtag_index(ALL_TOPICS)
     if hashtags is None or not len(vectors.ids):
         return empty_pairs(1)
-    near = hashtags.search(vectors.vectors, most)
-    real = (np.arange(near.ids.shape[1]) < near.counts[:, None]) & (near.scores > 0)
-    tags = near.ids[real]
+    rows, tags, cosines = hashtags.search(vectors.vectors, most).positive()
     posts = np.maximum(index.counts.hashtags[tags, 0], 1)
-    scores = (near.scores[real] + log_posts_weight * np.log(posts)).astype(np.float32)
-    return shown.to_queries(vectors.ids[real.nonzero()[0]], tags, scores)
+    scores = (cosines + log_posts_weight * np.log(posts)).astype(np.float32)
+    return shown.to_queries(vectors.ids[rows], tags, scores)

@@ -45,8 +45,8 @@ def search_captions(index: IndexReader, batch: QueryBatch) -> NearPosts:
 
 
 def _near_posts(queries: Ids, neighbors: Neighbors) -> NearPosts:
-    real = (np.arange(neighbors.ids.shape[1]) < neighbors.counts[:, None]) & (neighbors.scores > 0)
-    return NearPosts(queries[real.nonzero()[0]], neighbors.ids[real], neighbors.scores[real])
+    rows, posts, cosines = neighbors.positive()
+    return NearPosts(queries[rows], posts, cosines)
 
 
 @once

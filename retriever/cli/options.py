@@ -33,12 +33,12 @@ def _platforms(incomplete: str) -> list[str]:
 def _sets(incomplete: str) -> list[str]:
     try:
         return [name for name in UserConfig.find().sets if name.startswith(incomplete)]
-    except HashlensError:  # told when a command runs; a shell that completes is no place for it
+    except HashlensError:  # reported when a command runs, not while a shell completes
         return []
 
 
-def _reader(value: str) -> str:
-    """A reader that there is."""
+def _check_reader(value: str) -> str:
+    """Return the name of a reader, if it exists."""
     from hashlens.indexer.posts.formats.registry import AUTO, READERS
 
     if value not in (AUTO, *READERS):
@@ -46,8 +46,8 @@ def _reader(value: str) -> str:
     return value
 
 
-def _index_named(context: typer.Context, option: typer.CallbackParam, value: Path) -> Path:
-    """The index that is written to; who did not name it is told which file did."""
+def _show_index(context: typer.Context, option: typer.CallbackParam, value: Path) -> Path:
+    """Return the index to write to; if `hashlens.toml` names it, say so."""
     source = context.get_parameter_source(option.name or "")
     file = config_of(context).file
     if file and source is not None and source.name == "DEFAULT_MAP":
@@ -55,8 +55,8 @@ def _index_named(context: typer.Context, option: typer.CallbackParam, value: Pat
     return value
 
 
-def encoder_named(value: str) -> str:
-    """An encoder that there is."""
+def check_encoder(value: str) -> str:
+    """Return the name of an encoder, if it exists."""
     from hashlens.indexer.images.encoder import check_name
 
     check_name(value)
@@ -64,7 +64,7 @@ def encoder_named(value: str) -> str:
 
 
 def check_text(value: str) -> None:
-    """See that what was typed is text: bytes of another encoding become half surrogates.
+    """Check that an argument is text: bytes of another encoding become lone surrogates.
 
     Raises:
         CallError: it is not.
@@ -79,7 +79,7 @@ def check_text(value: str) -> None:
 
 
 def check_files(**options: Path | None) -> None:
-    """See that what options name is a file, whether it will be read or not.
+    """Check that options name regular files, even if these will not be read.
 
     Raises:
         InputError: one is missing, or no regular file.
@@ -90,11 +90,11 @@ def check_files(**options: Path | None) -> None:
 
 
 def refuse_unused(wrong: str, **options: object) -> None:
-    """Refuse options that a call leaves no use for, rather than pass them over.
+    """Refuse options that have no effect in a call.
 
     Args:
-        wrong: why they have none.
-        options: values by name; those that are None or False were not given.
+        wrong: the reason.
+        options: values by name; None or False means not given.
 
     Raises:
         CallError: one of them was given.
@@ -106,10 +106,10 @@ def refuse_unused(wrong: str, **options: object) -> None:
 
 
 def vectors_from(given: Sequence[str] | None) -> tuple[VectorConfig, str | None]:
-    """How hashtag vectors are learned, and where posts' are kept; None for in the index.
+    """Return the training of hashtag vectors, and the place of posts' vectors if not the index.
 
     Raises:
-        ConfigError: a value is neither, one of them is named twice, or a secret is in an address.
+        ConfigError: a value is neither, one is given twice, or an address contains a secret.
     """
     places = [SCHEME + address_of(value) for value in given or () if value.startswith(SCHEME)]
     presets = [value for value in given or () if not value.startswith(SCHEME)]
@@ -130,10 +130,10 @@ Index = Annotated[
         "--index",
         help="Folder of the index.",
         show_default="./index",
-        callback=_index_named,
+        callback=_show_index,
     ),
 ]
-# Where an index is only read, what is not named is for `find_index` to find.
+# For reading alone; without a value, `find_index` decides.
 ReadIndex = Annotated[
     Path | None,
     typer.Option(
@@ -156,7 +156,7 @@ Reader = Annotated[
     typer.Option(
         help="Kind of source: tables, huggingface, instaloader, gallery-dl, instagram-export or "
         "captioned; auto finds it by the content.",
-        callback=_reader,
+        callback=_check_reader,
     ),
 ]
 Columns = Annotated[
@@ -371,16 +371,16 @@ def with_selection(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def seeds_from(given: Sequence[str] | None) -> list[str]:
-    """Seeds, of which several may stand in one text: `a, b`, or `#a #b`."""
+    """Return seeds; one text may contain several: `a, b`, or `#a #b`."""
     parts = [part for text in given or () for part in _BETWEEN_SEEDS.split(text)]
     return [part for part in parts if part.strip()] if any(map(str.strip, parts)) else parts
 
 
 def columns_from(pairs: Sequence[str] | None) -> dict[str, str]:
-    """Names of columns by ours.
+    """Return the sources' names of columns by ours.
 
     Raises:
-        InputError: one is not written as caption=text.
+        CallError: one is not written as caption=text.
     """
     found = {}
     for pair in pairs or ():

@@ -1,4 +1,4 @@
-"""What a person always wants: `hashlens.toml`, in the present folder or in the user's own.
+"""A person's defaults: `hashlens.toml`, in the present folder or in the user's own.
 
 index = "my-index"           # folders and files are relative to this file
 platform = "instagram"
@@ -41,10 +41,10 @@ Sets = Mapping[str, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class UserConfig:
-    """A person's defaults, each None or empty where the file is silent.
+    """A person's defaults, each None or empty if the file does not set it.
 
-    `file` is what was read, None where there is no file. `index`, and those of `block` that are
-    files, are paths that hold wherever one is; `pin` and `sets` are keys of hashtags.
+    `file` is the file read, None without one. `index`, and files in `block`, are paths relative to
+    the present folder or absolute; `pin` and `sets` are keys of hashtags.
     """
 
     file: Path | None = None
@@ -61,10 +61,10 @@ class UserConfig:
 
     @classmethod
     def find(cls) -> UserConfig:
-        """The file that `HASHLENS_CONFIG` names, else the first of `places` that is there.
+        """Read the file that `HASHLENS_CONFIG` names, else the first of `places` that exists.
 
         Raises:
-            ConfigError: it cannot be read, or names a key or value that cannot be.
+            ConfigError: it cannot be read, or has an unknown key or an invalid value.
         """
         if os.environ.get(NAMED):
             return cls.open(Path(os.environ[NAMED]).expanduser())
@@ -72,10 +72,10 @@ class UserConfig:
 
     @classmethod
     def open(cls, file: Path) -> UserConfig:
-        """What a file says.
+        """Read a file.
 
         Raises:
-            ConfigError: it cannot be read, or names a key or value that cannot be.
+            ConfigError: it cannot be read, or has an unknown key or an invalid value.
         """
         try:
             values = tomllib.loads(file.read_bytes().decode("utf-8-sig"))
@@ -94,13 +94,13 @@ class UserConfig:
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """Values of those options that the command line replaces, by the parameter's name."""
+        """Values of options that the command line replaces, by the parameter's name."""
         names = ("index", "platform", "k", "diversity", "generic", "mix")
         found = {name: getattr(self, name) for name in names} | {"post_author": self.author}
         return {name: value for name, value in found.items() if value is not None}
 
     def is_used(self, parameters: Iterable[str | None]) -> bool:
-        """Whether the file says anything that a command of these parameters reads."""
+        """Return whether the file sets anything that a command with these parameters reads."""
         names = set(parameters)
         lists = "pin" in names and bool(self.block or self.pin)
         return lists or not names.isdisjoint(self.defaults)
@@ -108,7 +108,7 @@ class UserConfig:
     def pinned(
         self, pins: Sequence[str], sets: Sequence[str], blocked: frozenset[str]
     ) -> list[str]:
-        """Keys to put first: pins named now, those of the sets named now, and those of the file.
+        """Return keys to put first: pins and sets of the command line, then pins of the file.
 
         Raises:
             ConfigError: there is no set of that name.
@@ -122,12 +122,12 @@ class UserConfig:
 
 
 def places() -> tuple[Path, ...]:
-    """Where the file is looked for, in order: the present folder, and the user's own."""
+    """Return where the file is searched, in order: the present folder, and the user's own."""
     from platformdirs import user_config_path
 
     try:
         own = user_config_path("hashlens", appauthor=False) / NAME
-    except (RuntimeError, OSError, KeyError):  # a user without a home folder has no file there
+    except (RuntimeError, OSError, KeyError):  # a user without a home folder has no such file
         return (Path(NAME),)
     return Path(NAME), own
 

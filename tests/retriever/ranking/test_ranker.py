@@ -222,7 +222,7 @@ def test_a_saved_ranker_states_the_same(
 def test_fitting_again_gives_the_same_ranker() -> None:
     few = lessons(300, 4)[0]
     one, two = (fit_to_examples(few, RankingConfig()) for _ in range(2))
-    for name in ("better", "odds", "chance"):
+    for name in ("pairwise", "pointwise", "calibration"):
         assert getattr(one, name).text == getattr(two, name).text
     np.testing.assert_array_equal(one.steps, two.steps)
 
