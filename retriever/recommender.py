@@ -218,8 +218,8 @@ class Recommender:
         prior = self.author_prior(selection.author)
         batch = prepare(index, queries, images, classes, prior)
 
-        silent = (*self._without, *ranker.silent)
-        candidates = generate_candidates(index, batch, without=silent)
+        excluded = (*self._without, *ranker.excluded)
+        candidates = generate_candidates(index, batch, without=excluded)
 
         probabilities = ranker.probabilities(candidates)
         prior_shares = np.zeros(len(probabilities), np.float32)

@@ -63,7 +63,7 @@ def make(
         shutil.rmtree(out, ignore_errors=True)
         with writer(out) as new:
             counts = strip(whole, new.folder, without=_left_out(whole))
-            save_ranker(replace(Ranker.open(lent), silent=POST_CHANNELS), new.folder / RANKER)
+            save_ranker(replace(Ranker.open(lent), excluded=POST_CHANNELS), new.folder / RANKER)
             new.publish_like(whole.manifest, counts)
 
 

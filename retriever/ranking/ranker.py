@@ -45,7 +45,7 @@ class Ranker:
 
     `columns` are the candidates' columns that it reads, in order; `steps` float64 (2, s) are the
     stated and the true probabilities of the isotonic steps; `facts` record how many questions it
-    learned from; `silent` are channels that must not run for it.
+    learned from; `excluded` are channels that must not run for it.
     """
 
     columns: tuple[str, ...]
@@ -54,7 +54,7 @@ class Ranker:
     calibration: TreeModel
     steps: NDArray[np.float64]
     facts: Mapping[str, Any]
-    silent: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -69,21 +69,21 @@ class Ranker:
                 raise ValueError(f"found more than {_MAX_BYTES >> 20} MB")
             values = json.loads(path.read_text(encoding="utf-8"))
             columns, facts = tuple(values["columns"]), dict(values["facts"])
-            silent = tuple(values.get("silent", ()))
-            if len(columns) > _MAX_COLUMNS or len(silent) > _MAX_COLUMNS:
+            excluded = tuple(values.get("silent", ()))
+            if len(columns) > _MAX_COLUMNS or len(excluded) > _MAX_COLUMNS:
                 raise ValueError(f"more than {_MAX_COLUMNS:,} columns")
             steps = np.array(values["steps"], np.float64)
             if steps.ndim != 2 or len(steps) != 2 or not steps.size or not np.isfinite(steps).all():
                 raise ValueError("steps are not two rows of numbers")
             if (np.diff(steps) < 0).any() or not all(
-                isinstance(name, str) for name in columns + silent
+                isinstance(name, str) for name in columns + excluded
             ):
                 raise ValueError("steps do not rise, or columns are not names")
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise unreadable(path, error) from error
         names = (PAIRWISE_FILE, POINTWISE_FILE, CALIBRATION_FILE)
         pairwise, pointwise, calibration = (TreeModel.open(folder / name) for name in names)
-        return cls(columns, pairwise, pointwise, calibration, steps, facts, silent)
+        return cls(columns, pairwise, pointwise, calibration, steps, facts, excluded)
 
     @classmethod
     def shipped(cls) -> Self:

@@ -4,7 +4,7 @@ A model file may come from a stranger, and LightGBM follows any node number, siz
 reads. The trees are therefore checked, and the model text is written anew before it is loaded.
 """
 
-# `lightgbm.Booster` would load SciPy: 0.4 s of CPU, 1.2 times of a `recommend`; the check stays.
+# Measured: `lightgbm.Booster` imports SciPy, 1.24 times the CPU time of a `recommend`; so ctypes.
 
 from __future__ import annotations
 

@@ -38,11 +38,11 @@ def continue_boosting(
     start = base.pairwise, base.pointwise
     ideal = _gains(examples, examples.right.astype(np.float32))
     trials = []
-    for silent, bar in ((POST_CHANNELS, 1.0), ((), MIN_GAIN)):
-        heard = drop_channels(examples, *silent) if silent else examples
-        halves = split_halves(heard, config)
+    for excluded, bar in ((POST_CHANNELS, 1.0), ((), MIN_GAIN)):
+        kept = drop_channels(examples, *excluded) if excluded else examples
+        halves = split_halves(kept, config)
         held_out = [
-            train_order(select_rows(heard, ~rows), True, config, start, TREE_STEPS[-1])
+            train_order(select_rows(kept, ~rows), True, config, start, TREE_STEPS[-1])
             for rows in halves
         ]
         for more in TREE_STEPS:
@@ -50,8 +50,8 @@ def continue_boosting(
                 (pairwise.first(len(start[0]) + more), pointwise.first(len(start[1]) + more))
                 for pairwise, pointwise in held_out
             )
-            found = CrossFitForests(heard, halves, pairs, start, silent)
-            gains = _gains(heard, found.held_out_scores())[ideal > 0] / ideal[ideal > 0]
+            found = CrossFitForests(kept, halves, pairs, start, excluded)
+            gains = _gains(kept, found.held_out_scores())[ideal > 0] / ideal[ideal > 0]
             trials.append((float(gains.sum()) / bar, more, found))
     _, more, best = max(trials, key=lambda trial: trial[0])  # the first of equals: fewest trees
     return replace(best, forests=train_order(best.examples, True, config, start, more))

@@ -47,7 +47,7 @@ def collect_examples(task: RankerTask) -> TrainingExamples | None:
         questions = QuestionSet.draw(corpus, rows, folds, rng, draws)
         if not questions.questions or (folds == fold).all():
             continue
-        task.progress.stage(f"Rehearsing, part {fold + 1}", len(questions.questions))
+        task.progress.stage(f"Cross-fitting, part {fold + 1}", len(questions.questions))
         with TemporaryDirectory(prefix="hashlens-") as folder:
             index = task.build_part(corpus.part(np.flatnonzero(folds != fold)), Path(folder))
             found.append(questions.ask(index, task.progress))

@@ -112,7 +112,7 @@ def _calibrate(trained: CrossFitForests, config: RankingConfig) -> Ranker:
         train_calibration(features, right, config),
         fit_isotonic(stated, right),
         {"questions": len(examples.folds), "right": float(examples.right.sum())},
-        trained.silent,
+        trained.excluded,
     )
 
 
@@ -127,7 +127,7 @@ def save_ranker(ranker: Ranker, folder: Path) -> None:
     for name, forest in forests.items():
         (folder / name).write_text(forest.text, encoding="utf-8")
     values = {"columns": ranker.columns, "steps": ranker.steps.tolist()}
-    values |= {"facts": dict(ranker.facts), "silent": ranker.silent}
+    values |= {"facts": dict(ranker.facts), "silent": ranker.excluded}
     (folder / RANKER_FILE).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 

@@ -49,14 +49,15 @@ class CrossFitForests:
     """Forests, and the examples that they learned from.
 
     `halves` are the rows, bool (c,), of each half of the examples; `held_out` are forests that did
-    not learn from that half; `forests` learned from all. The examples lack the channels `silent`.
+    not learn from that half; `forests` learned from all. The examples lack the channels
+    `excluded`.
     """
 
     examples: TrainingExamples
     halves: tuple[NDArray[np.bool_], ...]
     held_out: tuple[Forests, ...]
     forests: Forests
-    silent: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
 
     def held_out_scores(self) -> Floats:
         """Return each candidate's score by forests that did not learn from it, float32 (c,)."""

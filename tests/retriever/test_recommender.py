@@ -210,8 +210,8 @@ def test_channels_that_a_ranker_silences_are_not_asked(recommender: Recommender)
         return {part.channel for tag in tags for part in tag.evidence}
 
     assert channels(recommender) & set(POST_CHANNELS)
-    silent = replace(recommender.ranker, silent=POST_CHANNELS)
-    quiet = channels(Recommender(recommender.index, ranker=silent))
+    without_posts = replace(recommender.ranker, excluded=POST_CHANNELS)
+    quiet = channels(Recommender(recommender.index, ranker=without_posts))
     assert quiet
     assert not quiet & set(POST_CHANNELS)
 

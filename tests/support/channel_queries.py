@@ -25,7 +25,7 @@ def asked(index: IndexReader, *queries: Query, seen: np.ndarray | None = None) -
 def says(
     index: IndexReader, channel: str, *queries: Query, seen: np.ndarray | None = None
 ) -> dict[str, list[float]]:
-    """What a channel says to the last of the queries, by hashtag."""
+    """Return a channel's columns for the last of the queries, by hashtag."""
     batch, kind = asked(index, *queries, seen=seen), CHANNELS[channel]
     found = kind.score(index, batch)
     assert found.values.shape == (len(found), len(kind.columns))

@@ -84,7 +84,7 @@ def reader(rows: Sequence[Row], folder: Path, pictures: np.ndarray | None = None
 def said(
     index: IndexReader, found: ScoredPairs, query: int = 0, coined: Sequence[str] = ()
 ) -> dict[str, list[float]]:
-    """What a channel says to one query: columns by hashtag."""
+    """Return a channel's columns for one query, by hashtag."""
     names = dict(index.store.rows("select tag_id, key from hashtags"))
     names |= dict(enumerate(coined, start=index.hashtag_count))
     rows = zip(found.queries.tolist(), found.tags.tolist(), found.values.tolist(), strict=True)

@@ -62,7 +62,7 @@ class Built:
     cache: Path
     index: Path
     asked: list[Path]  # the pictures of the topics, and two of none
-    lessons: TrainingExamples | None
+    examples: TrainingExamples | None
 
     def recommender(self) -> Recommender:
         return Recommender.open(self.index, self.weights)
@@ -86,10 +86,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     lines = [f"{topic} = {tags}" for topic, tags in SAID.items()]
     (folder / "topics.toml").write_text("\n".join(["[topics]", *lines]))
     config = BuildConfig(encoder=TINY_CLIP, vectors=VectorConfig("word2vec", 8, min_count=1))
-    lessons: list[TrainingExamples | None] = []
+    examples: list[TrainingExamples | None] = []
 
     def keep(task: RankerTask, _: Path) -> tuple[str, ...]:
-        lessons.append(collect_examples(task))
+        examples.append(collect_examples(task))
         return ()
 
     with pytest.MonkeyPatch.context() as patch:
@@ -104,7 +104,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
             fit_ranker=keep,
         )
         asked = [*SHOWN, *(whole(name, folder) for name in OTHERS)]
-        yield Built(network, weights, cache, index, asked, lessons[0])
+        yield Built(network, weights, cache, index, asked, examples[0])
 
 
 def whole(name: str, folder: Path) -> Path:
@@ -184,8 +184,8 @@ def test_what_the_words_find_reaches_the_answer(built: Built) -> None:
 
 def test_a_ranker_learns_from_the_words_of_hashtags(built: Built) -> None:
     """The only post with a picture is asked about too, of an index that has none."""
-    assert built.lessons
-    candidates = built.lessons.candidates
+    assert built.examples
+    candidates = built.examples.candidates
     pictured = candidates.scores[:, candidates.columns.index("query: picture")] == 1
     cosines = candidates.scores[:, candidates.columns.index("picture words: cosine")]
     assert pictured.any()

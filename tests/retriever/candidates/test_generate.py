@@ -1,4 +1,4 @@
-"""What channels say together: which hashtags are candidates of a query, and which never are."""
+"""Candidates of a query from all channels, and the hashtags that never are candidates."""
 
 from __future__ import annotations
 

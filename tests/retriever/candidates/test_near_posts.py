@@ -43,7 +43,7 @@ def told(near: NearPosts, query: int = 0) -> dict[int, float]:
 
 
 def weighed(words: set[str]) -> dict[int, float]:
-    """Share of the best post's idf weights, over the root of its number of words."""
+    """Return shares of the best post's idf weights, over the root of its number of words."""
     scores: dict[int, float] = defaultdict(float)
     for post, held in enumerate(WORDS):
         for word in words & held:
@@ -53,7 +53,7 @@ def weighed(words: set[str]) -> dict[int, float]:
 
 
 def cosines(seeds: set[str]) -> dict[int, float]:
-    """Cosine of hashtags' idf weights between seeds and posts."""
+    """Return cosines of hashtags' idf weights between seeds and posts."""
     uses = {tag: sum(tag in tags for tags in TAGS) for tags in TAGS for tag in tags}
     idf = {tag: math.log(1 + POSTS / number) for tag, number in uses.items()}
     asked = math.sqrt(sum(idf[seed] ** 2 for seed in seeds))

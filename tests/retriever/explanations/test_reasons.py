@@ -1,4 +1,4 @@
-"""Sentences that say why: every word, hashtag, post and number in them is counted again."""
+"""Reasons: every word, hashtag, post and number in a sentence is counted again."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def reason(
     others: str = "",
     pinned: str = "",
 ) -> str:
-    """Why a hashtag is shown, if these channels spoke for it."""
+    """Return the reason for a hashtag, given the shares of these channels."""
     images = Embeddings(np.arange(1), tiny.PICTURES[:1]) if query.image else None
     batch = prepare(index, [query], images)
     evidence = tuple(Evidence(channel, share) for channel, share in shares)
@@ -177,7 +177,7 @@ CAPTIONS = (
 
 @pytest.fixture(scope="module")
 def posts(sample_folder: Path, sample_index: Path) -> Posts:
-    """The sample posts; a topic that one lacks is what the index made of it."""
+    """Return the sample posts, with the index's topic for one without a topic."""
     rows = Recommender.open(sample_index).index.store.rows("select post_id, topic from posts")
     topics = dict(rows)
     read = read_posts([sample_folder], rejections=[])
@@ -186,7 +186,7 @@ def posts(sample_folder: Path, sample_index: Path) -> Posts:
 
 @dataclass(frozen=True)
 class Judge:
-    """What a sentence about a caption is held against; `near` by what the posts are most alike."""
+    """Checks sentences about a caption; `near` says how the posts are most similar."""
 
     posts: Posts
     caption: str
@@ -242,7 +242,7 @@ def beside(judge: Judge, tag: str, said: re.Match[str]) -> None:
 
 
 def carried(judge: Judge, tag: str, said: re.Match[str]) -> None:
-    """The nearest posts are found again, and counted by their own hashtags."""
+    """Search the nearest posts again, and count them by their own hashtags."""
     near = judge.near[said[0].partition(" most ")[2].partition(" carr")[0]]
     held = [post.post_id for post in judge.posts if tag in post.hashtags and post.post_id in near]
     assert (int(said[1]), int(said[2])) == (len(held), len(near))
@@ -264,7 +264,7 @@ def held(judge: Judge, tag: str, said: re.Match[str]) -> None:
 
 
 def nearest(index: IndexReader, caption: str, tag: str) -> str:
-    """The seed, or else the telling word, whose vector is most like a hashtag's, if it is alike."""
+    """Return the seed, or else the rare word, nearest to a hashtag by vector, if near enough."""
     space, (number,) = index.space("all"), index.tag_ids([tag]).values()
     assert space is not None
     seeds = index.tag_ids(extract(caption))

@@ -1,4 +1,4 @@
-"""What one person usually tags: counts by hand, and in an index begun from the one that ships."""
+"""The author's own hashtags: counted by hand, and in an index that extends the bundled one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ranker on made-up lessons where one column decides, so that the truth is known."""
+"""The ranker on made-up examples in which one column decides, so that the truth is known."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ COLUMNS = ("telling: score", "noise: score", "noise: other", "query: ease")
 EACH = 15  # candidates of a question
 
 
-def lessons(questions: int, seed: int) -> tuple[TrainingExamples, np.ndarray]:
-    """Questions, and the true chance of each candidate: it rises with the telling column alone.
+def examples(questions: int, seed: int) -> tuple[TrainingExamples, np.ndarray]:
+    """Return questions, and each candidate's true probability, which rises with one column alone.
 
     Some questions are easier than others, and say so.
     """
@@ -43,16 +43,16 @@ def lessons(questions: int, seed: int) -> tuple[TrainingExamples, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def ranker() -> Ranker:
-    return fit_to_examples(lessons(3000, 1)[0], RankingConfig())
+    return fit_to_examples(examples(3000, 1)[0], RankingConfig())
 
 
 @pytest.fixture(scope="module")
 def unseen() -> tuple[TrainingExamples, np.ndarray]:
-    return lessons(600, 2)
+    return examples(600, 2)
 
 
 def shown(candidates: Candidates, chances: np.ndarray, most: int) -> np.ndarray:
-    """Rows of the likeliest of each question."""
+    """Return the row of the likeliest candidate of each question."""
     by_query = np.argsort(-chances.reshape(-1, EACH), axis=1)[:, :most]
     rows = by_query + np.arange(len(by_query))[:, None] * EACH
     assert (candidates.queries[rows] == np.arange(len(by_query))[:, None]).all()
@@ -133,7 +133,7 @@ def test_sureness_is_that_worked_by_hand() -> None:
 
 @pytest.mark.parametrize("many", [False, True])
 def test_votes_never_speak_against_a_hashtag_where_lessons_are_few(many: bool) -> None:
-    asked, _ = lessons(300, 4)
+    asked, _ = examples(300, 4)
     scores = asked.candidates.scores * np.array([-1, 1, 1, 1], np.float32)
     columns = ("image neighbours: sum", *COLUMNS[1:])
     misled = replace(asked, candidates=replace(asked.candidates, columns=columns, scores=scores))
@@ -175,7 +175,7 @@ def test_columns_are_found_by_name_and_are_silent_where_missing(
 
 
 def test_lessons_without_a_channel_are_silent_there() -> None:
-    asked = lessons(5, 3)[0]
+    asked = examples(5, 3)[0]
     left = drop_channels(asked, "noise").candidates.scores
     assert np.isnan(left[:, 1:3]).all()
     np.testing.assert_array_equal(left[:, [0, 3]], asked.candidates.scores[:, [0, 3]])
@@ -220,7 +220,7 @@ def test_a_saved_ranker_states_the_same(
 
 
 def test_fitting_again_gives_the_same_ranker() -> None:
-    few = lessons(300, 4)[0]
+    few = examples(300, 4)[0]
     one, two = (fit_to_examples(few, RankingConfig()) for _ in range(2))
     for name in ("pairwise", "pointwise", "calibration"):
         assert getattr(one, name).text == getattr(two, name).text
@@ -228,8 +228,8 @@ def test_fitting_again_gives_the_same_ranker() -> None:
 
 
 def test_questions_of_one_fold_are_calibrated_too() -> None:
-    asked = replace(lessons(900, 5)[0], folds=np.zeros(900, np.int64))
-    unseen, _ = lessons(400, 6)
+    asked = replace(examples(900, 5)[0], folds=np.zeros(900, np.int64))
+    unseen, _ = examples(400, 6)
     found = fit_to_examples(asked, RankingConfig()).probabilities(unseen.candidates)
     rows = shown(unseen.candidates, found, 5)
     assert found[rows].mean() == pytest.approx(unseen.right[rows].mean(), abs=0.05)
@@ -297,4 +297,4 @@ def test_trees_of_other_columns_are_refused(ranker: Ranker, tmp_path: Path) -> N
     save_ranker(replace(ranker, columns=COLUMNS[:2]), tmp_path / "ranker")
     found = Ranker.open(tmp_path / "ranker")
     with pytest.raises(IndexCorruptError, match="found 4 features, expected 2"):
-        found.probabilities(lessons(2, 7)[0].candidates)
+        found.probabilities(examples(2, 7)[0].candidates)

@@ -1,4 +1,4 @@
-"""Boosted trees through C, against LightGBM's own Python package; and files that mean harm."""
+"""Boosted trees through C, against LightGBM's own Python package; and harmful files."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 
 from hashlens.indexer.errors import IndexCorruptError
-from hashlens.retriever.ranking import tree_model as trees_module
+from hashlens.retriever.ranking import tree_model
 from hashlens.retriever.ranking.tree_model import MIN_PARALLEL_ROWS, TreeModel
 
 FEATURES = 4
 
 
 def samples(rows: int, seed: int) -> np.ndarray:
-    """Random features, one in six silent."""
+    """Random features, one in six missing."""
     draw = np.random.default_rng(seed)
     found = draw.normal(size=(rows, FEATURES)).astype(np.float32)
     found[draw.random(found.shape) < 1 / 6] = np.nan
@@ -67,7 +67,7 @@ def test_scores_are_lightgbms_own(booster: lightgbm.Booster, model: str) -> None
 
 
 def test_threads_never_ask_lightgbm_at_once(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    call, now, most = trees_module._call, Semaphore(0), []
+    call, now, most = tree_model._call, Semaphore(0), []
 
     def counted(*arguments: Any) -> None:
         now.release()
@@ -81,7 +81,7 @@ def test_threads_never_ask_lightgbm_at_once(model: str, monkeypatch: pytest.Monk
         [samples(rows, rows) for rows in (1, MIN_PARALLEL_ROWS + 1) * 8],
     )
     alone = [trees.scores(features) for features in asked]
-    monkeypatch.setattr(trees_module, "_call", counted)
+    monkeypatch.setattr(tree_model, "_call", counted)
     with ThreadPoolExecutor(4) as threads:
         together = list(threads.map(trees.scores, asked))
     assert most == [1] * len(asked)
@@ -143,7 +143,7 @@ def test_trees_of_a_single_leaf_are_sound() -> None:
 
 
 def changed(name: str, change: Callable[[list[str]], list[str]]) -> Callable[[str], str]:
-    """A change to the numbers of the first line of that name."""
+    """Return a change to the numbers of the first line of that name."""
 
     def apply(text: str) -> str:
         def rewritten(match: re.Match[str]) -> str:
@@ -255,7 +255,7 @@ def test_missing_large_and_unreadable_files_are_refused(
 
 
 def forest(trees: int, leaves: int, features: int) -> str:
-    """A sound model of trees that are chains, as a stranger may write one."""
+    """Return a valid model of chain-shaped trees, as a stranger may write one."""
     nodes = leaves - 1
     below = [*range(1, nodes), ~0] if nodes else []
     lines = [f"num_leaves={leaves}", "num_cat=0"]

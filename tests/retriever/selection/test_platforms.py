@@ -1,4 +1,4 @@
-"""What networks take, and which hashtags are whose."""
+"""Limits of networks, and the hashtags that are their own."""
 
 from __future__ import annotations
 

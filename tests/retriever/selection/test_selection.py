@@ -1,4 +1,4 @@
-"""What is shown of the candidates, against lists worked out by hand and a plain sort."""
+"""The selected candidates, against lists worked out by hand and a plain sort."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def chosen(told: Choices, selection: Selection, like: Any = strangers) -> list[i
 
 
 def chosen_by(*options: Any, **more: Any) -> Selection:
-    """The selection of options of the command line."""
+    """Return the selection of options of the command line."""
     return SelectionArguments(*options, **more).to_selection(UserConfig())
 
 
@@ -199,7 +199,7 @@ def any_choices(draw: st.DrawFn) -> Choices:
 
 
 def seeded(tag_ids: Ids) -> Floats:
-    """Some likeness between any two, the same whenever they are asked for."""
+    """Return a random but fixed similarity of any two."""
     told = np.cos(np.add.outer(tag_ids, tag_ids) * 1.7) ** 2
     np.fill_diagonal(told, 1)
     return told.astype(np.float32)

@@ -1,4 +1,4 @@
-"""How alike hashtags are, against numbers worked out by hand."""
+"""Similarity of hashtags, against numbers worked out by hand."""
 
 from __future__ import annotations
 

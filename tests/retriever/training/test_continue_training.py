@@ -1,4 +1,4 @@
-"""A ranker that goes on learning: from lessons of another truth, of the same one, and of none."""
+"""Continued training: on examples of another truth, of the same one, and of none."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from hashlens.retriever.ranking.ranker import Ranker, cascade_scores
 from hashlens.retriever.recommendation import Candidates
 from hashlens.retriever.training.examples import TrainingExamples, concat_examples
 from hashlens.retriever.training.fit import fit_to_examples
-from tests.retriever.ranking.test_ranker import COLUMNS, EACH, lessons
+from tests.retriever.ranking.test_ranker import COLUMNS, EACH, examples
 
 CONFIG = RankingConfig()
 
 
 def turned(questions: int, seed: int) -> TrainingExamples:
-    """Lessons in which the column decides that was noise."""
-    found, _ = lessons(questions, seed)
+    """Return examples in which the former noise column decides."""
+    found, _ = examples(questions, seed)
     scores = found.candidates.scores[:, [1, 0, 2, 3]]
     return replace(found, candidates=replace(found.candidates, scores=scores))
 
 
 @pytest.fixture(scope="module")
 def base() -> Ranker:
-    return fit_to_examples(lessons(3000, 1)[0], CONFIG)
+    return fit_to_examples(examples(3000, 1)[0], CONFIG)
 
 
 def first_right(ranker: Ranker, asked: TrainingExamples) -> float:
-    """Share of questions whose likeliest candidate is right."""
+    """Return the share of questions whose likeliest candidate is right."""
     found = ranker.probabilities(asked.candidates).reshape(-1, EACH)
     best = found.argmax(axis=1) + np.arange(len(found)) * EACH
     return float(asked.right[best].mean())
@@ -53,10 +53,10 @@ def test_it_learns_another_truth_from_few_and_keeps_its_trees(base: Ranker) -> N
 
 
 def test_where_there_is_nothing_to_learn_the_order_stays(base: Ranker) -> None:
-    asked, _ = lessons(200, 5)
+    asked, _ = examples(200, 5)
     chance = np.random.default_rng(6).random(len(asked.right)) < asked.right.mean()
     tuned = fit_to_examples(replace(asked, right=chance), CONFIG, base)
-    same = lessons(300, 7)[0].candidates
+    same = examples(300, 7)[0].candidates
     for ranker in (tuned, base):
         assert ranker.columns == COLUMNS
     one, other = (
@@ -84,8 +84,8 @@ OF_A_POST = ("spelled: score", "word neighbours: sum", "noise: other", "query: e
 
 
 def heard(questions: int, seed: int, *, telling: int) -> TrainingExamples:
-    """Lessons in which one column decides, and the posts have another."""
-    found, _ = lessons(questions, seed)
+    """Return examples in which one column decides, and the posts have another."""
+    found, _ = examples(questions, seed)
     places = [0, 1, 2, 3] if telling == 0 else [1, 0, 2, 3]
     candidates = found.candidates
     return replace(
@@ -96,19 +96,19 @@ def heard(questions: int, seed: int, *, telling: int) -> TrainingExamples:
 
 @pytest.fixture(scope="module")
 def believer() -> Ranker:
-    """Its posts told it as much as anything: it learned from both kinds of lessons."""
+    """Return a ranker trained on both kinds of examples, which uses its posts."""
     parts = [heard(1500, seed, telling=seed % 2) for seed in (1, 2)]
     return fit_to_examples(concat_examples(parts), CONFIG)
 
 
 def test_posts_speak_where_they_tell_and_are_silent_where_they_mislead(believer: Ranker) -> None:
     tell, mislead = heard(150, 3, telling=1), heard(150, 4, telling=0)
-    assert fit_to_examples(tell, CONFIG, believer).silent == ()
-    quiet = fit_to_examples(mislead, CONFIG, replace(believer, silent=POST_CHANNELS))
+    assert fit_to_examples(tell, CONFIG, believer).excluded == ()
+    quiet = fit_to_examples(mislead, CONFIG, replace(believer, excluded=POST_CHANNELS))
     others = heard(600, 5, telling=0)
     assert first_right(quiet, others) > first_right(believer, others)
 
 
 def test_equals_are_decided_for_silence_and_for_fewest_trees(base: Ranker) -> None:
-    tuned = fit_to_examples(lessons(60, 8)[0], CONFIG, base)
-    assert tuned.silent == POST_CHANNELS  # none of the columns is of posts, so both are equal
+    tuned = fit_to_examples(examples(60, 8)[0], CONFIG, base)
+    assert tuned.excluded == POST_CHANNELS  # none of the columns is of posts, so both are equal

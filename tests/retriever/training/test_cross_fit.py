@@ -1,4 +1,4 @@
-"""Rehearsals: no index is asked about posts, or authors, that it holds."""
+"""Cross-fitting: no index is asked about posts, or authors, that it contains."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ from hashlens.retriever.query.batch import QueryBatch
 from hashlens.retriever.ranking.ranker import Ranker
 from hashlens.retriever.recommendation import Candidates, Query
 from hashlens.retriever.recommender import Recommender
-from hashlens.retriever.training import examples as examples_module
 from hashlens.retriever.training.cross_fit import assign_folds, collect_examples
 from hashlens.retriever.training.examples import QuestionSet, TrainingExamples
 from hashlens.retriever.training.fit import fit_ranker
@@ -54,7 +53,7 @@ def rows() -> list[tiny.Row]:
 
 @dataclass
 class Spied:
-    """What really happened in a rehearsal."""
+    """Everything that a cross-fitting did."""
 
     parts: list[Corpus] = field(default_factory=list)
     questions: list[Query] = field(default_factory=list)
@@ -69,7 +68,7 @@ def corpus() -> Corpus:
 
 
 @pytest.fixture(scope="module")
-def rehearsed(corpus: Corpus) -> tuple[TrainingExamples, Spied]:
+def collected(corpus: Corpus) -> tuple[TrainingExamples, Spied]:
     spied = Spied()
 
     def assemble(part: Corpus, folder: Path) -> Generation:
@@ -87,30 +86,33 @@ def rehearsed(corpus: Corpus) -> tuple[TrainingExamples, Spied]:
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(examples_module, "generate_candidates", watched)
+        patch.setattr("hashlens.retriever.training.examples.generate_candidates", watched)
         # Captions tell which post a question is of; where a picture is alone, that does.
-        patch.setattr(examples_module, "INPUT_SHARES", {"image": 0.5, "caption": 1.0, "seeds": 0.6})
-        lessons = collect_examples(RankerTask(corpus, assemble, CONFIG, Silent()))
-    assert lessons is not None
-    return lessons, spied
+        patch.setattr(
+            "hashlens.retriever.training.examples.INPUT_SHARES",
+            {"image": 0.5, "caption": 1.0, "seeds": 0.6},
+        )
+        examples = collect_examples(RankerTask(corpus, assemble, CONFIG, Silent()))
+    assert examples is not None
+    return examples, spied
 
 
 def by_input(corpus: Corpus) -> Callable[[Query], Post]:
-    """Finds the post that a question is of."""
+    """Return a function that finds the post of a question."""
     held = {post.caption: post for post in corpus.posts} | {p.image: p for p in corpus.posts}
     return lambda query: held[query.caption or query.image]
 
 
 def test_no_index_holds_the_posts_or_authors_it_is_asked_about(
-    corpus: Corpus, rehearsed: tuple[TrainingExamples, Spied]
+    corpus: Corpus, collected: tuple[TrainingExamples, Spied]
 ) -> None:
-    lessons, spied = rehearsed
+    examples, spied = collected
     post_of = by_input(corpus)
     folds = assign_folds(corpus.posts, CONFIG)
     assert len(spied.parts) == CONFIG.folds
-    assert sorted(set(lessons.folds)) == list(range(CONFIG.folds))
+    assert sorted(set(examples.folds)) == list(range(CONFIG.folds))
     for number, part in enumerate(spied.parts):
-        mine = np.flatnonzero(lessons.folds == number)
+        mine = np.flatnonzero(examples.folds == number)
         asked = [post_of(spied.questions[question]) for question in mine]
         assert asked
         assert not {post.post_id for post in asked} & {post.post_id for post in part.posts}
@@ -129,32 +131,32 @@ def test_no_index_holds_the_posts_or_authors_it_is_asked_about(
 
 
 def test_right_are_the_posts_own_hashtags_less_the_seeds_given(
-    corpus: Corpus, rehearsed: tuple[TrainingExamples, Spied]
+    corpus: Corpus, collected: tuple[TrainingExamples, Spied]
 ) -> None:
-    lessons, spied = rehearsed
+    examples, spied = collected
     post_of = by_input(corpus)
     answers = []
     for query in spied.questions:
         held = post_of(query).hashtags
         assert set(query.seeds) < set(held)
         answers.append(set(held) - set(query.seeds))
-    queries = lessons.candidates.queries.tolist()
+    queries = examples.candidates.queries.tolist()
     assert queries == sorted(queries)
     expected = [key in answers[query] for query, key in zip(queries, spied.keys, strict=True)]
-    assert lessons.right.tolist() == expected
+    assert examples.right.tolist() == expected
     assert 0 < sum(expected) < len(expected)
     for query, key in zip(queries, spied.keys, strict=True):
         assert key not in spied.questions[query].seeds
 
 
 def test_pictures_of_the_questions_are_the_posts_own(
-    corpus: Corpus, rehearsed: tuple[TrainingExamples, Spied]
+    corpus: Corpus, collected: tuple[TrainingExamples, Spied]
 ) -> None:
-    shown = [query for query in rehearsed[1].questions if query.image]
+    shown = [query for query in collected[1].questions if query.image]
     by_image = {post.image: place for place, post in enumerate(corpus.posts)}
     assert shown
     expected = [by_image[query.image] for query in shown]
-    assert [int(vector.argmax()) for vector in rehearsed[1].pictures] == expected
+    assert [int(vector.argmax()) for vector in collected[1].pictures] == expected
 
 
 def test_inputs_are_left_out_at_random_but_never_all(corpus: Corpus) -> None:
@@ -203,17 +205,17 @@ def test_posts_without_hashtags_or_inputs_are_not_asked_about() -> None:
     }
 
 
-def test_rehearsing_ends_when_enough_was_asked(corpus: Corpus) -> None:
+def test_cross_fitting_ends_when_enough_was_asked(corpus: Corpus) -> None:
     made = []
 
     def assemble(part: Corpus, folder: Path) -> Generation:
         made.append(len(part.posts))
         return tiny.generation(part, folder)
 
-    lessons = collect_examples(RankerTask(corpus, assemble, replace(CONFIG, enough=1), Silent()))
+    examples = collect_examples(RankerTask(corpus, assemble, replace(CONFIG, enough=1), Silent()))
     assert len(made) == 1
-    assert lessons is not None
-    assert set(lessons.folds.tolist()) == {0}
+    assert examples is not None
+    assert set(examples.folds.tolist()) == {0}
 
 
 def test_posts_of_rare_inputs_are_asked_about_in_every_part() -> None:
@@ -225,12 +227,12 @@ def test_posts_of_rare_inputs_are_asked_about_in_every_part() -> None:
     def shown(corpus: Corpus, fewest: int) -> Counter[tuple[int, bool]]:
         """Questions by part, and whether they have a picture."""
         config = replace(CONFIG, enough=60, fewest=fewest)
-        lessons = collect_examples(RankerTask(corpus, tiny.generation, config, Silent()))
-        assert lessons is not None
-        of_query = lessons.candidates.columns.index("query: picture")
-        _, first = np.unique(lessons.candidates.queries, return_index=True)
-        pictured = lessons.candidates.scores[first, of_query] == 1
-        return Counter(zip(lessons.folds.tolist(), pictured.tolist(), strict=True))
+        examples = collect_examples(RankerTask(corpus, tiny.generation, config, Silent()))
+        assert examples is not None
+        of_query = examples.candidates.columns.index("query: picture")
+        _, first = np.unique(examples.candidates.queries, return_index=True)
+        pictured = examples.candidates.scores[first, of_query] == 1
+        return Counter(zip(examples.folds.tolist(), pictured.tolist(), strict=True))
 
     found = shown(some, 12)
     assert {part for part, _ in found} == {0, 1, 2}
@@ -281,9 +283,9 @@ def test_questions_do_not_depend_on_the_hashes_of_strings() -> None:
     program = (
         "import numpy as np\n"
         "from tests.support import tiny_index as tiny\n"
-        "from tests.retriever.training import test_cross_fit as test_rehearsal\n"
+        "from tests.retriever.training import test_cross_fit\n"
         "from hashlens.retriever.training.examples import QuestionSet\n"
-        "corpus = tiny.corpus(test_rehearsal.rows())\n"
+        "corpus = tiny.corpus(test_cross_fit.rows())\n"
         "rows, rng = np.arange(24), np.random.default_rng(1)\n"
         "print(QuestionSet.draw(corpus, rows, rows, rng, 3).questions)\n"
     )
