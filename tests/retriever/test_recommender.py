@@ -71,6 +71,13 @@ def test_every_combination_of_inputs_is_answered(
         assert not shares or sum(shares) == pytest.approx(1, abs=0.1)
 
 
+def test_answers_without_evidence_have_the_same_hashtags(recommender: Recommender) -> None:
+    query = Query(caption=CAPTION, seeds=("sunset",))
+    whole, bare = (recommender.recommend(query, evidence=wanted) for wanted in (True, False))
+    assert all(tag.evidence for tag in whole.tags)
+    assert replace(whole, tags=tuple(replace(tag, evidence=()) for tag in whole.tags)) == bare
+
+
 def test_the_topic_follows_the_input(recommender: Recommender, cat: Path) -> None:
     assert recommender.recommend(Query(caption=CAPTION)).topics[0][0] == "food"
     assert recommender.recommend(Query(seeds=("catsofinstagram",))).topics[0][0] == "pets"

@@ -220,6 +220,14 @@ class Entered:
         pass
 
 
+def test_plain_answers_compute_no_evidence(outcome: Callable[..., tuple[Any, ...]]) -> None:
+    for more, has_evidence in (("--plain", False), ("--copy", True), ("--json", True)):
+        found = outcome("recommend", "--caption", "walk", "--index", "index", more)
+        assert found[0] == 0, found
+        (asked,) = (call for call in found[3] if call.startswith("('recommend'"))
+        assert f"'evidence': {has_evidence}" in asked
+
+
 def test_the_modes_are_of_all_commands() -> None:
     assert set(MODES) == set(COMMANDS)
 
