@@ -36,7 +36,7 @@ def evaluate(
     Example: `hashlens evaluate new-posts.jsonl --inputs caption,seeds:2`
     """
     from hashlens.evaluation.benchmark.scoring import evaluate_index
-    from hashlens.retriever.cli.tables import table
+    from hashlens.retriever.cli.terminal_tables import table
 
     index = index or find_index()
     result = evaluate_index(index, posts, inputs, seen_allowed=seen, seed=seed)
@@ -92,7 +92,7 @@ def benchmark(
     from hashlens.evaluation.benchmark.run import benchmark as run
     from hashlens.evaluation.tasks.suite import tasks_named
     from hashlens.retriever.cli.progress_bar import progress_bar
-    from hashlens.retriever.cli.tables import table
+    from hashlens.retriever.cli.terminal_tables import table
 
     with progress_bar() as progress:
         report = run(

@@ -41,7 +41,7 @@ def history(index: options.ReadIndex = None, as_json: options.Json = False) -> N
     Example: `hashlens history --index my-index`
     """
     from hashlens.indexer.generations.generation import history as list_generations
-    from hashlens.retriever.cli.tables import table
+    from hashlens.retriever.cli.terminal_tables import table
 
     index = index or find_index()
     rows = [(g.number, g.manifest.created, g.manifest.counts) for g in list_generations(index)]
@@ -88,7 +88,7 @@ def encoders(
     from dataclasses import asdict
 
     from hashlens.indexer.images.catalog import COLUMNS, encoder_infos, row
-    from hashlens.retriever.cli.tables import table
+    from hashlens.retriever.cli.terminal_tables import table
 
     infos = encoder_infos(measure=measure)
     if as_json:

@@ -124,7 +124,7 @@ def told(
 
 def finish(rejections: Sequence[Rejection]) -> None:
     """Report what could not be used, and exit with 3 where whole posts were rejected."""
-    from hashlens.retriever.cli.tables import unused
+    from hashlens.retriever.cli.terminal_tables import unused
 
     for line in unused(rejections):
         warn_bare(line)

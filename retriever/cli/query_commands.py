@@ -57,7 +57,7 @@ def recommend(
     Example: `hashlens recommend --image cat.jpg --caption "nap time" --platform instagram`
     """
     from hashlens.retriever.cli import clipboard
-    from hashlens.retriever.cli.tables import answer_table, reasons_table
+    from hashlens.retriever.cli.terminal_tables import answer_table, reasons_table
     from hashlens.retriever.query.parse import make_query
     from hashlens.retriever.recommender import Recommender
 
@@ -271,7 +271,7 @@ def inspect(index: options.ReadIndex = None, as_json: options.Json = False) -> N
 
     Example: `hashlens inspect --index my-index`
     """
-    from hashlens.retriever.cli.tables import plain, table
+    from hashlens.retriever.cli.terminal_tables import plain, table
     from hashlens.retriever.summary import summarize
 
     index = index or find_index()
@@ -294,7 +294,7 @@ def config(as_json: options.Json = False) -> None:
 
     Example: `hashlens config`
     """
-    from hashlens.retriever.cli.tables import plain, table
+    from hashlens.retriever.cli.terminal_tables import plain, table
 
     found = UserConfig.find()
     values = {name: _jsonable(value) for name, value in asdict(found).items()}

@@ -25,7 +25,12 @@ from hashlens.retriever.json_format import FORMAT, format_answer, format_row
 from hashlens.retriever.recommendation import Recommendation
 from hashlens.retriever.selection.platforms import load_platforms
 from hashlens.retriever.selection.selection import Selection
-from hashlens.retriever.server.errors import JSON_REFUSALS, REFUSALS, add_refusals, without_path
+from hashlens.retriever.server.error_responses import (
+    JSON_REFUSALS,
+    REFUSALS,
+    add_refusals,
+    without_path,
+)
 from hashlens.retriever.server.header_timeout import TimelyHeads, bounds
 from hashlens.retriever.server.logs import LOGS
 from hashlens.retriever.server.metrics import Meters

@@ -194,7 +194,8 @@ def test_only_the_command_line_prints(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "loaded", ["hashlens.cli", "hashlens.retriever.recommender, hashlens.retriever.cli.tables"]
+    "loaded",
+    ["hashlens.cli", "hashlens.retriever.recommender, hashlens.retriever.cli.terminal_tables"],
 )
 def test_help_and_a_caption_query_do_not_wait_for_slow_libraries(loaded: str) -> None:
     program = f"import sys, {loaded}; print(*[name for name in {SLOW} if name in sys.modules])"
@@ -213,7 +214,7 @@ import sys
 from pathlib import Path
 from hashlens.indexer.generations.generation import unsealed
 from hashlens.retriever.recommendation import Query
-from hashlens.retriever.cli.tables import *
+from hashlens.retriever.cli.terminal_tables import *
 from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.recommender import Recommender
 

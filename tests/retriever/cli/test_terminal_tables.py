@@ -13,7 +13,7 @@ from rich.console import Console
 
 from hashlens.retriever.cli import output as printed
 from hashlens.retriever.cli.progress_bar import progress_bar
-from hashlens.retriever.cli.tables import TIER_STYLES, answer_table, bar, reasons_table
+from hashlens.retriever.cli.terminal_tables import TIER_STYLES, answer_table, bar, reasons_table
 from hashlens.retriever.explanations.reasons import PHRASES
 from hashlens.retriever.recommendation import Evidence, Recommendation, ScoredTag
 from hashlens.retriever.recommender import Recommender
