@@ -243,13 +243,13 @@ def _begin(
     as_json: bool,
 ) -> None:
     """Begin an index from the one that ships, and add posts to it."""
-    from hashlens.indexer.pipeline.bootstrap import begun
+    from hashlens.indexer.pipeline.bootstrap import copy_index
     from hashlens.indexer.pipeline.update import described
     from hashlens.indexer.pipeline.update import update as update_index
     from hashlens.retriever.cli.progress_bar import progress_bar
     from hashlens.retriever.training.fit import fit_ranker
 
-    with progress_bar() as progress, begun(index, starter()):
+    with progress_bar() as progress, copy_index(index, starter()):
         report = update_index(
             posts,
             index,

@@ -36,7 +36,7 @@ def gather_sample(folder: Path) -> Path:
     # Posts come last: a folder that has them has their pictures too.
     copies |= {folder / name: data_path("sample", name) for name in (LATER, "posts.jsonl")}
     try:
-        missing = [target for target, source in copies.items() if not _same(source, target)]
+        missing = [target for target, source in copies.items() if not _is_same(source, target)]
         (folder / PICTURES).mkdir(parents=True, exist_ok=True)
         for target in missing:
             _copy(copies[target], target)
@@ -56,10 +56,10 @@ def sample_pictures() -> dict[str, Path]:
     """
     with data_path("sample", "pictures.toml").open("rb") as file:
         listed = tomllib.load(file)["picture"]
-    return {entry["name"]: _found(entry["package"], entry["file"]) for entry in listed}
+    return {entry["name"]: _package_file(entry["package"], entry["file"]) for entry in listed}
 
 
-def _found(package: str, file: str) -> Path:
+def _package_file(package: str, file: str) -> Path:
     # The spec alone tells where a package lies; importing it would cost seconds.
     spec = find_spec(package)
     places = (spec and spec.submodule_search_locations) or ()
@@ -72,7 +72,7 @@ def _found(package: str, file: str) -> Path:
     )
 
 
-def _same(source: Path, target: Path) -> bool:
+def _is_same(source: Path, target: Path) -> bool:
     """Whether `target` is there already; another file in its place is never overwritten."""
     if not target.exists():
         return False

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hashlens.indexer.arrays.disk_rows import taken
+from hashlens.indexer.arrays.disk_rows import take_rows
 from hashlens.indexer.config import ALL_TOPICS, BuildConfig
 from hashlens.indexer.corpus.engine import LOCAL, Engine
 from hashlens.indexer.embeddings.pretrained import load_pretrained
@@ -20,15 +20,20 @@ from hashlens.indexer.posts.spool import Posts
 from hashlens.indexer.progress import Progress
 from hashlens.indexer.storage.count_matrices import Segment, write_counts
 from hashlens.indexer.storage.store import Store
-from hashlens.indexer.storage.training_snapshot import Trained
+from hashlens.indexer.storage.training_snapshot import TrainingCounts
 from hashlens.indexer.text.segmenter import Segmenter, vocabulary_counts
-from hashlens.indexer.text.token_lists import Texts
+from hashlens.indexer.text.token_lists import TokenLists
 from hashlens.indexer.topics.model import TopicModel, TopicTable
-from hashlens.indexer.topics.prompts import READ, TextReader, hashtag_texts, topic_texts
+from hashlens.indexer.topics.prompts import (
+    MAX_READ_HASHTAGS,
+    TextReader,
+    hashtag_texts,
+    topic_texts,
+)
 from hashlens.indexer.topics.training import fit_topics
 from hashlens.indexer.types import Embeddings, Floats, Ids, Post
 from hashlens.indexer.vectors.index import VectorIndex
-from hashlens.indexer.vectors.segments import living_ids, save_segment
+from hashlens.indexer.vectors.segments import live_ids, save_segment
 
 BATCH = 20_000  # posts that are stored, or whose topics are told, at a time: keeps memory flat
 
@@ -47,7 +52,7 @@ class Corpus:
     """
 
     posts: Posts
-    words: Texts
+    words: TokenLists
     images: Embeddings | None  # ids are positions in `posts`, ascending
     classes: Floats | None = None
     copies: tuple[Post, ...] = ()
@@ -60,9 +65,9 @@ class Corpus:
             found[self.images.ids] = True
         return found
 
-    def terms(self) -> Texts:
+    def terms(self) -> TokenLists:
         """Caption words and `#hashtags` of each post: what topics and vectors are learned from."""
-        return self.words.beside(self.posts.hashtags, "#")
+        return self.words.concat_each(self.posts.hashtags, "#")
 
     def part(self, rows: Ids) -> Corpus:
         """Only some posts, by ascending position int64 (p,), without reposts."""
@@ -70,8 +75,8 @@ class Corpus:
         if self.images is not None:
             kept = np.flatnonzero(np.isin(self.images.ids, rows))
             ids = np.searchsorted(rows, self.images.ids[kept]).astype(np.int64)
-            images = Embeddings(ids, taken(self.images.vectors, kept))
-            classes = None if self.classes is None else taken(self.classes, kept)
+            images = Embeddings(ids, take_rows(self.images.vectors, kept))
+            classes = None if self.classes is None else take_rows(self.classes, kept)
         posts, words = self.posts.at(rows), self.words.at(rows)
         if images is None or not len(images.ids):
             return Corpus(posts, words, None)
@@ -79,12 +84,12 @@ class Corpus:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Learned:
+class TrainedModels:
     """What was learned from posts: topics, the space of all topics, and counts of that time."""
 
     model: TopicModel
     space: WordSpace
-    trained: Trained
+    trained: TrainingCounts
 
 
 def assemble(
@@ -110,23 +115,23 @@ def assemble(
     model.save(folder / "topics")
     spaces = _learn_spaces(terms, topics, table, config, pretrained, progress, workers, engine)
     space = spaces[ALL_TOPICS]
-    counts = write_first(folder, corpus, topics, model, space, progress, engine=engine)
+    counts = write_posts_and_vectors(folder, corpus, topics, model, space, progress, engine=engine)
     with Store.open(folder / "posts.duckdb") as store:
         save_spaces(folder, spaces, store.tag_ids(), config)
         if reader:
-            learned = Learned(model, space, Trained.open(folder / "trained"))
+            learned = TrainedModels(model, space, TrainingCounts.open(folder / "trained"))
             _save_texts(folder, store, counts["authors"], _segment(learned), reader, progress)
     return counts, dict(Counter(topic for topic, _ in topics if topic))
 
 
-def write_first(
+def write_posts_and_vectors(
     folder: Path,
     corpus: Corpus,
     topics: list[TopicOf],
     model: TopicModel,
     space: WordSpace,
     progress: Progress,
-    trained: Trained | None = None,
+    trained: TrainingCounts | None = None,
     engine: Engine = LOCAL,
 ) -> dict[str, int]:
     """Write what is not learned from the posts into a folder without any; returns counts.
@@ -146,23 +151,27 @@ def write_first(
         keys = store_posts(store, corpus, topics, progress)
         progress.stage("Counting")
         engine.derive(store)
-        learned = Learned(model, space, trained or Trained.of(store))
+        learned = TrainedModels(model, space, trained or TrainingCounts.of(store))
         learned.trained.save(folder / "trained")
         write_vectors(folder, store, corpus, keys, learned)
-        return write_counted(folder, store, learned, progress)
+        return write_count_matrices(folder, store, learned, progress)
 
 
-def write_counted(
-    folder: Path, store: Store, learned: Learned, progress: Progress, linear: int | None = None
+def write_count_matrices(
+    folder: Path,
+    store: Store,
+    learned: TrainedModels,
+    progress: Progress,
+    linear: int | None = None,
 ) -> dict[str, int]:
     """Write what stands beside what, by a store with its derived tables; returns what it counts."""
     progress.stage("Counting what stands beside what")
     names = learned.model.table.names
     write_counts(store, _segment(learned), names, folder / "counts", linear)
-    return store.counts() | {"pictures": len(living_ids(folder / "images"))}
+    return store.counts() | {"pictures": len(live_ids(folder / "images"))}
 
 
-def _segment(learned: Learned) -> Segment:
+def _segment(learned: TrainedModels) -> Segment:
     """Cuts hashtags by what was learned; made ready, which takes a second, at the first cut."""
 
     @cache
@@ -173,7 +182,9 @@ def _segment(learned: Learned) -> Segment:
     return lambda key: ready().segment(key)
 
 
-def write_vectors(folder: Path, store: Store, corpus: Corpus, keys: Ids, learned: Learned) -> None:
+def write_vectors(
+    folder: Path, store: Store, corpus: Corpus, keys: Ids, learned: TrainedModels
+) -> None:
     """Write the vectors of posts' pictures and captions, as the next segments of a folder.
 
     Args:
@@ -206,7 +217,7 @@ def _save_texts(
     found = store.rows(
         "select key, tag_id from hashtag_counts where authors > 1 or known_authors = 0 or ? = 1 "
         "order by posts desc, tag_id limit ?",
-        [authors, READ],
+        [authors, MAX_READ_HASHTAGS],
     )
     progress.stage("Reading hashtags", len(found))
     if found:
@@ -217,7 +228,7 @@ def _save_texts(
 
 def _learn_topics(
     corpus: Corpus,
-    terms: Texts,
+    terms: TokenLists,
     table: TopicTable,
     config: BuildConfig,
     pretrained: WordSpace,
@@ -237,17 +248,17 @@ def _learn_topics(
         classes=corpus.classes,
         texts=texts,
     )
-    return model, _guessed(terms, known, model, config)
+    return model, predict_missing_topics(terms, known, model, config)
 
 
 def topics_of(corpus: Corpus, model: TopicModel, config: BuildConfig) -> list[TopicOf]:
     """Of each post its topic by a model that is there already, and where it comes from."""
     known = _known_topics(corpus.posts, model.table)
-    return _guessed(corpus.terms(), known, model, config)
+    return predict_missing_topics(corpus.terms(), known, model, config)
 
 
-def _guessed(
-    terms: Texts, known: list[TopicOf], model: TopicModel, config: BuildConfig
+def predict_missing_topics(
+    terms: TokenLists, known: list[TopicOf], model: TopicModel, config: BuildConfig
 ) -> list[TopicOf]:
     """The topics, with that of the text head where none is known and it is sure enough."""
     unknown = np.array([r for r, (topic, _) in enumerate(known) if topic is None], dtype=np.int64)
@@ -282,7 +293,7 @@ def store_posts(store: Store, corpus: Corpus, topics: list[TopicOf], progress: P
 
 
 def _learn_spaces(
-    terms: Texts,
+    terms: TokenLists,
     topics: list[TopicOf],
     table: TopicTable,
     config: BuildConfig,
@@ -321,7 +332,7 @@ def _save_hashtags(
     folder: Path, space: WordSpace, tag_ids: dict[str, int], config: BuildConfig
 ) -> None:
     """The FAISS index of a space's hashtags by tag id."""
-    positions, rows = space.found([config.vectors.token(key) for key in tag_ids])
+    positions, rows = space.lookup([config.vectors.token(key) for key in tag_ids])
     ids = np.fromiter(tag_ids.values(), np.int64, len(tag_ids))[positions]
     if len(ids):
         vectors = np.ascontiguousarray(space.vectors[rows], dtype=np.float32)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from hashlens.indexer.config import ALL_TOPICS, VectorConfig
 from hashlens.indexer.embeddings.space import WordSpace
-from hashlens.indexer.embeddings.training import Sentences, train
+from hashlens.indexer.embeddings.training import Sentences, train_space
 from hashlens.indexer.images.encoder import EncodedImages, ImageEncoder
 from hashlens.indexer.posts.reader import Sources, read_posts
 from hashlens.indexer.storage.statistics import derive
@@ -123,6 +123,6 @@ def train_group(
     name: str, sentences: Sentences, config: VectorConfig, pretrained: WordSpace, workers: int
 ) -> WordSpace:
     """The space of a topic's posts, or of all: pure, and repeatable where `workers` is 1."""
-    space = train(sentences, config, pretrained=pretrained, workers=workers)
+    space = train_space(sentences, config, pretrained=pretrained, workers=workers)
     # Words that no post holds are kept once, in the space of all.
-    return space if name == ALL_TOPICS else space.trained()
+    return space if name == ALL_TOPICS else space.without_pretrained()

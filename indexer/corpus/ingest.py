@@ -15,15 +15,15 @@ from hashlens.indexer.posts.dedup import Marked, first_of_each, mark
 from hashlens.indexer.posts.reader import Sources, count_rows
 from hashlens.indexer.posts.spool import Posts
 from hashlens.indexer.progress import Progress
-from hashlens.indexer.text.escaping import counted
+from hashlens.indexer.text.escaping import count_noun
 from hashlens.indexer.text.hashtags import tokens
-from hashlens.indexer.text.token_lists import Texts
+from hashlens.indexer.text.token_lists import TokenLists
 from hashlens.indexer.types import Embeddings, Ids, Post, Rejection
 
 MAX_NOTES = 8  # on the lines at the end
 
 
-def gathered(
+def ingest_posts(
     sources: Sources, rejections: list[Rejection], progress: Progress, engine: Engine = LOCAL
 ) -> Posts:
     """The posts of files and folders, read by `engine`; `rejections` gets what cannot be used.
@@ -50,12 +50,12 @@ def gathered(
     return posts
 
 
-def without_notes(rejections: Iterable[Rejection]) -> tuple[Rejection, ...]:
+def drop_notes(rejections: Iterable[Rejection]) -> tuple[Rejection, ...]:
     """What could not be used."""
     return tuple(rejection for rejection in rejections if not rejection.is_note)
 
 
-def summed_up(rejections: Iterable[Rejection]) -> tuple[str, ...]:
+def summarize_notes(rejections: Iterable[Rejection]) -> tuple[str, ...]:
     """A line for each source that says what was not understood, or counted once."""
     notes = [rejection for rejection in rejections if rejection.is_note]
     by_source: dict[str, list[str]] = {}
@@ -63,7 +63,7 @@ def summed_up(rejections: Iterable[Rejection]) -> tuple[str, ...]:
         by_source.setdefault(note.source, []).append(note.reason)
     lines = [f"{source}: {'; '.join(reasons)}" for source, reasons in by_source.items()]
     if (more := len(notes) - MAX_NOTES) > 0:
-        lines.append(f"{counted(more, 'more notes')} left out")
+        lines.append(f"{count_noun(more, 'more notes')} left out")
     return tuple(lines)
 
 
@@ -76,7 +76,7 @@ class Admission:
     notes: tuple[str, ...]
 
 
-def admitted(
+def admit_posts(
     posts: Sequence[Post], memory: Forgotten, *, allow_forgotten: bool
 ) -> tuple[Sequence[Post], Admission]:
     """The posts without those that an index was told to forget.
@@ -93,7 +93,7 @@ def admitted(
     ]
     if not listed:
         return posts, Admission(memory, 0, ())
-    number = counted(len(listed), "posts")
+    number = count_noun(len(listed), "posts")
     if allow_forgotten:
         hashes = [memory.hashes_of(post.post_id, post.author) for post in _at(posts, listed)]
         memory = memory.without(frozenset().union(*hashes))
@@ -113,7 +113,7 @@ def _at(posts: Sequence[Post], places: list[int]) -> Sequence[Post]:
     return [posts[place] for place in places]
 
 
-def without_reposts(posts: Posts, held: Iterable[Marked] = ()) -> Corpus:
+def drop_reposts(posts: Posts, held: Iterable[Marked] = ()) -> Corpus:
     """Posts with their caption words, reposts of them or of what is `held` apart."""
     marks: list[Marked] = []
 
@@ -123,7 +123,7 @@ def without_reposts(posts: Posts, held: Iterable[Marked] = ()) -> Corpus:
             marks.append((mark(post, words), post.author))
             yield words
 
-    words = Texts.of(spoken())
+    words = TokenLists.of(spoken())
     kept, copies = first_of_each(marks, held)
     rows = np.array(kept, np.int64)
     return Corpus(
@@ -131,7 +131,7 @@ def without_reposts(posts: Posts, held: Iterable[Marked] = ()) -> Corpus:
     )
 
 
-def encoded(
+def encode_images(
     corpus: Corpus,
     encoder: ImageEncoder | None,
     rejections: list[Rejection],
@@ -148,10 +148,10 @@ def encoded(
     digests = [digest for _, digest in named]
     progress.stage("Encoding pictures", len(paths))
     found = engine.encode(encoder, paths, digests, workers=workers, advance=progress.advance)
-    return _readable(corpus, pictured, found, rejections)
+    return _attach_embeddings(corpus, pictured, found, rejections)
 
 
-def _readable(
+def _attach_embeddings(
     corpus: Corpus, pictured: Ids, found: EncodedImages, rejections: list[Rejection]
 ) -> Corpus:
     posts = corpus.posts

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from hashlens.indexer.arrays.disk_rows import stacked
+from hashlens.indexer.arrays.disk_rows import concat_rows
 from hashlens.indexer.corpus.corpus import Corpus
 from hashlens.indexer.posts.spool import Posts
 from hashlens.indexer.storage.store import Store
 from hashlens.indexer.text.hashtags import tokens
-from hashlens.indexer.text.token_lists import Texts
+from hashlens.indexer.text.token_lists import TokenLists
 from hashlens.indexer.types import Embeddings, Floats, Ids
-from hashlens.indexer.vectors.segments import living
+from hashlens.indexer.vectors.segments import load_live
 
 
-def stored_corpus(folder: Path, store: Store, removed: Ids) -> Corpus:
+def load_corpus(folder: Path, store: Store, removed: Ids) -> Corpus:
     """The posts of a generation, by rising key, with their pictures' vectors; reposts left out.
 
     Args:
@@ -27,16 +27,16 @@ def stored_corpus(folder: Path, store: Store, removed: Ids) -> Corpus:
     """
     posts = Posts.of(store.posts())
     keys = store.arrays("select post_key from posts order by post_key")["post_key"]
-    images, classes = living(folder / "images")
+    images, classes = load_live(folder / "images")
     if images is not None:
         places = np.searchsorted(keys, images.ids).astype(np.int64)
         images = Embeddings(places, images.vectors)
-    words = Texts.of(tokens(post.caption) for post in posts)
+    words = TokenLists.of(tokens(post.caption) for post in posts)
     whole = Corpus(posts, words, images, classes)
     return whole.part(np.flatnonzero(~np.isin(keys, removed)))
 
 
-def joined(first: Corpus, second: Corpus) -> Corpus:
+def concat_corpora(first: Corpus, second: Corpus) -> Corpus:
     """The posts of both, in order."""
     shift = len(first.posts)
     parts = [
@@ -47,10 +47,10 @@ def joined(first: Corpus, second: Corpus) -> Corpus:
     images = None
     if parts:
         ids = np.concatenate([part.ids for part in parts])
-        images = Embeddings(ids, stacked([part.vectors for part in parts]))
+        images = Embeddings(ids, concat_rows([part.vectors for part in parts]))
     return Corpus(
         Posts.of(chain(first.posts, second.posts)),
-        Texts.of(chain(first.words, second.words)),
+        TokenLists.of(chain(first.words, second.words)),
         images,
         _classes([part for part in (first, second) if part.images is not None]),
         first.copies + second.copies,
@@ -60,4 +60,4 @@ def joined(first: Corpus, second: Corpus) -> Corpus:
 def _classes(pictured: list[Corpus]) -> Floats | None:
     """Classes of all pictures; None where those of some are not known."""
     known = [part.classes for part in pictured if part.classes is not None]
-    return stacked(known) if known and len(known) == len(pictured) else None
+    return concat_rows(known) if known and len(known) == len(pictured) else None

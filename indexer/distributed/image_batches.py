@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hashlens.indexer.arrays.disk_rows import Rows, taken
+from hashlens.indexer.arrays.disk_rows import RowWriter, take_rows
 from hashlens.indexer.errors import ClusterError, EncoderError
 from hashlens.indexer.images.encoder import EncodedImages, ImageEncoder, open_encoder
 from hashlens.indexer.types import Floats
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class WantedEncoder:
+class EncoderSpec:
     """The encoder that every machine must have: `weights` is its file, None for the usual one."""
 
     name: str
@@ -45,7 +45,7 @@ class WantedEncoder:
 
 
 @lru_cache(maxsize=1)
-def opened(wanted: WantedEncoder) -> ImageEncoder:
+def open_matching_encoder(wanted: EncoderSpec) -> ImageEncoder:
     """That encoder, opened once in a process.
 
     Raises:
@@ -71,7 +71,7 @@ def path_batches(paths: Sequence[Path], size: int) -> Iterator[Table]:
         yield pa.table({"position": position, "path": pa.array(some, pa.string())})
 
 
-def encode_batch(batch: Table, wanted: WantedEncoder) -> Table:
+def encode_batch(batch: Table, wanted: EncoderSpec) -> Table:
     """What became of b picture files, by one thread.
 
     Args:
@@ -84,12 +84,12 @@ def encode_batch(batch: Table, wanted: WantedEncoder) -> Table:
         and so `classes`, 1000 float32, where the encoder has them.
 
     Raises:
-        EncoderError: as `opened`.
+        EncoderError: as `open_matching_encoder`.
     """
     import pyarrow as pa
 
     paths = [Path(path) for path in batch["path"].to_pylist()]
-    found = opened(wanted).encode(paths, workers=1, classes=True)
+    found = open_matching_encoder(wanted).encode(paths, workers=1, classes=True)
     failures = dict(found.failures)
     columns = {
         "position": batch["position"],
@@ -141,19 +141,19 @@ def check_same_files(paths: Sequence[Path], digests: Sequence[str | None], batch
             )
 
 
-def joined_batches(batches: Iterable[Table], size: int) -> EncodedImages:
+def concat_batches(batches: Iterable[Table], size: int) -> EncodedImages:
     """What became of all `size` pictures, in order, of batches in any order.
 
     Raises:
         ClusterError: one is missing, or there twice.
     """
     positions, failures = [np.zeros(0, np.int64)], []
-    found: dict[str, Rows] = {}
+    found: dict[str, RowWriter] = {}
     for batch in batches:
         positions.append(batch["position"].to_numpy())
         failures += batch["failure"].to_pylist()
         for name in {"vector", "classes"} & set(batch.column_names):
-            rows = found.setdefault(name, Rows(batch.schema.field(name).type.list_size))
+            rows = found.setdefault(name, RowWriter(batch.schema.field(name).type.list_size))
             for chunk in batch[name].chunks:
                 rows.add(chunk.flatten().to_numpy().reshape(len(chunk), -1))
     position = np.concatenate(positions)
@@ -164,7 +164,7 @@ def joined_batches(batches: Iterable[Table], size: int) -> EncodedImages:
         )
     told = [failures[place] for place in order.tolist()]
     good = np.flatnonzero([why is None for why in told]).astype(np.int64)
-    numbers = {name: taken(rows.whole(), order[good]) for name, rows in found.items()}
+    numbers = {name: take_rows(rows.to_array(), order[good]) for name, rows in found.items()}
     return EncodedImages(
         good,
         numbers["vector"],

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hashlens.indexer.storage.statistics import DERIVED, PAIRS, added, derive
+from hashlens.indexer.storage.statistics import DERIVED, PAIRS, derive, sum_sql
 from hashlens.indexer.storage.store import Store
 from hashlens.indexer.types import Ids
 
@@ -60,10 +60,10 @@ def derive_in_parts(store: Store, parts: int, count: CountParts) -> None:
         )
     for counted in count(_uses(store, parts)):
         for name, columns in counted.items():
-            with store.lent(counted=columns):
+            with store.registered(counted=columns):
                 run(f"insert into {name}_parts by name select * from counted")  # noqa: S608
     for name in PAIRS:
-        rows = added(name, f"select * from {name}_parts", prior=store.has_prior)  # noqa: S608
+        rows = sum_sql(name, f"select * from {name}_parts", prior=store.has_base_counts)  # noqa: S608
         run(f"create or replace table {name} as {rows}")
         run(f"drop table {name}_parts")
     run("checkpoint")

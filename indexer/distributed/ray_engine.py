@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hashlens.indexer.config import VectorConfig
 from hashlens.indexer.corpus.engine import Advance, train_group
 from hashlens.indexer.distributed.image_batches import (
-    WantedEncoder,
+    EncoderSpec,
     check_same_files,
+    concat_batches,
     encode_batch,
-    joined_batches,
     path_batches,
 )
 from hashlens.indexer.distributed.partitioned_counts import (
@@ -29,7 +29,7 @@ from hashlens.indexer.distributed.partitioned_counts import (
     count_uses,
     derive_in_parts,
 )
-from hashlens.indexer.distributed.ray_connection import connected, errors_told
+from hashlens.indexer.distributed.ray_connection import ray_session, translate_ray_errors
 from hashlens.indexer.embeddings.space import WordSpace
 from hashlens.indexer.embeddings.training import Sentences
 from hashlens.indexer.errors import ClusterError
@@ -41,15 +41,17 @@ from hashlens.indexer.types import Post, Rejection
 if TYPE_CHECKING:
     from pyarrow import Table
 
-PICTURES = 64  # of a task: some seconds of work, which a lost machine costs again
-RETRIES = 5  # of a task whose machine or process is lost
-AHEAD = 2  # tasks a core that wait or run: what they were given stays in memory
+PICTURES_PER_TASK = 64  # of a task: some seconds of work, which a lost machine costs again
+MAX_RETRIES = 5  # of a task whose machine or process is lost
+TASKS_PER_CORE = 2  # tasks a core that wait or run: what they were given stays in memory
 
 _Made = TypeVar("_Made")
 
 
 @contextmanager
-def ray_engine(address: str | None = None, *, pictures: int = PICTURES) -> Iterator[RayEngine]:
+def ray_engine(
+    address: str | None = None, *, pictures: int = PICTURES_PER_TASK
+) -> Iterator[RayEngine]:
     """An engine on a Ray cluster, let go at the end; one that was connected to already stays so.
 
     Args:
@@ -62,7 +64,7 @@ def ray_engine(address: str | None = None, *, pictures: int = PICTURES) -> Itera
         ConfigError: Ray is not installed.
         ClusterError: there is no such cluster, or it is of another version.
     """
-    with connected(address) as ray:
+    with ray_session(address) as ray:
         cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
         yield RayEngine(cores, pictures, is_client=ray.util.client.ray.is_connected())
 
@@ -113,7 +115,7 @@ class RayEngine:
             EncoderError: a machine has not this encoder.
             ClusterError: a machine has other files, or too many were lost.
         """
-        batches, wanted = path_batches(paths, self.pictures), WantedEncoder.of(encoder)
+        batches, wanted = path_batches(paths, self.pictures), EncoderSpec.of(encoder)
         found = (
             self._spread(encode_batch, ((batch, wanted) for batch in batches))
             if self.is_client
@@ -126,7 +128,7 @@ class RayEngine:
                 yield batch
                 advance(batch.num_rows)
 
-        return joined_batches(checked(), len(paths))
+        return concat_batches(checked(), len(paths))
 
     def spaces(
         self,
@@ -164,17 +166,17 @@ class RayEngine:
         """What `work` gives for each call, in order."""
         import ray
 
-        task = ray.remote(work).options(num_cpus=1, max_retries=RETRIES)
+        task = ray.remote(work).options(num_cpus=1, max_retries=MAX_RETRIES)
         waiting: deque[Any] = deque()
         for call in calls:
             waiting.append(task.remote(*call))
-            if len(waiting) >= AHEAD * self.cores:
+            if len(waiting) >= TASKS_PER_CORE * self.cores:
                 yield _got(waiting.popleft())
         while waiting:
             yield _got(waiting.popleft())
 
 
-def _by_ray_data(batches: Iterable[Table], wanted: WantedEncoder) -> Iterator[Table]:
+def _by_ray_data(batches: Iterable[Table], wanted: EncoderSpec) -> Iterator[Table]:
     """`encode_batch` of each, in any order."""
     import ray.data
 
@@ -188,7 +190,7 @@ def _by_ray_data(batches: Iterable[Table], wanted: WantedEncoder) -> Iterator[Ta
         fn_kwargs={"wanted": wanted},
         num_cpus=1,
     )
-    with errors_told():
+    with translate_ray_errors():
         yield from data.iter_batches(batch_size=None, batch_format="pyarrow")
 
 
@@ -206,5 +208,5 @@ def _read(part: Part, folder: Path) -> list[ReadRow]:
 def _got(reference: Any) -> Any:  # noqa: ANN401 (whatever the task gives)
     import ray
 
-    with errors_told():
+    with translate_ray_errors():
         return ray.get(reference)

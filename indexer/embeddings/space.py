@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hashlens.indexer.arrays.sparse import opened
+from hashlens.indexer.arrays.sparse import open_npy
 from hashlens.indexer.embeddings.lines import Lines
 from hashlens.indexer.errors import IndexCorruptError, InputError, ShapeError, unreadable
 from hashlens.indexer.types import Floats, Ids
@@ -58,7 +58,7 @@ class WordSpace:
             object.__setattr__(self, name, frozen)
 
     @classmethod
-    def scaled(cls, words: Iterable[str], vectors: ArrayLike, counts: ArrayLike) -> Self:
+    def normalized(cls, words: Iterable[str], vectors: ArrayLike, counts: ArrayLike) -> Self:
         """A space from rows of any length, scaled to 1; rows without a direction are left out.
 
         Args:
@@ -110,7 +110,7 @@ class WordSpace:
         """Rows of those of the words that the space holds, and perhaps of others."""
         return self.words.places(words) if isinstance(self.words, Lines) else self._row_of
 
-    def found(self, words: Sequence[str]) -> tuple[Ids, Ids]:
+    def lookup(self, words: Sequence[str]) -> tuple[Ids, Ids]:
         """The words that the space holds: `(positions, rows)`, both int64 (f,).
 
         `positions[i]` is a place in `words` and `rows[i]` the space's row of that word.
@@ -134,7 +134,7 @@ class WordSpace:
             raise ShapeError(
                 f"WordSpace.mean: found {len(weights)} weights, expected {len(words)}, one a word"
             )
-        positions, rows = self.found(words)
+        positions, rows = self.lookup(words)
         shares = np.ones(len(words)) if weights is None else np.asarray(weights, np.float64)
         total = shares[positions] @ self.vectors[rows].astype(np.float64)
         length = np.linalg.norm(total)
@@ -163,7 +163,7 @@ class WordSpace:
         best = _largest(scores, k)
         return best if among is None else among[best], scores[best]
 
-    def trained(self) -> WordSpace:
+    def without_pretrained(self) -> WordSpace:
         """The space without the words that only the pretrained vectors know."""
         rows = np.flatnonzero(self.counts > 0)
         words = tuple(self.words[row] for row in rows.tolist())
@@ -191,8 +191,8 @@ class WordSpace:
             IndexCorruptError: a file is missing, unreadable, or does not fit the others.
         """
         words = Lines(folder / _WORDS)
-        vectors = opened(folder / _VECTORS)
-        counts = np.array(opened(folder / _COUNTS))
+        vectors = open_npy(folder / _VECTORS)
+        counts = np.array(open_npy(folder / _COUNTS))
         if vectors.ndim != 2 or vectors.dtype != np.float16 or len(vectors) != len(words):
             raise _unfit(
                 folder / _VECTORS, vectors, f"float16 ({len(words)}, any), as {_WORDS} has"

@@ -57,10 +57,10 @@ def write_durably(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
-    flush(path.parent)
+    fsync_folder(path.parent)
 
 
-def flush(folder: Path) -> None:
+def fsync_folder(folder: Path) -> None:
     """Make the names in a folder last."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -69,7 +69,7 @@ def flush(folder: Path) -> None:
         os.close(descriptor)
 
 
-def flushed(path: Path) -> FileEntry:
+def fsync_and_hash(path: Path) -> FileEntry:
     """Size and hash of a file whose content is on disk."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
@@ -99,7 +99,7 @@ def locked(index: Path) -> Iterator[None]:
     """Hold the writer's lock; the kernel lets it go when the process dies."""
     with writable(index):
         # A link is refused: the file is emptied below, and must not be somebody's.
-        file = open(index / "writer.lock", "a+", opener=no_link)  # noqa: SIM115
+        file = open(index / "writer.lock", "a+", opener=open_nofollow)  # noqa: SIM115
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -115,7 +115,7 @@ def locked(index: Path) -> Iterator[None]:
         yield
 
 
-def no_link(path: str, flags: int) -> int:
+def open_nofollow(path: str, flags: int) -> int:
     """Opens a file, never a link to one, and never waits for a pipe."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 

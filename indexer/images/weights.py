@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hashlens.indexer.images.specs import State
 
 
-def usual_file(recipe: Recipe, *, fetch: bool = True) -> Path:
+def weights_file(recipe: Recipe, *, fetch: bool = True) -> Path:
     """The file where an encoder's weights usually lie.
 
     Args:
@@ -64,7 +64,7 @@ def _not_fetched(recipe: Recipe, file: Path, error: Exception) -> EncoderError:
 
 def _check_name(file: Path) -> None:
     """Hold a file to the hash in its name, where there is one."""
-    expected, digest = file.stem.rpartition("-")[2], sha256(file)
+    expected, digest = file.stem.rpartition("-")[2], weights_hash(file)
     named = len(expected) >= 8 and not set(expected) - set("0123456789abcdef")
     if named and not digest.startswith(expected):
         raise EncoderError(
@@ -73,7 +73,7 @@ def _check_name(file: Path) -> None:
         )
 
 
-def sha256(file: Path) -> str:
+def weights_hash(file: Path) -> str:
     """Hexadecimal sha256 of a weights file, computed once for a file that stays as it is.
 
     Raises:

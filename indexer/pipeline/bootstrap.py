@@ -11,11 +11,11 @@ from hashlens.indexer.errors import InputError
 from hashlens.indexer.generations.generation import open_current, writer
 from hashlens.indexer.storage.statistics import derive
 from hashlens.indexer.storage.store import Store
-from hashlens.indexer.vectors.milvus_location import Place
+from hashlens.indexer.vectors.milvus_location import MilvusLocation
 
 
 @contextmanager
-def begun(index: Path, source: Path) -> Iterator[None]:
+def copy_index(index: Path, source: Path) -> Iterator[None]:
     """Copy the live generation of `source` into a new index; it goes again if what follows fails.
 
     Args:
@@ -32,7 +32,7 @@ def begun(index: Path, source: Path) -> Iterator[None]:
             "folder with --index"
         )
     found = open_current(source, deep=True)
-    if Place.of(found.folder):
+    if MilvusLocation.of(found.folder):
         raise InputError(
             f"{source}: found an index with its vectors in Milvus, expected one of files alone: "
             "build one from its posts"

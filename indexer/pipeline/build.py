@@ -11,30 +11,35 @@ from hashlens.indexer.config import RANKER, BuildConfig
 from hashlens.indexer.corpus.corpus import Corpus, assemble
 from hashlens.indexer.corpus.engine import LOCAL, Engine
 from hashlens.indexer.corpus.ingest import (
-    admitted,
-    encoded,
-    gathered,
-    summed_up,
-    without_notes,
-    without_reposts,
+    admit_posts,
+    drop_notes,
+    drop_reposts,
+    encode_images,
+    ingest_posts,
+    summarize_notes,
 )
 from hashlens.indexer.errors import HashlensError, InputError
-from hashlens.indexer.generations.forgotten import FILE as FORGOTTEN
-from hashlens.indexer.generations.forgotten import Forgotten
-from hashlens.indexer.generations.generation import KEEP, Generation, unsealed, writer
+from hashlens.indexer.generations.forgotten import FORGOTTEN_FILE, Forgotten
+from hashlens.indexer.generations.generation import KEEP, Generation, temporary_generation, writer
 from hashlens.indexer.images.encoder import ImageEncoder, open_encoder
 from hashlens.indexer.pipeline.ranker_training import FitRanker
 from hashlens.indexer.posts.formats.registry import AUTO
 from hashlens.indexer.posts.reader import Sources
 from hashlens.indexer.posts.spool import Posts
-from hashlens.indexer.progress import Progress, Silent
-from hashlens.indexer.text.escaping import counted
+from hashlens.indexer.progress import NullProgress, Progress
+from hashlens.indexer.text.escaping import count_noun
 from hashlens.indexer.topics.model import TopicTable, load_topics
 from hashlens.indexer.topics.prompts import TextReader
 from hashlens.indexer.types import Rejection
-from hashlens.indexer.vectors.milvus_cleanup import tidied
-from hashlens.indexer.vectors.milvus_client import reach
-from hashlens.indexer.vectors.milvus_location import ADDRESS, SCHEME, Place, address_of, permitted
+from hashlens.indexer.vectors.milvus_cleanup import drop_orphan_collections
+from hashlens.indexer.vectors.milvus_client import ping
+from hashlens.indexer.vectors.milvus_location import (
+    ADDRESS,
+    SCHEME,
+    MilvusLocation,
+    allow_address,
+    parse_address,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,7 @@ class BuildReport:
 
 def described(report: BuildReport) -> str:
     """One line on what a build made."""
-    counts = ", ".join(counted(number, name) for name, number in report.counts.items() if number)
+    counts = ", ".join(count_noun(number, name) for name, number in report.counts.items() if number)
     pictures = f", pictures encoded by {report.encoder}" if report.encoder else ""
     return f"generation {report.generation} with {counts} in {report.seconds:.0f} s{pictures}"
 
@@ -105,33 +110,33 @@ def build(
         ConfigError: that is no address.
     """
     began = time.monotonic()
-    config, progress = config or BuildConfig(), progress or Silent()
+    config, progress = config or BuildConfig(), progress or NullProgress()
     table = load_topics(topics_file)
-    address = address_of(vectors_in) if vectors_in else None
+    address = parse_address(vectors_in) if vectors_in else None
     if address:
-        reach(address)  # before hours of work
+        ping(address)  # before hours of work
     rejections: list[Rejection] = []
     given = Sources(sources, config.hashtag_rule, reader, columns, config.first_comment)
-    posts = gathered(given, rejections, progress, engine)
+    posts = ingest_posts(given, rejections, progress, engine)
     if not posts:
         why = f"; the first of {len(rejections)} rejected: {rejections[0]}" if rejections else ""
         raise InputError(f"found no usable post in {given}{why}")
     memory = Forgotten.of(index)
-    let_in, told = admitted(posts, memory, allow_forgotten=allow_forgotten)
+    let_in, told = admit_posts(posts, memory, allow_forgotten=allow_forgotten)
     if not let_in:
         raise InputError(f"found no usable post in {given}; {told.notes[0]}")
     posts = let_in if isinstance(let_in, Posts) else Posts.of(let_in)
     encoder = open_encoder(config.encoder, weights, verify=True) if posts.pictured.any() else None
-    corpus = encoded(without_reposts(posts), encoder, rejections, progress, workers, engine)
+    corpus = encode_images(drop_reposts(posts), encoder, rejections, progress, workers, engine)
     texts = text_reader(encoder)
-    with permitted(address), tidied(index), writer(index) as new:
-        if Forgotten.of(index) != memory and index.joinpath(FORGOTTEN).exists():
+    with allow_address(address), drop_orphan_collections(index), writer(index) as new:
+        if Forgotten.of(index) != memory and index.joinpath(FORGOTTEN_FILE).exists():
             raise HashlensError(
                 f"{index}: posts were forgotten while these were read; run the build again"
             )
         if address:
-            Place.first(address, index, new.number).save(new.folder)
-        made = learned_anew(
+            MilvusLocation.first(address, index, new.number).save(new.folder)
+        made = train_models(
             new.folder, corpus, table, config, fit_ranker, progress, workers, texts, engine
         )
         progress.stage("Publishing")
@@ -150,9 +155,9 @@ def build(
         counts=made.counts,
         topics=made.topics,
         encoder=encoder.name if encoder else None,
-        rejections=without_notes(rejections),
+        rejections=drop_notes(rejections),
         forgotten=told.out,
-        notes=(*told.notes, *made.notes, *_where(address), *summed_up(rejections)),
+        notes=(*told.notes, *made.notes, *_where(address), *summarize_notes(rejections)),
         seconds=time.monotonic() - began,
     )
 
@@ -165,7 +170,7 @@ def _where(address: str | None) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class TrainResult:
     """What was learned anew: counts of the index, posts of each topic, notes of the ranker."""
 
     counts: dict[str, int]
@@ -173,7 +178,7 @@ class Made:
     notes: tuple[str, ...]
 
 
-def learned_anew(
+def train_models(
     folder: Path,
     corpus: Corpus,
     table: TopicTable,
@@ -183,18 +188,18 @@ def learned_anew(
     workers: int,
     reader: TextReader | None,
     engine: Engine = LOCAL,
-) -> Made:
+) -> TrainResult:
     """Learn everything from posts, the ranker too, and write it into a generation's folder."""
     counts, topics = assemble(folder, corpus, table, config, progress, workers, reader, engine)
     if fit_ranker is None:
-        return Made(counts, topics, ())
+        return TrainResult(counts, topics, ())
 
     def without(part: Corpus, place: Path) -> Generation:
-        found, _ = assemble(place, part, table, config, Silent(), workers, reader, engine)
-        return unsealed(place, table.names, config.to_json(), found)
+        found, _ = assemble(place, part, table, config, NullProgress(), workers, reader, engine)
+        return temporary_generation(place, table.names, config.to_json(), found)
 
     notes = fit_ranker(corpus, without, config.ranking, folder / RANKER, progress)
-    return Made(counts, topics, notes)
+    return TrainResult(counts, topics, notes)
 
 
 def text_reader(encoder: ImageEncoder | None) -> TextReader | None:

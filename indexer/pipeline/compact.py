@@ -15,12 +15,18 @@ from hashlens.indexer.generations.generation import (
     writer,
 )
 from hashlens.indexer.pipeline.update import update
-from hashlens.indexer.progress import Progress, Silent
+from hashlens.indexer.progress import NullProgress, Progress
 from hashlens.indexer.storage.store import Store
-from hashlens.indexer.text.escaping import counted
-from hashlens.indexer.vectors.milvus_cleanup import tidied
-from hashlens.indexer.vectors.milvus_location import FILE, Place
-from hashlens.indexer.vectors.segments import KINDS, dead_of, living, paths_of, save_segment
+from hashlens.indexer.text.escaping import count_noun
+from hashlens.indexer.vectors.milvus_cleanup import drop_orphan_collections
+from hashlens.indexer.vectors.milvus_location import LOCATION_FILE, MilvusLocation
+from hashlens.indexer.vectors.segments import (
+    KINDS,
+    deleted_ids,
+    load_live,
+    save_segment,
+    segment_paths,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +45,8 @@ def described(report: CompactReport) -> str:
     """One line on what compacting did."""
     before, after = (size / 1e6 for size in (report.bytes_before, report.bytes_after))
     return (
-        f"generation {report.generation}: {counted(report.segments, 'segments')} merged, "
-        f"{counted(report.dropped, 'dead vectors')} dropped, "
+        f"generation {report.generation}: {count_noun(report.segments, 'segments')} merged, "
+        f"{count_noun(report.dropped, 'dead vectors')} dropped, "
         f"{before:,.1f} MB are {after:,.1f} MB, in {report.seconds:.0f} s"
     )
 
@@ -61,14 +67,14 @@ def compact(index: Path, *, keep: int = KEEP, progress: Progress | None = None) 
         IndexLockedError: another process writes to this index.
         VectorsUnreachableError: vectors are in Milvus, and it does not answer or may not be asked.
     """
-    began, progress = time.monotonic(), progress or Silent()
+    began, progress = time.monotonic(), progress or NullProgress()
     open_current(index)
     if Forgotten.of(index).erasing:
         update([], index, keep=keep, retrain=False, progress=progress)
-    with tidied(index), writer(index) as new:
+    with drop_orphan_collections(index), writer(index) as new:
         previous = new.previous or open_current(index)
-        segments = sum(len(paths_of(previous.folder / kind)) for kind in KINDS)
-        dropped = sum(len(dead_of(previous.folder / kind)) for kind in KINDS)
+        segments = sum(len(segment_paths(previous.folder / kind)) for kind in KINDS)
+        dropped = sum(len(deleted_ids(previous.folder / kind)) for kind in KINDS)
         progress.stage("Merging segments")
         _merge(new, previous)
         progress.stage("Publishing")
@@ -86,14 +92,14 @@ def compact(index: Path, *, keep: int = KEEP, progress: Progress | None = None) 
 def _merge(new: GenerationWriter, previous: Generation) -> None:
     previous.check_vectors()
     for path in previous.manifest.files:
-        if path.split("/")[0] not in (*KINDS, "posts.duckdb", FILE):
+        if path.split("/")[0] not in (*KINDS, "posts.duckdb", LOCATION_FILE):
             new.link(path)
     # In collections of its own: older generations may still need the dead, and these go with them.
-    if place := Place.of(previous.folder):
-        place.renewed(new.index, new.number).save(new.folder)
+    if place := MilvusLocation.of(previous.folder):
+        place.new_collections(new.index, new.number).save(new.folder)
     Store.compact(previous.folder / "posts.duckdb", new.folder / "posts.duckdb")
     for kind in KINDS:
-        found, classes = living(previous.folder / kind)
+        found, classes = load_live(previous.folder / kind)
         if found is not None:
             save_segment(new.folder / kind, found, classes)
 

@@ -20,7 +20,7 @@ _TABLES = (".jsonl", ".csv", ".parquet")
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class PostDiff:
     """What is to be done, and what that means for a person.
 
     `removed` int64 (r,) are keys of posts that leave the index, `copies` ids of reposts that do;
@@ -45,7 +45,7 @@ class Changes:
         return bool(len(self.removed) or self.copies or self.arriving or self.moved)
 
 
-def find_changes(store: Store, posts: Sequence[Post], deleted: Collection[str]) -> Changes:
+def diff_posts(store: Store, posts: Sequence[Post], deleted: Collection[str]) -> PostDiff:
     """Compare posts with those of an index, by id and content hash.
 
     Args:
@@ -60,7 +60,7 @@ def find_changes(store: Store, posts: Sequence[Post], deleted: Collection[str]) 
     arriving = sorted([*new, *changed])
     heirs = _heirs(store, removed, copies)
     found = {*_ids(store, removed), *copies}
-    return Changes(
+    return PostDiff(
         removed=removed,
         copies=(*copies, *(post.post_id for post in heirs)),
         arriving=[*heirs, *(posts[place] for place in arriving)],

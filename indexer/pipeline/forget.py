@@ -17,8 +17,8 @@ from hashlens.indexer.generations.generation import all_numbers, open_current
 from hashlens.indexer.pipeline.ranker_training import FitRanker
 from hashlens.indexer.pipeline.update import Forgetting, update
 from hashlens.indexer.progress import Progress
-from hashlens.indexer.text.authors import folded
-from hashlens.indexer.text.escaping import counted
+from hashlens.indexer.text.authors import fold_author
+from hashlens.indexer.text.escaping import count_noun
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class ForgetReport:
 def described(report: ForgetReport) -> str:
     """One line on what was removed."""
     names = f" ({', '.join(report.names)})" if len(report.names) > 1 else ""
-    return f"generation {report.generation}: {counted(report.posts, 'posts')} forgotten{names}"
+    return f"generation {report.generation}: {count_noun(report.posts, 'posts')} forgotten{names}"
 
 
 def forget(
@@ -127,8 +127,8 @@ def _found(index: Path, author: str | None, post: str | None) -> list[Trace]:
     """The posts and reposts that are wanted, in all generations."""
     if author is None:
         return traces_of(index, lambda post_id, _: post_id == post)
-    name = folded(author)
-    return traces_of(index, lambda _, by: by is not None and folded(by) == name)
+    name = fold_author(author)
+    return traces_of(index, lambda _, by: by is not None and fold_author(by) == name)
 
 
 def _left(index: Path, generation: int, *, retrain: bool) -> tuple[str, ...]:

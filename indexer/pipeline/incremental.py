@@ -11,41 +11,41 @@ from pathlib import Path
 
 import numpy as np
 
-from hashlens.indexer.config import ALL_TOPICS, LENT, RANKER, BuildConfig
+from hashlens.indexer.config import ALL_TOPICS, BASE_RANKER, RANKER, BuildConfig
 from hashlens.indexer.corpus.corpus import (
     Corpus,
-    Learned,
+    TrainedModels,
     store_posts,
     topics_of,
-    write_counted,
+    write_count_matrices,
     write_vectors,
 )
 from hashlens.indexer.embeddings.space import WordSpace
 from hashlens.indexer.erasure.vocabulary import drop_unsupported
 from hashlens.indexer.generations.generation import Generation, GenerationWriter
-from hashlens.indexer.pipeline.diff import Changes
+from hashlens.indexer.pipeline.diff import PostDiff
 from hashlens.indexer.progress import Progress
-from hashlens.indexer.storage.new_hashtags import write_young
-from hashlens.indexer.storage.statistics import derive, rederived
+from hashlens.indexer.storage.new_hashtags import write_new_hashtag_vectors
+from hashlens.indexer.storage.statistics import derive, update_counts
 from hashlens.indexer.storage.store import Store
-from hashlens.indexer.storage.training_snapshot import Trained
+from hashlens.indexer.storage.training_snapshot import TrainingCounts
 from hashlens.indexer.topics.model import TopicModel
 from hashlens.indexer.types import Ids
-from hashlens.indexer.vectors.milvus_location import Place
-from hashlens.indexer.vectors.segments import DEAD, KINDS, bury, living, save_segment
+from hashlens.indexer.vectors.milvus_location import MilvusLocation
+from hashlens.indexer.vectors.segments import DELETED, KINDS, load_live, mark_deleted, save_segment
 
 # Folders that are taken over whole.
-LINKED = ("topics", "texts", "words", RANKER, LENT, "trained")
+LINKED = ("topics", "texts", "words", RANKER, BASE_RANKER, "trained")
 NAMING = ("topics", "texts", "words", "trained")  # those of them that name words or hashtags
 STORE = "posts.duckdb"
 
 
-def extended(
+def write_incremental(
     new: GenerationWriter,
     previous: Generation,
-    changes: Changes,
+    changes: PostDiff,
     corpus: Corpus,
-    trained: Trained,
+    trained: TrainingCounts,
     progress: Progress,
     *,
     erasing: bool = False,
@@ -63,7 +63,7 @@ def extended(
     """
     folder, config = new.folder, BuildConfig.from_json(previous.manifest.config)
     linked = [name for name in LINKED if not (erasing and name in NAMING)]
-    _take_over(new, previous, changes.removed, linked)
+    _link_unchanged(new, previous, changes.removed, linked)
     model = TopicModel.open(previous.folder / "topics")
     shutil.copyfile(previous.folder / STORE, folder / STORE)
     progress.stage("Storing posts", len(corpus.posts))
@@ -71,7 +71,7 @@ def extended(
         if store.migrate():  # it counted otherwise
             derive(store)
     with Store.change(folder / STORE) as store:
-        with rederived(store, corpus.posts, corpus.words, changes.removed):
+        with update_counts(store, corpus.posts, corpus.words, changes.removed):
             store.remove(changes.removed, changes.copies)
             topics = topics_of(corpus, model, config)
             keys = store_posts(store, corpus, topics, progress)
@@ -79,12 +79,12 @@ def extended(
                 store.forget_unused()
         if erasing:
             drop_unsupported(previous.folder, folder, store, config.vectors)
-            trained = Trained.open(folder / "trained")
+            trained = TrainingCounts.open(folder / "trained")
         space = _space(folder / "words" / ALL_TOPICS)
-        learned = Learned(TopicModel.open(folder / "topics"), space, trained)
+        learned = TrainedModels(TopicModel.open(folder / "topics"), space, trained)
         write_vectors(folder, store, corpus, keys, learned)
-        write_young(folder, store, trained, space, config.vectors)
-        counts = write_counted(folder, store, learned, progress)
+        write_new_hashtag_vectors(folder, store, trained, space, config.vectors)
+        counts = write_count_matrices(folder, store, learned, progress)
         counts |= _since(store, trained)
     if erasing:
         progress.stage("Merging segments")
@@ -98,9 +98,9 @@ def _without_remains(new: GenerationWriter) -> None:
     left = (folder / STORE).rename(folder / "left.duckdb")
     Store.compact(left, folder / STORE)
     left.unlink()
-    found = {kind: living(folder / kind) for kind in KINDS}
-    if place := Place.of(folder):
-        place.renewed(new.index, new.number).save(folder)
+    found = {kind: load_live(folder / kind) for kind in KINDS}
+    if place := MilvusLocation.of(folder):
+        place.new_collections(new.index, new.number).save(folder)
     for kind, (vectors, classes) in found.items():
         shutil.rmtree(folder / kind, ignore_errors=True)
         if vectors is not None:
@@ -114,26 +114,26 @@ def _space(folder: Path) -> WordSpace:
     return WordSpace((), np.empty((0, 1), np.float32), np.empty(0, np.int64))
 
 
-def _take_over(
+def _link_unchanged(
     new: GenerationWriter, previous: Generation, removed: Ids, linked: Sequence[str]
 ) -> None:
     """Link what stays as it is, and say which vectors of the segments are dead now."""
     for name in previous.manifest.files:
         if name.split("/")[0] in linked:
             new.link(name)
-    if place := Place.of(previous.folder):
-        place.continued(new.index, new.number).save(new.folder)
+    if place := MilvusLocation.of(previous.folder):
+        place.next_segment(new.index, new.number).save(new.folder)
     for kind in KINDS:
-        kept, dead = bury(previous.folder / kind, removed)
+        kept, dead = mark_deleted(previous.folder / kind, removed)
         for path in kept:
             new.link(f"{kind}/{path.name}")
             if (table := path.with_suffix(".npy")).exists():
                 new.link(f"{kind}/{table.name}")
         if len(dead):
-            np.save(new.folder / kind / DEAD, dead)
+            np.save(new.folder / kind / DELETED, dead)
 
 
-def _since(store: Store, trained: Trained) -> dict[str, int]:
+def _since(store: Store, trained: TrainingCounts) -> dict[str, int]:
     """Hashtags and posts that came since the index last learned."""
     ((young,),) = store.rows(
         "select count(*) from hashtag_counts where tag_id >= ?", [len(trained.tags)]

@@ -12,21 +12,21 @@ from pathlib import Path
 
 import numpy as np
 
-from hashlens.indexer.config import LENT, RANKER, BuildConfig
+from hashlens.indexer.config import BASE_RANKER, RANKER, BuildConfig
 from hashlens.indexer.corpus.corpus import Corpus
-from hashlens.indexer.corpus.stored import stored_corpus
+from hashlens.indexer.corpus.stored import load_corpus
 from hashlens.indexer.generations.generation import Generation, open_current, writer
 from hashlens.indexer.generations.manifest import Manifest
 from hashlens.indexer.pipeline.ranker_training import FitRanker
 from hashlens.indexer.progress import Progress
 from hashlens.indexer.storage.store import Store
 
-RANKED = "ranked"  # name of the number of posts that ranking learned from, among the counts
+RANKED_POSTS = "ranked"  # name of the number of posts that ranking learned from, among the counts
 
 Remove = Callable[[Path, Sequence[str]], object]  # posts, by id, from the index in a folder
 
 
-def reranked(
+def retrain_ranker(
     folder: Path,
     like: Manifest,
     counts: dict[str, int],
@@ -46,10 +46,10 @@ def reranked(
         progress: told of the stages.
 
     Returns:
-        The counts, with `RANKED` as it is now; and notes.
+        The counts, with `RANKED_POSTS` as it is now; and notes.
     """
     with Store.open(folder / "posts.duckdb") as store:
-        corpus = stored_corpus(folder, store, np.zeros(0, np.int64))
+        corpus = load_corpus(folder, store, np.zeros(0, np.int64))
 
     def without(part: Corpus, place: Path) -> Generation:
         kept = {post.post_id for post in part.posts}
@@ -60,18 +60,18 @@ def reranked(
         remove(place / "index", gone)
         return open_current(place / "index")
 
-    lent = folder / LENT if (folder / LENT).is_dir() else folder / RANKER
+    lent = folder / BASE_RANKER if (folder / BASE_RANKER).is_dir() else folder / RANKER
     config = BuildConfig.from_json(like.config).ranking
     made = folder / "new-ranker"
     notes = fit_ranker(corpus, without, config, made, progress, lent)
     if made.is_dir():
         if lent.name == RANKER:
-            lent.rename(folder / LENT)
+            lent.rename(folder / BASE_RANKER)
         else:
             shutil.rmtree(folder / RANKER)
         made.rename(folder / RANKER)
-        return counts | {RANKED: len(corpus.posts)}, notes
-    if lent.name == LENT:  # its posts are gone, and so must be what was learned from them
+        return counts | {RANKED_POSTS: len(corpus.posts)}, notes
+    if lent.name == BASE_RANKER:  # its posts are gone, and so must be what was learned from them
         shutil.rmtree(folder / RANKER)
         lent.rename(folder / RANKER)
-    return counts | {RANKED: 0}, notes
+    return counts | {RANKED_POSTS: 0}, notes

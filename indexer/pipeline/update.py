@@ -16,14 +16,14 @@ from pathlib import Path
 from hashlens.indexer.config import BuildConfig
 from hashlens.indexer.corpus.corpus import Corpus
 from hashlens.indexer.corpus.ingest import (
-    admitted,
-    encoded,
-    gathered,
-    summed_up,
-    without_notes,
-    without_reposts,
+    admit_posts,
+    drop_notes,
+    drop_reposts,
+    encode_images,
+    ingest_posts,
+    summarize_notes,
 )
-from hashlens.indexer.corpus.stored import joined, stored_corpus
+from hashlens.indexer.corpus.stored import concat_corpora, load_corpus
 from hashlens.indexer.erasure.traces import erase_pictures, traces_in
 from hashlens.indexer.errors import InputError
 from hashlens.indexer.generations.forgotten import Forgotten
@@ -38,22 +38,22 @@ from hashlens.indexer.generations.generation import (
 )
 from hashlens.indexer.generations.manifest import check_settings
 from hashlens.indexer.images.encoder import ImageEncoder, open_encoder, open_recorded
-from hashlens.indexer.pipeline.build import encoder_json, learned_anew, text_reader
-from hashlens.indexer.pipeline.diff import Changes, find_changes, read_ids
-from hashlens.indexer.pipeline.incremental import extended
+from hashlens.indexer.pipeline.build import encoder_json, text_reader, train_models
+from hashlens.indexer.pipeline.diff import PostDiff, diff_posts, read_ids
+from hashlens.indexer.pipeline.incremental import write_incremental
 from hashlens.indexer.pipeline.ranker_training import FitRanker
-from hashlens.indexer.pipeline.ranker_update import RANKED, reranked
+from hashlens.indexer.pipeline.ranker_update import RANKED_POSTS, retrain_ranker
 from hashlens.indexer.posts.formats.registry import AUTO
 from hashlens.indexer.posts.reader import Sources
 from hashlens.indexer.posts.spool import Posts
-from hashlens.indexer.progress import Progress, Silent
-from hashlens.indexer.storage.store import BORROWED, Store
-from hashlens.indexer.storage.training_snapshot import Trained
-from hashlens.indexer.text.escaping import counted
+from hashlens.indexer.progress import NullProgress, Progress
+from hashlens.indexer.storage.store import BASE_POSTS, Store
+from hashlens.indexer.storage.training_snapshot import TrainingCounts
+from hashlens.indexer.text.escaping import count_noun
 from hashlens.indexer.topics.model import TopicModel
 from hashlens.indexer.types import Post, Rejection
-from hashlens.indexer.vectors.milvus_cleanup import tidied
-from hashlens.indexer.vectors.milvus_location import Place
+from hashlens.indexer.vectors.milvus_cleanup import drop_orphan_collections
+from hashlens.indexer.vectors.milvus_location import MilvusLocation
 from hashlens.indexer.verify.rows import check_rows
 
 
@@ -187,12 +187,12 @@ def update(
         VectorsUnreachableError: vectors are in Milvus, and it does not answer or may not be asked.
     """
     began = time.monotonic()
-    progress, rejections = progress or Silent(), list[Rejection]()
+    progress, rejections = progress or NullProgress(), list[Rejection]()
     config = _checked_config(index)
     if first_comment is None:
         first_comment = config.first_comment
     source = Sources(sources, config.hashtag_rule, reader, columns, first_comment)
-    posts: Sequence[Post] = gathered(source, rejections, progress) if sources else ()
+    posts: Sequence[Post] = ingest_posts(source, rejections, progress) if sources else ()
     deleted = read_ids(delete) if isinstance(delete, Path) else list(delete or ())
     if not (posts or deleted or retrain or forgetting or Forgotten.of(index).erasing):
         why = f"; the first of {len(rejections)} rejected: {rejections[0]}" if rejections else ""
@@ -200,15 +200,15 @@ def update(
     given = _Incoming(
         posts, deleted, retrain, weights, fit_ranker, progress, workers, rejections, pretrained
     )
-    with tidied(index), writer(index) as new:
+    with drop_orphan_collections(index), writer(index) as new:
         previous = new.previous or open_current(index)
         memory = _begun(index, previous, forgetting)
         given = replace(given, erasing=bool(memory.erasing) and not memory.clean)
-        posts, told = admitted(posts, memory, allow_forgotten=allow_forgotten)
+        posts, told = admit_posts(posts, memory, allow_forgotten=allow_forgotten)
         with Store.open(previous.folder / "posts.duckdb") as store:
             check_rows(store, previous.folder / "counts")
             leaving = [*deleted, *_erased(index, store, memory, given)]
-            changes = find_changes(store, posts, leaving)
+            changes = diff_posts(store, posts, leaving)
             ids = frozenset(deleted)
             gone = traces_in(store, lambda post_id, _: post_id in ids) if ids else []
         notes = (*told.notes, *_told(changes, posts, deleted))
@@ -247,8 +247,8 @@ def update(
         copies=outcome.copies,
         retrained=outcome.retrained,
         counts=outcome.counts,
-        rejections=without_notes(rejections),
-        notes=(*notes, *outcome.notes, *summed_up(rejections)),
+        rejections=drop_notes(rejections),
+        notes=(*notes, *outcome.notes, *summarize_notes(rejections)),
         seconds=time.monotonic() - began,
     )
 
@@ -258,9 +258,9 @@ def _begun(index: Path, previous: Generation, forgetting: Forgetting | None) -> 
     memory = Forgotten.of(index)
     if forgetting is None:
         return memory
-    if place := Place.of(previous.folder):
-        place.continued(index, previous.number)  # refused before anything is promised
-    memory = memory.begun(forgetting.authors, forgetting.post_ids)
+    if place := MilvusLocation.of(previous.folder):
+        place.next_segment(index, previous.number)  # refused before anything is promised
+    memory = memory.start_erasure(forgetting.authors, forgetting.post_ids)
     memory.save(index)
     return memory
 
@@ -313,36 +313,36 @@ def _learning(generation: Generation, given: _Incoming) -> BuildConfig:
     return replace(config, vectors=replace(config.vectors, pretrained=str(given.pretrained)))
 
 
-def _told(changes: Changes, posts: Sequence[Post], deleted: Sequence[str]) -> tuple[str, ...]:
+def _told(changes: PostDiff, posts: Sequence[Post], deleted: Sequence[str]) -> tuple[str, ...]:
     """What a person should know of ids that were to be deleted."""
     notes = []
     if changes.not_found:
         first = ", ".join(map(repr, changes.not_found[:3]))
         number, are = (
-            counted(len(changes.not_found), "ids"),
+            count_noun(len(changes.not_found), "ids"),
             "is" if len(changes.not_found) == 1 else "are",
         )
         notes.append(f"{number} to delete {are} not in the index: {first}")
     both = {post.post_id for post in posts} & set(deleted)
     if both:
-        number, were = counted(len(both), "posts"), "was" if len(both) == 1 else "were"
+        number, were = count_noun(len(both), "posts"), "was" if len(both) == 1 else "were"
         notes.append(f"{number} {were} given and to be deleted: not in the index now")
     return tuple(notes)
 
 
 def _written(
-    new: GenerationWriter, previous: Generation, changes: Changes, given: _Incoming
+    new: GenerationWriter, previous: Generation, changes: PostDiff, given: _Incoming
 ) -> tuple[_Outcome, ImageEncoder | None]:
     """Write everything of the next generation."""
     previous.check_vectors()
-    if (place := Place.of(previous.folder)) and not given.retrain:
-        place.continued(new.index, new.number)  # refused before pictures are encoded
+    if (place := MilvusLocation.of(previous.folder)) and not given.retrain:
+        place.next_segment(new.index, new.number)  # refused before pictures are encoded
     encoder = _encoder(previous, changes, given.weights)
-    corpus = without_reposts(Posts.of(changes.arriving), changes.held)
-    corpus = encoded(corpus, encoder, given.rejections, given.progress, given.workers)
+    corpus = drop_reposts(Posts.of(changes.arriving), changes.held)
+    corpus = encode_images(corpus, encoder, given.rejections, given.progress, given.workers)
     coming = {post.post_id for post in given.posts}
     copies = sum(post.post_id in coming for post in corpus.copies)
-    trained = Trained.open(previous.folder / "trained")
+    trained = TrainingCounts.open(previous.folder / "trained")
     why, notes = _why_anew(previous, given, _new_share(previous, trained, changes, corpus))
     rest = previous.manifest.counts["posts"] - len(changes.removed) + len(corpus.posts)
     if why and (rest or not given.erasing):  # nothing to learn from is no reason to keep posts
@@ -352,11 +352,11 @@ def _written(
         outcome = _retrained(new, previous, changes, corpus, given, encoder)
         notes = (f"learned anew: {why}", *outcome.notes)
     else:
-        counts = extended(
+        counts = write_incremental(
             new, previous, changes, corpus, trained, given.progress, erasing=given.erasing
         )
         outcome = _Outcome(counts)
-        if BORROWED in outcome.counts:
+        if BASE_POSTS in outcome.counts:
             outcome = _ranked(new, previous, outcome.counts, given)
             notes = (*notes, *outcome.notes)
     return replace(outcome, copies=copies, notes=notes), encoder
@@ -369,13 +369,13 @@ def _ranked(
 
     That is when it is asked for, or when there are more of them by a share than it learned from.
     """
-    learned = previous.manifest.counts.get(RANKED, 0)
-    counts |= {RANKED: learned}
+    learned = previous.manifest.counts.get(RANKED_POSTS, 0)
+    counts |= {RANKED_POSTS: learned}
     share = _config(previous).update.retrain_share
     due = counts["posts"] > learned * (1 + share) if given.retrain is None else given.retrain
     if not due or given.fit_ranker is None:
         return _Outcome(counts)
-    counts, notes = reranked(
+    counts, notes = retrain_ranker(
         new.folder, previous.manifest, counts, given.fit_ranker, _removed, given.progress
     )
     return _Outcome(counts, notes=notes)
@@ -392,7 +392,7 @@ def _why_anew(previous: Generation, given: _Incoming, share: float) -> tuple[str
         InputError: it is asked for, and cannot be.
     """
     limit = _config(previous).update.retrain_share
-    if previous.manifest.counts.get(BORROWED, 0):
+    if previous.manifest.counts.get(BASE_POSTS, 0):
         return "", ()  # what it learned with is not there
     asked = given.retrain or (given.retrain is None and share > limit)
     file = _config(previous).vectors.pretrained
@@ -411,7 +411,7 @@ def _why_anew(previous: Generation, given: _Incoming, share: float) -> tuple[str
     return "as asked" if given.retrain else over, ()
 
 
-def _encoder(previous: Generation, changes: Changes, weights: Path | None) -> ImageEncoder | None:
+def _encoder(previous: Generation, changes: PostDiff, weights: Path | None) -> ImageEncoder | None:
     """The index's own encoder, where a picture has to be encoded."""
     if not any(post.image for post in changes.arriving):
         return None
@@ -420,7 +420,9 @@ def _encoder(previous: Generation, changes: Changes, weights: Path | None) -> Im
     return open_recorded(previous.manifest.encoder, weights)
 
 
-def _new_share(previous: Generation, trained: Trained, changes: Changes, corpus: Corpus) -> float:
+def _new_share(
+    previous: Generation, trained: TrainingCounts, changes: PostDiff, corpus: Corpus
+) -> float:
     """Share of the posts that came since the index last learned."""
     with Store.open(previous.folder / "posts.duckdb") as store:
         query = "select count(*), count(*) filter (post_key >= ?) from posts"
@@ -433,22 +435,22 @@ def _new_share(previous: Generation, trained: Trained, changes: Changes, corpus:
 def _retrained(
     new: GenerationWriter,
     previous: Generation,
-    changes: Changes,
+    changes: PostDiff,
     corpus: Corpus,
     given: _Incoming,
     encoder: ImageEncoder | None,
 ) -> _Outcome:
     """Learn everything anew, from what the index holds and what arrives."""
     with Store.open(previous.folder / "posts.duckdb") as store:
-        held = stored_corpus(previous.folder, store, changes.removed)
+        held = load_corpus(previous.folder, store, changes.removed)
         gone = set(changes.copies)
         copies = tuple(post for post in store.copies() if post.post_id not in gone)
-    whole = joined(replace(held, copies=copies), corpus)
+    whole = concat_corpora(replace(held, copies=copies), corpus)
     if not whole.posts:
         raise InputError("found no post left to learn from; build the index anew from others")
-    if place := Place.of(previous.folder):
-        place.renewed(new.index, new.number).save(new.folder)
-    made = learned_anew(
+    if place := MilvusLocation.of(previous.folder):
+        place.new_collections(new.index, new.number).save(new.folder)
+    made = train_models(
         new.folder,
         whole,
         TopicModel.open(previous.folder / "topics").table,

@@ -16,7 +16,13 @@ from typing import BinaryIO
 import numpy as np
 
 from hashlens.indexer.errors import IndexCorruptError
-from hashlens.indexer.vectors.faiss_types import WIDEST_PADDED, Library, faiss, is_ours, kind_of
+from hashlens.indexer.vectors.faiss_types import (
+    WIDEST_PADDED,
+    Library,
+    faiss,
+    is_supported,
+    kind_of,
+)
 
 WRITTEN_AT_ONCE = 1 << 20  # bytes
 MOST_NUMBERS = 1 << 20  # of a vector
@@ -37,7 +43,7 @@ def read_index(path: Path, *, mmap: bool) -> tuple[Library, int, bool]:
     except (OSError, RuntimeError, MemoryError) as error:
         raise _corrupt(path, str(error).split("\n")[0]) from error
     index, width = _unpadded(index)
-    if not is_ours(index):
+    if not is_supported(index):
         raise _corrupt(path, f"a {type(index).__name__} of unknown make")
     if kind_of(index) != "exact":
         # FAISS follows the places that a file gives for its ids, wherever they lead.

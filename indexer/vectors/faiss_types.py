@@ -18,10 +18,10 @@ from hashlens.indexer.types import Floats, Ids
 Kind = Literal["exact", "ivf", "ivf-sq8"]
 
 KINDS = ("exact", "ivf", "ivf-sq8")
-EXACT_UP_TO = 200_000  # vectors; beyond it an exact answer takes too long
-NARROW = 256  # numbers of a vector up to which all four bytes of each are kept
+MAX_EXACT = 200_000  # vectors; beyond it an exact answer takes too long
+MAX_FLOAT_WIDTH = 256  # numbers of a vector up to which all four bytes of each are kept
 TRAINED_PER_CLUSTER = 64  # vectors sampled for k-means: with more, training outlasts all else
-ROUNDS = 10  # of k-means; more of them leave recall as it is
+KMEANS_ROUNDS = 10  # of k-means; more of them leave recall as it is
 SEED = 1
 # FAISS compares rows of whole lanes, of so many numbers, quickest: one of 50 takes 7 % longer than
 # one of 56, and five times as long where bytes are kept. So zeros follow, which change no product.
@@ -34,17 +34,17 @@ Library = Any  # FAISS and its objects, whose own types are incomplete
 def kind_for(vectors: Floats) -> Kind:
     """Exact up to 200,000 vectors; beyond it ivf where they are narrow, ivf-sq8 where wide."""
     number, width = vectors.shape
-    if number <= EXACT_UP_TO:
+    if number <= MAX_EXACT:
         return "exact"
-    return "ivf" if width <= NARROW else "ivf-sq8"
+    return "ivf" if width <= MAX_FLOAT_WIDTH else "ivf-sq8"
 
 
-def in_lanes(width: int) -> int:
+def padded_width(width: int) -> int:
     """The width that rows are padded to."""
     return -(-width // LANES) * LANES if width <= WIDEST_PADDED else width
 
 
-def empty(width: int, kind: Kind) -> Library:
+def empty_index(width: int, kind: Kind) -> Library:
     """An index of no vectors; one of clusters is still to be trained."""
     if kind == "exact":
         # Not IndexIDMap2: it takes duplicate ids silently, and its table of ids slows opening.
@@ -52,7 +52,7 @@ def empty(width: int, kind: Kind) -> Library:
     return _clusters(width, kind, 1)
 
 
-def trained(vectors: Floats, kind: Kind) -> Library:
+def train_index(vectors: Floats, kind: Kind) -> Library:
     """An empty index with clusters of these vectors: 4 √n, of 39 vectors or more each."""
     number, width = vectors.shape
     index = _clusters(width, kind, max(1, min(int(4 * number**0.5), number // 39)))
@@ -68,7 +68,7 @@ def _clusters(width: int, kind: Kind, number: int) -> Library:
     else:
         bytes_each = library.ScalarQuantizer.QT_8bit
         index = library.IndexIVFScalarQuantizer(middles, width, number, bytes_each, product)
-    index.cp.seed, index.cp.niter = SEED, ROUNDS
+    index.cp.seed, index.cp.niter = SEED, KMEANS_ROUNDS
     index.cp.max_points_per_centroid = TRAINED_PER_CLUSTER
     index.cp.min_points_per_centroid = 1  # fewer only bring a warning on stderr
     return index
@@ -94,7 +94,7 @@ def stored_ids(index: Library) -> Ids:
     return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
 
 
-def is_ours(index: Library) -> bool:
+def is_supported(index: Library) -> bool:
     """Whether an index that was read is of one of the kinds, and its parts fit one another."""
     if index.metric_type != faiss().METRIC_INNER_PRODUCT:
         return False

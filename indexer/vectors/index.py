@@ -21,22 +21,22 @@ from hashlens.indexer.vectors.faiss_types import (
     KINDS,
     Kind,
     Library,
-    empty,
+    empty_index,
     faiss,
-    in_lanes,
     kind_for,
     kind_of,
+    padded_width,
     stored_ids,
-    trained,
+    train_index,
 )
-from hashlens.indexer.vectors.search import among, check_width, settled
+from hashlens.indexer.vectors.search import check_width, isin_sorted, search_stable
 
-FEWEST_PROBES = 32  # clusters compared with a query: makes small ivf indexes exact
-PROBED_SHARE = 16  # one cluster in so many is compared, in large ones
+MIN_PROBES = 32  # clusters compared with a query: makes small ivf indexes exact
+CLUSTERS_PER_PROBE = 16  # one cluster in so many is compared, in large ones
 
 
 @dataclass(frozen=True, slots=True)
-class _Among:
+class SearchScope:
     """The vectors that are compared: how many, FAISS's selector of them, None where all are.
 
     `kept` is what the selector refers to; `exact` ones are compared in every cluster.
@@ -59,10 +59,10 @@ class VectorIndex:
         self._index = index
         self._mapped = mapped
         self._width, self._padded, self._kind = width, int(index.d), kind_of(index)
-        # Made when they are asked for, and dropped by `_own`, before any change.
-        self._all: _Among | None = None
+        # Made when they are asked for, and dropped by `_copy_before_write`, before any change.
+        self._all: SearchScope | None = None
         self._order: tuple[Ids, Ids] | None = None
-        self._barred: tuple[Ids, _Among] | None = None
+        self._barred: tuple[Ids, SearchScope] | None = None
 
     @classmethod
     def empty(cls, width: int, kind: Kind = "exact") -> Self:
@@ -76,7 +76,7 @@ class VectorIndex:
             raise ConfigError(f"found vector index kind {kind!r}, expected {' or '.join(KINDS)}")
         if width < 1:
             raise ShapeError(f"found a vector width of {width}, expected 1 or more")
-        return cls(empty(in_lanes(width), kind), width)
+        return cls(empty_index(padded_width(width), kind), width)
 
     @classmethod
     def build(cls, embeddings: Embeddings, kind: Kind | Literal["auto"] = "auto") -> Self:
@@ -138,17 +138,17 @@ class VectorIndex:
         self._check_new(embeddings.ids)
         if not len(embeddings.ids):
             return
-        self._own()
-        rows = self._in_lanes(embeddings.vectors)
+        self._copy_before_write()
+        rows = self._pad(embeddings.vectors)
         if not self._index.is_trained:
-            self._index = trained(rows, self.kind)
+            self._index = train_index(rows, self.kind)
         self._index.add_with_ids(rows, embeddings.ids)
 
     def remove(self, ids: Ids) -> int:
         """Remove vectors by id; unknown ids are passed over. Returns how many were removed."""
         known = np.intersect1d(ids, self.ids)
         if len(known):
-            self._own()
+            self._copy_before_write()
             self._index.remove_ids(known)
         return len(known)
 
@@ -159,7 +159,7 @@ class VectorIndex:
             ShapeError: an id is not in the index.
         """
         known, order = self._sorted()
-        unknown = ids[~among(ids, known)]
+        unknown = ids[~isin_sorted(ids, known)]
         if len(unknown):
             raise ShapeError(f"found id {unknown[0]}, expected one of the {len(self)} in the index")
         if not len(ids):
@@ -167,7 +167,7 @@ class VectorIndex:
         if self.kind == "exact":
             vectors = self._index.index.reconstruct_batch(order[np.searchsorted(known, ids)])
         else:
-            with self._found_by_id():
+            with self._id_table():
                 vectors = self._index.reconstruct_batch(np.ascontiguousarray(ids))
         vectors = vectors[:, : self.width]
         if self.kind == "ivf-sq8":
@@ -175,7 +175,7 @@ class VectorIndex:
         return np.ascontiguousarray(vectors, dtype=np.float32)
 
     @contextmanager
-    def _found_by_id(self) -> Iterator[None]:
+    def _id_table(self) -> Iterator[None]:
         """Have an index of clusters know where each id is: a table, made where it is needed."""
         self._index.set_direct_map_type(faiss().DirectMap.Hashtable)
         try:
@@ -198,13 +198,13 @@ class VectorIndex:
         Raises:
             ShapeError: the width differs, rows are not finite unit vectors, or m is not positive.
         """
-        among = self._among(subset, without)
-        return settled(
+        among = self._scope(subset, without)
+        return search_stable(
             vectors,
             m,
             self.width,
             among.size,
-            lambda some, reach: self._nearest(self._in_lanes(some), reach, among),
+            lambda some, reach: self._nearest(self._pad(some), reach, among),
         )
 
     def save(self, path: Path) -> None:
@@ -215,12 +215,12 @@ class VectorIndex:
         """
         write_index(self._index, self.width, path)
 
-    def _among(self, subset: Ids | None, without: Ids | None) -> _Among:
+    def _scope(self, subset: Ids | None, without: Ids | None) -> SearchScope:
         """What is compared, of ids that the index holds."""
         if subset is not None:
             chosen = np.intersect1d(subset, self.ids)
             chosen = chosen if without is None else np.setdiff1d(chosen, without)
-            return _Among(len(chosen), faiss().IDSelectorBatch(chosen), exact=True)
+            return SearchScope(len(chosen), faiss().IDSelectorBatch(chosen), exact=True)
         if without is None:
             return self._whole()
         # The same ids are passed over in one search after the other.
@@ -228,19 +228,19 @@ class VectorIndex:
             self._barred = without, self._all_but(without)
         return self._barred[1]
 
-    def _whole(self) -> _Among:
+    def _whole(self) -> SearchScope:
         if self._all is None:
-            self._all = _Among(len(self), None)
+            self._all = SearchScope(len(self), None)
         return self._all
 
-    def _all_but(self, without: Ids) -> _Among:
+    def _all_but(self, without: Ids) -> SearchScope:
         barred = np.intersect1d(without, self.ids)
         if not len(barred):
             return self._whole()
         batch = faiss().IDSelectorBatch(barred)
-        return _Among(len(self) - len(barred), faiss().IDSelectorNot(batch), batch)
+        return SearchScope(len(self) - len(barred), faiss().IDSelectorNot(batch), batch)
 
-    def _in_lanes(self, vectors: Floats) -> Floats:
+    def _pad(self, vectors: Floats) -> Floats:
         """Vectors float32 (n, d) with zeros after them, as wide as FAISS's."""
         if self._padded == self._width:
             return vectors
@@ -248,13 +248,13 @@ class VectorIndex:
         rows[:, : self._width] = vectors
         return rows
 
-    def _nearest(self, queries: Floats, reach: int, among: _Among) -> tuple[Ids, Floats]:
+    def _nearest(self, queries: Floats, reach: int, among: SearchScope) -> tuple[Ids, Floats]:
         """Ids and scores (q, reach) by falling score; id -1 where there is none."""
         choice = {} if among.selector is None else {"sel": among.selector}
         params = None
         if self.kind != "exact":
             clusters = self._index.nlist
-            probes = clusters if among.exact else max(FEWEST_PROBES, clusters // PROBED_SHARE)
+            probes = clusters if among.exact else max(MIN_PROBES, clusters // CLUSTERS_PER_PROBE)
             params = faiss().SearchParametersIVF(nprobe=min(probes, clusters), **choice)
         elif choice:
             params = faiss().SearchParameters(**choice)
@@ -277,7 +277,7 @@ class VectorIndex:
             self._order = known, order
         return self._order
 
-    def _own(self) -> None:
+    def _copy_before_write(self) -> None:
         """Make the index fit for change: FAISS ends the process on changing a mapped one."""
         if self._mapped:
             self._index = faiss().deserialize_index(faiss().serialize_index(self._index))
@@ -288,7 +288,7 @@ class VectorIndex:
         values = np.sort(ids)
         if len(values) and values[0] < 0:
             raise ShapeError(f"found id {values[0]}, expected 0 or more")
-        again, taken = values[1:] == values[:-1], among(values, self.ids)
+        again, taken = values[1:] == values[:-1], isin_sorted(values, self.ids)
         twice = np.concatenate([values[1:][again], values[taken]])
         if len(twice):
             raise ShapeError(f"found id {twice[0]} twice, expected ids new to the index")

@@ -31,10 +31,10 @@ from hashlens.indexer.errors import (
     VectorsUnreachableError,
 )
 from hashlens.indexer.types import Floats, Ids
-from hashlens.indexer.vectors.faiss_types import EXACT_UP_TO
+from hashlens.indexer.vectors.faiss_types import MAX_EXACT
 
 TOKEN = "HASHLENS_MILVUS_TOKEN"  # noqa: S105 (environment variable: an API key, or USER:PASSWORD)
-MOST_FETCHED = 16_384  # rows that Milvus gives a query at most
+MAX_FETCHED = 16_384  # rows that Milvus gives a query at most
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")  # gRPC goes by these
 _CONNECTING, _WORKING = 8, 120  # seconds
 _AT_ONCE = 4 << 20  # bytes of vectors in a message: Milvus takes 64 MB, gRPC alone 4
@@ -60,7 +60,7 @@ class Collection:
             IndexCorruptError: there is no such collection, or it holds something else.
             SetupError: pymilvus is not installed.
         """
-        with _asking(address) as client:
+        with client_session(address) as client:
             if not client.has_collection(name, timeout=_WORKING):
                 raise IndexCorruptError(
                     f"{address}: found no collection {name}, which this index keeps its vectors "
@@ -91,7 +91,7 @@ class Collection:
             VectorsUnreachableError: Milvus does not answer there, or refuses.
             SetupError: pymilvus is not installed.
         """
-        with _asking(address, making=True) as client:
+        with client_session(address, making=True) as client:
             types = _pymilvus().DataType
             if client.has_collection(name, timeout=_WORKING):
                 client.drop_collection(name, timeout=_WORKING)
@@ -100,7 +100,7 @@ class Collection:
             schema.add_field("segment", types.INT64)
             schema.add_field("vector", types.FLOAT_VECTOR, dim=width)
             indexes = client.prepare_index_params()
-            kind = "FLAT" if size <= EXACT_UP_TO else "AUTOINDEX"
+            kind = "FLAT" if size <= MAX_EXACT else "AUTOINDEX"
             indexes.add_index("vector", index_type=kind, metric_type="IP")
             client.create_collection(
                 name, schema=schema, consistency_level="Strong", timeout=_WORKING
@@ -127,7 +127,7 @@ class Collection:
                 f"found vectors of width {vectors.shape[1]}, expected {self.width} "
                 f"as in the collection {self.name}"
             )
-        with _asking(self._address) as client:
+        with client_session(self._address) as client:
             client.delete(self.name, filter=f"segment == {segment}", timeout=_WORKING)
             for some in self._portions(len(keys)):
                 rows = [
@@ -140,7 +140,7 @@ class Collection:
 
     def count(self, segments: Sequence[int]) -> int:
         """How many rows the segments have."""
-        with _asking(self._address) as client:
+        with client_session(self._address) as client:
             found = client.query(
                 self.name,
                 filter=_in("segment", segments),
@@ -158,7 +158,7 @@ class Collection:
         vectors = np.zeros((len(keys), self.width), np.float32)
         there = np.zeros(len(keys), np.bool_)
         place = {key: place for place, key in enumerate(keys.tolist())}
-        with _asking(self._address) as client:
+        with client_session(self._address) as client:
             for some in self._portions(len(keys)):
                 for row in client.query(
                     self.name,
@@ -191,7 +191,7 @@ class Collection:
         wanted = _in("segment", segments)
         if len(without):
             wanted += f" and not ({_in('id', without.tolist())})"
-        with _asking(self._address) as client:
+        with client_session(self._address) as client:
             for start in range(0, len(vectors), _QUERIES):
                 found = client.search(
                     self.name,
@@ -209,30 +209,30 @@ class Collection:
 
     def _portions(self, size: int) -> Iterator[slice]:
         """Slices of rows that a message takes."""
-        step = min(max(_AT_ONCE // (4 * self.width), 1), MOST_FETCHED)
+        step = min(max(_AT_ONCE // (4 * self.width), 1), MAX_FETCHED)
         return (slice(start, start + step) for start in range(0, size, step))
 
 
-def reach(address: str) -> None:
+def ping(address: str) -> None:
     """Make sure that Milvus answers.
 
     Raises:
         VectorsUnreachableError: it does not.
         SetupError: pymilvus is not installed.
     """
-    with _asking(address, making=True) as client:
+    with client_session(address, making=True) as client:
         client.list_collections(timeout=_CONNECTING)
 
 
-def names(address: str, prefix: str) -> list[str]:
+def list_collections(address: str, prefix: str) -> list[str]:
     """Names of the collections there that begin so."""
-    with _asking(address) as client:
+    with client_session(address) as client:
         return [name for name in client.list_collections() if name.startswith(prefix)]
 
 
-def drop(address: str, name: str) -> None:
+def drop_collection(address: str, name: str) -> None:
     """Drop a collection, with every vector in it."""
-    with _asking(address) as client:
+    with client_session(address) as client:
         client.drop_collection(name, timeout=_WORKING)
 
 
@@ -249,7 +249,7 @@ def _width(description: dict[str, Any]) -> int:
 
 
 @contextmanager
-def _asking(address: str, *, making: bool = False) -> Iterator[Library]:
+def client_session(address: str, *, making: bool = False) -> Iterator[Library]:
     """The client at an address, and its errors as ours."""
     local = _is_file(address)
     if local and not making and not Path(address).exists():
@@ -260,7 +260,7 @@ def _asking(address: str, *, making: bool = False) -> Iterator[Library]:
     errors = _errors()
     try:
         if not local:
-            _knock(address)
+            check_reachable(address)
         yield _client(address, os.environ.get(TOKEN, ""), os.getpid())
     except errors as error:
         raise VectorsUnreachableError(_reason(address, error, local=local)) from error
@@ -270,7 +270,7 @@ def _is_file(address: str) -> bool:
     return address.endswith(".db") and "://" not in address
 
 
-def _knock(address: str) -> None:
+def check_reachable(address: str) -> None:
     """See whether anybody listens: pymilvus alone would try again for long."""
     parts = urlsplit(address)
     if any(os.environ.get(name) for name in _PROXIES):  # which may reach what we do not

@@ -3,9 +3,9 @@
 GEN/milvus.json          the address, for people to read; which collections; the segment it added
 GEN/images/NNNN.milvus   ids of a segment, as a `.npy` file; their vectors are in Milvus
 
-An index never decides what is connected to or opened: it may come from a stranger.
-`HASHLENS_VECTORS` says it, or the call that makes the index (`permitted`); the address in the index
-is only told.
+An index never decides what is connected to or opened, because it may come from a stranger.
+`HASHLENS_VECTORS` names the address, or the call that makes the index (`allow_address`). The address
+in the index is for people to read.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from hashlens.indexer.errors import (
     VectorsUnreachableError,
     unreadable,
 )
-from hashlens.indexer.generations.filesystem import no_link
+from hashlens.indexer.generations.filesystem import open_nofollow
 
-FILE = "milvus.json"
+LOCATION_FILE = "milvus.json"
 SCHEME = "milvus:"
 ADDRESS = "HASHLENS_VECTORS"  # environment variable: the place that may be used, milvus:ADDRESS
-MOST_GENERATIONS = 1 << 23  # a segment's number and a post's key share 63 bits
+MAX_GENERATIONS = 1 << 23  # a segment's number and a post's key share 63 bits
 _LARGEST = 4096  # bytes of the file
 _INDEX = re.compile(r"[0-9a-f]{12}", re.ASCII)
 _UNREADABLE = (OSError, ValueError, TypeError, AttributeError, RecursionError, ConfigError)
 _NAMED: ContextVar[str] = ContextVar("named")
 
 
-def address_of(place: str) -> str:
+def parse_address(place: str) -> str:
     """The address in `milvus:ADDRESS`: a server's `http(s)://HOST:PORT`, or a file of Milvus Lite.
 
     A file's path is made absolute.
@@ -67,7 +67,7 @@ def address_of(place: str) -> str:
 
 
 @contextmanager
-def permitted(address: str | None) -> Iterator[None]:
+def allow_address(address: str | None) -> Iterator[None]:
     """Have an address used in this context, as whoever calls has named it; nothing where None."""
     if address is None:
         yield
@@ -80,7 +80,7 @@ def permitted(address: str | None) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class MilvusLocation:
     """Where vectors are: collections `hashlens_{index}_{made}_{kind}`, one a kind.
 
     `address` is where they were when this was written. `index` is drawn at random, and `owner` is
@@ -107,20 +107,22 @@ class Place:
         Raises:
             IndexCorruptError: it cannot be understood.
         """
-        path = folder / FILE
+        path = folder / LOCATION_FILE
         if not os.path.lexists(path):
             return None
         try:
-            with open(path, "rb", opener=no_link) as file:
-                return cls(**json.loads(file.read(_LARGEST)))._checked()
+            with open(path, "rb", opener=open_nofollow) as file:
+                return cls(**json.loads(file.read(_LARGEST)))._validated()
         except _UNREADABLE as error:
             raise unreadable(path, error) from error
 
     def save(self, folder: Path) -> None:
         """Write it into a generation's folder."""
-        (folder / FILE).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        (folder / LOCATION_FILE).write_text(
+            json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8"
+        )
 
-    def continued(self, index: Path, number: int) -> Place:
+    def next_segment(self, index: Path, number: int) -> MilvusLocation:
         """Of a generation that adds a segment to the same collections.
 
         Raises:
@@ -132,13 +134,13 @@ class Place:
                 "the folder it was; make them its own first: "
                 f"`hashlens compact --index {index}`"
             )
-        return Place(self.used, self.index, self.owner, self.made, number)
+        return MilvusLocation(self.used, self.index, self.owner, self.made, number)
 
-    def renewed(self, index: Path, number: int) -> Place:
+    def new_collections(self, index: Path, number: int) -> MilvusLocation:
         """Of a generation that makes collections of its own, in the same place."""
         if not self.owned_by(index):
-            return Place.first(self.used, index, number)
-        return Place(self.used, self.index, self.owner, number, number)
+            return MilvusLocation.first(self.used, index, number)
+        return MilvusLocation(self.used, self.index, self.owner, number, number)
 
     def owned_by(self, index: Path) -> bool:
         """Whether the collections are this folder's, and no other's that it is a copy of."""
@@ -162,19 +164,19 @@ class Place:
             ConfigError: it is no address.
         """
         if named := _NAMED.get(None) or os.environ.get(ADDRESS):
-            return address_of(SCHEME + named.removeprefix(SCHEME))
+            return parse_address(SCHEME + named.removeprefix(SCHEME))
         raise VectorsUnreachableError(
             f"this index keeps its vectors in Milvus, at {self.address}, and an index alone is not "
             f"followed there; if you trust it, set {ADDRESS}={SCHEME}{self.address}"
         )
 
-    def _checked(self) -> Self:
+    def _validated(self) -> Self:
         numbers = (self.owner, self.made, self.segment)
         # What is told to people must be an address, without a terminal's commands in it.
-        sound = self.address.isprintable() and address_of(SCHEME + self.address) == self.address
+        sound = self.address.isprintable() and parse_address(SCHEME + self.address) == self.address
         sound = sound and bool(_INDEX.fullmatch(self.index))
         sound = sound and all(type(number) is int and number >= 0 for number in numbers)
-        if not sound or max(self.made, self.segment) >= MOST_GENERATIONS:
+        if not sound or max(self.made, self.segment) >= MAX_GENERATIONS:
             raise ValueError("found another form than hashlens writes")
         return self
 

@@ -13,12 +13,12 @@ from typing import Self
 
 import numpy as np
 
-from hashlens.indexer.arrays.sparse import opened
+from hashlens.indexer.arrays.sparse import open_npy
 from hashlens.indexer.errors import DAMAGED, IndexCorruptError, ShapeError
 from hashlens.indexer.types import Embeddings, Floats, Ids, Neighbors
-from hashlens.indexer.vectors.milvus_client import MOST_FETCHED, Collection, names
-from hashlens.indexer.vectors.milvus_location import MOST_GENERATIONS, Place
-from hashlens.indexer.vectors.search import among, settled
+from hashlens.indexer.vectors.milvus_client import MAX_FETCHED, Collection, list_collections
+from hashlens.indexer.vectors.milvus_location import MAX_GENERATIONS, MilvusLocation
+from hashlens.indexer.vectors.search import isin_sorted, search_stable
 
 SUFFIX = ".milvus"
 _SHIFT = 40  # bits of a primary key that are the post's key
@@ -34,7 +34,7 @@ class MilvusVectors:
         self._numbers = sorted(segments)
         none = np.zeros(0, np.int64)
         ids = np.concatenate([none, *segments.values()])
-        keys = np.concatenate([none, *(keys_of(n, ids) for n, ids in segments.items())])
+        keys = np.concatenate([none, *(primary_keys(n, ids) for n, ids in segments.items())])
         order = np.argsort(ids)
         self.ids: Ids = ids[order]
         self._keys: Ids = keys[order]
@@ -49,11 +49,11 @@ class MilvusVectors:
             ConfigError: pymilvus is not installed.
         """
         kind = paths[0].parent
-        place = Place.of(kind.parent)
+        place = MilvusLocation.of(kind.parent)
         if place is None:
             raise IndexCorruptError(f"{paths[0]}: found no word of where it is; {DAMAGED}")
-        segments = {int(path.stem): ids_of(path) for path in paths}
-        if max(segments) >= MOST_GENERATIONS:
+        segments = {int(path.stem): read_ids(path) for path in paths}
+        if max(segments) >= MAX_GENERATIONS:
             raise IndexCorruptError(f"{kind}: found segment {max(segments)}; {DAMAGED}")
         return cls(Collection.open(place.used, place.collection(kind.name)), segments)
 
@@ -72,7 +72,7 @@ class MilvusVectors:
             IndexCorruptError: Milvus has no vector of one.
             VectorsUnreachableError: Milvus does not answer.
         """
-        unknown = ids[~among(ids, self.ids)]
+        unknown = ids[~isin_sorted(ids, self.ids)]
         if len(unknown):
             raise ShapeError(f"found id {unknown[0]}, expected one of the {len(self)}")
         there, vectors = self.stored(ids)
@@ -92,10 +92,12 @@ class MilvusVectors:
             IndexCorruptError: Milvus found a vector that the index does not have.
             VectorsUnreachableError: Milvus does not answer.
         """
-        barred = np.zeros(0, np.int64) if without is None else without[among(without, self.ids)]
+        barred = (
+            np.zeros(0, np.int64) if without is None else without[isin_sorted(without, self.ids)]
+        )
         gone = self._keys[np.searchsorted(self.ids, barred)]
-        most = min(len(self) - len(gone), MOST_FETCHED)
-        return settled(
+        most = min(len(self) - len(gone), MAX_FETCHED)
+        return search_stable(
             vectors, m, self.width, most, lambda some, reach: self._nearest(some, reach, gone)
         )
 
@@ -116,7 +118,7 @@ class MilvusVectors:
         keys, scores = self._collection.search(queries, reach, self._numbers, gone)
         ids = np.where(keys >= 0, keys & ((1 << _SHIFT) - 1), -1)
         real = ids[ids >= 0]
-        known = among(real, self.ids).all()
+        known = isin_sorted(real, self.ids).all()
         if not known or (self._keys[np.searchsorted(self.ids, real)] != keys[ids >= 0]).any():
             raise IndexCorruptError(
                 f"{self._collection.name}: found vectors in Milvus that the index does not have; "
@@ -125,7 +127,7 @@ class MilvusVectors:
         return ids, scores
 
 
-def keys_of(segment: int, ids: Ids) -> Ids:
+def primary_keys(segment: int, ids: Ids) -> Ids:
     """Primary keys int64 (n,) of a segment's ids.
 
     Raises:
@@ -136,13 +138,13 @@ def keys_of(segment: int, ids: Ids) -> Ids:
     return (np.int64(segment) << _SHIFT) | ids
 
 
-def ids_of(path: Path) -> Ids:
+def read_ids(path: Path) -> Ids:
     """The ids in a segment's file, int64 (n,).
 
     Raises:
         IndexCorruptError: it cannot be read.
     """
-    ids = np.asarray(opened(path))
+    ids = np.asarray(open_npy(path))
     if ids.dtype != np.int64 or ids.ndim != 1:
         raise IndexCorruptError(
             f"{path}: found {ids.dtype} {ids.shape}, expected int64 (any,); {DAMAGED}"
@@ -150,7 +152,9 @@ def ids_of(path: Path) -> Ids:
     return ids
 
 
-def save_vectors(place: Place, folder: Path, found: Embeddings, *, first: bool) -> Path:
+def save_milvus_segment(
+    place: MilvusLocation, folder: Path, found: Embeddings, *, first: bool
+) -> Path:
     """Put vectors into Milvus, and their ids into the next segment's file, which is returned.
 
     Args:
@@ -164,13 +168,13 @@ def save_vectors(place: Place, folder: Path, found: Embeddings, *, first: bool) 
         ShapeError: the width is another than that of the segments before.
     """
     name, size = place.collection(folder.name), found.vectors.shape
-    made = place.made == place.segment or (first and name not in names(place.used, name))
+    made = place.made == place.segment or (first and name not in list_collections(place.used, name))
     collection = (
         Collection.make(place.used, name, size[1], size[0])
         if made
         else Collection.open(place.used, name)
     )
-    collection.add(place.segment, keys_of(place.segment, found.ids), found.vectors)
+    collection.add(place.segment, primary_keys(place.segment, found.ids), found.vectors)
     path = folder / f"{place.segment:04}{SUFFIX}"
     with path.open("wb") as file:
         np.save(file, found.ids)

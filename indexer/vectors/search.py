@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hashlens.indexer.errors import ShapeError
 from hashlens.indexer.types import Floats, Ids, Neighbors, check_unit
 
-SPARE = 12
+EXTRA_NEIGHBOURS = 12
 _NONE: Ids = np.zeros(0, dtype=np.int64)
 
 # Of queries float32 (q, d) and a number r: ids int64 and scores float32 (q, r) by falling score;
@@ -18,7 +18,7 @@ _NONE: Ids = np.zeros(0, dtype=np.int64)
 Nearest = Callable[[Floats, int], tuple[Ids, Floats]]
 
 
-def settled(vectors: Floats, m: int, width: int, most: int, nearest: Nearest) -> Neighbors:
+def search_stable(vectors: Floats, m: int, width: int, most: int, nearest: Nearest) -> Neighbors:
     """The m nearest of each query, once no tie reaches beyond what was fetched.
 
     Args:
@@ -38,7 +38,7 @@ def settled(vectors: Floats, m: int, width: int, most: int, nearest: Nearest) ->
     check_unit(queries)
     if m < 1:
         raise ShapeError(f"found {m} neighbours asked for, expected 1 or more")
-    reach = min(m + SPARE, most)
+    reach = min(m + EXTRA_NEIGHBOURS, most)
     if not (reach and len(queries)):
         none = np.zeros((len(queries), 0), dtype=np.int64)
         return _padded(none, none.astype(np.float32), m)
@@ -88,7 +88,7 @@ def check_width(vectors: Floats, width: int) -> None:
         raise ShapeError(f"found vectors of width {vectors.shape[1]}, expected {width}")
 
 
-def among(ids: Ids, known: Ids) -> NDArray[np.bool_]:
+def isin_sorted(ids: Ids, known: Ids) -> NDArray[np.bool_]:
     """Which of some ids are among ascending ones: quicker than `isin`, which sorts all of them."""
     if not len(known):
         return np.zeros(len(ids), np.bool_)

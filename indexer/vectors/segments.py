@@ -15,17 +15,22 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hashlens.indexer.arrays.disk_rows import AT_ONCE, gathered
-from hashlens.indexer.arrays.sparse import opened
+from hashlens.indexer.arrays.disk_rows import ROWS_AT_ONCE, read_rows
+from hashlens.indexer.arrays.sparse import open_npy
 from hashlens.indexer.errors import ShapeError
 from hashlens.indexer.generations.filesystem import names_in
 from hashlens.indexer.types import Embeddings, Floats, Ids, Neighbors
 from hashlens.indexer.vectors.index import VectorIndex
-from hashlens.indexer.vectors.milvus_location import Place
-from hashlens.indexer.vectors.milvus_segments import SUFFIX, MilvusVectors, ids_of, save_vectors
+from hashlens.indexer.vectors.milvus_location import MilvusLocation
+from hashlens.indexer.vectors.milvus_segments import (
+    SUFFIX,
+    MilvusVectors,
+    read_ids,
+    save_milvus_segment,
+)
 
 KINDS = ("images", "captions")  # folders of a generation that hold segments
-DEAD = "dead.npy"
+DELETED = "dead.npy"
 
 
 class PostVectors(Protocol):
@@ -125,17 +130,17 @@ class Segments:
             VectorsUnreachableError: vectors are in Milvus, and it does not answer or may not be
                 asked.
         """
-        paths = paths_of(folder)
+        paths = segment_paths(folder)
         if not paths:
             return None
         inside = [path for path in paths if path.suffix != SUFFIX]
         parts: list[PostVectors] = [VectorIndex.open(path) for path in inside]
         if outside := [path for path in paths if path.suffix == SUFFIX]:
             parts.append(MilvusVectors.open(outside))
-        return cls(parts, dead_of(folder))
+        return cls(parts, deleted_ids(folder))
 
 
-def paths_of(folder: Path) -> list[Path]:
+def segment_paths(folder: Path) -> list[Path]:
     """Files of the segments in a folder, oldest first; none where there is no folder."""
     found = (folder / name for name in names_in(folder) if name.endswith((".faiss", SUFFIX)))
     return sorted(path for path in found if path.stem.isdecimal())
@@ -143,33 +148,33 @@ def paths_of(folder: Path) -> list[Path]:
 
 def segment_ids(path: Path) -> Ids:
     """Ids of a segment by its file, the dead ones too, int64 (n,), ascending."""
-    return ids_of(path) if path.suffix == SUFFIX else VectorIndex.open(path).ids
+    return read_ids(path) if path.suffix == SUFFIX else VectorIndex.open(path).ids
 
 
-def dead_of(folder: Path) -> Ids:
+def deleted_ids(folder: Path) -> Ids:
     """Ids in a folder's segments that are dead, int64 (r,), ascending."""
-    path = folder / DEAD
+    path = folder / DELETED
     if not path.exists():
         return np.zeros(0, np.int64)
-    return ids_of(path)
+    return read_ids(path)
 
 
-def living_ids(folder: Path) -> Ids:
+def live_ids(folder: Path) -> Ids:
     """Ids of a folder's segments that are not dead, int64 (n,), ascending."""
-    given = [np.zeros(0, np.int64), *(segment_ids(path) for path in paths_of(folder))]
+    given = [np.zeros(0, np.int64), *(segment_ids(path) for path in segment_paths(folder))]
     ids: Ids = np.sort(np.concatenate(given))
-    return ids[~np.isin(ids, dead_of(folder))]
+    return ids[~np.isin(ids, deleted_ids(folder))]
 
 
-def bury(folder: Path, removed: Ids) -> tuple[list[Path], Ids]:
+def mark_deleted(folder: Path, removed: Ids) -> tuple[list[Path], Ids]:
     """Segments of a folder that still have living ids, and the dead ids in these.
 
     Args:
         folder: of one kind; it stays as it is.
         removed: ids int64 (r,), of this kind or not.
     """
-    gone = np.union1d(dead_of(folder), removed)
-    held = {path: segment_ids(path) for path in paths_of(folder)}
+    gone = np.union1d(deleted_ids(folder), removed)
+    held = {path: segment_ids(path) for path in segment_paths(folder)}
     living = [path for path, ids in held.items() if not np.isin(ids, gone).all()]
     ids = np.concatenate([np.zeros(0, np.int64), *(held[path] for path in living)])
     return living, np.intersect1d(gone, ids)
@@ -178,7 +183,7 @@ def bury(folder: Path, removed: Ids) -> tuple[list[Path], Ids]:
 def save_segment(folder: Path, found: Embeddings, classes: NDArray[np.generic] | None) -> None:
     """Write vectors, if there are any, as the next segment of a folder, made if it is missing.
 
-    They go to Milvus where the generation has a `Place` there.
+    They go to Milvus where the generation has a `MilvusLocation` there.
 
     Args:
         folder: of one kind.
@@ -188,9 +193,9 @@ def save_segment(folder: Path, found: Embeddings, classes: NDArray[np.generic] |
     if not len(found.ids):
         return
     folder.mkdir(exist_ok=True)
-    last = max((int(path.stem) for path in paths_of(folder)), default=0)
-    if place := Place.of(folder.parent):
-        path = save_vectors(place, folder, found, first=not last)
+    last = max((int(path.stem) for path in segment_paths(folder)), default=0)
+    if place := MilvusLocation.of(folder.parent):
+        path = save_milvus_segment(place, folder, found, first=not last)
     else:
         path = folder / f"{last + 1:04}.faiss"
         VectorIndex.build(found).save(path)
@@ -203,11 +208,11 @@ def _save_halves(path: Path, numbers: NDArray[np.generic]) -> None:
     form = {"descr": "<f2", "fortran_order": False, "shape": numbers.shape}
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, form)
-        for start in range(0, len(numbers), AT_ONCE):
-            file.write(numbers[start : start + AT_ONCE].astype("<f2").tobytes())
+        for start in range(0, len(numbers), ROWS_AT_ONCE):
+            file.write(numbers[start : start + ROWS_AT_ONCE].astype("<f2").tobytes())
 
 
-def living(folder: Path) -> tuple[Embeddings | None, Floats | None]:
+def load_live(folder: Path) -> tuple[Embeddings | None, Floats | None]:
     """All living vectors of a folder's segments, by rising id, and the classes of their pictures.
 
     Both are on disk where they are many. Classes are None where a segment has none.
@@ -216,16 +221,16 @@ def living(folder: Path) -> tuple[Embeddings | None, Floats | None]:
     if segments is None or not len(segments):
         return None, None
     ids = segments.ids
-    vectors = gathered(len(ids), segments.width, lambda some: segments.reconstruct(ids[some]))
-    tables = [path.with_suffix(".npy") for path in paths_of(folder)]
+    vectors = read_rows(len(ids), segments.width, lambda some: segments.reconstruct(ids[some]))
+    tables = [path.with_suffix(".npy") for path in segment_paths(folder)]
     known = all(table.exists() for table in tables)
     return Embeddings(ids, vectors), _classes_of(folder, ids) if known else None
 
 
 def _classes_of(folder: Path, wanted: Ids) -> Floats:
     """Classes of pictures by their ids, float32 (n, 1000)."""
-    paths = paths_of(folder)
-    tables = [opened(path.with_suffix(".npy")) for path in paths]
+    paths = segment_paths(folder)
+    tables = [open_npy(path.with_suffix(".npy")) for path in paths]
     ids = np.concatenate([segment_ids(path) for path in paths])
     firsts = np.cumsum([0, *map(len, tables)])
     order = np.argsort(ids)
@@ -240,4 +245,4 @@ def _classes_of(folder: Path, wanted: Ids) -> Floats:
             told[mine] = tables[owner][rows[some][mine] - firsts[owner]]
         return told
 
-    return gathered(len(rows), width, read)
+    return read_rows(len(rows), width, read)

@@ -109,7 +109,7 @@ def _word_vectors(index: IndexReader, batch: QueryBatch, query: int) -> Floats:
     space = index.space(ALL_TOPICS)
     if space is None or not words:
         return np.zeros((0, index.tag_vectors.shape[1]), np.float32)
-    return space.vectors[space.found(words)[1]].astype(np.float32)
+    return space.vectors[space.lookup(words)[1]].astype(np.float32)
 
 
 def _two_nearest(vectors: Floats, others: Floats) -> Floats:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashlens.indexer.types import Candidates, Floats, Ids
-from hashlens.indexer.vectors.search import among
+from hashlens.indexer.vectors.search import isin_sorted
 from hashlens.retriever.candidates.channels import CHANNELS
 from hashlens.retriever.candidates.features import described
 from hashlens.retriever.index.pairs import WIDTH, Entries, Groups, looked_up, silent
@@ -81,8 +81,8 @@ class _Allowed:
         known = tags < len(self._offered)
         offered: NDArray[np.bool_] = known & self._offered[np.where(known, tags, 0)]
         others = np.flatnonzero(~offered)
-        offered[others[among(keys[others], self._spelt)]] = True
-        return entries.where(offered & ~among(keys, self._seeds))
+        offered[others[isin_sorted(keys[others], self._spelt)]] = True
+        return entries.where(offered & ~isin_sorted(keys, self._seeds))
 
 
 def _everywhere(index: IndexReader, batch: QueryBatch) -> Entries:

@@ -88,14 +88,14 @@ def encoders(
     """
     from dataclasses import asdict
 
-    from hashlens.indexer.images.catalog import COLUMNS, encoder_infos, row
+    from hashlens.indexer.images.catalog import COLUMNS, encoder_infos, encoder_row
     from hashlens.retriever.cli.tables import table
 
     infos = encoder_infos(measure=measure)
     if as_json:
         print_json({"format": FORMAT, "encoders": [asdict(info) for info in infos]})
     else:
-        print_table(table("encoders", COLUMNS, [row(info) for info in infos]))
+        print_table(table("encoders", COLUMNS, [encoder_row(info) for info in infos]))
 
 
 def compact(

@@ -24,7 +24,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from hashlens.indexer.config import named
+from hashlens.indexer.config import choose
 from hashlens.indexer.errors import ConfigError, HashlensError, SetupError
 from hashlens.indexer.text.hashtags import key
 from hashlens.retriever.index.blocklist import read_blocked
@@ -114,7 +114,7 @@ class UserConfig:
         if sets and not self.sets:
             where = self.file or f"no {NAME}"
             raise ConfigError(f"--set: found {sets[0]!r}, expected one under [sets], in {where}")
-        chosen = [tag for name in sets for tag in named(self.sets, name, "--set")]
+        chosen = [tag for name in sets for tag in choose(self.sets, name, "--set")]
         own = [tag for tag in self.pin if tag not in blocked]
         return list(dict.fromkeys([*pins, *chosen, *own]))
 

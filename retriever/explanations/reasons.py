@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hashlens.indexer.config import ALL_TOPICS
-from hashlens.indexer.text.escaping import counted
+from hashlens.indexer.text.escaping import count_noun
 from hashlens.indexer.types import Evidence, Floats, Ids, ScoredTag
 from hashlens.retriever.candidates.channels import COMMON, DISCOUNT
 from hashlens.retriever.candidates.image_classes import Shown
@@ -177,7 +177,7 @@ class Case:
         words = [word for word in telling if word != tag.tag]
         if space is None or not words:
             return None
-        there, rows = space.found(words)
+        there, rows = space.lookup(words)
         nearest = self._nearest(tag, space.vectors[rows].astype(np.float32))
         if nearest is None:
             return None
@@ -247,7 +247,7 @@ class Case:
         if found is None:
             return None
         things, alike = _KINDS[part.channel]
-        of_them = f"{counted(found.asked, things)}{alike}"
+        of_them = f"{count_noun(found.asked, things)}{alike}"
         carry = "carries" if found.held == 1 else "carry"
         return f"{found.held:,} of the {of_them} {carry} it: {', '.join(found.posts[:NAMED])}"
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from hashlens.indexer.storage.count_matrices import Counts
 from hashlens.indexer.types import Floats, Ids
-from hashlens.indexer.vectors.search import among
+from hashlens.indexer.vectors.search import isin_sorted
 
 PRIOR = 5.0  # posts that a ranker's chance is worth
 MOST = 5.0  # posts that a person's are worth at most: half the say stays with what is asked
@@ -60,7 +60,7 @@ class Habits:
             Two of float32 (c,).
         """
         used = np.zeros(len(tags), np.float32)
-        rows = np.flatnonzero(among(tags, self.tags))
+        rows = np.flatnonzero(isin_sorted(tags, self.tags))
         used[rows] = self.uses[np.searchsorted(self.tags, tags[rows])] / self.posts
         say = min(self.posts, MOST)
         both = PRIOR * chances + say * used

@@ -19,13 +19,13 @@ from hashlens.indexer.generations.manifest import check_settings
 from hashlens.indexer.images.imagenet import keys_of_classes
 from hashlens.indexer.storage.count_matrices import Counts
 from hashlens.indexer.storage.store import SAID, Store
-from hashlens.indexer.storage.training_snapshot import YOUNG, Trained
+from hashlens.indexer.storage.training_snapshot import NEW_HASHTAGS, TrainingCounts
 from hashlens.indexer.text.hashtags import display_of
 from hashlens.indexer.text.segmenter import Segmenter, vocabulary_counts
 from hashlens.indexer.topics.model import TopicModel
 from hashlens.indexer.types import Embeddings, Floats, Ids, Post, TopicProbs
 from hashlens.indexer.vectors.index import VectorIndex
-from hashlens.indexer.vectors.segments import Segments, paths_of
+from hashlens.indexer.vectors.segments import Segments, segment_paths
 from hashlens.retriever.index.author_habits import Habits
 from hashlens.retriever.index.blocklist import blocked
 from hashlens.retriever.index.id_map import Vocabulary
@@ -119,8 +119,8 @@ class IndexReader:
 
     def _posts_vectors(self, kind: str) -> Segments | None:
         folder = self.generation.folder / kind
-        for path in paths_of(folder):  # FAISS parses whatever it is given
-            self.generation.unchanged(path)
+        for path in segment_paths(folder):  # FAISS parses whatever it is given
+            self.generation.verified_path(path)
         return _within(Segments.open(folder), len(self.counts.posts), folder)
 
     def space(self, topic: str) -> WordSpace | None:
@@ -134,8 +134,11 @@ class IndexReader:
         """Hashtag vectors by tag id in one topic's space, learned and young; None without any."""
         if topic not in self._hashtags:
             folder = self.generation.folder
-            paths = (folder / "words" / topic / "hashtags.faiss", folder / YOUNG / f"{topic}.faiss")
-            there = [self.generation.unchanged(path) for path in paths if path.exists()]
+            paths = (
+                folder / "words" / topic / "hashtags.faiss",
+                folder / NEW_HASHTAGS / f"{topic}.faiss",
+            )
+            there = [self.generation.verified_path(path) for path in paths if path.exists()]
             parts = list(map(VectorIndex.open, there))
             found = Segments(parts) if parts else None
             self._hashtags[topic] = _within(found, self.tags, paths[0])
@@ -147,12 +150,12 @@ class IndexReader:
         path = self.generation.folder / "texts" / "hashtags.faiss"
         if not path.exists():
             return None
-        return _within(VectorIndex.open(self.generation.unchanged(path)), self.tags, path)
+        return _within(VectorIndex.open(self.generation.verified_path(path)), self.tags, path)
 
     @cached_property
-    def trained(self) -> Trained:
+    def trained(self) -> TrainingCounts:
         """What was known when the index last learned."""
-        return Trained.open(self.generation.folder / "trained")
+        return TrainingCounts.open(self.generation.folder / "trained")
 
     @property
     def first_young(self) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from hashlens.indexer.config import data_path, named
+from hashlens.indexer.config import choose, data_path
 from hashlens.indexer.errors import ConfigError
 
 
@@ -65,7 +65,7 @@ def platform(name: str) -> Platform:
     Raises:
         ConfigError: there is none; the message names those there are.
     """
-    return named(platforms(), name.strip().lower(), "platform")
+    return choose(platforms(), name.strip().lower(), "platform")
 
 
 def foreign_to(home: Platform) -> Callable[[str], bool]:

@@ -13,7 +13,7 @@ from hashlens.indexer.config import RankingConfig
 from hashlens.indexer.corpus.corpus import Corpus
 from hashlens.indexer.pipeline.ranker_training import Assemble
 from hashlens.indexer.progress import Progress
-from hashlens.indexer.text.escaping import counted
+from hashlens.indexer.text.escaping import count_noun
 from hashlens.indexer.types import Floats, Ids
 from hashlens.retriever.index.pairs import ranked
 from hashlens.retriever.ranking.ranker import BETTER, CHANCE, FACTS, ODDS, Ranker, sureness
@@ -46,14 +46,14 @@ def fit_ranker(
         fewest, other = min(fewest, FEWEST_MORE), "the ranker that it began with is used"
     if tagged < fewest:
         are = "is" if tagged == 1 else "are"
-        found = f"{counted(tagged, 'posts')} with hashtags {are} too few to learn ranking from"
+        found = f"{count_noun(tagged, 'posts')} with hashtags {are} too few to learn ranking from"
         return (f"{found}: {other}; from {fewest:,} on an index has its own",)
     lessons = rehearse(corpus, assemble, config, progress)
     if lessons is None or not lessons.right.any():
         return (f"no post's hashtags could be told from the others: {other}",)
     progress.stage("Learning to rank")
     save(fit(lessons, config, Ranker.open(base) if base else None), folder)
-    return (f"ranking went on to learn from {counted(tagged, 'posts')}",) if base else ()
+    return (f"ranking went on to learn from {count_noun(tagged, 'posts')}",) if base else ()
 
 
 def fit(lessons: Lessons, config: RankingConfig, base: Ranker | None = None) -> Ranker:

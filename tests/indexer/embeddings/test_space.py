@@ -24,15 +24,15 @@ def small_space() -> WordSpace:
 
 def random_space(size: int, width: int, seed: int = 0) -> WordSpace:
     vectors = np.random.default_rng(seed).normal(size=(size, width))
-    return WordSpace.scaled([f"w{i}" for i in range(size)], vectors, np.arange(size))
+    return WordSpace.normalized([f"w{i}" for i in range(size)], vectors, np.arange(size))
 
 
 def test_found_gives_positions_and_rows_of_known_words_only():
-    positions, rows = small_space().found(["cat", "dog", "#sea", "cat", ""])
+    positions, rows = small_space().lookup(["cat", "dog", "#sea", "cat", ""])
     assert positions.tolist() == [0, 2, 3]
     assert rows.tolist() == [2, 1, 2]
     assert positions.dtype == rows.dtype == np.int64
-    nothing = small_space().found(["dog"])
+    nothing = small_space().lookup(["dog"])
     assert [part.shape for part in nothing] == [(0,), (0,)]
 
 
@@ -96,7 +96,7 @@ def test_neighbors_refuse_another_width():
 
 
 def test_scaled_rows_are_unit_and_rows_of_zeros_left_out():
-    space = WordSpace.scaled(["a", "b", "c"], [[3, 4], [0, 0], [0, 2]], [1, 2, 3])
+    space = WordSpace.normalized(["a", "b", "c"], [[3, 4], [0, 0], [0, 2]], [1, 2, 3])
     assert space.words == ("a", "c")
     assert space.counts.tolist() == [1, 3]
     np.testing.assert_allclose(space.vectors, np.array([[0.6, 0.8], [0, 1]]), rtol=1e-6)
@@ -109,11 +109,11 @@ def test_wrong_arrays_are_refused():
     with pytest.raises(ShapeError, match="counts: found int64"):
         WordSpace(good.words, good.vectors, good.counts[:2])
     with pytest.raises(ShapeError, match="1 repeated"):
-        WordSpace(("a", "b", "a"), good.vectors, good.counts).found(["a"])
+        WordSpace(("a", "b", "a"), good.vectors, good.counts).lookup(["a"])
     with pytest.raises(ShapeError, match="NaN"):
-        WordSpace.scaled(["a"], [[np.nan, 1]], [1])
+        WordSpace.normalized(["a"], [[np.nan, 1]], [1])
     with pytest.raises(ShapeError, match="2 words, 1 vectors"):
-        WordSpace.scaled(["a", "b"], [[0, 1]], [1])
+        WordSpace.normalized(["a", "b"], [[0, 1]], [1])
 
 
 def test_arrays_are_read_only():
@@ -122,7 +122,7 @@ def test_arrays_are_read_only():
 
 
 def test_trained_leaves_out_words_of_count_0():
-    trained = small_space().trained()
+    trained = small_space().without_pretrained()
     assert trained.words == ("sea", "#sea")
     assert trained.counts.tolist() == [5, 3]
     np.testing.assert_array_equal(trained.vectors, small_space().vectors[:2])
@@ -133,7 +133,7 @@ def test_trained_leaves_out_words_of_count_0():
 def test_words_survive_saving(tmp_path_factory, words):
     folder = tmp_path_factory.mktemp("space")
     vectors = np.random.default_rng(len(words)).normal(size=(len(words), 3))
-    space = WordSpace.scaled(words, vectors, np.arange(len(words)))
+    space = WordSpace.normalized(words, vectors, np.arange(len(words)))
     space.save(folder)
     again = WordSpace.open(folder)
     assert tuple(again.words) == space.words
@@ -191,7 +191,7 @@ def whole_glove(tmp_path_factory) -> tuple[WordSpace, Path]:
 
 def test_vectors_stay_on_disk_until_they_are_read(whole_glove):
     space = WordSpace.open(whole_glove[1])
-    _, rows = space.found(["sea", "beach", "qqqqqq", "sand", "sun"])
+    _, rows = space.lookup(["sea", "beach", "qqqqqq", "sand", "sun"])
     assert len(rows) == 4
     held = space.vectors
     while isinstance(held.base, np.ndarray):

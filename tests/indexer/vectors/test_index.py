@@ -144,10 +144,10 @@ def test_unknown_kinds_and_widths_are_refused() -> None:
 
 
 def test_auto_is_exact_until_vectors_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hashlens.indexer.vectors.faiss_types.EXACT_UP_TO", 99)
+    monkeypatch.setattr("hashlens.indexer.vectors.faiss_types.MAX_EXACT", 99)
     assert VectorIndex.build(embeddings(99)).kind == "exact"
     assert VectorIndex.build(embeddings(100)).kind == "ivf"
-    monkeypatch.setattr("hashlens.indexer.vectors.faiss_types.NARROW", WIDTH - 1)
+    monkeypatch.setattr("hashlens.indexer.vectors.faiss_types.MAX_FLOAT_WIDTH", WIDTH - 1)
     assert VectorIndex.build(embeddings(99)).kind == "exact"
     assert VectorIndex.build(embeddings(100)).kind == "ivf-sq8"
 

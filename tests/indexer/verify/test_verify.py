@@ -14,7 +14,7 @@ import pytest
 from hashlens.indexer.embeddings.space import WordSpace
 from hashlens.indexer.errors import IndexCorruptError
 from hashlens.indexer.generations.generation import open_current
-from hashlens.indexer.pipeline.bootstrap import begun
+from hashlens.indexer.pipeline.bootstrap import copy_index
 from hashlens.indexer.pipeline.compact import compact
 from hashlens.indexer.storage.store import Store
 from hashlens.indexer.types import Embeddings
@@ -213,7 +213,7 @@ def test_a_sound_index(index: Path) -> None:
 
 
 def test_an_index_begun_from_counts_of_others(tmp_path: Path, index: Path) -> None:
-    with begun(tmp_path / "mine", bare(open_current(index), tmp_path / "bare", ALL)):
+    with copy_index(tmp_path / "mine", bare(open_current(index), tmp_path / "bare", ALL)):
         updated(MORE, tmp_path / "mine")
     for name in ("bare", "mine"):
         assert verify(tmp_path / name).troubles == ()

@@ -20,8 +20,8 @@ from hashlens.indexer.corpus.corpus import Corpus
 from hashlens.indexer.generations.generation import Generation, open_current
 from hashlens.indexer.pipeline.build import build
 from hashlens.indexer.posts.spool import Posts
-from hashlens.indexer.progress import Silent
-from hashlens.indexer.text.token_lists import Texts
+from hashlens.indexer.progress import NullProgress
+from hashlens.indexer.text.token_lists import TokenLists
 from hashlens.indexer.types import Candidates, Post, Query
 from hashlens.retriever.candidates.generate import gather
 from hashlens.retriever.index.reader import IndexReader
@@ -88,7 +88,7 @@ def rehearsed(corpus: Corpus) -> tuple[Lessons, Spied]:
         patch.setattr(lessons_module, "gather", watched)
         # Captions tell which post a question is of; where a picture is alone, that does.
         patch.setattr(lessons_module, "GIVEN", {"image": 0.5, "caption": 1.0, "seeds": 0.6})
-        lessons = rehearse(corpus, assemble, CONFIG, Silent())
+        lessons = rehearse(corpus, assemble, CONFIG, NullProgress())
     assert lessons is not None
     return lessons, spied
 
@@ -160,7 +160,7 @@ def test_inputs_are_left_out_at_random_but_never_all(corpus: Corpus) -> None:
         *(replace(post, post_id=f"{post.post_id}.{n}") for n in range(20) for post in corpus.posts)
     ]
     pictures = corpus.images
-    many = Corpus(Posts.of(posts), Texts.of([*corpus.words] * 20), pictures)
+    many = Corpus(Posts.of(posts), TokenLists.of([*corpus.words] * 20), pictures)
     rng = np.random.default_rng(1)
     folds = np.zeros(len(posts), np.int64)
     questions = Questions.about(many, np.arange(len(posts)), folds, rng, 3).asked
@@ -208,7 +208,7 @@ def test_rehearsing_ends_when_enough_was_asked(corpus: Corpus) -> None:
         made.append(len(part.posts))
         return tiny.generation(part, folder)
 
-    lessons = rehearse(corpus, assemble, replace(CONFIG, enough=1), Silent())
+    lessons = rehearse(corpus, assemble, replace(CONFIG, enough=1), NullProgress())
     assert len(made) == 1
     assert lessons is not None
     assert set(lessons.folds.tolist()) == {0}
@@ -223,7 +223,7 @@ def test_posts_of_rare_inputs_are_asked_about_in_every_part() -> None:
     def shown(corpus: Corpus, fewest: int) -> Counter[tuple[int, bool]]:
         """Questions by part, and whether they have a picture."""
         config = replace(CONFIG, enough=60, fewest=fewest)
-        lessons = rehearse(corpus, tiny.generation, config, Silent())
+        lessons = rehearse(corpus, tiny.generation, config, NullProgress())
         assert lessons is not None
         of_query = lessons.candidates.columns.index("query: picture")
         _, first = np.unique(lessons.candidates.queries, return_index=True)
@@ -300,7 +300,7 @@ def test_questions_do_not_depend_on_the_hashes_of_strings() -> None:
 
 def test_too_few_posts_leave_a_note_and_no_ranker(corpus: Corpus, tmp_path: Path) -> None:
     few = corpus.part(np.arange(6))
-    notes = fit_ranker(few, tiny.generation, CONFIG, tmp_path / "ranker", Silent())
+    notes = fit_ranker(few, tiny.generation, CONFIG, tmp_path / "ranker", NullProgress())
     assert notes[0].startswith("6 posts with hashtags are too few")
     assert "ranker that ships" in notes[0]
     assert not (tmp_path / "ranker").exists()
