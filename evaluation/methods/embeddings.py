@@ -18,8 +18,8 @@ from hashlens.evaluation.methods.features import post_terms, query_terms
 from hashlens.indexer.config import VECTOR_PRESETS, TopicConfig, VectorConfig
 from hashlens.indexer.embeddings.pretrained import load_pretrained
 from hashlens.indexer.embeddings.space import WordSpace
-from hashlens.indexer.embeddings.text import text_vectors
-from hashlens.indexer.embeddings.training import train_space
+from hashlens.indexer.embeddings.space_training import train_space
+from hashlens.indexer.embeddings.text_vectors import text_vectors
 from hashlens.indexer.topics.model import strip_sign
 from hashlens.indexer.types import Floats, Ids, Post, Query
 

@@ -14,7 +14,7 @@ from hashlens.evaluation.performance.isolated import seconds_of
 from hashlens.evaluation.tasks.suite import usable
 from hashlens.indexer.config import BuildConfig
 from hashlens.indexer.embeddings.pretrained import load_pretrained
-from hashlens.indexer.embeddings.training import train_space
+from hashlens.indexer.embeddings.space_training import train_space
 from hashlens.indexer.text.hashtags import tokens
 from hashlens.indexer.types import Embeddings, Floats, Post
 from hashlens.indexer.vectors.index import VectorIndex

@@ -15,7 +15,7 @@ from hashlens.indexer.config import ALL_TOPICS, BuildConfig
 from hashlens.indexer.corpus.engine import LOCAL, Engine
 from hashlens.indexer.embeddings.pretrained import load_pretrained
 from hashlens.indexer.embeddings.space import WordSpace
-from hashlens.indexer.embeddings.text import text_vectors
+from hashlens.indexer.embeddings.text_vectors import text_vectors
 from hashlens.indexer.posts.spool import Posts
 from hashlens.indexer.progress import Progress
 from hashlens.indexer.storage.count_matrices import Segment, write_counts

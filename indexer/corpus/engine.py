@@ -11,7 +11,7 @@ from typing import Protocol
 
 from hashlens.indexer.config import ALL_TOPICS, VectorConfig
 from hashlens.indexer.embeddings.space import WordSpace
-from hashlens.indexer.embeddings.training import Sentences, train_space
+from hashlens.indexer.embeddings.space_training import Sentences, train_space
 from hashlens.indexer.images.encoder import EncodedImages, ImageEncoder
 from hashlens.indexer.posts.reader import Sources, read_posts
 from hashlens.indexer.storage.statistics import derive

@@ -31,7 +31,7 @@ from hashlens.indexer.distributed.partitioned_counts import (
 )
 from hashlens.indexer.distributed.ray_connection import ray_session, translate_ray_errors
 from hashlens.indexer.embeddings.space import WordSpace
-from hashlens.indexer.embeddings.training import Sentences
+from hashlens.indexer.embeddings.space_training import Sentences
 from hashlens.indexer.errors import ClusterError
 from hashlens.indexer.images.encoder import EncodedImages, ImageEncoder
 from hashlens.indexer.posts.reader import Part, ReadRow, Sources, once_each, parts

@@ -54,7 +54,7 @@ from hashlens.indexer.topics.model import TopicModel
 from hashlens.indexer.types import Post, Rejection
 from hashlens.indexer.vectors.milvus_cleanup import drop_orphan_collections
 from hashlens.indexer.vectors.milvus_location import MilvusLocation
-from hashlens.indexer.verify.rows import check_rows
+from hashlens.indexer.verify.row_checks import check_rows
 
 
 @dataclass(frozen=True, slots=True)

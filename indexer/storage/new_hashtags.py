@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hashlens.indexer.config import ALL_TOPICS, VectorConfig
 from hashlens.indexer.embeddings.space import WordSpace
-from hashlens.indexer.embeddings.text import text_vectors
+from hashlens.indexer.embeddings.text_vectors import text_vectors
 from hashlens.indexer.storage.store import Store
 from hashlens.indexer.storage.training_snapshot import NEW_HASHTAGS, TrainingCounts
 from hashlens.indexer.types import Embeddings, Floats, Ids

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashlens.indexer.arrays.sparse import open_npy
-from hashlens.indexer.embeddings.text import idf_weights, unseen_idf
+from hashlens.indexer.embeddings.text_vectors import idf_weights, unseen_idf
 from hashlens.indexer.errors import DAMAGED, IndexCorruptError
 from hashlens.indexer.storage.store import Store
 

@@ -4,8 +4,8 @@ GEN/milvus.json          the address, for people to read; which collections; the
 GEN/images/NNNN.milvus   ids of a segment, as a `.npy` file; their vectors are in Milvus
 
 An index never decides what is connected to or opened, because it may come from a stranger.
-`HASHLENS_VECTORS` names the address, or the call that makes the index (`allow_address`). The address
-in the index is for people to read.
+`HASHLENS_VECTORS` names the address, or the call that makes the index (`allow_address`). The
+address in the index is for people to read.
 """
 
 from __future__ import annotations

@@ -25,9 +25,9 @@ from hashlens.indexer.storage.store import Store
 from hashlens.indexer.storage.training_snapshot import TrainingCounts
 from hashlens.indexer.topics.model import TopicModel
 from hashlens.indexer.vectors.segments import live_ids
-from hashlens.indexer.verify.counts import find_count_problems
-from hashlens.indexer.verify.rows import find_range_problems, find_row_problems
-from hashlens.indexer.verify.vectors import find_vector_problems
+from hashlens.indexer.verify.count_checks import find_count_problems
+from hashlens.indexer.verify.row_checks import find_range_problems, find_row_problems
+from hashlens.indexer.verify.vector_checks import find_vector_problems
 
 OpenRanker = Callable[[Path], object]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hashlens.indexer.config import ALL_TOPICS, RankingConfig, VectorConfig
 from hashlens.indexer.embeddings.space import WordSpace
-from hashlens.indexer.embeddings.text import idf_weights, text_vectors, unseen_idf
+from hashlens.indexer.embeddings.text_vectors import idf_weights, text_vectors, unseen_idf
 from hashlens.indexer.errors import DAMAGED, IndexCorruptError, unreadable
 from hashlens.indexer.generations.generation import Generation, open_current
 from hashlens.indexer.generations.manifest import check_settings

@@ -27,10 +27,10 @@ from tests.indexer.pipeline.random_updates import built, drawn, rebuilt, tables,
 
 DRAW = random.Random(5)
 ROWS = [drawn(number, DRAW) for number in range(40)]
-STEPS = ("find_changes", "without_reposts", "store_posts", "write_vectors", "write_young")
+STEPS = ("diff_posts", "drop_reposts", "store_posts", "write_vectors", "write_new_hashtag_vectors")
 
 
-@pytest.mark.parametrize("step", [*STEPS, "write_counted"])
+@pytest.mark.parametrize("step", [*STEPS, "write_count_matrices"])
 def test_a_step_that_fails_leaves_the_live_generation(
     step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

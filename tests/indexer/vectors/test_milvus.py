@@ -106,7 +106,7 @@ def test_a_server_is_used_as_the_file_is(tmp_path: Path, monkeypatch: pytest.Mon
     served = pytest.importorskip("milvus_lite.adapter.grpc.server")
     server, database, port = served.start_server_in_thread(str(tmp_path / "served.db"))
     address = f"http://127.0.0.1:{port}"
-    monkeypatch.setattr(milvus, "EXACT_UP_TO", 100)
+    monkeypatch.setattr(milvus, "MAX_EXACT", 100)
     draw, ids = np.random.default_rng(2), np.arange(1000)
     vectors = draw.normal(size=(1000, 16)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -218,7 +218,7 @@ def test_what_a_killed_update_left_is_never_seen(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(extend, "write_counted", die)
+        patch.setattr(extend, "write_count_matrices", die)
         with pytest.raises(KeyboardInterrupt):
             updated(ROWS[30:50], index)
     (name,) = collections(index)

@@ -12,7 +12,11 @@ from scipy import sparse
 from hashlens.indexer.config import VectorConfig
 from hashlens.indexer.embeddings.pretrained import load_pretrained
 from hashlens.indexer.embeddings.space import WordSpace
-from hashlens.indexer.embeddings.training import _context_means, _procrustes_align, train_space
+from hashlens.indexer.embeddings.space_training import (
+    _context_means,
+    _procrustes_align,
+    train_space,
+)
 from hashlens.indexer.errors import InputError
 
 ANIMALS = ["dog", "puppy", "cat", "kitten", "fur", "paw", "#mydog", "#catlife"]
@@ -106,8 +110,8 @@ def test_same_seed_same_space(method):
 def test_the_space_does_not_hang_on_pythons_string_hash():
     code = (
         "import zlib\n"
-        "from tests.indexer.embeddings.test_training import posts, train, VectorConfig;"
-        "space = train(posts(60), VectorConfig('word2vec', 8, epochs=2));"
+        "from tests.indexer.embeddings.test_space_training import posts, train_space, VectorConfig;"
+        "space = train_space(posts(60), VectorConfig('word2vec', 8, epochs=2));"
         "print(space.words, zlib.crc32(space.vectors.tobytes()))"
     )
     outputs = {
@@ -126,14 +130,14 @@ def test_the_space_does_not_hang_on_pythons_string_hash():
 def test_the_space_does_not_hang_on_the_threads_of_products():
     code = (
         "import zlib, numpy as np\n"
-        "from tests.indexer.embeddings.test_training import train, VectorConfig;"
-        "from tests.indexer.embeddings.test_training import WordSpace\n"
+        "from tests.indexer.embeddings.test_space_training import train_space, VectorConfig;"
+        "from tests.indexer.embeddings.test_space_training import WordSpace\n"
         "draw = np.random.default_rng(3);"
         "words = tuple(f'w{n}' for n in range(2000));"
         "said = [words[n:n + 6] for n in range(900)];"
         "vectors = draw.normal(size=(2000, 300));"
         "known = WordSpace.normalized(words, vectors, np.zeros(2000, np.int64));"
-        "space = train(said, VectorConfig(epochs=1, min_count=1), pretrained=known);"
+        "space = train_space(said, VectorConfig(epochs=1, min_count=1), pretrained=known);"
         "print(zlib.crc32(space.vectors.tobytes()))"
     )
     outputs = {
