@@ -155,7 +155,6 @@ def build(
 
     from hashlens.indexer.config import BuildConfig
     from hashlens.indexer.pipeline.build import build as build_index
-    from hashlens.indexer.pipeline.build import described
     from hashlens.retriever.cli.progress_bar import progress_bar
     from hashlens.retriever.training.fit import fit_ranker
 
@@ -205,7 +204,7 @@ def build(
             engine=by,
             allow_forgotten=allow_forgotten,
         )
-    told(index, report, described(report), report.notes, as_json=as_json)
+    told(index, report, report.summary(), report.notes, as_json=as_json)
     finish(report.rejections)
 
 
@@ -244,7 +243,6 @@ def _begin(
 ) -> None:
     """Begin an index from the one that ships, and add posts to it."""
     from hashlens.indexer.pipeline.bootstrap import copy_index
-    from hashlens.indexer.pipeline.update import described
     from hashlens.indexer.pipeline.update import update as update_index
     from hashlens.retriever.cli.progress_bar import progress_bar
     from hashlens.retriever.training.fit import fit_ranker
@@ -263,7 +261,7 @@ def _begin(
             workers=workers,
             allow_forgotten=allow_forgotten,
         )
-    told(index, report, described(report), report.notes, as_json=as_json)
+    told(index, report, report.summary(), report.notes, as_json=as_json)
     finish(report.rejections)
 
 
@@ -304,7 +302,6 @@ def update(
 
     Example: `hashlens update my-scrape --index my-index`
     """
-    from hashlens.indexer.pipeline.update import described
     from hashlens.indexer.pipeline.update import update as update_index
     from hashlens.retriever.cli.progress_bar import progress_bar
     from hashlens.retriever.training.fit import fit_ranker
@@ -339,7 +336,7 @@ def update(
         )
     if pretrained and not report.retrained:
         warn(f"--pretrained {pretrained}: not used, for nothing was learned anew: add --retrain")
-    told(index, report, described(report), report.notes, as_json=as_json)
+    told(index, report, report.summary(), report.notes, as_json=as_json)
     finish(report.rejections)
 
 
@@ -367,7 +364,6 @@ def forget(
 
     Example: `hashlens forget --author jane_doe --index my-index`
     """
-    from hashlens.indexer.pipeline.forget import described
     from hashlens.indexer.pipeline.forget import forget as forget_posts
     from hashlens.retriever.cli.progress_bar import progress_bar
     from hashlens.retriever.training.fit import fit_ranker
@@ -381,7 +377,7 @@ def forget(
             fit_ranker=fit_ranker,
             progress=progress,
         )
-    told(index, report, described(report), report.notes, as_json=as_json)
+    told(index, report, report.summary(), report.notes, as_json=as_json)
 
 
 answering = (recommend, batch, serve, inspect, config)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from hashlens.indexer.errors import HashlensError, IndexLockedError, InputError, is_disk_full
+from hashlens.indexer.file_io import replace_file
 
 
 class FileEntry(TypedDict):
@@ -50,13 +51,8 @@ def names_in(folder: Path) -> list[str]:
 
 def write_durably(path: Path, content: bytes) -> None:
     """Put a small file in place, whole or not at all, to outlast a crash."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.unlink(missing_ok=True)  # it may be a link to somebody's file
-    with temporary.open("xb") as file:
+    with replace_file(path) as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
     fsync_folder(path.parent)
 
 

@@ -6,7 +6,6 @@ PyTorch is imported inside functions: a hash does not need it.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +13,7 @@ from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING
 
 from hashlens.indexer.errors import EncoderError
+from hashlens.indexer.file_io import hash_file
 from hashlens.indexer.images.specs import LITE0, Recipe
 
 if TYPE_CHECKING:
@@ -95,8 +95,7 @@ def weights_hash(file: Path) -> str:
 
 @lru_cache(maxsize=16)
 def _digest(file: Path, _changed: int, _size: int) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return hash_file(file)
 
 
 def read_state(file: Path) -> State:

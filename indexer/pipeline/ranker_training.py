@@ -1,4 +1,4 @@
-"""What learns ranking from posts, as the indexer calls it; it has no ranking of its own."""
+"""The interface by which the indexer has a ranker trained; it has no ranking of its own."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from hashlens.indexer.corpus.corpus import Corpus
 from hashlens.indexer.generations.generation import Generation
 from hashlens.indexer.progress import Progress
 
-# Makes an index of some posts in a folder.
+# Makes an index of some posts in a folder; it is not sealed.
 Assemble = Callable[[Corpus, Path], Generation]
 
 
 class FitRanker(Protocol):
-    """What learns ranking from posts, and writes the ranker."""
+    """Trains a ranker from posts and writes it; `retriever.training` has one."""
 
     def __call__(
         self,
@@ -28,7 +28,7 @@ class FitRanker(Protocol):
         base: Path | None = None,
         /,
     ) -> tuple[str, ...]:
-        """Write a ranker into a new folder, or nothing; returns notes.
+        """Write a ranker into a new folder, or nothing; return notes.
 
         Args:
             corpus: the posts.
@@ -36,5 +36,5 @@ class FitRanker(Protocol):
             config: of the ranking.
             folder: to write into.
             progress: told of the stages.
-            base: folder of a ranker that goes on learning, where the posts joined others' counts.
+            base: folder of a ranker that goes on learning, if the posts joined others' counts.
         """

@@ -110,9 +110,8 @@ def compact(
     Example: `hashlens compact --index my-index`
     """
     from hashlens.indexer.pipeline.compact import compact as compact_index
-    from hashlens.indexer.pipeline.compact import described
     from hashlens.retriever.cli.progress_bar import progress_bar
 
     with progress_bar() as progress:
         report = compact_index(index, keep=keep, progress=progress)
-    told(index, report, described(report), as_json=as_json)
+    told(index, report, report.summary(), as_json=as_json)

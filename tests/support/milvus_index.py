@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
+from hashlens.indexer.corpus.context import BuildContext
 from hashlens.indexer.corpus.corpus import assemble
 from hashlens.indexer.errors import HashlensError
 from hashlens.indexer.generations.generation import Generation, open_current, writer
 from hashlens.indexer.pipeline.build import build
-from hashlens.indexer.progress import NullProgress
 from hashlens.indexer.topics.model import load_topics
 from hashlens.indexer.types import Neighbors, Query
 from hashlens.indexer.vectors import milvus_client as milvus
-from hashlens.indexer.vectors.milvus_cleanup import drop_orphan_collections
 from hashlens.indexer.vectors.milvus_client import list_collections
+from hashlens.indexer.vectors.milvus_generations import drop_orphan_collections
 from hashlens.indexer.vectors.milvus_location import ADDRESS, MilvusLocation, allow_address
 from hashlens.retriever.index.reader import IndexReader
 from hashlens.retriever.recommender import Recommender
@@ -44,7 +44,7 @@ def published(index: Path, address: str) -> Generation:
     with allow_address(address), drop_orphan_collections(index), writer(index) as new:
         MilvusLocation.first(address, index, new.number).save(new.folder)
         part = tiny.corpus(tiny.ROWS, tiny.PICTURES)
-        counts, _ = assemble(new.folder, part, table, tiny.SMALL, NullProgress(), workers=1)
+        counts, _ = assemble(new.folder, part, BuildContext(tiny.SMALL, table, workers=1))
         return new.publish(
             encoder=None, topics=table.names, config=tiny.SMALL.to_json(), counts=counts
         )

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from hashlens.indexer.config import BuildConfig, VectorConfig
+from hashlens.indexer.corpus.context import BuildContext
 from hashlens.indexer.corpus.corpus import Corpus, assemble
 from hashlens.indexer.generations.generation import Generation, temporary_generation, writer
 from hashlens.indexer.posts.spool import Posts
-from hashlens.indexer.progress import NullProgress
 from hashlens.indexer.text.hashtags import tokens
 from hashlens.indexer.text.token_lists import TokenLists
 from hashlens.indexer.topics.model import load_topics
@@ -63,7 +63,7 @@ def generation(
 ) -> Generation:
     """An index of posts, not sealed."""
     table = load_topics()
-    counts, _ = assemble(folder, part, table, config, NullProgress(), 1, reader)
+    counts, _ = assemble(folder, part, BuildContext(config, table, reader, workers=1))
     return temporary_generation(folder, table.names, config.to_json(), counts)
 
 
@@ -72,7 +72,7 @@ def published(index: Path) -> Generation:
     table = load_topics()
     with writer(index) as new:
         part = corpus(ROWS, PICTURES)
-        counts, _ = assemble(new.folder, part, table, SMALL, NullProgress(), workers=1)
+        counts, _ = assemble(new.folder, part, BuildContext(SMALL, table, workers=1))
         return new.publish(encoder=None, topics=table.names, config=SMALL.to_json(), counts=counts)
 
 

@@ -1,4 +1,4 @@
-"""Spaces of words: lookup, mean, neighbours, and files on disk."""
+"""Spaces of words: lookup, and files on disk."""
 
 import subprocess
 import sys
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hashlens.indexer.embeddings.pretrained import load_pretrained
 from hashlens.indexer.embeddings.space import WordSpace
 from hashlens.indexer.errors import IndexCorruptError, InputError, ShapeError
+from tests.support.word_search import neighbors
 
 
 def small_space() -> WordSpace:
@@ -27,72 +28,13 @@ def random_space(size: int, width: int, seed: int = 0) -> WordSpace:
     return WordSpace.normalized([f"w{i}" for i in range(size)], vectors, np.arange(size))
 
 
-def test_found_gives_positions_and_rows_of_known_words_only():
+def test_lookup_gives_positions_and_rows_of_known_words_only():
     positions, rows = small_space().lookup(["cat", "dog", "#sea", "cat", ""])
     assert positions.tolist() == [0, 2, 3]
     assert rows.tolist() == [2, 1, 2]
     assert positions.dtype == rows.dtype == np.int64
     nothing = small_space().lookup(["dog"])
     assert [part.shape for part in nothing] == [(0,), (0,)]
-
-
-def test_hashtag_and_word_are_two_entries():
-    space = small_space()
-    assert "#sea" in space
-    assert "sea" in space
-    assert "#cat" not in space
-
-
-def test_mean_by_hand():
-    space = small_space()
-    # (1, 0) + (0, 1), and 3 (1, 0) + 4 (0, 1) = (3, 4) of length 5.
-    np.testing.assert_allclose(space.mean(["sea", "cat"]), np.sqrt([0.5, 0.5]), rtol=1e-6)
-    np.testing.assert_allclose(space.mean(["sea", "x", "cat"], [3, 9, 4]), [0.6, 0.8], rtol=1e-6)
-
-
-def test_mean_of_nothing_known_is_zeros_without_neighbours():
-    space = small_space()
-    mean = space.mean(["dog", "bird"])
-    assert mean.tolist() == [0, 0]
-    rows, scores = space.neighbors(mean, 3)
-    assert len(rows) == len(scores) == 0
-
-
-def test_mean_refuses_weights_of_another_length():
-    with pytest.raises(ShapeError, match="found 1 weights, expected 2"):
-        small_space().mean(["sea", "cat"], [1])
-
-
-def test_neighbors_by_hand_and_among():
-    space = small_space()
-    rows, scores = space.neighbors(np.array([1, 0], np.float32), 2)
-    assert [space.words[row] for row in rows] == ["sea", "#sea"]
-    np.testing.assert_allclose(scores, [1, 0.6], rtol=1e-6)
-    rows, scores = space.neighbors(np.array([1, 0], np.float32), 9, among=np.array([2, 1]))
-    assert rows.tolist() == [1, 2]
-    np.testing.assert_allclose(scores, [0.6, 0], atol=1e-6)
-
-
-@given(st.integers(1, 200), st.integers(0, 250), st.integers(0, 2**32 - 1))
-def test_neighbors_equal_brute_force(size, k, seed):
-    space = random_space(size, 4, seed)
-    direction = np.random.default_rng(seed + 1).normal(size=4)
-    query = (direction / np.linalg.norm(direction)).astype(np.float32)
-    rows, scores = space.neighbors(query, k)
-    exact = np.array([float(np.dot(row, query)) for row in space.vectors])
-    np.testing.assert_allclose(scores, np.sort(exact)[::-1][:k], atol=1e-5)
-    np.testing.assert_allclose(scores, exact[rows], atol=1e-5)
-    assert len(set(rows.tolist())) == min(k, size)
-
-
-def test_equal_scores_stand_in_row_order():
-    space = WordSpace(tuple("abcd"), np.ones((4, 1), np.float32), np.zeros(4, np.int64))
-    assert space.neighbors(np.ones(1, np.float32), 3)[0].tolist() == [0, 1, 2]
-
-
-def test_neighbors_refuse_another_width():
-    with pytest.raises(ShapeError, match=r"shape \(3,\), expected \(2,\)"):
-        small_space().neighbors(np.ones(3, np.float32), 1)
 
 
 def test_scaled_rows_are_unit_and_rows_of_zeros_left_out():
@@ -204,7 +146,7 @@ def test_neighbours_do_not_suffer_from_float16(whole_glove):
     half = WordSpace.open(folder)
     rows = np.random.default_rng(0).choice(50_000, 20, replace=False)
     shared = [
-        len(set(half.neighbors(query, 10)[0]) & set(space.neighbors(query, 10)[0]))
+        len(set(neighbors(half, query, 10)[0]) & set(neighbors(space, query, 10)[0]))
         for query in space.vectors[rows]
     ]
     assert np.mean(shared) >= 9.9
@@ -215,7 +157,7 @@ def test_opening_imports_no_heavy_library(tmp_path):
     code = (
         "import sys; from pathlib import Path\n"
         "from hashlens.indexer.embeddings.space import WordSpace;"
-        f"WordSpace.open(Path({str(tmp_path)!r})).mean(['w1']);"
+        f"WordSpace.open(Path({str(tmp_path)!r})).lookup(['w1']);"
         "sys.exit(' '.join({'torch', 'gensim', 'scipy', 'pyarrow'} & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

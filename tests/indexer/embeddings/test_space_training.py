@@ -18,6 +18,7 @@ from hashlens.indexer.embeddings.space_training import (
     train_space,
 )
 from hashlens.indexer.errors import InputError
+from tests.support.word_search import mean, neighbors
 
 ANIMALS = ["dog", "puppy", "cat", "kitten", "fur", "paw", "#mydog", "#catlife"]
 FOODS = ["bread", "cheese", "soup", "pasta", "salad", "oven", "#yumyum", "#eatme"]
@@ -45,7 +46,7 @@ def share_of_own_kind(space: WordSpace, k: int) -> float:
     shares = []
     for kind in (ANIMALS, FOODS):
         for word in kind:
-            rows, _ = space.neighbors(space.mean([word]), k + 1)
+            rows, _ = neighbors(space, mean(space, [word]), k + 1)
             nearest = [space.words[row] for row in rows]
             assert nearest[0] == word
             shares.append(len(set(nearest[1:]) & set(kind)) / k)
@@ -92,7 +93,7 @@ def test_no_word_often_enough_gives_an_empty_space(sentences, tmp_path):
     assert (len(space), space.vectors.shape) == (0, (0, 7))
     space.save(tmp_path)
     again = WordSpace.open(tmp_path)
-    assert again.neighbors(again.mean(["once"]), 3)[0].tolist() == []
+    assert neighbors(again, mean(again, ["once"]), 3)[0].tolist() == []
     kept = train_space(sentences, VectorConfig(), pretrained=pretrained())
     assert kept.words == pretrained().words
 
@@ -166,7 +167,7 @@ def test_new_hashtags_stand_among_pretrained_words_of_their_kind():
     known = space.lookup(list(pretrained().words))[1]
     for tags, kind in ((ANIMALS[6:], [*ANIMALS[:6], "wolf"]), (FOODS[6:], [*FOODS[:6], "sushi"])):
         for tag in tags:
-            rows, scores = space.neighbors(space.mean([tag]), 7, among=known)
+            rows, scores = neighbors(space, mean(space, [tag]), 7, among=known)
             assert {space.words[row] for row in rows} == set(kind)
             assert scores[-1] > 0.5
 
@@ -216,7 +217,7 @@ def test_real_hashtags_stand_among_sensible_pretrained_words(tag, real_space):
         "#ootd": "fashion dress jeans shirt shirts wearing clothing outfit dresses style look wore",
         "#goldenretriever": "dog dogs cat cats puppy puppies pet pets rabbit retriever",
     }[tag].split()
-    rows, _ = space.neighbors(space.mean([tag]), 8, among=known)
+    rows, _ = neighbors(space, mean(space, [tag]), 8, among=known)
     assert len({space.words[row] for row in rows} & set(sensible)) >= 3
 
 
@@ -243,7 +244,7 @@ def test_words_that_ship_hold_their_known_neighbours():
     space = load_pretrained(limit=30_000)
     assert len(space) == 30_000
     assert space.words[:3] == ("the", ",", ".")
-    rows, _ = space.neighbors(space.mean(["frog"]), 6)
+    rows, _ = neighbors(space, mean(space, ["frog"]), 6)
     # The first neighbours that GloVe's own page shows for this word.
     assert {"toad", "snake"} & {space.words[row] for row in rows}
     assert not space.counts.any()

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from hashlens.indexer.config import ALL_TOPICS, BuildConfig, VectorConfig
-from hashlens.indexer.corpus.corpus import topics_of, write_posts_and_vectors
+from hashlens.indexer.corpus.context import BuildContext
+from hashlens.indexer.corpus.corpus import predict_topics, write_posts_and_vectors
 from hashlens.indexer.corpus.ingest import drop_reposts, ingest_posts
 from hashlens.indexer.embeddings.space import WordSpace
 from hashlens.indexer.generations.generation import Generation, open_current
@@ -86,7 +87,9 @@ class Life:
 def rebuilt(rows: Rows, like: Path, place: Path) -> Generation:
     """The same posts made into an index at once, with what the other one has learned."""
     other = open_current(like)
-    found = ingest_posts(Sources([written(rows, place / "posts")], "instagram"), [], NullProgress())
+    found = ingest_posts(
+        Sources([written(rows, place / "posts")], "instagram"), [], BuildContext(SMALL)
+    )
     corpus = drop_reposts(found)
     model = TopicModel.open(other.folder / "topics")
     space = WordSpace.open(other.folder / "words" / ALL_TOPICS)
@@ -94,7 +97,7 @@ def rebuilt(rows: Rows, like: Path, place: Path) -> Generation:
     folder = place / "index"
     folder.mkdir()
     config = BuildConfig.from_json(other.manifest.config)
-    topics = topics_of(corpus, model, config)
+    topics = predict_topics(corpus, model, config)
     counts = write_posts_and_vectors(folder, corpus, topics, model, space, NullProgress(), trained)
     return Generation(folder, replace(other.manifest, counts=counts))
 

@@ -18,7 +18,7 @@ from hashlens.indexer.images.file_cache import FOLDER
 from hashlens.indexer.images.kept_pictures import keep_picture
 from hashlens.indexer.pipeline.build import build
 from hashlens.indexer.pipeline.compact import compact
-from hashlens.indexer.pipeline.forget import described, forget
+from hashlens.indexer.pipeline.forget import forget
 from hashlens.indexer.storage.store import Store
 from hashlens.indexer.verify.verify import verify
 from hashlens.retriever.index.reader import IndexReader
@@ -71,7 +71,7 @@ def test_no_byte_of_a_person_is_left_without_learning_anew(tmp_path: Path) -> No
     assert len(remains(index)) > 6
     report = forget(index, author=AUTHOR)
     assert (report.posts, report.names) == (3, (AUTHOR,))
-    assert described(report) == "generation 3: 3 posts forgotten"
+    assert report.summary() == "generation 3: 3 posts forgotten"
     assert remains(index) == []
     assert numbers_of(index) == [3]
     assert verify(index).sound

@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -167,13 +167,22 @@ def test_what_is_no_index_of_ours_is_refused(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, asked = tmp_path / "x.faiss", unit(1)
     VectorIndex.build(embeddings(9)).save(path)
-    (tmp_path / "x.faiss.tmp").symlink_to("/dev/full")  # a device that is always full
+    usual = Path.open
+
+    def fill_disk(self: Path, mode: str = "r") -> IO[Any]:
+        if mode != "xb":
+            return usual(self, mode)
+        self.touch()
+        return usual(Path("/dev/full"), "wb")  # a device that is always full
+
+    monkeypatch.setattr(Path, "open", fill_disk)
     with pytest.raises(OSError, match="No space left"):
         VectorIndex.build(embeddings(5000)).save(path)
     assert [p.name for p in tmp_path.iterdir()] == ["x.faiss"]
-    (tmp_path / "x.faiss.tmp").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
         VectorIndex.build(embeddings(3)).save(path)  # small enough to fail only when flushed
+    monkeypatch.undo()
+    assert [p.name for p in tmp_path.iterdir()] == ["x.faiss"]
     check(VectorIndex.open(path).search(asked, 3), as_dict(embeddings(9)), asked, 3)
 
 
