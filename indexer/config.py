@@ -16,8 +16,8 @@ T = TypeVar("T")
 
 ALL_TOPICS = "all"  # the space of every post; other spaces are named after their topics
 RANKER = "ranker"  # folder of a ranker, in a generation and in `data/`
-# The ranker that an index began with; that in `RANKER` has learned from its posts besides.
-BASE_RANKER = "lent-ranker"
+# The ranker that an index began with; the one in `RANKER` has also learned from its posts.
+BASE_RANKER = "base-ranker"
 # The most of each setting: an index may be a stranger's, and learning anew obeys its settings.
 MAX_SETTINGS = {
     "dimensions": 4_096,

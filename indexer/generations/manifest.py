@@ -22,7 +22,7 @@ from hashlens.indexer.errors import (
 )
 from hashlens.indexer.generations.filesystem import FileEntry, fsync_and_hash, names_in, read_entry
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "manifest.json"
 NAME = re.compile(r"gen-(?!0+$)(\d{6}|[1-9]\d{6,11})", re.ASCII)
 MAX_NUMBER = 10**12 - 1  # of a generation, as `NAME` has it

@@ -20,7 +20,7 @@ from hashlens.indexer.embeddings.text_vectors import idf_weights, unseen_idf
 from hashlens.indexer.errors import DAMAGED, IndexCorruptError
 from hashlens.indexer.storage.store import Store
 
-NEW_HASHTAGS = "young"  # folder of the vectors of hashtags that came later, one file a topic
+NEW_HASHTAGS = "new-hashtags"  # folder of the vectors of hashtags that came later, one file a topic
 _FILES = ("words", "tags", "posts")
 _SPELT = "words.txt"
 

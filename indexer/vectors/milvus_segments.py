@@ -1,8 +1,8 @@
-"""Segments of post vectors whose vectors are in Milvus: what FAISS files are, by the same border.
+"""Segments whose vectors are in Milvus, with the same interface as FAISS files.
 
-Which ids a segment has stands in the generation's folder, sealed with it; Milvus has the vectors.
-The primary key there is the segment's number and the post's key: what another generation wrote is
-in other segments and never seen, even where a key came again after a rollback.
+The ids of a segment are in the generation's folder, sealed with it; Milvus has the vectors. The
+primary key there is the segment's number and the post's key. So vectors of another generation are
+in other segments and never seen, even if a key is used again after a rollback.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class MilvusVectors:
     """Vectors of segments of one collection, searched as one, by post key."""
 
     def __init__(self, collection: Collection, segments: Mapping[int, Ids]) -> None:
-        """Take the ids int64 (n,) of each segment by its number; no id is in two of them."""
+        """Take the ids int64 (n,) of each segment by its number, without a common id."""
         self.width = collection.width
         self._collection = collection
         self._numbers = sorted(segments)
@@ -41,31 +41,31 @@ class MilvusVectors:
 
     @classmethod
     def open(cls, paths: Sequence[Path]) -> Self:
-        """The segments of some files, which are beside one another in a generation's folder.
+        """Open the segments of some files, all in one folder of a generation.
 
         Raises:
             IndexCorruptError: a file cannot be read, or Milvus has no such collection.
-            VectorsUnreachableError: Milvus does not answer, or nobody said that it may be asked.
+            VectorsUnreachableError: Milvus does not answer, or is not allowed.
             ConfigError: pymilvus is not installed.
         """
         kind = paths[0].parent
-        place = MilvusLocation.of(kind.parent)
-        if place is None:
-            raise IndexCorruptError(f"{paths[0]}: found no word of where it is; {DAMAGED}")
+        location = MilvusLocation.of(kind.parent)
+        if location is None:
+            raise IndexCorruptError(f"{paths[0]}: found no location of its vectors; {DAMAGED}")
         segments = {int(path.stem): read_ids(path) for path in paths}
         if max(segments) >= MAX_GENERATIONS:
             raise IndexCorruptError(f"{kind}: found segment {max(segments)}; {DAMAGED}")
-        return cls(Collection.open(place.used, place.collection(kind.name)), segments)
+        return cls(Collection.open(location.used, location.collection(kind.name)), segments)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def within(self, limit: int) -> bool:
-        """Whether every id is 0 or more and below a limit."""
+        """Return whether every id is 0 or more and below a limit."""
         return not len(self.ids) or bool(0 <= self.ids[0] <= self.ids[-1] < limit)
 
     def reconstruct(self, ids: Ids) -> Floats:
-        """Vectors of ids, float32 (n, d), in the order asked.
+        """Return the vectors of ids, float32 (n, d), in the order asked.
 
         Raises:
             ShapeError: an id is not among them.
@@ -85,7 +85,7 @@ class MilvusVectors:
         return vectors
 
     def search(self, vectors: Floats, m: int, *, without: Ids | None = None) -> Neighbors:
-        """The m nearest of each query; as `VectorIndex.search`, with 16,384 neighbours at most.
+        """Return the m nearest of each query, 16,384 at most; see `VectorIndex.search`.
 
         Raises:
             ShapeError: the width differs, rows are not finite unit vectors, or m is not positive.
@@ -102,7 +102,7 @@ class MilvusVectors:
         )
 
     def stored(self, ids: Ids) -> tuple[Ids, Floats]:
-        """Places in some of the ids int64 (f,) of which Milvus has a vector, and these (f, d).
+        """Return places in `ids` int64 (f,) of those with a vector in Milvus, and these (f, d).
 
         Raises:
             VectorsUnreachableError: Milvus does not answer.
@@ -110,11 +110,11 @@ class MilvusVectors:
         return self._collection.fetch(self._keys[np.searchsorted(self.ids, ids)])
 
     def count(self) -> int:
-        """How many vectors Milvus has in these segments."""
+        """Return the number of vectors that Milvus has in these segments."""
         return self._collection.count(self._numbers)
 
     def _nearest(self, queries: Floats, reach: int, gone: Ids) -> tuple[Ids, Floats]:
-        """Ids and scores (q, reach) by falling score; id -1 where there is none."""
+        """Return ids and scores (q, reach) by falling score; id -1 where there is none."""
         keys, scores = self._collection.search(queries, reach, self._numbers, gone)
         ids = np.where(keys >= 0, keys & ((1 << _SHIFT) - 1), -1)
         real = ids[ids >= 0]
@@ -128,10 +128,10 @@ class MilvusVectors:
 
 
 def primary_keys(segment: int, ids: Ids) -> Ids:
-    """Primary keys int64 (n,) of a segment's ids.
+    """Return the primary keys int64 (n,) of a segment's ids.
 
     Raises:
-        ShapeError: an id is not of a post.
+        ShapeError: an id is out of range.
     """
     if len(ids) and not 0 <= ids.min() <= ids.max() < 1 << _SHIFT:
         raise ShapeError(f"found ids {ids.min()} to {ids.max()}, expected 0 to {1 << _SHIFT}")
@@ -139,7 +139,7 @@ def primary_keys(segment: int, ids: Ids) -> Ids:
 
 
 def read_ids(path: Path) -> Ids:
-    """The ids in a segment's file, int64 (n,).
+    """Return the ids in a segment's file, int64 (n,).
 
     Raises:
         IndexCorruptError: it cannot be read.
@@ -153,29 +153,31 @@ def read_ids(path: Path) -> Ids:
 
 
 def save_milvus_segment(
-    place: MilvusLocation, folder: Path, found: Embeddings, *, first: bool
+    location: MilvusLocation, folder: Path, found: Embeddings, *, first: bool
 ) -> Path:
-    """Put vectors into Milvus, and their ids into the next segment's file, which is returned.
+    """Put vectors into Milvus, and their ids into the next segment's file; return that file.
 
     Args:
-        place: of the generation that is being written.
+        location: of the generation that is written.
         folder: of one kind of it.
         found: the vectors.
         first: whether the folder has no other segment.
 
     Raises:
         VectorsUnreachableError: Milvus does not answer, or refuses.
-        ShapeError: the width is another than that of the segments before.
+        ShapeError: the width differs from that of the segments before.
     """
-    name, size = place.collection(folder.name), found.vectors.shape
-    made = place.made == place.segment or (first and name not in list_collections(place.used, name))
-    collection = (
-        Collection.make(place.used, name, size[1], size[0])
-        if made
-        else Collection.open(place.used, name)
+    name, size = location.collection(folder.name), found.vectors.shape
+    made = location.made == location.segment or (
+        first and name not in list_collections(location.used, name)
     )
-    collection.add(place.segment, primary_keys(place.segment, found.ids), found.vectors)
-    path = folder / f"{place.segment:04}{SUFFIX}"
+    collection = (
+        Collection.make(location.used, name, size[1], size[0])
+        if made
+        else Collection.open(location.used, name)
+    )
+    collection.add(location.segment, primary_keys(location.segment, found.ids), found.vectors)
+    path = folder / f"{location.segment:04}{SUFFIX}"
     with path.open("wb") as file:
         np.save(file, found.ids)
     return path

@@ -162,7 +162,6 @@ def test_what_cannot_be_reached_or_is_gone_is_told(
     milvus._pymilvus.cache_clear()
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "pymilvus", None)
-        milvus._errors.cache_clear()
         with pytest.raises(ConfigError, match=r'pip install "hashlens\[milvus\]"'):
             ask()
 

@@ -71,12 +71,13 @@ def test_search_is_that_of_brute_force_over_the_living(seed: int) -> None:
 def test_all_dead_finds_nothing_and_unknown_ids_are_refused() -> None:
     draw = np.random.default_rng(1)
     part = VectorIndex.build(Embeddings(np.arange(5), unit(draw, 5)))
+    other = VectorIndex.build(Embeddings(np.arange(1), np.array([[1, 0]], np.float32)))
     found = Segments([part], np.arange(5))
     assert found.search(unit(draw, 2), 3).counts.tolist() == [0, 0]
     with pytest.raises(ShapeError, match="id 3"):
         found.reconstruct(np.array([3]))
     with pytest.raises(ShapeError, match="widths"):
-        Segments([part, VectorIndex.empty(4)])
+        Segments([part, other])
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 4_096])
