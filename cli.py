@@ -154,7 +154,6 @@ def build(
 
     from hashlens.indexer.config import BuildConfig
     from hashlens.indexer.pipeline.build import build as build_index
-    from hashlens.indexer.pipeline.build import described
     from hashlens.retriever.cli.progress_bar import progress_bar
     from hashlens.retriever.training.fit import fit_ranker
 
@@ -204,7 +203,7 @@ def build(
             engine=by,
             allow_forgotten=allow_forgotten,
         )
-    told(index, report, described(report), report.notes, as_json=as_json)
+    told(index, report, report.summary(), report.notes, as_json=as_json)
     finish(report.rejections)
 
 
@@ -242,13 +241,12 @@ def _begin(
     as_json: bool,
 ) -> None:
     """Begin an index from the one that ships, and add posts to it."""
-    from hashlens.indexer.pipeline.bootstrap import begun
-    from hashlens.indexer.pipeline.update import described
+    from hashlens.indexer.pipeline.bootstrap import copy_index
     from hashlens.indexer.pipeline.update import update as update_index
     from hashlens.retriever.cli.progress_bar import progress_bar
     from hashlens.retriever.training.fit import fit_ranker
 
-    with progress_bar() as progress, begun(index, bundled_index()):
+    with progress_bar() as progress, copy_index(index, bundled_index()):
         report = update_index(
             posts,
             index,
@@ -262,7 +260,7 @@ def _begin(
             workers=workers,
             allow_forgotten=allow_forgotten,
         )
-    told(index, report, described(report), report.notes, as_json=as_json)
+    told(index, report, report.summary(), report.notes, as_json=as_json)
     finish(report.rejections)
 
 
@@ -303,7 +301,6 @@ def update(
 
     Example: `hashlens update my-scrape --index my-index`
     """
-    from hashlens.indexer.pipeline.update import described
     from hashlens.indexer.pipeline.update import update as update_index
     from hashlens.retriever.cli.progress_bar import progress_bar
     from hashlens.retriever.training.fit import fit_ranker
@@ -338,7 +335,7 @@ def update(
         )
     if pretrained and not report.retrained:
         warn(f"--pretrained {pretrained}: not used, for nothing was learned anew: add --retrain")
-    told(index, report, described(report), report.notes, as_json=as_json)
+    told(index, report, report.summary(), report.notes, as_json=as_json)
     finish(report.rejections)
 
 
@@ -366,7 +363,6 @@ def forget(
 
     Example: `hashlens forget --author jane_doe --index my-index`
     """
-    from hashlens.indexer.pipeline.forget import described
     from hashlens.indexer.pipeline.forget import forget as forget_posts
     from hashlens.retriever.cli.progress_bar import progress_bar
     from hashlens.retriever.training.fit import fit_ranker
@@ -380,7 +376,7 @@ def forget(
             fit_ranker=fit_ranker,
             progress=progress,
         )
-    told(index, report, described(report), report.notes, as_json=as_json)
+    told(index, report, report.summary(), report.notes, as_json=as_json)
 
 
 answering = (recommend, batch, serve, inspect, config)

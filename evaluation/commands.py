@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hashlens.indexer.text.escaping import counted
+from hashlens.indexer.text.escaping import count_noun
 from hashlens.retriever.cli import options
 from hashlens.retriever.cli.output import print_json, print_table, warn_bare
 from hashlens.retriever.index.default import find_index
@@ -43,7 +43,7 @@ def evaluate(
     if as_json:
         print_json(result | {"index": str(index)})
         return
-    title = f"{index} on {counted(result['queries'], 'queries')} of {result['inputs']}"
+    title = f"{index} on {count_noun(result['queries'], 'queries')} of {result['inputs']}"
     spans = result["intervals"]
     rows = [
         (name, f"{mean:.4f}", "[{:.4f}, {:.4f}]".format(*spans[name]))

@@ -16,8 +16,8 @@ T = TypeVar("T")
 
 ALL_TOPICS = "all"  # the space of every post; other spaces are named after their topics
 RANKER = "ranker"  # folder of a ranker, in a generation and in `data/`
-# The ranker that an index began with; that in `RANKER` has learned from its posts besides.
-LENT = "lent-ranker"
+# The ranker that an index began with; the one in `RANKER` has also learned from its posts.
+BASE_RANKER = "base-ranker"
 # The most of each setting: an index may be a stranger's, and learning anew obeys its settings.
 MAX_SETTINGS = {
     "dimensions": 4_096,
@@ -66,7 +66,7 @@ class JsonConfig:
             factory: Any = known[name].default_factory
             if isinstance(factory, type) and issubclass(factory, JsonConfig):
                 nested[name] = factory.from_json(value)
-            elif not _fits(value, known[name].default):
+            elif not _has_type(value, known[name].default):
                 raise ConfigError(
                     f"{cls.__name__}: found {value!r:.100} as {name}, "
                     f"expected a value such as {known[name].default!r}"
@@ -78,7 +78,7 @@ class JsonConfig:
         return cls(**{**values, **nested})
 
 
-def _fits(value: object, default: object) -> bool:
+def _has_type(value: object, default: object) -> bool:
     """Whether a value is of the type of a setting's default; None stands for text or none."""
     if default is None:
         return value is None or isinstance(value, str)
@@ -220,7 +220,7 @@ def check_file(path: Path, option: str) -> Path:
     raise InputError(f"{option}: found {found} at {path}, expected a file")
 
 
-def named(choices: Mapping[str, T], name: str, option: str) -> T:
+def choose(choices: Mapping[str, T], name: str, option: str) -> T:
     """The choice of that name.
 
     Raises:

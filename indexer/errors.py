@@ -12,10 +12,16 @@ import os
 from pathlib import Path
 
 # The system's errors for a disk, quota or file-size limit that is used up.
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Libraries wrap these errors in types of their own: they are known by their words, NumPy's last.
-_FULL_WORDS = (*map(os.strerror, FULL), "Not enough free space", " requested and ")
-_OURS = ("builtins", "indexer", "retriever", "evaluation", "cli")  # modules of unforeseen errors
+_DISK_FULL_WORDS = (*map(os.strerror, DISK_FULL_ERRNOS), "Not enough free space", " requested and ")
+_OWN_MODULES = (
+    "builtins",
+    "indexer",
+    "retriever",
+    "evaluation",
+    "cli",
+)  # modules of unforeseen errors
 MAX_EXPLANATION = 1000  # characters of an error that is not ours
 
 # What to do about damaged files of an index.
@@ -117,9 +123,9 @@ def unreadable(path: object, reason: object) -> IndexCorruptError:
 
 def is_disk_full(error: BaseException) -> bool:
     """Whether a disk, quota or file-size limit is used up, by whichever library it is reported."""
-    if isinstance(error, OSError) and error.errno in FULL:
+    if isinstance(error, OSError) and error.errno in DISK_FULL_ERRNOS:
         return True
-    return any(words in str(error) for words in _FULL_WORDS)
+    return any(words in str(error) for words in _DISK_FULL_WORDS)
 
 
 def is_foreseen(error: BaseException) -> bool:
@@ -130,7 +136,7 @@ def is_foreseen(error: BaseException) -> bool:
 
 def _is_of_library(error: BaseException) -> bool:
     """Whether a library has a class of its own for the error, or repeats the system's words."""
-    if type(error).__module__.partition(".")[0] not in _OURS:
+    if type(error).__module__.partition(".")[0] not in _OWN_MODULES:
         return True
     return any(os.strerror(code) in str(error) for code in errno.errorcode)
 

@@ -15,7 +15,7 @@ class Progress(Protocol):
         """Steps of the present stage are done."""
 
 
-class Silent:
+class NullProgress:
     """Progress that nobody watches."""
 
     def stage(self, name: str, total: int | None = None) -> None:

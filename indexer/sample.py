@@ -1,9 +1,8 @@
-"""The sample posts that ship with hashlens, and their pictures, gathered into a folder."""
+"""The bundled sample posts and their pictures, copied into a folder."""
 
 from __future__ import annotations
 
 import filecmp
-import os
 import shutil
 import tomllib
 from importlib.util import find_spec
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from hashlens.indexer.config import data_path
 from hashlens.indexer.errors import InputError
+from hashlens.indexer.file_io import replace_file
 
 LATER = "later.jsonl"  # posts that came later: a scrape to update an index with
 PICTURES = "pictures"  # folder beside the posts, as their `image` fields name it
@@ -20,10 +20,10 @@ def gather_sample(folder: Path) -> Path:
     """Copy the sample posts and their pictures into `folder`, ready for `build`.
 
     The pictures are those that installed packages carry, as `data/sample/pictures.toml` lists
-    them. Gathering again into the same folder changes nothing.
+    them. A second call for the same folder changes nothing.
 
     Args:
-        folder: made where it is missing; other files in it are left alone.
+        folder: made if it is missing; other files in it are left alone.
 
     Returns:
         `folder`.
@@ -36,10 +36,11 @@ def gather_sample(folder: Path) -> Path:
     # Posts come last: a folder that has them has their pictures too.
     copies |= {folder / name: data_path("sample", name) for name in (LATER, "posts.jsonl")}
     try:
-        missing = [target for target, source in copies.items() if not _same(source, target)]
+        missing = [target for target, source in copies.items() if not _is_same(source, target)]
         (folder / PICTURES).mkdir(parents=True, exist_ok=True)
         for target in missing:
-            _copy(copies[target], target)
+            with copies[target].open("rb") as source, replace_file(target) as file:
+                shutil.copyfileobj(source, file)
     except OSError as error:
         raise InputError(
             f"cannot write sample posts to {folder}: {error.strerror or error}; "
@@ -49,18 +50,18 @@ def gather_sample(folder: Path) -> Path:
 
 
 def sample_pictures() -> dict[str, Path]:
-    """Where each sample picture lies on this machine, by its name among the sample posts.
+    """Return the file of each sample picture on this machine, by its name in the sample posts.
 
     Raises:
         InputError: a package or its file is missing.
     """
     with data_path("sample", "pictures.toml").open("rb") as file:
         listed = tomllib.load(file)["picture"]
-    return {entry["name"]: _found(entry["package"], entry["file"]) for entry in listed}
+    return {entry["name"]: _package_file(entry["package"], entry["file"]) for entry in listed}
 
 
-def _found(package: str, file: str) -> Path:
-    # The spec alone tells where a package lies; importing it would cost seconds.
+def _package_file(package: str, file: str) -> Path:
+    # The spec alone says where a package is; importing it would take seconds.
     spec = find_spec(package)
     places = (spec and spec.submodule_search_locations) or ()
     for place in places:
@@ -72,8 +73,12 @@ def _found(package: str, file: str) -> Path:
     )
 
 
-def _same(source: Path, target: Path) -> bool:
-    """Whether `target` is there already; another file in its place is never overwritten."""
+def _is_same(source: Path, target: Path) -> bool:
+    """Return whether `target` is a copy of `source`.
+
+    Raises:
+        InputError: it is another file, which is never overwritten.
+    """
     if not target.exists():
         return False
     if not filecmp.cmp(source, target, shallow=False):
@@ -82,10 +87,3 @@ def _same(source: Path, target: Path) -> bool:
             "name a new folder, or move that file away"
         )
     return True
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy by way of a name of its own, so that an interrupted copy is never taken for whole."""
-    part = target.with_name(f"{target.name}.part")
-    shutil.copyfile(source, part)
-    os.replace(part, target)

@@ -20,7 +20,7 @@ Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 
-_OFF = 2e-3  # that a unit vector's squared length may be
+_LENGTH_TOLERANCE = 2e-3  # that a unit vector's squared length may be
 
 
 def freeze_array(
@@ -29,7 +29,7 @@ def freeze_array(
     """Freeze array field `name` of a frozen dataclass, and return it."""
     given = getattr(owner, name)
     found: NDArray[Any] = np.ascontiguousarray(given)
-    if found.dtype != dtype or (found.shape != shape and not _fits(found.shape, shape)):
+    if found.dtype != dtype or (found.shape != shape and not _has_shape(found.shape, shape)):
         wanted = ", ".join("any" if want is None else str(want) for want in shape)
         raise ShapeError(
             f"{type(owner).__name__}.{name}: found {found.dtype} {found.shape}, "
@@ -45,7 +45,7 @@ def freeze_array(
     return found
 
 
-def _fits(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+def _has_shape(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
     if len(found) != len(wanted):
         return False
     for got, want in zip(found, wanted, strict=True):
@@ -60,10 +60,10 @@ def check_unit(vectors: Floats) -> None:
     Raises:
         ShapeError: one is not finite, or of another length.
     """
-    if len(vectors) == 1 and abs(float(np.vdot(vectors, vectors)) - 1) <= _OFF:
+    if len(vectors) == 1 and abs(float(np.vdot(vectors, vectors)) - 1) <= _LENGTH_TOLERANCE:
         return  # a single query, the quick way
     squares = np.einsum("ij,ij->i", vectors, vectors)  # NaN or infinite where a row is
-    if not len(squares) or np.abs(squares - 1).max() <= _OFF:
+    if not len(squares) or np.abs(squares - 1).max() <= _LENGTH_TOLERANCE:
         return
     if not np.isfinite(vectors).all():
         raise ShapeError("vectors: found NaN or infinite values, expected finite")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hashlens.indexer.config import LENT, RANKER
+from hashlens.indexer.config import BASE_RANKER, RANKER
 from hashlens.indexer.decoding.decoder_pool import MAX_QUERY_WAIT
 from hashlens.indexer.errors import HashlensError, IndexMismatchError, InputError
 from hashlens.indexer.images.encoder import ImageEncoder, open_recorded
@@ -267,7 +267,7 @@ class Recommender:
     def _is_trained_on_index(self) -> bool:
         """Whether the ranker learned from the index's own posts."""
         folder = self.index.generation.folder
-        is_lent = self.index.extends_starter and not (folder / LENT).is_dir()
+        is_lent = self.index.extends_starter and not (folder / BASE_RANKER).is_dir()
         return not is_lent and (folder / RANKER).is_dir()
 
     def selection_notes(self, selection: Selection) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hashlens.indexer.config import RANKER
-from hashlens.indexer.vectors.milvus_location import Place
+from hashlens.indexer.vectors.milvus_location import MilvusLocation
 from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.index.version import program_version
 from hashlens.retriever.ranking.ranker import Ranker
@@ -21,7 +21,7 @@ def summarize(index: Path) -> dict[str, Any]:
         IndexMissingError, IndexMismatchError, IndexCorruptError: the index cannot be opened.
     """
     reader = IndexReader.open(index)
-    place = Place.of(reader.generation.folder)
+    place = MilvusLocation.of(reader.generation.folder)
     where = "in the index" if place is None else f"in Milvus, {place.prefix}* at {place.address}"
     return summarize_reader(reader) | {"post_vectors": where}
 

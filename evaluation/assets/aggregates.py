@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from hashlens.indexer.config import ALL_TOPICS, BuildConfig
-from hashlens.indexer.corpus.corpus import Learned, save_spaces, write_counted
+from hashlens.indexer.corpus.corpus import TrainedModels, save_spaces, write_count_matrices
 from hashlens.indexer.embeddings.pretrained import load_pretrained
 from hashlens.indexer.embeddings.space import WordSpace
 from hashlens.indexer.generations.generation import Generation
-from hashlens.indexer.progress import Silent
-from hashlens.indexer.storage.statistics import derive, lend_pairs
-from hashlens.indexer.storage.store import PRIOR, Store
-from hashlens.indexer.storage.training_snapshot import Trained
+from hashlens.indexer.progress import NullProgress
+from hashlens.indexer.storage.statistics import derive, pairs_as_views
+from hashlens.indexer.storage.store import BASE_COUNTS, Store
+from hashlens.indexer.storage.training_snapshot import TrainingCounts
 from hashlens.indexer.topics.model import TopicModel
 from hashlens.indexer.types import Ids
 
@@ -65,7 +65,7 @@ def strip(
         tags, words = _take_counts(store, full.folder / "posts.duckdb", enough, without)
         _take_totals(store, full)
         derive(store)
-        trained = Trained.of(store)
+        trained = TrainingCounts.of(store)
         trained.save(folder / "trained")
         model = _known(TopicModel.open(full.folder / "topics"), tags | words | common)
         model.save(folder / "topics")
@@ -77,9 +77,9 @@ def strip(
             for path in sorted((full.folder / "words").iterdir())
         }
         save_spaces(folder, spaces, store.tag_ids(), config)
-        learned = Learned(model, spaces[ALL_TOPICS], trained)
-        counts = write_counted(folder, store, learned, Silent(), enough.linear)
-        lend_pairs(store)
+        learned = TrainedModels(model, spaces[ALL_TOPICS], trained)
+        counts = write_count_matrices(folder, store, learned, NullProgress(), enough.linear)
+        pairs_as_views(store)
     _shrink(folder / "posts.duckdb")
     return counts
 
@@ -105,7 +105,7 @@ def _take_totals(store: Store, full: Generation) -> None:
     with Store.open(full.folder / "posts.duckdb") as source:
         posts, authors = source.totals()
     store.connection.execute(
-        f"create table {PRIOR}.totals as select {posts}::bigint as posts, "
+        f"create table {BASE_COUNTS}.totals as select {posts}::bigint as posts, "
         f"{authors}::bigint as authors"
     )
 
@@ -134,16 +134,16 @@ def _take_counts(
         )
     run("update next_ids set next_id = (select count(*) from hashtags) where kind = 'hashtag'")
     run("update next_ids set next_id = (select count(*) from words) where kind = 'word'")
-    run(f"create schema {PRIOR}")
+    run(f"create schema {BASE_COUNTS}")
     for name, columns, joins in _TAKEN:
-        run(f"create table {PRIOR}.{name} as select {columns} from source.{name} {joins}")  # noqa: S608
+        run(f"create table {BASE_COUNTS}.{name} as select {columns} from source.{name} {joins}")  # noqa: S608
     for name, row, column, most in (
         ("cooccurrences", "tag_id", "other_id", enough.beside_tag),
         ("word_hashtags", "word_id", "tag_id", enough.beside_word),
     ):
         table = "hashtags" if row == "tag_id" else "words"
         run(
-            f"""create table {PRIOR}.{name} as
+            f"""create table {BASE_COUNTS}.{name} as
             select a.new as {row}, b.new as {column}, posts, authors from source.{name}
             join kept_{table} a on {row} = a.old join kept_hashtags b on {column} = b.old
             where authors >= {enough.pairs}

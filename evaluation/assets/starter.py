@@ -20,12 +20,17 @@ from tempfile import TemporaryDirectory
 from hashlens.evaluation.assets.aggregates import strip
 from hashlens.indexer.config import RANKER, BuildConfig
 from hashlens.indexer.corpus.corpus import Corpus
-from hashlens.indexer.generations.generation import Generation, open_current, unsealed, writer
+from hashlens.indexer.generations.generation import (
+    Generation,
+    open_current,
+    temporary_generation,
+    writer,
+)
 from hashlens.indexer.pipeline.build import build
 from hashlens.indexer.pipeline.ranker_training import RankerTask
 from hashlens.indexer.progress import Progress
 from hashlens.indexer.storage.store import Store
-from hashlens.indexer.text.hashtags import cut_short, dated
+from hashlens.indexer.text.hashtags import is_dated, truncated_keys
 from hashlens.retriever.candidates.channels import POST_CHANNELS
 from hashlens.retriever.cli.progress_bar import progress_bar
 from hashlens.retriever.index.blocklist import blocked_keys, unshipped_keys
@@ -71,7 +76,7 @@ def _left_out(whole: Generation) -> frozenset[str]:
     """Hashtags of an index that nobody should be offered."""
     with Store.open(whole.folder / "posts.duckdb") as store:
         keys = [key for (key,) in store.rows("select key from hashtags")]
-    return blocked_keys() | unshipped_keys() | cut_short(keys) | dated(keys)
+    return blocked_keys() | unshipped_keys() | truncated_keys(keys) | is_dated(keys)
 
 
 def _fit_each(lent: Path, task: RankerTask, folder: Path) -> tuple[str, ...]:
@@ -84,7 +89,9 @@ def _fit_each(lent: Path, task: RankerTask, folder: Path) -> tuple[str, ...]:
         (place / "full").mkdir()
         whole = task.build_part(part, place / "full")
         counts = strip(whole, place / "bare", without=_left_out(whole))
-        return unsealed(place / "bare", whole.manifest.topics, whole.manifest.config, counts)
+        return temporary_generation(
+            place / "bare", whole.manifest.topics, whole.manifest.config, counts
+        )
 
     tasks = (task, replace(task, build_part=bare))
     rehearsed = (collect_examples(each) for each in tasks)

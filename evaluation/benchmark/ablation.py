@@ -16,7 +16,7 @@ from hashlens.evaluation.metrics.intervals import paired_difference
 from hashlens.evaluation.metrics.ranking import evaluate
 from hashlens.evaluation.tasks.inputs import Questions
 from hashlens.indexer.config import BuildConfig
-from hashlens.indexer.progress import Progress, Silent
+from hashlens.indexer.progress import NullProgress, Progress
 from hashlens.indexer.types import Post
 from hashlens.retriever.candidates.channels import CHANNELS
 from hashlens.retriever.candidates.generate import COMPANIONS, generate_candidates
@@ -51,7 +51,7 @@ def ablation(
         costs a query, and by metric the `gain` that it brings: what is lost without it, with the
         95 % interval of the paired difference.
     """
-    config, progress = config or BuildConfig(), progress or Silent()
+    config, progress = config or BuildConfig(), progress or NullProgress()
     with TemporaryDirectory(prefix="hashlens-ablation-") as folder:
         index, lessons = learned_from(posts, Path(folder), config)
         if lessons is None or not lessons.right.any():

@@ -25,9 +25,9 @@ from hashlens.evaluation.methods.registry import METHODS, VARIANTS
 from hashlens.evaluation.metrics.intervals import paired_difference
 from hashlens.evaluation.metrics.ranking import PerQuery
 from hashlens.evaluation.tasks.suite import TOPICS, Prepared, Task, prepare
-from hashlens.indexer.config import named
+from hashlens.indexer.config import choose
 from hashlens.indexer.errors import ConfigError, HashlensError, InputError
-from hashlens.indexer.progress import Progress, Silent
+from hashlens.indexer.progress import NullProgress, Progress
 
 QUERIES = 2_000  # of each combination of inputs, where no other limit is given
 COMPARED = ("P@5", "nDCG@10")  # by each, the baseline to beat is the one that has the most
@@ -77,11 +77,11 @@ def benchmark(
             that is not installed.
         InputError: posts cannot be read, split or asked by a task's inputs, or nothing be written.
     """
-    chosen = {name: named(METHODS | VARIANTS, name, "--methods") for name in methods or METHODS}
+    chosen = {name: choose(METHODS | VARIANTS, name, "--methods") for name in methods or METHODS}
     chosen |= VARIANTS if ablate else {}
     _check(tasks, queries_limit, k)
     check_libraries()
-    progress, tell = progress or Silent(), on_message or (lambda message: None)
+    progress, tell = progress or NullProgress(), on_message or (lambda message: None)
     _make(out)
     prepared = []
     for task in tasks:

@@ -17,7 +17,7 @@ from hashlens.indexer.embeddings.pretrained import load_pretrained
 from hashlens.indexer.embeddings.space import WordSpace
 from hashlens.indexer.errors import InputError
 from hashlens.indexer.images.encoder import ImageEncoder, open_encoder
-from hashlens.indexer.progress import Progress, Silent
+from hashlens.indexer.progress import NullProgress, Progress
 from hashlens.indexer.topics.model import TopicModel, TopicTable, load_topics
 from hashlens.indexer.topics.prompts import TextReader, topic_texts
 from hashlens.indexer.topics.training import fit_topics
@@ -72,7 +72,7 @@ def judge_topics(
     Raises:
         InputError: a part has no such post, or training too few of a topic.
     """
-    table, progress = load_topics(), progress or Silent()
+    table, progress = load_topics(), progress or NullProgress()
     encoder, words = encoder or open_encoder(), load_pretrained()
     texts = None
     if encoder.reads_text:
@@ -83,7 +83,7 @@ def judge_topics(
     )
     learn = partial(learned, table=table, words=words, seed=seed, texts=texts)
     model = learn(taught)
-    if not model.sees:
+    if not model.has_image_model:
         raise InputError(
             f"found {len(taught.posts)} pictures with topics, too few to learn topics from"
         )
@@ -172,7 +172,7 @@ def leave_out(
     topics = [topic for topic, origin in set(pairs) if origin is not None]
     several = {topic for topic in topics if topics.count(topic) > 1}
     found = sorted({(t, o) for t, o in pairs if o is not None and t in several})
-    progress = progress or Silent()
+    progress = progress or NullProgress()
     progress.stage("Leaving collections out", len(found))
     rows = []
     for topic, origin in found:

@@ -18,9 +18,9 @@ from hashlens.evaluation.methods.features import post_terms, query_terms
 from hashlens.indexer.config import VECTOR_PRESETS, TopicConfig, VectorConfig
 from hashlens.indexer.embeddings.pretrained import load_pretrained
 from hashlens.indexer.embeddings.space import WordSpace
-from hashlens.indexer.embeddings.text import text_vectors
-from hashlens.indexer.embeddings.training import train
-from hashlens.indexer.topics.model import bare
+from hashlens.indexer.embeddings.space_training import train_space
+from hashlens.indexer.embeddings.text_vectors import text_vectors
+from hashlens.indexer.topics.model import strip_sign
 from hashlens.indexer.types import Floats, Ids, Post
 from hashlens.retriever.recommendation import Query
 
@@ -46,16 +46,16 @@ class Space:
         pretrained = None
         if config.method == "pretrained+word2vec":
             pretrained = _known_among(sentences)
-        words = train(sentences, config, pretrained=pretrained).trained()
+        words = train_space(sentences, config, pretrained=pretrained).without_pretrained()
         signed = not config.hashtags_as_text
-        columns, rows = words.found([f"#{t}" if signed else t for t in vocabulary.terms])
+        columns, rows = words.lookup([f"#{t}" if signed else t for t in vocabulary.terms])
         return cls(words, columns, words.vectors[rows], signed)
 
     def cosines(self, queries: Sequence[Query]) -> tuple[Ids, Floats]:
         """Places of the m queries with a known word, and cosines (m, columns) of their mean."""
         texts = query_terms(queries)
         if not self.signed:
-            texts = [[bare(word) for word in text] for text in texts]
+            texts = [[strip_sign(word) for word in text] for text in texts]
         means = text_vectors(self.words, texts, {}, 1.0)
         return means.ids, means.vectors @ self.tags.T
 
@@ -66,8 +66,8 @@ def _known_among(sentences: Sequence[Sequence[str]]) -> WordSpace:
     One word is kept in any case, since training asks for some.
     """
     pretrained = _pretrained()
-    held = sorted({bare(word) for sentence in sentences for word in sentence})
-    rows = np.sort(pretrained.found(held)[1])
+    held = sorted({strip_sign(word) for sentence in sentences for word in sentence})
+    rows = np.sort(pretrained.lookup(held)[1])
     if not len(rows):
         rows = np.zeros(1, np.int64)
     words = tuple(pretrained.words[row] for row in rows)

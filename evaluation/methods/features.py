@@ -178,7 +178,7 @@ def _judged(
     text = model.from_tokens(terms)
     probs = text.probs.copy()
     known = np.ptp(probs, axis=1) > 0  # even where no word was known
-    if pictures and model.sees:
+    if pictures and model.has_image_model:
         places, vectors = pictures.of(images)
         if len(places):
             said = TopicProbs(text.topics, text.probs[places])

@@ -14,7 +14,7 @@ from hashlens.evaluation.performance.isolated import seconds_of
 from hashlens.evaluation.tasks.suite import usable
 from hashlens.indexer.config import BuildConfig
 from hashlens.indexer.embeddings.pretrained import load_pretrained
-from hashlens.indexer.embeddings.training import train
+from hashlens.indexer.embeddings.space_training import train_space
 from hashlens.indexer.text.hashtags import tokens
 from hashlens.indexer.types import Embeddings, Floats, Post
 from hashlens.indexer.vectors.index import VectorIndex
@@ -42,7 +42,7 @@ def limits(posts: Path, pictures: Sequence[Path]) -> Figures:
     config = BuildConfig().vectors
     words = load_pretrained(config.pretrained)
     found["train"] = _pair(
-        lambda: train(texts, config, pretrained=words, workers=2),
+        lambda: train_space(texts, config, pretrained=words, workers=2),
         lambda: _gensim(texts, words.dimensions),
     )
     vectors = np.random.default_rng(1).normal(size=(len(read), words.dimensions)).astype("f4")

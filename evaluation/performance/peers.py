@@ -23,8 +23,8 @@ from hashlens.indexer.generations.generation import open_current
 from hashlens.indexer.text.hashtags import tokens
 from hashlens.indexer.types import Embeddings, Floats, Ids, Post
 from hashlens.indexer.vectors.index import VectorIndex
-from hashlens.indexer.vectors.search import SPARE
-from hashlens.indexer.vectors.segments import living
+from hashlens.indexer.vectors.search import EXTRA_NEIGHBOURS
+from hashlens.indexer.vectors.segments import load_live
 from hashlens.retriever.recommender import Recommender
 
 ASKED = 300  # queries put to each
@@ -83,7 +83,7 @@ class OrderedFaiss(PlainFaiss):
     def nearest(self, query: Floats, m: int) -> Ids:
         """Places, looked up, by falling score, equal ones by id, of all that are as near."""
         most = self._index.ntotal
-        reach = min(m + SPARE, most)
+        reach = min(m + EXTRA_NEIGHBOURS, most)
         found, places = self._index.search(query[None], reach)
         while m < reach < most and found[0, m - 1] == found[0, -1]:
             reach = min(4 * reach, most)
@@ -186,7 +186,7 @@ def compared_on(index: Path, posts: Path, captions: Sequence[str]) -> dict[str, 
         posts: folder of the posts it was built from.
         captions: to ask with.
     """
-    stored, _ = living(open_current(index).folder / "captions")
+    stored, _ = load_live(open_current(index).folder / "captions")
     prepared = Recommender.open(index).prepare([query_of(caption) for caption in captions[:ASKED]])
     found = compared(stored, prepared.texts.vectors) if stored else {}
     told = [post for post in usable([posts], "instagram", []) if post.caption and post.hashtags]

@@ -23,7 +23,7 @@ from hashlens.indexer.pipeline.build import build
 from hashlens.indexer.pipeline.update import update
 from hashlens.indexer.types import Floats
 from hashlens.indexer.vectors.index import VectorIndex
-from hashlens.indexer.vectors.segments import Segments, living
+from hashlens.indexer.vectors.segments import Segments, load_live
 from hashlens.retriever.query.parse import make_query
 from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
@@ -92,7 +92,7 @@ def recalled(index: Path, captions: Sequence[str]) -> Figures:
     Every stored vector compared is the judge (`exact`).
     """
     folder = open_current(index).folder / "captions"
-    segments, (stored, _) = Segments.open(folder), living(folder)
+    segments, (stored, _) = Segments.open(folder), load_live(folder)
     vectors = Recommender.open(index).prepare([query_of(c) for c in captions]).texts.vectors
     if segments is None or stored is None or not len(vectors):
         return {}

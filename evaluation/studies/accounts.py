@@ -18,7 +18,7 @@ from hashlens.evaluation.methods.hashlens import asked, write_posts
 from hashlens.evaluation.metrics.ranking import KS, evaluate
 from hashlens.evaluation.tasks.inputs import caption_words
 from hashlens.evaluation.tasks.near_duplicates import nearly_same
-from hashlens.indexer.pipeline.bootstrap import begun
+from hashlens.indexer.pipeline.bootstrap import copy_index
 from hashlens.indexer.pipeline.update import update
 from hashlens.indexer.types import Post
 from hashlens.retriever.recommendation import Query
@@ -86,7 +86,7 @@ def _asked_by(
 
 def join(posts: Path, starter: Path, index: Path) -> None:
     """Begin an index from another one, with posts that join what it knows."""
-    with begun(index, starter):
+    with copy_index(index, starter):
         update([posts], index, fit_ranker=fit_ranker)
 
 

@@ -14,11 +14,11 @@ import numpy as np
 
 from hashlens.indexer.types import Floats, Ids
 
-HELD = 64 << 20  # bytes that are kept in memory, since few rows are not worth a file
-AT_ONCE = 4_096  # rows copied at a time
+MAX_HELD_BYTES = 64 << 20  # bytes that are kept in memory, since few rows are not worth a file
+ROWS_AT_ONCE = 4_096  # rows copied at a time
 
 
-class Rows:
+class RowWriter:
     """Rows of one width, added in any number."""
 
     def __init__(self, width: int) -> None:
@@ -37,14 +37,14 @@ class Rows:
         self._number += len(rows)
         if self._file is None:
             self._parts.append(rows)
-            if 4 * self._number * self._width <= HELD:
+            if 4 * self._number * self._width <= MAX_HELD_BYTES:
                 return
-            self._file = TemporaryFile(prefix="hashlens-")  # noqa: SIM115 (closed by `whole`)
+            self._file = TemporaryFile(prefix="hashlens-")  # noqa: SIM115 (closed by `to_array`)
             rows = np.concatenate(self._parts)
             self._parts.clear()
         self._file.write(np.ascontiguousarray(rows).data)
 
-    def whole(self) -> Floats:
+    def to_array(self) -> Floats:
         """All rows, float32 (n, width), after which none can be added."""
         if self._file is None:
             return np.concatenate([np.empty((0, self._width), np.float32), *self._parts])
@@ -54,23 +54,23 @@ class Rows:
         return np.asarray(mapped)
 
 
-def gathered(number: int, width: int, read: Callable[[slice], Floats]) -> Floats:
+def read_rows(number: int, width: int, read: Callable[[slice], Floats]) -> Floats:
     """Rows float32 (number, width), read some at a time, on disk where they are many."""
-    found = Rows(width)
-    for start in range(0, number, AT_ONCE):
-        found.add(read(slice(start, min(start + AT_ONCE, number))))
-    return found.whole()
+    found = RowWriter(width)
+    for start in range(0, number, ROWS_AT_ONCE):
+        found.add(read(slice(start, min(start + ROWS_AT_ONCE, number))))
+    return found.to_array()
 
 
-def stacked(parts: Sequence[Floats]) -> Floats:
+def concat_rows(parts: Sequence[Floats]) -> Floats:
     """The rows of all parts float32 (p, d), one after another, on disk where they are many."""
-    found = Rows(parts[0].shape[1])
+    found = RowWriter(parts[0].shape[1])
     for part in parts:
-        for start in range(0, len(part), AT_ONCE):
-            found.add(part[start : start + AT_ONCE])
-    return found.whole()
+        for start in range(0, len(part), ROWS_AT_ONCE):
+            found.add(part[start : start + ROWS_AT_ONCE])
+    return found.to_array()
 
 
-def taken(rows: Floats, places: Ids) -> Floats:
+def take_rows(rows: Floats, places: Ids) -> Floats:
     """The rows float32 (p, d) at places int64 (p,), on disk where they are many."""
-    return gathered(len(places), rows.shape[1], lambda some: rows[places[some]])
+    return read_rows(len(places), rows.shape[1], lambda some: rows[places[some]])

@@ -122,7 +122,7 @@ class Matrix:
             IndexCorruptError: a file is missing or not of a matrix.
         """
         starts, columns, values = (
-            opened(path.with_name(f"{path.name}.{part}.npy")) for part in _PARTS
+            open_npy(path.with_name(f"{path.name}.{part}.npy")) for part in _PARTS
         )
         try:
             return cls(np.asarray(starts), columns, values, width)
@@ -130,7 +130,7 @@ class Matrix:
             raise unreadable(path, error) from error
 
 
-def opened(path: Path) -> NDArray[Any]:
+def open_npy(path: Path) -> NDArray[Any]:
     """An array saved in a `.npy` file, mapped into memory.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Posts on their way into an index: read, reposts set apart, pictures encoded."""
+"""Read posts on their way into an index, drop reposts, and encode pictures."""
 
 from __future__ import annotations
 
@@ -7,37 +7,35 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hashlens.indexer.corpus.context import BuildContext
 from hashlens.indexer.corpus.corpus import Corpus
-from hashlens.indexer.corpus.engine import LOCAL, Engine
+from hashlens.indexer.errors import InputError
 from hashlens.indexer.generations.forgotten import Forgotten
-from hashlens.indexer.images.encoder import EncodedImages, ImageEncoder
+from hashlens.indexer.images.encoder import ImageEncoder
 from hashlens.indexer.posts.dedup import Marked, first_of_each, mark
 from hashlens.indexer.posts.reader import Sources, count_rows
 from hashlens.indexer.posts.spool import Posts
-from hashlens.indexer.progress import Progress
-from hashlens.indexer.text.escaping import counted
+from hashlens.indexer.text.escaping import count_noun
 from hashlens.indexer.text.hashtags import tokens
-from hashlens.indexer.text.token_lists import Texts
-from hashlens.indexer.types import Embeddings, Ids, Post, Rejection
+from hashlens.indexer.text.token_lists import TokenLists
+from hashlens.indexer.types import Embeddings, Post, Rejection
 
 MAX_NOTES = 8  # on the lines at the end
 
 
-def gathered(
-    sources: Sources, rejections: list[Rejection], progress: Progress, engine: Engine = LOCAL
-) -> Posts:
-    """The posts of files and folders, read by `engine`; `rejections` gets what cannot be used.
+def ingest_posts(sources: Sources, rejections: list[Rejection], context: BuildContext) -> Posts:
+    """Read the posts of files and folders; append what cannot be used to `rejections`.
 
     Raises:
         InputError: a source is missing or of no known form.
     """
+    progress = context.progress
     progress.stage("Reading posts", count_rows(sources.paths, reader=sources.reader))
-
     untagged = number = 0
 
     def read() -> Iterator[Post]:
         nonlocal untagged, number
-        for post in engine.posts(sources, rejections):
+        for post in context.engine.read_posts(sources, rejections):
             number += 1
             untagged += bool(post.caption and not post.hashtags)
             yield post
@@ -50,41 +48,49 @@ def gathered(
     return posts
 
 
-def without_notes(rejections: Iterable[Rejection]) -> tuple[Rejection, ...]:
-    """What could not be used."""
+def no_usable_post(sources: Sources, rejections: Sequence[Rejection]) -> InputError:
+    """Return the error for sources without a usable post, with the first rejection."""
+    why = f"; the first of {len(rejections)} rejected: {rejections[0]}" if rejections else ""
+    return InputError(f"found no usable post in {sources}{why}")
+
+
+def drop_notes(rejections: Iterable[Rejection]) -> tuple[Rejection, ...]:
+    """Return the rejections that are not notes."""
     return tuple(rejection for rejection in rejections if not rejection.is_note)
 
 
-def summed_up(rejections: Iterable[Rejection]) -> tuple[str, ...]:
-    """A line for each source that says what was not understood, or counted once."""
+def summarize_notes(rejections: Iterable[Rejection]) -> tuple[str, ...]:
+    """Return one line for each source, with its notes."""
     notes = [rejection for rejection in rejections if rejection.is_note]
     by_source: dict[str, list[str]] = {}
     for note in notes[:MAX_NOTES]:
         by_source.setdefault(note.source, []).append(note.reason)
     lines = [f"{source}: {'; '.join(reasons)}" for source, reasons in by_source.items()]
     if (more := len(notes) - MAX_NOTES) > 0:
-        lines.append(f"{counted(more, 'more notes')} left out")
+        lines.append(f"{count_noun(more, 'more notes')} left out")
     return tuple(lines)
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The list of what is forgotten once posts were let in, how many stayed out, and notes."""
+    """Posts that may enter an index, its list of forgotten ones after that, and notes.
 
+    `out` is how many posts stayed out.
+    """
+
+    posts: Posts
     memory: Forgotten
-    out: int
-    notes: tuple[str, ...]
+    out: int = 0
+    notes: tuple[str, ...] = ()
 
 
-def admitted(
-    posts: Sequence[Post], memory: Forgotten, *, allow_forgotten: bool
-) -> tuple[Sequence[Post], Admission]:
-    """The posts without those that an index was told to forget.
+def admit_posts(posts: Posts, memory: Forgotten, *, allow_forgotten: bool) -> Admission:
+    """Leave out the posts that an index was told to forget.
 
     Args:
         posts: incoming.
-        memory: what the index was told to forget.
-        allow_forgotten: whether these come in as well; the list loses them then.
+        memory: the index's list of forgotten posts and authors.
+        allow_forgotten: whether these posts enter, too, and leave the list.
     """
     listed = [
         place
@@ -92,38 +98,32 @@ def admitted(
         if memory.holds(post.post_id, post.author)
     ]
     if not listed:
-        return posts, Admission(memory, 0, ())
-    number = counted(len(listed), "posts")
+        return Admission(posts, memory)
+    number = count_noun(len(listed), "posts")
     if allow_forgotten:
-        hashes = [memory.hashes_of(post.post_id, post.author) for post in _at(posts, listed)]
-        memory = memory.without(frozenset().union(*hashes))
+        back = posts.at(np.array(listed, np.int64))
+        hashes = (memory.hashes_of(post.post_id, post.author) for post in back)
         note = f"{number} that this index was told to forget came back, as --allow-forgotten says"
-        return posts, Admission(memory, 0, (note,))
-    staying = np.setdiff1d(np.arange(len(posts)), listed).tolist()
+        return Admission(posts, memory.without(frozenset().union(*hashes)), 0, (note,))
     note = (
         f"{number} stayed out: this index was told to forget or delete them; --allow-forgotten "
         "brings them back"
     )
-    return _at(posts, staying), Admission(memory, len(listed), (note,))
+    staying = np.setdiff1d(np.arange(len(posts)), listed)
+    return Admission(posts.at(staying), memory, len(listed), (note,))
 
 
-def _at(posts: Sequence[Post], places: list[int]) -> Sequence[Post]:
-    if isinstance(posts, Posts):
-        return posts.at(np.array(places, np.int64))
-    return [posts[place] for place in places]
-
-
-def without_reposts(posts: Posts, held: Iterable[Marked] = ()) -> Corpus:
-    """Posts with their caption words, reposts of them or of what is `held` apart."""
+def drop_reposts(posts: Posts, held: Iterable[Marked] = ()) -> Corpus:
+    """Return posts with their caption words; reposts of them, or of `held` posts, as copies."""
     marks: list[Marked] = []
 
-    def spoken() -> Iterator[list[str]]:
+    def words_of_each() -> Iterator[list[str]]:
         for post in posts:
             words = tokens(post.caption)
             marks.append((mark(post, words), post.author))
             yield words
 
-    words = Texts.of(spoken())
+    words = TokenLists.of(words_of_each())
     kept, copies = first_of_each(marks, held)
     rows = np.array(kept, np.int64)
     return Corpus(
@@ -131,41 +131,34 @@ def without_reposts(posts: Posts, held: Iterable[Marked] = ()) -> Corpus:
     )
 
 
-def encoded(
+def encode_images(
     corpus: Corpus,
     encoder: ImageEncoder | None,
     rejections: list[Rejection],
-    progress: Progress,
-    workers: int,
-    engine: Engine = LOCAL,
+    context: BuildContext,
 ) -> Corpus:
-    """The posts with their pictures' vectors; one that had only an unreadable one is dropped."""
-    pictured = np.flatnonzero(corpus.posts.pictured)
+    """Return the posts with their pictures' vectors; drop those of an unreadable picture alone."""
+    posts, pictured = corpus.posts, np.flatnonzero(corpus.posts.pictured)
     if encoder is None or not len(pictured):
         return corpus
-    named = [(post.image, post.picture) for post in corpus.posts.at(pictured)]
-    paths = [image for image, _ in named if image]
-    digests = [digest for _, digest in named]
-    progress.stage("Encoding pictures", len(paths))
-    found = engine.encode(encoder, paths, digests, workers=workers, advance=progress.advance)
-    return _readable(corpus, pictured, found, rejections)
-
-
-def _readable(
-    corpus: Corpus, pictured: Ids, found: EncodedImages, rejections: list[Rejection]
-) -> Corpus:
-    posts = corpus.posts
+    files = [(post.image, post.picture) for post in posts.at(pictured) if post.image]
+    context.progress.stage("Encoding pictures", len(files))
+    found = context.engine.encode_images(
+        encoder,
+        [image for image, _ in files],
+        [digest for _, digest in files],
+        workers=context.workers,
+        advance=context.progress.advance,
+    )
     kept = np.ones(len(posts), dtype=bool)
     for row, reason in found.failures:
         post = posts[pictured[row]]
-        kept[pictured[row]] = bool(post.caption or post.hashtags)
+        is_kept = kept[pictured[row]] = bool(post.caption or post.hashtags)
         reason = reason.removeprefix(f"{post.image}: ")
-        rejections.append(
-            Rejection(str(post.image), None, reason, post_kept=bool(kept[pictured[row]]))
-        )
+        rejections.append(Rejection(str(post.image), None, reason, post_kept=is_kept))
     rows = np.flatnonzero(kept)
     ids = (np.cumsum(kept) - 1)[pictured[found.rows]].astype(np.int64)
-    # What repeats a dropped post has its unreadable picture too.
+    # A repost of a dropped post has its unreadable picture, too.
     dropped = {post.picture for post in posts.at(np.flatnonzero(~kept))}
     return replace(
         corpus,

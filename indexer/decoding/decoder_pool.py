@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashlens.indexer.decoding import decoder_process as decoderprocess
+from hashlens.indexer.decoding import decoder_process
 from hashlens.indexer.decoding.decoder_process import FAILURE, LARGE, LENGTH, MAX_SECONDS, READY
 from hashlens.indexer.decoding.loading import opened
 from hashlens.indexer.errors import EncoderError, ImageError
@@ -167,7 +167,7 @@ class _Process:
         try:
             with theirs:
                 self._process = subprocess.Popen(  # noqa: S603 (this Python, a module of ours)
-                    [sys.executable, "-P", "-m", decoderprocess.__name__],
+                    [sys.executable, "-P", "-m", decoder_process.__name__],
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,

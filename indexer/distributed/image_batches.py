@@ -1,11 +1,7 @@
-"""Pictures encoded wherever they can be read: paths into Arrow tables, and these into one result.
-
-`encode_batch` is the unit of that work: pure, and knowing nothing of who runs it.
-"""
+"""Batches of pictures as Arrow tables, encoded on any machine and joined into one result."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hashlens.indexer.arrays.disk_rows import Rows, taken
+from hashlens.indexer.arrays.disk_rows import RowWriter, take_rows
 from hashlens.indexer.errors import ClusterError, EncoderError
+from hashlens.indexer.file_io import hash_file
 from hashlens.indexer.images.encoder import EncodedImages, ImageEncoder, open_encoder
 from hashlens.indexer.types import Floats
 
@@ -26,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class WantedEncoder:
-    """The encoder that every machine must have: `weights` is its file, None for the usual one."""
+class EncoderSpec:
+    """Identity of the encoder that every machine needs; `weights` is None for the usual file."""
 
     name: str
     weights: Path | None
@@ -37,7 +34,7 @@ class WantedEncoder:
 
     @classmethod
     def of(cls, encoder: ImageEncoder) -> Self:
-        """What another machine needs to open the same."""
+        """Return what another machine needs to open the same encoder."""
         is_usual = encoder.weights == encoder.recipe.file()
         weights = None if is_usual else encoder.weights.resolve()
         known = (encoder.weights_sha256, encoder.preprocessing, encoder.fingerprint)
@@ -45,11 +42,11 @@ class WantedEncoder:
 
 
 @lru_cache(maxsize=1)
-def opened(wanted: WantedEncoder) -> ImageEncoder:
-    """That encoder, opened once in a process.
+def open_matching_encoder(wanted: EncoderSpec) -> ImageEncoder:
+    """Open an encoder, once in a process.
 
     Raises:
-        EncoderError: it cannot be had on this machine, or is another one.
+        EncoderError: it is missing on this machine, or another one.
     """
     found = open_encoder(wanted.name, wanted.weights, recorded=wanted.fingerprint)
     for part in ("weights_sha256", "preprocessing"):
@@ -62,7 +59,7 @@ def opened(wanted: WantedEncoder) -> ImageEncoder:
 
 
 def path_batches(paths: Sequence[Path], size: int) -> Iterator[Table]:
-    """Tables for `encode_batch`: the places `position` int64 of `size` files, and `path` string."""
+    """Yield tables for `encode_batch`, of `size` files: `position` int64 and `path` string."""
     import pyarrow as pa
 
     for start in range(0, len(paths), size):
@@ -71,25 +68,25 @@ def path_batches(paths: Sequence[Path], size: int) -> Iterator[Table]:
         yield pa.table({"position": position, "path": pa.array(some, pa.string())})
 
 
-def encode_batch(batch: Table, wanted: WantedEncoder) -> Table:
-    """What became of b picture files, by one thread.
+def encode_batch(batch: Table, wanted: EncoderSpec) -> Table:
+    """Encode b picture files in one thread; pure.
 
     Args:
-        batch: as `path_batches` makes it.
-        wanted: what encodes them.
+        batch: from `path_batches`.
+        wanted: the encoder.
 
     Returns:
-        `position` int64; `sha256` string of the file, null where it cannot be read; `failure`
-        string, null where there is none; `vector` list of `width` float32, zeros beside a failure,
-        and so `classes`, 1000 float32, where the encoder has them.
+        `position` int64; `sha256` string of the file, null if it cannot be read; `failure` string,
+        null if there is none; `vector` list of `width` float32, zeros beside a failure, and the
+        same of `classes`, 1000 float32, if the encoder has them.
 
     Raises:
-        EncoderError: as `opened`.
+        EncoderError: as `open_matching_encoder`.
     """
     import pyarrow as pa
 
     paths = [Path(path) for path in batch["path"].to_pylist()]
-    found = opened(wanted).encode(paths, workers=1, classes=True)
+    found = open_matching_encoder(wanted).encode(paths, workers=1, classes=True)
     failures = dict(found.failures)
     columns = {
         "position": batch["position"],
@@ -104,14 +101,13 @@ def encode_batch(batch: Table, wanted: WantedEncoder) -> Table:
 
 def _digest(path: Path) -> str | None:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return hash_file(path)
     except OSError:
         return None
 
 
 def _lists(rows: NDArray[Any], values: Floats, size: int) -> Any:  # noqa: ANN401 (pyarrow's)
-    """Rows of float32 (n, d) as lists at some of `size` places, zeros elsewhere."""
+    """Return rows of float32 (n, d) as lists at some of `size` places, zeros elsewhere."""
     import pyarrow as pa
 
     whole = np.zeros((size, values.shape[1]), np.float32)
@@ -120,15 +116,15 @@ def _lists(rows: NDArray[Any], values: Floats, size: int) -> Any:  # noqa: ANN40
 
 
 def check_same_files(paths: Sequence[Path], digests: Sequence[str | None], batch: Table) -> None:
-    """Hold the files that another machine saw to those that are here.
+    """Check that another machine has the same files as this one.
 
     Args:
         paths: n files.
-        digests: sha256 of each as it was read here; None where that is not known.
-        batch: as `encode_batch` gives it.
+        digests: sha256 of each when it was read here, or None.
+        batch: from `encode_batch`.
 
     Raises:
-        ClusterError: that machine has not the same files at these paths.
+        ClusterError: that machine has other files at these paths.
     """
     seen = zip(batch["position"].to_pylist(), batch["sha256"].to_pylist(), strict=True)
     for place, there in seen:
@@ -141,19 +137,19 @@ def check_same_files(paths: Sequence[Path], digests: Sequence[str | None], batch
             )
 
 
-def joined_batches(batches: Iterable[Table], size: int) -> EncodedImages:
-    """What became of all `size` pictures, in order, of batches in any order.
+def concat_batches(batches: Iterable[Table], size: int) -> EncodedImages:
+    """Return the results of all `size` pictures, in order, from batches in any order.
 
     Raises:
-        ClusterError: one is missing, or there twice.
+        ClusterError: a result is missing, or there twice.
     """
     positions, failures = [np.zeros(0, np.int64)], []
-    found: dict[str, Rows] = {}
+    found: dict[str, RowWriter] = {}
     for batch in batches:
         positions.append(batch["position"].to_numpy())
         failures += batch["failure"].to_pylist()
         for name in {"vector", "classes"} & set(batch.column_names):
-            rows = found.setdefault(name, Rows(batch.schema.field(name).type.list_size))
+            rows = found.setdefault(name, RowWriter(batch.schema.field(name).type.list_size))
             for chunk in batch[name].chunks:
                 rows.add(chunk.flatten().to_numpy().reshape(len(chunk), -1))
     position = np.concatenate(positions)
@@ -162,12 +158,12 @@ def joined_batches(batches: Iterable[Table], size: int) -> EncodedImages:
         raise ClusterError(
             f"pictures: found {len(position)} results, expected one of each of {size}: build again"
         )
-    told = [failures[place] for place in order.tolist()]
-    good = np.flatnonzero([why is None for why in told]).astype(np.int64)
-    numbers = {name: taken(rows.whole(), order[good]) for name, rows in found.items()}
+    reasons = [failures[place] for place in order.tolist()]
+    good = np.flatnonzero([reason is None for reason in reasons]).astype(np.int64)
+    numbers = {name: take_rows(rows.to_array(), order[good]) for name, rows in found.items()}
     return EncodedImages(
         good,
         numbers["vector"],
-        tuple((place, why) for place, why in enumerate(told) if why is not None),
+        tuple((place, why) for place, why in enumerate(reasons) if why is not None),
         numbers.get("classes"),
     )

@@ -1,7 +1,7 @@
-"""The large derived tables counted in parts, each of some authors' posts, wherever that is done.
+"""Counts of the large derived tables in parts, each of some authors' posts.
 
-Numbers of posts and of authors add up over authors: what the same statements count in each part
-comes, added up, to what they count at once.
+Numbers of posts and of authors are additive over authors, so the sums over all parts are the
+counts of the whole.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hashlens.indexer.storage.statistics import DERIVED, PAIRS, added, derive
+from hashlens.indexer.storage.statistics import DERIVED, PAIRS, derive, sum_sql
 from hashlens.indexer.storage.store import Store
-from hashlens.indexer.types import Ids
 
 Columns = dict[str, Any]  # of a table: int64 (rows,) each
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Uses:
-    """What all posts of some authors hold: a row for each hashtag, and for each word, of a post.
+    """Hashtags and words of some authors' posts: a row for each hashtag, and each word, of a post.
 
     `tagged` has the columns `post_key`, `tag_id` and `author`, a number; `said` has `word_id` in
     place of `tag_id`. All are int64.
@@ -30,12 +29,12 @@ class Uses:
     said: Columns
 
 
-# What some authors' posts add to each of the large tables: its columns, by its name.
+# Counts rows of each large table for every part: columns by the table's name.
 CountParts = Callable[[Iterator[Uses]], Iterable[dict[str, Columns]]]
 
 
 def count_uses(uses: Uses) -> dict[str, Columns]:
-    """The rows of each large table that these posts alone would give, by its name; pure."""
+    """Return the rows of each large table that these posts alone give, by its name; pure."""
     with Store.create(Path(":memory:")) as store:
         store.connection.execute("set threads = 1")
         return {
@@ -44,12 +43,12 @@ def count_uses(uses: Uses) -> dict[str, Columns]:
 
 
 def derive_in_parts(store: Store, parts: int, count: CountParts) -> None:
-    """Make every derived table anew, as `derive` does, the large ones counted in parts.
+    """Make every derived table, as `derive` does, with the large ones counted in parts.
 
     Args:
         store: with its base tables.
-        parts: how many: an author's posts are all in one.
-        count: `count_uses` of each part, in any order.
+        parts: number of parts; all posts of an author are in one.
+        count: returns `count_uses` of each part, in any order.
     """
     derive(store, [name for name in DERIVED if name not in PAIRS])
     run = store.connection.execute
@@ -58,31 +57,30 @@ def derive_in_parts(store: Store, parts: int, count: CountParts) -> None:
             f"""create or replace temp table {name}_parts (
             {left} bigint, {right} bigint, posts bigint, authors bigint)"""
         )
-    for counted in count(_uses(store, parts)):
-        for name, columns in counted.items():
-            with store.lent(counted=columns):
+    for part in count(_uses_in_parts(store, parts)):
+        for name, columns in part.items():
+            with store.registered(counted=columns):
                 run(f"insert into {name}_parts by name select * from counted")  # noqa: S608
     for name in PAIRS:
-        rows = added(name, f"select * from {name}_parts", prior=store.has_prior)  # noqa: S608
+        rows = sum_sql(name, f"select * from {name}_parts", prior=store.has_base_counts)  # noqa: S608
         run(f"create or replace table {name} as {rows}")
         run(f"drop table {name}_parts")
     run("checkpoint")
 
 
-def _uses(store: Store, parts: int) -> Iterator[Uses]:
-    """Every post's uses, in parts of whole authors."""
+def _uses_in_parts(store: Store, parts: int) -> Iterator[Uses]:
+    """Yield the uses of all posts, in parts of whole authors."""
     store.connection.execute(
         f"""create or replace temp table owners as
         select post_key, dense_rank() over (order by {store.voice[0]}) as author from posts"""  # noqa: S608
     )
     for part in range(parts):
-        yield Uses(_of_part(store, "tag", part, parts), _of_part(store, "word", part, parts))
+        tagged, said = (
+            store.arrays(
+                f"""select post_key, {kind}_id, author from {linked} join owners using (post_key)
+                where author % {parts} = {part}"""  # noqa: S608
+            )
+            for kind, linked in (("tag", "post_hashtags"), ("word", "post_words"))
+        )
+        yield Uses(tagged, said)
     store.connection.execute("drop table owners")
-
-
-def _of_part(store: Store, kind: str, part: int, parts: int) -> dict[str, Ids]:
-    linked = {"tag": "post_hashtags", "word": "post_words"}[kind]
-    return store.arrays(
-        f"""select post_key, {kind}_id, author from {linked} join owners using (post_key)
-        where author % {parts} = {part}"""  # noqa: S608
-    )

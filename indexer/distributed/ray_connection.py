@@ -13,7 +13,7 @@ from typing import Any
 
 from hashlens.indexer.errors import ClusterError, HashlensError, SetupError
 
-REACHED = 5.0  # seconds for an address to answer
+CONNECT_SECONDS = 5.0  # seconds for an address to answer
 CLIENT = "ray://"  # begins addresses of Ray's client
 
 # How HTTP/2 begins, which Ray speaks: a greeting with a frame of settings, answered by another.
@@ -29,7 +29,7 @@ _QUIET = {
 
 
 @contextmanager
-def connected(address: str | None = None) -> Iterator[Any]:
+def ray_session(address: str | None = None) -> Iterator[Any]:
     """The module ray, connected to a cluster; one that was connected to already stays so.
 
     Args:
@@ -151,7 +151,9 @@ def _check_answers(address: str) -> None:
             f"{CLIENT}HOST:PORT"
         )
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=REACHED) as line:
+        with socket.create_connection(
+            (host.strip("[]"), int(port)), timeout=CONNECT_SECONDS
+        ) as line:
             line.sendall(_GREETING)
             if os.environ.get("RAY_USE_TLS", "0") == "0" and line.recv(9)[3:4] != _SETTINGS:
                 raise OSError("it speaks another protocol")
@@ -163,7 +165,7 @@ def _check_answers(address: str) -> None:
 
 
 @contextmanager
-def errors_told() -> Iterator[None]:
+def translate_ray_errors() -> Iterator[None]:
     """Errors of ours as they were raised in a task, and lost machines as one of ours."""
     from ray.data.exceptions import ExecutionTimeoutError
     from ray.exceptions import RayError, RayTaskError

@@ -1,7 +1,7 @@
-"""The heavy parts of a build spread over machines by Ray. Connections are `rayconnection`'s.
+"""The heavy parts of a build, spread over machines by Ray.
 
 Every machine needs hashlens, the encoder's weights, and the posts and pictures under the same
-paths: a folder that all share. Tasks are pure, so what a lost machine did is done again elsewhere.
+paths, in a shared folder. Tasks are pure, so work of a lost machine is repeated elsewhere.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from platform import node
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hashlens.indexer.config import VectorConfig
-from hashlens.indexer.corpus.engine import Advance, train_group
+from hashlens.indexer.corpus.engine import Advance, Engine, train_group
 from hashlens.indexer.distributed.image_batches import (
-    WantedEncoder,
+    EncoderSpec,
     check_same_files,
+    concat_batches,
     encode_batch,
-    joined_batches,
     path_batches,
 )
 from hashlens.indexer.distributed.partitioned_counts import (
@@ -29,9 +29,9 @@ from hashlens.indexer.distributed.partitioned_counts import (
     count_uses,
     derive_in_parts,
 )
-from hashlens.indexer.distributed.ray_connection import connected, errors_told
+from hashlens.indexer.distributed.ray_connection import ray_session, translate_ray_errors
 from hashlens.indexer.embeddings.space import WordSpace
-from hashlens.indexer.embeddings.training import Sentences
+from hashlens.indexer.embeddings.space_training import Sentences
 from hashlens.indexer.errors import ClusterError
 from hashlens.indexer.images.encoder import EncodedImages, ImageEncoder
 from hashlens.indexer.posts.reader import Part, ReadRow, Sources, once_each, parts
@@ -41,46 +41,48 @@ from hashlens.indexer.types import Post, Rejection
 if TYPE_CHECKING:
     from pyarrow import Table
 
-PICTURES = 64  # of a task: some seconds of work, which a lost machine costs again
-RETRIES = 5  # of a task whose machine or process is lost
-AHEAD = 2  # tasks a core that wait or run: what they were given stays in memory
+PICTURES_PER_TASK = 64  # some seconds of work, which is repeated if a machine is lost
+MAX_RETRIES = 5  # of a task whose machine or process is lost
+TASKS_PER_CORE = 2  # waiting or running: their arguments stay in memory
 
-_Made = TypeVar("_Made")
+_Result = TypeVar("_Result")
 
 
 @contextmanager
-def ray_engine(address: str | None = None, *, pictures: int = PICTURES) -> Iterator[RayEngine]:
-    """An engine on a Ray cluster, let go at the end; one that was connected to already stays so.
+def ray_engine(
+    address: str | None = None, *, pictures: int = PICTURES_PER_TASK
+) -> Iterator[RayEngine]:
+    """Open an engine on a Ray cluster; an existing connection is used and kept.
 
     Args:
-        address: of a running cluster: HOST:PORT; `auto` for the one that runs here;
-            `ray://HOST:PORT`, through Ray's client, where this machine is none of its nodes.
-            Without one, Ray is started on this machine for the time.
-        pictures: how many of a task.
+        address: of a running cluster: HOST:PORT; `auto` for the one on this machine;
+            `ray://HOST:PORT` for Ray's client, if this machine is not one of its nodes. Without
+            an address, Ray is started on this machine for the time.
+        pictures: number of pictures per task.
 
     Raises:
         ConfigError: Ray is not installed.
         ClusterError: there is no such cluster, or it is of another version.
     """
-    with connected(address) as ray:
+    with ray_session(address) as ray:
         cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
         yield RayEngine(cores, pictures, is_client=ray.util.client.ray.is_connected())
 
 
 @dataclass(frozen=True, slots=True)
-class RayEngine:
-    """An `Engine` on the cluster that this process is connected to.
+class RayEngine(Engine):
+    """An `Engine` on the connected cluster.
 
-    `cores` is how many it had at first, `pictures` how many are encoded by a task. Through Ray's
-    client (`is_client`) Ray Data cannot be used: then pictures are encoded by plain tasks.
+    `cores` is the cluster's number of cores at first, `pictures` the number of pictures per task.
+    Ray Data cannot be used through Ray's client (`is_client`): plain tasks encode pictures then.
     """
 
     cores: int
     pictures: int
     is_client: bool = False
 
-    def posts(self, sources: Sources, rejections: list[Rejection]) -> Iterator[Post]:
-        """A task a table where there are several; what else there is, here."""
+    def read_posts(self, sources: Sources, rejections: list[Rejection]) -> Iterator[Post]:
+        """Yield posts; several tables are read by a task each, anything else here."""
         found = parts(
             sources.paths,
             rule=sources.rule,
@@ -98,7 +100,7 @@ class RayEngine:
 
         return once_each(rows(), rejections)
 
-    def encode(
+    def encode_images(
         self,
         encoder: ImageEncoder,
         paths: Sequence[Path],
@@ -107,17 +109,17 @@ class RayEngine:
         workers: int,
         advance: Advance,
     ) -> EncodedImages:
-        """Some pictures a task.
+        """Return vectors and ImageNet classes of n pictures, by tasks of some pictures each.
 
         Raises:
-            EncoderError: a machine has not this encoder.
-            ClusterError: a machine has other files, or too many were lost.
+            EncoderError: a machine lacks this encoder.
+            ClusterError: a machine has other files, or too many machines were lost.
         """
-        batches, wanted = path_batches(paths, self.pictures), WantedEncoder.of(encoder)
+        batches, wanted = path_batches(paths, self.pictures), EncoderSpec.of(encoder)
         found = (
             self._spread(encode_batch, ((batch, wanted) for batch in batches))
             if self.is_client
-            else _by_ray_data(batches, wanted)
+            else _encode_by_ray_data(batches, wanted)
         )
 
         def checked() -> Iterator[Table]:
@@ -126,9 +128,9 @@ class RayEngine:
                 yield batch
                 advance(batch.num_rows)
 
-        return joined_batches(checked(), len(paths))
+        return concat_batches(checked(), len(paths))
 
-    def spaces(
+    def train_spaces(
         self,
         groups: Mapping[str, Sentences],
         config: VectorConfig,
@@ -137,11 +139,11 @@ class RayEngine:
         workers: int,
         advance: Advance,
     ) -> dict[str, WordSpace]:
-        """A task a topic, the largest first."""
+        """Return the space of each group of posts, by a task each, the largest first."""
         import ray
 
         order = sorted(groups, key=lambda name: -len(groups[name]))
-        # A copy goes without what the space looked up before; it is sent once to each machine.
+        # A copy has no cached lookups; it is sent once to each machine.
         shared = ray.put(replace(pretrained))
         calls = ((name, groups[name], config, shared, workers) for name in order)
         spaces = {}
@@ -151,7 +153,7 @@ class RayEngine:
         return {name: spaces[name] for name in groups}
 
     def derive(self, store: Store) -> None:
-        """The large tables by a task for each part of the authors, the others here."""
+        """Make derived tables: the large ones by a task for each part of the authors."""
 
         def count(uses: Iterator[Uses]) -> Iterator[dict[str, Columns]]:
             return self._spread(count_uses, ((part,) for part in uses))
@@ -159,23 +161,23 @@ class RayEngine:
         derive_in_parts(store, max(2, self.cores), count)
 
     def _spread(
-        self, work: Callable[..., _Made], calls: Iterable[tuple[Any, ...]]
-    ) -> Iterator[_Made]:
-        """What `work` gives for each call, in order."""
+        self, work: Callable[..., _Result], calls: Iterable[tuple[Any, ...]]
+    ) -> Iterator[_Result]:
+        """Yield what `work` returns for each call, in order."""
         import ray
 
-        task = ray.remote(work).options(num_cpus=1, max_retries=RETRIES)
+        task = ray.remote(work).options(num_cpus=1, max_retries=MAX_RETRIES)
         waiting: deque[Any] = deque()
         for call in calls:
             waiting.append(task.remote(*call))
-            if len(waiting) >= AHEAD * self.cores:
-                yield _got(waiting.popleft())
+            if len(waiting) >= TASKS_PER_CORE * self.cores:
+                yield _result(waiting.popleft())
         while waiting:
-            yield _got(waiting.popleft())
+            yield _result(waiting.popleft())
 
 
-def _by_ray_data(batches: Iterable[Table], wanted: WantedEncoder) -> Iterator[Table]:
-    """`encode_batch` of each, in any order."""
+def _encode_by_ray_data(batches: Iterable[Table], wanted: EncoderSpec) -> Iterator[Table]:
+    """Yield `encode_batch` of each batch, in any order."""
     import ray.data
 
     context = ray.data.DataContext.get_current()
@@ -188,12 +190,12 @@ def _by_ray_data(batches: Iterable[Table], wanted: WantedEncoder) -> Iterator[Ta
         fn_kwargs={"wanted": wanted},
         num_cpus=1,
     )
-    with errors_told():
+    with translate_ray_errors():
         yield from data.iter_batches(batch_size=None, batch_format="pyarrow")
 
 
 def _read(part: Part, folder: Path) -> list[ReadRow]:
-    """The rows of a table, read as from a folder: relative names are shown as they were given."""
+    """Return the rows of a table, read from a folder so that relative names stay as given."""
     if not (folder / part.path).is_file():
         raise ClusterError(
             f"{folder / part.path}: found no such file on {node()}, expected the one that is here: "
@@ -203,8 +205,8 @@ def _read(part: Part, folder: Path) -> list[ReadRow]:
         return list(part.rows())
 
 
-def _got(reference: Any) -> Any:  # noqa: ANN401 (whatever the task gives)
+def _result(reference: Any) -> Any:  # noqa: ANN401 (whatever the task returns)
     import ray
 
-    with errors_told():
+    with translate_ray_errors():
         return ray.get(reference)

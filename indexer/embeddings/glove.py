@@ -28,9 +28,9 @@ _ALPHA = 0.75
 _RATE = 0.05
 # Pairs taken at once. Small beside the pairs of one word, a batch acts like the paper's single
 # pairs; smaller ones cost more in calls than they gain.
-_BATCH = 4096
+_BATCH_PAIRS = 4096
 # Pairs held before they are summed: bounds memory to some 100 MiB whatever the posts' length.
-_HELD = 4_000_000
+_MAX_HELD_PAIRS = 4_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +76,7 @@ def _held_pairs(
         weight = np.full(len(left), 1 / distance if window else 1, np.float32)
         held.append((left, right, weight))
         count += len(left)
-        if count >= _HELD:
+        if count >= _MAX_HELD_PAIRS:
             yield _joined(held)
             held, count = [], 0
     if held:
@@ -143,7 +143,7 @@ class GloveModel:
         trust = torch.from_numpy(np.minimum(1, (pairs.weights / _X_MAX) ** _ALPHA))
         order = torch.randperm(len(rows), generator=self._generator)
         total = 0.0
-        for batch in torch.split(order, _BATCH):
+        for batch in torch.split(order, _BATCH_PAIRS):
             total += self.step(rows[batch], columns[batch], logs[batch], trust[batch])
         return total / max(len(rows), 1)
 

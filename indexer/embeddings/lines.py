@@ -12,7 +12,7 @@ import numpy as np
 from hashlens.indexer.errors import unreadable
 from hashlens.indexer.types import Ids
 
-FEW = 300  # lines sought in the bytes; who asks for more is no single query
+MAX_SCANS = 300  # lines sought in the bytes; who asks for more is no single query
 _ENDING = b"\n"
 
 
@@ -51,7 +51,7 @@ class Lines(Sequence[str]):
         """Place of each of these lines that is there; of others too, once many were asked for."""
         asked = {line for line in lines if "\n" not in line}
         self._sought += len(asked)
-        if self._sought > FEW:
+        if self._sought > MAX_SCANS:
             return self._all
         starts = {
             line: self._bytes.find(_ENDING + line.encode("utf-8", "surrogatepass") + _ENDING)

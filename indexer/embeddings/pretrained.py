@@ -49,7 +49,7 @@ def load_pretrained(source: str | None = None, limit: int = 400_000) -> WordSpac
     try:
         with _opened(path) as stream:
             rows = _binary_rows(path, stream) if binary else _text_rows(path, stream)
-            return _gathered(path, rows, limit)
+            return _first_rows(path, rows, limit)
     except (OSError, EOFError) as error:
         raise InputError(f"{path}: cannot be read as word vectors ({error})") from error
 
@@ -58,20 +58,20 @@ def _shipped(limit: int) -> WordSpace:
     folder = data_path("words")
     words = (folder / SHIPPED_WORDS).read_text(encoding="utf-8").split("\n")[:-1][:limit]
     steps = np.load(folder / SHIPPED_VECTORS, allow_pickle=False)[:limit]
-    return WordSpace.scaled(words, steps, np.zeros(len(words), np.int64))
+    return WordSpace.normalized(words, steps, np.zeros(len(words), np.int64))
 
 
 def _opened(path: Path) -> IO[bytes]:
     return cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
 
 
-def _gathered(path: Path, rows: _Rows, limit: int) -> WordSpace:
+def _first_rows(path: Path, rows: _Rows, limit: int) -> WordSpace:
     kept: dict[str, Floats] = {}
     while len(kept) < limit and (row := next(rows, None)) is not None:
         kept.setdefault(*row)
     if not kept:
         raise InputError(f"{path}: found no word vectors, expected one word and its numbers a line")
-    return WordSpace.scaled(kept, np.stack(list(kept.values())), np.zeros(len(kept), np.int64))
+    return WordSpace.normalized(kept, np.stack(list(kept.values())), np.zeros(len(kept), np.int64))
 
 
 def _text_rows(path: Path, stream: IO[bytes]) -> _Rows:

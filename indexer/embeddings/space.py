@@ -1,6 +1,6 @@
-"""Words and hashtags as unit vectors in one space: lookup, mean, neighbours, save and open.
+"""Words and hashtags as unit vectors in one space: lookup, save and open.
 
-The query path reads spaces through this file, so it imports NumPy alone.
+Queries read spaces through this file, so it imports NumPy alone.
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hashlens.indexer.arrays.sparse import opened
+from hashlens.indexer.arrays.sparse import open_npy
 from hashlens.indexer.embeddings.lines import Lines
-from hashlens.indexer.errors import IndexCorruptError, InputError, ShapeError, unreadable
-from hashlens.indexer.types import Floats, Ids
+from hashlens.indexer.errors import InputError, ShapeError, unreadable
+from hashlens.indexer.types import Ids
 
 _WORDS, _VECTORS, _COUNTS = "words.txt", "vectors.npy", "counts.npy"
-# Rows scored at once: bounds the float32 copy of stored float16 rows to a few MiB.
-_BLOCK = 65536
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +27,7 @@ class WordSpace:
     """v words with unit vectors; hashtags are written `#key`, caption words bare.
 
     `words` are unique; `vectors` float32 or float16 (v, d), unit rows; `counts` int64 (v,) is how
-    often the training posts hold each word, 0 for a word known from pretrained vectors alone.
+    often the training posts use each word, 0 for a word from pretrained vectors alone.
     Rows are positions in this one space and mean nothing outside it.
 
     Raises:
@@ -58,8 +56,13 @@ class WordSpace:
             object.__setattr__(self, name, frozen)
 
     @classmethod
-    def scaled(cls, words: Iterable[str], vectors: ArrayLike, counts: ArrayLike) -> Self:
-        """A space from rows of any length, scaled to 1; rows without a direction are left out.
+    def empty(cls, dimensions: int) -> Self:
+        """Return a space of no words."""
+        return cls((), np.empty((0, dimensions), np.float32), np.empty(0, np.int64))
+
+    @classmethod
+    def normalized(cls, words: Iterable[str], vectors: ArrayLike, counts: ArrayLike) -> Self:
+        """Return a space of rows scaled to length 1; leave out rows of zeros.
 
         Args:
             words: v unique words.
@@ -89,7 +92,7 @@ class WordSpace:
         return len(self.words)
 
     def __contains__(self, word: object) -> bool:
-        return isinstance(word, str) and word in self._known([word])
+        return isinstance(word, str) and bool(len(self.lookup([word])[0]))
 
     @property
     def dimensions(self) -> int:
@@ -106,74 +109,29 @@ class WordSpace:
             )
         return rows
 
-    def _known(self, words: Sequence[str]) -> Mapping[str, int]:
-        """Rows of those of the words that the space holds, and perhaps of others."""
-        return self.words.places(words) if isinstance(self.words, Lines) else self._row_of
-
-    def found(self, words: Sequence[str]) -> tuple[Ids, Ids]:
-        """The words that the space holds: `(positions, rows)`, both int64 (f,).
+    def lookup(self, words: Sequence[str]) -> tuple[Ids, Ids]:
+        """Return the known ones of some words: `(positions, rows)`, both int64 (f,).
 
         `positions[i]` is a place in `words` and `rows[i]` the space's row of that word.
         """
-        known = self._known(words)
+        known: Mapping[str, int] = (
+            self.words.places(words) if isinstance(self.words, Lines) else self._row_of
+        )
         hits = [(place, known[word]) for place, word in enumerate(words) if word in known]
         pairs = np.array(hits, np.int64).reshape(-1, 2)
         return np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
 
-    def mean(self, words: Sequence[str], weights: Sequence[float] | None = None) -> Floats:
-        """Weighted mean direction, float32 (d,): a unit vector, or zeros where none is known.
-
-        Args:
-            words: any words; unknown ones are passed over.
-            weights: one a word, such as inverse document frequencies; 1 where left out.
-
-        Raises:
-            ShapeError: there are not as many weights as words.
-        """
-        if weights is not None and len(weights) != len(words):
-            raise ShapeError(
-                f"WordSpace.mean: found {len(weights)} weights, expected {len(words)}, one a word"
-            )
-        positions, rows = self.found(words)
-        shares = np.ones(len(words)) if weights is None else np.asarray(weights, np.float64)
-        total = shares[positions] @ self.vectors[rows].astype(np.float64)
-        length = np.linalg.norm(total)
-        return (total / length if length > 1e-9 else np.zeros_like(total)).astype(np.float32)
-
-    def neighbors(self, vector: Floats, k: int, among: Ids | None = None) -> tuple[Ids, Floats]:
-        """The k nearest rows by cosine: rows int64 (m,), scores float32 (m,) descending.
-
-        Args:
-            vector: float32 (d,), a unit vector or zeros; zeros have no neighbours.
-            k: how many, 0 or more; fewer come back where the space holds fewer.
-            among: rows int64 (a,) to choose from; the whole space where left out.
-
-        Raises:
-            ShapeError: the vector has another width.
-        """
-        if vector.shape != (self.dimensions,):
-            raise ShapeError(
-                f"WordSpace.neighbors: found a vector of shape {vector.shape}, "
-                f"expected ({self.dimensions},)"
-            )
-        if not vector.any():
-            return np.empty(0, np.int64), np.empty(0, np.float32)
-        pool = self.vectors if among is None else self.vectors[among]
-        scores = _cosines(pool, vector)
-        best = _largest(scores, k)
-        return best if among is None else among[best], scores[best]
-
-    def trained(self) -> WordSpace:
-        """The space without the words that only the pretrained vectors know."""
+    def without_pretrained(self) -> WordSpace:
+        """Return the space without the words that only the pretrained vectors contain."""
         rows = np.flatnonzero(self.counts > 0)
         words = tuple(self.words[row] for row in rows.tolist())
         return WordSpace(words, self.vectors[rows], self.counts[rows])
 
     def save(self, folder: Path) -> None:
-        """Write the space into `folder`, made if it is missing; vectors are kept as float16.
+        """Write the space into `folder`, made if it is missing, with vectors as float16.
 
         Raises:
-            InputError: a word holds a line break.
+            InputError: a word contains a line break.
         """
         text = "".join(f"{word}\n" for word in self.words)
         if text.count("\n") != len(self.words):
@@ -185,42 +143,23 @@ class WordSpace:
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """The space saved in `folder`; its vectors stay on disk until they are read.
+        """Open the space saved in `folder`; its vectors stay on disk until they are read.
 
         Raises:
             IndexCorruptError: a file is missing, unreadable, or does not fit the others.
         """
         words = Lines(folder / _WORDS)
-        vectors = opened(folder / _VECTORS)
-        counts = np.array(opened(folder / _COUNTS))
+        vectors = open_npy(folder / _VECTORS)
+        counts = np.array(open_npy(folder / _COUNTS))
         if vectors.ndim != 2 or vectors.dtype != np.float16 or len(vectors) != len(words):
-            raise _unfit(
-                folder / _VECTORS, vectors, f"float16 ({len(words)}, any), as {_WORDS} has"
+            raise unreadable(
+                folder / _VECTORS,
+                f"found {vectors.dtype} {vectors.shape}, "
+                f"expected float16 ({len(words)}, any), as {_WORDS} has",
             )
         if counts.dtype != np.int64 or counts.shape != (len(words),):
-            raise _unfit(folder / _COUNTS, counts, f"int64 ({len(words)},)")
+            raise unreadable(
+                folder / _COUNTS,
+                f"found {counts.dtype} {counts.shape}, expected int64 ({len(words)},)",
+            )
         return cls(words, vectors, counts)
-
-
-def _cosines(vectors: NDArray[Any], vector: Floats) -> Floats:
-    scores = np.empty(len(vectors), np.float32)
-    for start in range(0, len(vectors), _BLOCK):
-        block = vectors[start : start + _BLOCK].astype(np.float32, copy=False)
-        scores[start : start + _BLOCK] = block @ vector
-    return scores
-
-
-def _largest(scores: Floats, k: int) -> Ids:
-    """Places of the k largest scores, descending; equal scores by rising place."""
-    k = min(max(k, 0), len(scores))
-    if k == 0:
-        return np.empty(0, np.int64)
-    places = np.arange(len(scores))
-    if k < len(scores):
-        edge = np.partition(scores, len(scores) - k)[len(scores) - k]
-        places = np.flatnonzero(scores >= edge)
-    return places[np.argsort(-scores[places], kind="stable")][:k]
-
-
-def _unfit(path: Path, found: NDArray[Any], expected: str) -> IndexCorruptError:
-    return unreadable(path, f"found {found.dtype} {found.shape}, expected {expected}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hashlens.indexer.errors import IndexUnusableError
-from hashlens.indexer.generations.generation import all_numbers, held, open_current
+from hashlens.indexer.generations.generation import all_numbers, open_current, open_leased
 from hashlens.indexer.images.kept_pictures import kept_pictures
 from hashlens.indexer.storage.store import Store
 
@@ -69,6 +69,6 @@ def _stores(index: Path) -> Iterator[Store]:
     live = open_current(index).number
     for number in all_numbers(index):
         with nullcontext() if number == live else suppress(IndexUnusableError):
-            generation = held(index, number)
+            generation = open_leased(index, number)
             with Store.open(generation.folder / "posts.duckdb") as store:
                 yield store

@@ -16,7 +16,7 @@ from hashlens.indexer.config import VectorConfig
 from hashlens.indexer.embeddings.pretrained import load_pretrained
 from hashlens.indexer.embeddings.space import WordSpace
 from hashlens.indexer.storage.store import Store
-from hashlens.indexer.storage.training_snapshot import Trained
+from hashlens.indexer.storage.training_snapshot import TrainingCounts
 from hashlens.indexer.topics.image_model import Head
 from hashlens.indexer.topics.model import TopicModel
 from hashlens.indexer.types import Embeddings, Ids
@@ -41,7 +41,7 @@ def drop_unsupported(source: Path, folder: Path, store: Store, config: VectorCon
     """
     words = dict(store.rows("select word, word_id from words"))
     tags = dict(store.rows("select key, tag_id from hashtags"))
-    trained = Trained.open(source / "trained")
+    trained = TrainingCounts.open(source / "trained")
     model = TopicModel.open(source / "topics")
     is_public = _public(trained, model, config)
     gone = _save_topics(model, folder, lambda word: word in words or word in tags, is_public)
@@ -61,7 +61,7 @@ def drop_unsupported(source: Path, folder: Path, store: Store, config: VectorCon
 IsWord = Callable[[str], bool]
 
 
-def _public(trained: Trained, model: TopicModel, config: VectorConfig) -> IsWord:
+def _public(trained: TrainingCounts, model: TopicModel, config: VectorConfig) -> IsWord:
     """Whether a word is known from pretrained vectors, not from posts alone."""
     if config.pretrained is None:
         pretrained = load_pretrained(None)
@@ -83,10 +83,12 @@ def _save_topics(model: TopicModel, folder: Path, is_used: IsWord, is_public: Is
     return set(words).difference(kept)
 
 
-def _save_trained(trained: Trained, folder: Path, words: set[int], tags: set[int]) -> None:
-    spelt = tuple(word if number in words else "" for number, word in enumerate(trained.spelt()))
-    Trained(
-        _only(trained.words, words), _only(trained.tags, tags), trained.posts, lambda: spelt
+def _save_trained(trained: TrainingCounts, folder: Path, words: set[int], tags: set[int]) -> None:
+    words_by_id = tuple(
+        word if number in words else "" for number, word in enumerate(trained.words_by_id())
+    )
+    TrainingCounts(
+        _only(trained.words, words), _only(trained.tags, tags), trained.posts, lambda: words_by_id
     ).save(folder)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from hashlens.indexer.errors import HashlensError, IndexLockedError, InputError, is_disk_full
+from hashlens.indexer.file_io import replace_file
 
 
 class FileEntry(TypedDict):
@@ -50,17 +51,12 @@ def names_in(folder: Path) -> list[str]:
 
 def write_durably(path: Path, content: bytes) -> None:
     """Put a small file in place, whole or not at all, to outlast a crash."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.unlink(missing_ok=True)  # it may be a link to somebody's file
-    with temporary.open("xb") as file:
+    with replace_file(path) as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    flush(path.parent)
+    fsync_folder(path.parent)
 
 
-def flush(folder: Path) -> None:
+def fsync_folder(folder: Path) -> None:
     """Make the names in a folder last."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -69,7 +65,7 @@ def flush(folder: Path) -> None:
         os.close(descriptor)
 
 
-def flushed(path: Path) -> FileEntry:
+def fsync_and_hash(path: Path) -> FileEntry:
     """Size and hash of a file whose content is on disk."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
@@ -99,7 +95,7 @@ def locked(index: Path) -> Iterator[None]:
     """Hold the writer's lock; the kernel lets it go when the process dies."""
     with writable(index):
         # A link is refused: the file is emptied below, and must not be somebody's.
-        file = open(index / "writer.lock", "a+", opener=no_link)  # noqa: SIM115
+        file = open(index / "writer.lock", "a+", opener=open_nofollow)  # noqa: SIM115
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -115,7 +111,7 @@ def locked(index: Path) -> Iterator[None]:
         yield
 
 
-def no_link(path: str, flags: int) -> int:
+def open_nofollow(path: str, flags: int) -> int:
     """Opens a file, never a link to one, and never waits for a pipe."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 

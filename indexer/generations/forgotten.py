@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from hashlens.indexer.errors import IndexCorruptError
-from hashlens.indexer.generations.filesystem import no_link, write_durably
+from hashlens.indexer.generations.filesystem import open_nofollow, write_durably
 from hashlens.indexer.generations.manifest import NAME
-from hashlens.indexer.text.authors import folded
+from hashlens.indexer.text.authors import fold_author
 
-FILE = "forgotten.json"
+FORGOTTEN_FILE = "forgotten.json"
 FORMAT = 1
 MAX_BYTES = 1 << 30  # of the file: some thirty million hashes
 _DIGEST = 16  # bytes of a hash
@@ -69,9 +69,9 @@ class Forgotten:
 
     @classmethod
     def _read(cls, index: Path) -> Self:
-        path = index / FILE
+        path = index / FORGOTTEN_FILE
         try:
-            with open(path, "rb", opener=no_link) as file:
+            with open(path, "rb", opener=open_nofollow) as file:
                 found = json.loads(file.read(MAX_BYTES))
             return cls(**_checked(found))
         except (FileNotFoundError, NotADirectoryError):
@@ -86,7 +86,7 @@ class Forgotten:
         """Write the list into an index folder, whole or not at all."""
         values = asdict(self) | {name: sorted(getattr(self, name)) for name in _SETS}
         text = json.dumps({"format": FORMAT} | values, indent=0)
-        write_durably(index / FILE, f"{text}\n".encode())
+        write_durably(index / FORGOTTEN_FILE, f"{text}\n".encode())
 
     def changed_with(self, generation: int, before: Self) -> Self:
         """The list as it is to be from a generation on that is not published yet."""
@@ -112,7 +112,7 @@ class Forgotten:
 
     def of_author(self, author: str) -> str:
         """The hash of an author, the same for all spellings of the name."""
-        return self._hash("author", folded(author))
+        return self._hash("author", fold_author(author))
 
     def of_post(self, post_id: str) -> str:
         """The hash of a post's id."""
@@ -144,7 +144,7 @@ class Forgotten:
             self, hashes=self.hashes.difference(hashes), erasing=self.erasing.difference(hashes)
         )
 
-    def begun(self, authors: Iterable[str], post_ids: Iterable[str]) -> Self:
+    def start_erasure(self, authors: Iterable[str], post_ids: Iterable[str]) -> Self:
         """The list with these on it, and an erasure of them begun."""
         asked = {*map(self.of_author, authors), *map(self.of_post, post_ids)}
         return replace(self, hashes=self.hashes | asked, erasing=self.erasing | asked, clean=0)
@@ -165,7 +165,7 @@ _NUMBERS = ("clean", "until")
 def _live_number(index: Path) -> int:
     """The generation that `CURRENT` names; 0 where it names none."""
     try:
-        with open(index / "CURRENT", "rb", opener=no_link) as file:
+        with open(index / "CURRENT", "rb", opener=open_nofollow) as file:
             name = file.read(100).decode("ascii", "replace").split()[0]
     except (OSError, IndexError):
         return 0

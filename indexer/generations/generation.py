@@ -34,9 +34,9 @@ from hashlens.indexer.generations.filesystem import (
     Lease,
     check_place,
     disk_full_explained,
-    flush,
+    fsync_folder,
     locked,
-    no_link,
+    open_nofollow,
     read_entry,
     writable,
     write_durably,
@@ -48,15 +48,15 @@ from hashlens.indexer.generations.manifest import (
     MAX_NUMBER,
     NAME,
     Manifest,
-    changed,
     corrupt,
     entries_of,
+    find_problems,
     folder_of,
+    hash_mismatch,
     library_versions,
     numbers_of,
     read_manifest,
-    sealed,
-    troubles_of,
+    to_bytes,
 )
 from hashlens.indexer.generations.retention import clear, prune, remove
 
@@ -76,7 +76,7 @@ class Generation:
         """Generations count from 1; a published number is never used again."""
         return self.manifest.generation
 
-    def unchanged(self, path: Path) -> Path:
+    def verified_path(self, path: Path) -> Path:
         """The path of one of its files, once that was hashed: for what parses it on trust.
 
         Raises:
@@ -84,21 +84,21 @@ class Generation:
         """
         entry = self.manifest.files.get(path.relative_to(self.folder).as_posix())
         if entry and read_entry(path) != entry:
-            raise corrupt(self.folder.parent, changed(path))
+            raise corrupt(self.folder.parent, hash_mismatch(path))
         return path
 
     def check_vectors(self) -> None:
-        """See that all its FAISS files are `unchanged`.
+        """See that all its FAISS files are `verified_path`.
 
         Raises:
             IndexCorruptError: one is not as it was sealed.
         """
         for name in self.manifest.files:
             if name.endswith(".faiss"):
-                self.unchanged(self.folder / name)
+                self.verified_path(self.folder / name)
 
 
-def unsealed(
+def temporary_generation(
     folder: Path, topics: Sequence[str], config: dict[str, Any], counts: dict[str, int]
 ) -> Generation:
     """A folder read before it is sealed, or that never will be: number 0, no files known."""
@@ -148,7 +148,7 @@ def live_number(index: Path) -> int:
     check_place(index)
     path = index / "CURRENT"
     try:
-        with open(path, "rb", opener=no_link) as file:
+        with open(path, "rb", opener=open_nofollow) as file:
             line = file.read(100).decode("ascii", "replace")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise IndexMissingError(
@@ -187,7 +187,7 @@ def lost_numbers(index: Path) -> list[int]:
     return [int(path.name[4:]) for path in bare if int(path.name[4:]) < newest]
 
 
-def held(index: Path, number: int) -> Generation:
+def open_leased(index: Path, number: int) -> Generation:
     """A generation that stays while it is referenced, its files not looked at yet.
 
     Raises:
@@ -391,10 +391,10 @@ class GenerationWriter:
             libraries=library_versions(),
         )
         for folder, _, _ in os.walk(self.folder, topdown=False):
-            flush(Path(folder))
-        write_durably(self.folder / MANIFEST, sealed(manifest))
+            fsync_folder(Path(folder))
+        write_durably(self.folder / MANIFEST, to_bytes(manifest))
         generation = _open(self.index, self.number, hold=True)
-        flush(self.index)
+        fsync_folder(self.index)
         parent = _live(self.index)
         _point(self.index, self.number)
         memory = Forgotten.of(self.index)
@@ -414,8 +414,8 @@ def _live(index: Path) -> int:
 
 def _open(index: Path, number: int, *, deep: bool = False, hold: bool = False) -> Generation:
     folder = folder_of(index, number)
-    found = held(index, number) if hold else Generation(folder, read_manifest(index, number))
-    for trouble in troubles_of(folder, found.manifest, deep=deep):
+    found = open_leased(index, number) if hold else Generation(folder, read_manifest(index, number))
+    for trouble in find_problems(folder, found.manifest, deep=deep):
         raise corrupt(index, trouble)
     return found
 

@@ -20,9 +20,9 @@ from hashlens.indexer.errors import (
     IndexMismatchError,
     check_permission,
 )
-from hashlens.indexer.generations.filesystem import FileEntry, flushed, names_in, read_entry
+from hashlens.indexer.generations.filesystem import FileEntry, fsync_and_hash, names_in, read_entry
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "manifest.json"
 NAME = re.compile(r"gen-(?!0+$)(\d{6}|[1-9]\d{6,11})", re.ASCII)
 MAX_NUMBER = 10**12 - 1  # of a generation, as `NAME` has it
@@ -80,7 +80,7 @@ def entries_of(folder: Path, known: Mapping[Path, FileEntry]) -> Iterator[tuple[
             raise HashlensError(f"{path}: found neither a file nor a folder, expected those")
         stat = path.stat()
         entry = linked.get((stat.st_dev, stat.st_ino))
-        yield name, entry or flushed(path)
+        yield name, entry or fsync_and_hash(path)
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -117,7 +117,7 @@ def read_manifest(index: Path, number: int) -> Manifest:
         _check_types(values)
         manifest = Manifest(**values | {"topics": tuple(values["topics"])})
         # To the byte: a changed blank is damage as well.
-        sound = sound and text == sealed(manifest) and all(map(_stays_inside, manifest.files))
+        sound = sound and text == to_bytes(manifest) and all(map(_stays_inside, manifest.files))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         check_permission(path, error)
         raise corrupt(index, f"{path}: cannot be read ({error})") from error
@@ -126,7 +126,7 @@ def read_manifest(index: Path, number: int) -> Manifest:
     return manifest
 
 
-def troubles_of(
+def find_problems(
     folder: Path, manifest: Manifest, *, deep: bool, read: Inodes | None = None
 ) -> Iterator[str]:
     """What is wrong with the files of a generation.
@@ -147,7 +147,7 @@ def troubles_of(
         elif (size := path.stat().st_size) != entry["bytes"]:
             yield f"{path}: found {size} bytes, expected {entry['bytes']}"
         elif deep and _entry(path, read) != entry:
-            yield changed(path)
+            yield hash_mismatch(path)
     for name, path in _files(folder):
         if name != MANIFEST and name not in manifest.files:
             yield f"{path}: found a file that was not sealed, expected none"
@@ -162,7 +162,7 @@ def _entry(path: Path, read: Inodes) -> FileEntry:
     return read[inode]
 
 
-def changed(path: Path) -> str:
+def hash_mismatch(path: Path) -> str:
     """The trouble with a file that is as long as it was sealed, and another one."""
     return f"{path}: found other content than was sealed (its sha256 differs)"
 
@@ -260,7 +260,7 @@ def _seal(values: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def sealed(manifest: Manifest) -> bytes:
+def to_bytes(manifest: Manifest) -> bytes:
     """The manifest as JSON, with a hash of itself: a flipped bit in it is found on opening."""
     values = asdict(manifest)
     return json.dumps(values | {"seal": _seal(values)}, indent=1).encode() + b"\n"

@@ -7,7 +7,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from hashlens.indexer.generations.forgotten import FILE as FORGOTTEN
+from hashlens.indexer.generations.forgotten import FORGOTTEN_FILE
 from hashlens.indexer.generations.manifest import MANIFEST, NAME, folder_of, numbers_of
 
 
@@ -20,7 +20,7 @@ def clear(index: Path, live: int) -> None:
             remove(folder)
     for folder in index.glob(".gen-*"):
         shutil.rmtree(folder, ignore_errors=True)
-    for name in ("CURRENT", FORGOTTEN):
+    for name in ("CURRENT", FORGOTTEN_FILE):
         (index / f"{name}.tmp").unlink(missing_ok=True)
 
 

@@ -84,7 +84,7 @@ def _drawn(folder: Path) -> list[Path]:
     return paths
 
 
-def row(info: EncoderInfo) -> tuple[str, ...]:
+def encoder_row(info: EncoderInfo) -> tuple[str, ...]:
     """An encoder as people read it, in the columns of `COLUMNS`."""
     speed = "" if info.images_per_second is None else f"{info.images_per_second:.0f}"
     return info.name, f"{info.width}", "yes" if info.at_hand else "no", info.where, speed

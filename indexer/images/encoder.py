@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hashlens.indexer.arrays.disk_rows import Rows
-from hashlens.indexer.decoding import decoder_pool as decoders
+from hashlens.indexer.arrays.disk_rows import RowWriter
+from hashlens.indexer.decoding import decoder_pool
 from hashlens.indexer.errors import (
     ConfigError,
     EncoderError,
@@ -29,11 +29,11 @@ from hashlens.indexer.errors import (
     ShapeError,
     UnknownEncoderError,
 )
-from hashlens.indexer.images.onnx_network import exported, fingerprint, unit
+from hashlens.indexer.images.onnx_network import fingerprint, load_or_export, normalize_rows
 from hashlens.indexer.images.open_clip import FORM, PREFIX, open_clip_recipe, text_vectors
-from hashlens.indexer.images.specs import DRAFT, LITE0, RECIPES, RESNET50, Recipe
-from hashlens.indexer.images.torch_network import CLASSES, Network, TorchNetwork
-from hashlens.indexer.images.weights import sha256, usual_file
+from hashlens.indexer.images.specs import JPEG_DRAFT_FACTOR, LITE0, RECIPES, RESNET50, Recipe
+from hashlens.indexer.images.torch_network import IMAGENET_CLASSES, Network, TorchNetwork
+from hashlens.indexer.images.weights import weights_file, weights_hash
 from hashlens.indexer.types import Embeddings, Floats, Ids
 
 AUTO = "auto"
@@ -63,10 +63,10 @@ class EncodedImages:
         object.__setattr__(self, "rows", checked.ids)
         object.__setattr__(self, "vectors", checked.vectors)
         if self.classes is not None:
-            if self.classes.shape != (len(self.rows), CLASSES):
+            if self.classes.shape != (len(self.rows), IMAGENET_CLASSES):
                 raise ShapeError(
                     f"EncodedImages.classes: found {self.classes.shape}, expected "
-                    f"({len(self.rows)}, {CLASSES})"
+                    f"({len(self.rows)}, {IMAGENET_CLASSES})"
                 )
             self.classes.flags.writeable = False
 
@@ -121,7 +121,7 @@ class ImageEncoder:
         workers: int = 2,
         classes: bool = False,
         on_progress: Callable[[int], None] | None = None,
-        seconds: float = decoders.MAX_WAIT,
+        seconds: float = decoder_pool.MAX_WAIT,
     ) -> EncodedImages:
         """Encode picture files; one that fails is reported and the others go on.
 
@@ -145,11 +145,11 @@ class ImageEncoder:
         starts = range(0, len(paths), batch_size)
         batches = ((start, paths[start : start + batch_size]) for start in starts)
         cores = workers if len(starts) == 1 else 1
-        decoders.start(min(workers, len(starts)))
+        decoder_pool.start(min(workers, len(starts)))
         encode = partial(self._encode_batch, classes=classes, cores=cores, seconds=seconds)
         rows = [np.zeros(0, np.int64)]
         failures: list[tuple[int, str]] = []
-        vectors, probs = Rows(self.width), Rows(CLASSES)
+        vectors, probs = RowWriter(self.width), RowWriter(IMAGENET_CLASSES)
         with closing(_mapped(encode, batches, workers)) as done:
             for batch in done:
                 rows.append(batch.rows)
@@ -159,8 +159,8 @@ class ImageEncoder:
                     probs.add(batch.classes)
                 if on_progress:
                     on_progress(len(batch.rows) + len(batch.failures))
-        told = probs.whole() if classes and self.has_classes else None
-        return EncodedImages(np.concatenate(rows), vectors.whole(), tuple(failures), told)
+        told = probs.to_array() if classes and self.has_classes else None
+        return EncodedImages(np.concatenate(rows), vectors.to_array(), tuple(failures), told)
 
     def encode_pixels(
         self, pixels: Sequence[_Picture], *, classes: bool = False, cores: int = 1
@@ -172,10 +172,16 @@ class ImageEncoder:
             `EncodedImages`. All b pictures are in memory at once.
         """
         if not len(pixels):
-            none = np.empty((0, CLASSES), np.float32) if classes and self.has_classes else None
+            none = (
+                np.empty((0, IMAGENET_CLASSES), np.float32)
+                if classes and self.has_classes
+                else None
+            )
             return np.empty((0, self.width), np.float32), none
         features, logits = self.network.run(np.stack(pixels), cores)
-        return unit(features), _softmax(logits) if classes and logits is not None else None
+        return normalize_rows(features), _softmax(
+            logits
+        ) if classes and logits is not None else None
 
     def encode_texts(self, texts: Sequence[str]) -> Floats:
         """Unit vectors float32 (n, width) of texts, to compare with those of pictures.
@@ -187,7 +193,7 @@ class ImageEncoder:
             raise EncoderError(f"{self.name}: encodes pictures alone, expected {FORM} for texts")
         return text_vectors(self.recipe, self.weights, self.weights_sha256, texts)
 
-    def pixels(self, path: Path, seconds: float = decoders.MAX_WAIT) -> _Picture:
+    def pixels(self, path: Path, seconds: float = decoder_pool.MAX_WAIT) -> _Picture:
         """The part of a picture that the network sees, uint8 (crop, crop, 3).
 
         Args:
@@ -198,9 +204,9 @@ class ImageEncoder:
             ImageError: the file is no picture that can be used.
         """
         recipe = self.recipe
-        return decoders.crop_picture(
+        return decoder_pool.crop_picture(
             path,
-            side=DRAFT * recipe.shorter,
+            side=JPEG_DRAFT_FACTOR * recipe.shorter,
             shorter=recipe.shorter,
             crop=recipe.crop,
             bicubic=recipe.bicubic,
@@ -271,7 +277,7 @@ def open_encoder(
             the cache cannot be written.
     """
     recipe = _recipe(name, weights)
-    file = weights or usual_file(recipe)
+    file = weights or weights_file(recipe)
     return _opened(recipe, file, recorded, reference=reference, verify=verify)
 
 
@@ -283,8 +289,8 @@ def open_recorded(recorded: Mapping[str, Any], weights: Path | None = None) -> I
         IndexMismatchError: what is here encodes otherwise than the index was.
     """
     recipe = _recipe(str(recorded["name"]), weights)
-    file = weights or usual_file(recipe, fetch=False)
-    found = {"weights_sha256": sha256(file), "preprocessing": recipe.preprocessing}
+    file = weights or weights_file(recipe, fetch=False)
+    found = {"weights_sha256": weights_hash(file), "preprocessing": recipe.preprocessing}
     for part, value in found.items():
         if value != recorded[part]:
             raise IndexMismatchError(
@@ -303,10 +309,10 @@ def _opened(
     reference: bool = False,
     verify: bool = False,
 ) -> ImageEncoder:
-    digest = sha256(file)
+    digest = weights_hash(file)
     if reference:
         return ImageEncoder(recipe, TorchNetwork.open(recipe, file), file, digest)
-    network = exported(recipe, file, digest, recorded, verify=verify)
+    network = load_or_export(recipe, file, digest, recorded, verify=verify)
     return ImageEncoder(recipe, network, file, digest)
 
 

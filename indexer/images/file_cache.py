@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hashlens.indexer.errors import EncoderError, InputError
+from hashlens.indexer.file_io import hash_file
 
 FOLDER = "HASHLENS_CACHE"  # environment variable that names another folder
 _DIGITS = 32  # of the hash, in names
@@ -166,5 +167,4 @@ def _is_whole(file: Path) -> bool:
 
 
 def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()[:_DIGITS]
+    return hash_file(file)[:_DIGITS]

@@ -73,7 +73,7 @@ class OnnxNetwork:
             return self._sessions[cores]
 
 
-def exported(
+def load_or_export(
     recipe: Recipe,
     weights: Path,
     digest: str,
@@ -134,7 +134,7 @@ def fingerprint(network: Network, crop: int) -> str:
         network: takes pictures of `crop` x `crop` pixels.
         crop: pixels.
     """
-    features = unit(network.run(_drawn(crop))[0])
+    features = normalize_rows(network.run(_drawn(crop))[0])
     drawn = np.frombuffer(_draw(8 * features.shape[1]), np.uint8).reshape(-1, 8)
     signs = np.where(drawn & 1, 1, -1)
     return " ".join(f"{number:.3f}" for number in (features @ signs).ravel().tolist())
@@ -219,7 +219,7 @@ def _trace(network: TorchNetwork, seen: Pixels, file: Path) -> None:
 
 def _check(recipe: Recipe, network: TorchNetwork, export: OnnxNetwork, seen: Pixels) -> None:
     pixels = np.concatenate([seen, seen[:1] // 2])  # another number of pictures than exported
-    wanted, found = (unit(made.run(pixels)[0]) for made in (network, export))
+    wanted, found = (normalize_rows(made.run(pixels)[0]) for made in (network, export))
     apart = float(np.abs(wanted - found).max())
     if not apart < AGREEMENT:
         raise EncoderError(
@@ -228,7 +228,7 @@ def _check(recipe: Recipe, network: TorchNetwork, export: OnnxNetwork, seen: Pix
         )
 
 
-def unit(features: Floats) -> Floats:
+def normalize_rows(features: Floats) -> Floats:
     """Rows of float32 (b, d) divided by their lengths."""
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     scaled: Floats = features / np.maximum(lengths, 1e-12).astype(np.float32)

@@ -23,7 +23,7 @@ import numpy as np
 from hashlens.indexer.errors import EncoderError
 from hashlens.indexer.images.file_cache import cached, whole_files
 from hashlens.indexer.images.specs import Recipe
-from hashlens.indexer.images.torch_network import filled
+from hashlens.indexer.images.torch_network import load_weights
 from hashlens.indexer.types import Floats
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def _encoded(model: nn.Module, tokens: Tensor) -> Tensor:
 def _text_model(recipe: Recipe, file: Path, _digest: str) -> tuple[Any, Any]:
     import open_clip
 
-    return filled(recipe, file), open_clip.get_tokenizer(_model(recipe.name)[0])
+    return load_weights(recipe, file), open_clip.get_tokenizer(_model(recipe.name)[0])
 
 
 def _write_card(name: str, weights: Path | None, file: Path) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # A JPEG is decoded to no less than this many times the side it is then resized to: on photos of
 # 1080 pixels and more, vectors keep a cosine of 0.998 and decoding takes half the time.
-DRAFT = 2
+JPEG_DRAFT_FACTOR = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Recipe:
         """What is done to a picture before the network sees it, in one line."""
         side = f"both sides {self.shorter}" if self.squash else f"shorter side {self.shorter}"
         return (
-            f"rgb upright on white; jpeg draft {DRAFT}x; {side} "
+            f"rgb upright on white; jpeg draft {JPEG_DRAFT_FACTOR}x; {side} "
             f"{'bicubic' if self.bicubic else 'bilinear'}; centre crop {self.crop}; "
             f"mean {self.mean} std {self.std} of 0 to 1"
         )
@@ -98,7 +98,7 @@ def _lite(name: str) -> nn.Module:
     return network
 
 
-def _packaged(package: str, file: str) -> Path:
+def _package_file(package: str, file: str) -> Path:
     """A file of a package, or its name where the package is not installed."""
     found = find_spec(package)
     return Path(found.origin).parent / file if found and found.origin else Path(package) / file
@@ -128,7 +128,7 @@ def _lite_recipe(number: int, file: str, shorter: int, crop: int) -> Recipe:
         name=name,
         width=1280,
         network=partial(_lite, name),
-        file=partial(_packaged, package, file),
+        file=partial(_package_file, package, file),
         source=f"pip install {package.replace('_', '-')}",
         shorter=shorter,
         crop=crop,

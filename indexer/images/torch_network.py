@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from hashlens.indexer.images.specs import State
 
-CLASSES = 1000  # of ImageNet
+IMAGENET_CLASSES = 1000  # of ImageNet
 
 Pixels = NDArray[np.uint8]  # (b, crop, crop, 3), RGB
 Outputs = tuple[Floats, Floats | None]  # features (b, width); logits (b, 1000) where it has them
@@ -42,7 +42,7 @@ class Network(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TorchNetwork:
-    """A network run by PyTorch; `module` is what `reference` made."""
+    """A network run by PyTorch; `module` is what `reference_module` made."""
 
     module: nn.Module
     has_classes: bool
@@ -54,7 +54,7 @@ class TorchNetwork:
         Raises:
             EncoderError: the file cannot be read safely, or its weights are of another model.
         """
-        module = reference(recipe, file)
+        module = reference_module(recipe, file)
         return cls(module, module.classifier is not None)
 
     def run(self, pixels: Pixels, cores: int = 1) -> Outputs:
@@ -80,7 +80,7 @@ def one_core() -> Iterator[None]:
         yield
 
 
-def reference(recipe: Recipe, file: Path) -> nn.Module:
+def reference_module(recipe: Recipe, file: Path) -> nn.Module:
     """A module from uint8 (b, crop, crop, 3) to float32 (b, width), and logits where it has them.
 
     Raises:
@@ -92,7 +92,7 @@ def reference(recipe: Recipe, file: Path) -> nn.Module:
     class Reference(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            network, self.classifier = _parts(recipe, filled(recipe, file))
+            network, self.classifier = _parts(recipe, load_weights(recipe, file))
             self.features = network
             self.mean = nn.Buffer(torch.tensor(recipe.mean).view(3, 1, 1))
             self.std = nn.Buffer(torch.tensor(recipe.std).view(3, 1, 1))
@@ -105,7 +105,7 @@ def reference(recipe: Recipe, file: Path) -> nn.Module:
     return Reference().eval().requires_grad_(False)
 
 
-def filled(recipe: Recipe, file: Path) -> nn.Module:
+def load_weights(recipe: Recipe, file: Path) -> nn.Module:
     """A whole network with a file's weights, ready to infer; its head only where the file has it.
 
     Raises:

@@ -6,7 +6,6 @@ PyTorch is imported inside functions: a hash does not need it.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +13,7 @@ from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING
 
 from hashlens.indexer.errors import EncoderError
+from hashlens.indexer.file_io import hash_file
 from hashlens.indexer.images.specs import LITE0, Recipe
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hashlens.indexer.images.specs import State
 
 
-def usual_file(recipe: Recipe, *, fetch: bool = True) -> Path:
+def weights_file(recipe: Recipe, *, fetch: bool = True) -> Path:
     """The file where an encoder's weights usually lie.
 
     Args:
@@ -64,7 +64,7 @@ def _not_fetched(recipe: Recipe, file: Path, error: Exception) -> EncoderError:
 
 def _check_name(file: Path) -> None:
     """Hold a file to the hash in its name, where there is one."""
-    expected, digest = file.stem.rpartition("-")[2], sha256(file)
+    expected, digest = file.stem.rpartition("-")[2], weights_hash(file)
     named = len(expected) >= 8 and not set(expected) - set("0123456789abcdef")
     if named and not digest.startswith(expected):
         raise EncoderError(
@@ -73,7 +73,7 @@ def _check_name(file: Path) -> None:
         )
 
 
-def sha256(file: Path) -> str:
+def weights_hash(file: Path) -> str:
     """Hexadecimal sha256 of a weights file, computed once for a file that stays as it is.
 
     Raises:
@@ -95,8 +95,7 @@ def sha256(file: Path) -> str:
 
 @lru_cache(maxsize=16)
 def _digest(file: Path, _changed: int, _size: int) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return hash_file(file)
 
 
 def read_state(file: Path) -> State:

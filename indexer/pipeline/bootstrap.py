@@ -1,4 +1,4 @@
-"""An index begun from another one: that one's generation copied, ready for posts to be added."""
+"""An index that starts as a copy of another one, ready for posts to be added."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from hashlens.indexer.errors import InputError
 from hashlens.indexer.generations.generation import open_current, writer
 from hashlens.indexer.storage.statistics import derive
 from hashlens.indexer.storage.store import Store
-from hashlens.indexer.vectors.milvus_location import Place
+from hashlens.indexer.vectors.milvus_location import MilvusLocation
 
 
 @contextmanager
-def begun(index: Path, source: Path) -> Iterator[None]:
-    """Copy the live generation of `source` into a new index; it goes again if what follows fails.
+def copy_index(index: Path, source: Path) -> Iterator[None]:
+    """Copy the live generation of `source` into a new index; remove it if the block fails.
 
     Args:
         index: folder of the new index; must hold none.
-        source: folder of the index to begin from.
+        source: folder of the index to copy.
 
     Raises:
         InputError: there is an index already, or the source's vectors are in Milvus.
@@ -32,12 +32,12 @@ def begun(index: Path, source: Path) -> Iterator[None]:
             "folder with --index"
         )
     found = open_current(source, deep=True)
-    if Place.of(found.folder):
+    if MilvusLocation.of(found.folder):
         raise InputError(
             f"{source}: found an index with its vectors in Milvus, expected one of files alone: "
             "build one from its posts"
         )
-    there = index.exists()
+    was_there = index.exists()
     with writer(index) as new:
         for name in found.manifest.files:
             target = new.folder / name
@@ -52,6 +52,6 @@ def begun(index: Path, source: Path) -> Iterator[None]:
     except BaseException:
         for path in [*index.glob("gen-*"), index / "CURRENT", index / "writer.lock"]:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        if not there:
+        if not was_there:
             index.rmdir()
         raise

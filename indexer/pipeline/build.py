@@ -4,42 +4,40 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hashlens.indexer.config import RANKER, BuildConfig
+from hashlens.indexer.corpus.context import BuildContext
 from hashlens.indexer.corpus.corpus import Corpus, assemble
 from hashlens.indexer.corpus.engine import LOCAL, Engine
 from hashlens.indexer.corpus.ingest import (
-    admitted,
-    encoded,
-    gathered,
-    summed_up,
-    without_notes,
-    without_reposts,
+    admit_posts,
+    drop_notes,
+    drop_reposts,
+    encode_images,
+    ingest_posts,
+    no_usable_post,
+    summarize_notes,
 )
 from hashlens.indexer.errors import HashlensError, InputError
-from hashlens.indexer.generations.forgotten import FILE as FORGOTTEN
-from hashlens.indexer.generations.forgotten import Forgotten
-from hashlens.indexer.generations.generation import KEEP, Generation, unsealed, writer
+from hashlens.indexer.generations.forgotten import FORGOTTEN_FILE, Forgotten
+from hashlens.indexer.generations.generation import KEEP, Generation, temporary_generation
 from hashlens.indexer.images.encoder import ImageEncoder, open_encoder
 from hashlens.indexer.pipeline.ranker_training import FitRanker, RankerTask
 from hashlens.indexer.posts.formats.registry import AUTO
 from hashlens.indexer.posts.reader import Sources
-from hashlens.indexer.posts.spool import Posts
-from hashlens.indexer.progress import Progress, Silent
-from hashlens.indexer.text.escaping import counted
-from hashlens.indexer.topics.model import TopicTable, load_topics
+from hashlens.indexer.progress import NullProgress, Progress
+from hashlens.indexer.text.escaping import count_noun
+from hashlens.indexer.topics.model import load_topics
 from hashlens.indexer.topics.prompts import TextReader
 from hashlens.indexer.types import Rejection
-from hashlens.indexer.vectors.milvus_cleanup import tidied
-from hashlens.indexer.vectors.milvus_client import reach
-from hashlens.indexer.vectors.milvus_location import ADDRESS, SCHEME, Place, address_of, permitted
+from hashlens.indexer.vectors.milvus_generations import check_address, write_generation
 
 
 @dataclass(frozen=True, slots=True)
 class BuildReport:
-    """What a build made, and what it could not use."""
+    """Report of a build: what was made, and what could not be used."""
 
     generation: int
     counts: dict[str, int]
@@ -50,12 +48,13 @@ class BuildReport:
     notes: tuple[str, ...]
     seconds: float
 
-
-def described(report: BuildReport) -> str:
-    """One line on what a build made."""
-    counts = ", ".join(counted(number, name) for name, number in report.counts.items() if number)
-    pictures = f", pictures encoded by {report.encoder}" if report.encoder else ""
-    return f"generation {report.generation} with {counts} in {report.seconds:.0f} s{pictures}"
+    def summary(self) -> str:
+        """Return one line on what was made."""
+        counts = ", ".join(
+            count_noun(number, name) for name, number in self.counts.items() if number
+        )
+        pictures = f", pictures encoded by {self.encoder}" if self.encoder else ""
+        return f"generation {self.generation} with {counts} in {self.seconds:.0f} s{pictures}"
 
 
 def build(
@@ -81,129 +80,113 @@ def build(
 
     Args:
         sources: files or folders of posts.
-        index: folder of the index; made where it is missing.
-        config: settings; the defaults where None.
-        topics_file: topics and their defining hashtags; the ten that ship where None.
-        weights: file of the encoder's weights, where they are not in their usual place.
+        index: folder of the index; made if it is missing.
+        config: settings; the defaults if None.
+        topics_file: topics and their defining hashtags; the bundled ten if None.
+        weights: file of the encoder's weights, if it is not in its usual place.
         reader: name of the sources' reader, or `auto`.
         columns: the sources' names of columns, by ours.
-        fit_ranker: writes the ranker's folder; without one the index is ranked by the ranker that
-            ships.
+        fit_ranker: writes the ranker's folder; without it, the bundled ranker ranks.
         progress: told of every stage.
         workers: threads for decoding pictures and training vectors.
-        keep: generations left, the new one among them.
-        vectors_in: where vectors of posts are kept, `milvus:ADDRESS` (see `vectorplace`); in
-            files of the index where None.
+        keep: generations left, the new one included.
+        vectors_in: where vectors of posts are kept, `milvus:ADDRESS`; in files if None.
         engine: reads tables, encodes pictures, trains vectors and counts.
-        allow_forgotten: whether those posts come back; the index's list loses them then.
+        allow_forgotten: whether forgotten posts come back, and leave the index's list.
 
     Raises:
-        InputError: a source is missing, or no usable post is in them.
+        InputError: a source is missing, or has no usable post.
         HashlensError: posts were forgotten while these were read.
         IndexLockedError: another process writes to this index.
         VectorsUnreachableError: Milvus does not answer there.
-        ConfigError: that is no address.
+        ConfigError: `vectors_in` is not an address.
     """
     began = time.monotonic()
-    config, progress = config or BuildConfig(), progress or Silent()
-    table = load_topics(topics_file)
-    address = address_of(vectors_in) if vectors_in else None
-    if address:
-        reach(address)  # before hours of work
+    context = BuildContext(
+        config or BuildConfig(),
+        load_topics(topics_file),
+        progress=progress or NullProgress(),
+        workers=workers,
+        engine=engine,
+    )
+    config = context.config
+    address, milvus_notes = check_address(vectors_in)  # before hours of work
     rejections: list[Rejection] = []
     given = Sources(sources, config.hashtag_rule, reader, columns, config.first_comment)
-    posts = gathered(given, rejections, progress, engine)
+    posts = ingest_posts(given, rejections, context)
     if not posts:
-        why = f"; the first of {len(rejections)} rejected: {rejections[0]}" if rejections else ""
-        raise InputError(f"found no usable post in {given}{why}")
+        raise no_usable_post(given, rejections)
     memory = Forgotten.of(index)
-    let_in, told = admitted(posts, memory, allow_forgotten=allow_forgotten)
-    if not let_in:
-        raise InputError(f"found no usable post in {given}; {told.notes[0]}")
-    posts = let_in if isinstance(let_in, Posts) else Posts.of(let_in)
+    admission = admit_posts(posts, memory, allow_forgotten=allow_forgotten)
+    posts = admission.posts
+    if not posts:
+        raise InputError(f"found no usable post in {given}; {admission.notes[0]}")
     encoder = open_encoder(config.encoder, weights, verify=True) if posts.pictured.any() else None
-    corpus = encoded(without_reposts(posts), encoder, rejections, progress, workers, engine)
-    texts = text_reader(encoder)
-    with permitted(address), tidied(index), writer(index) as new:
-        if Forgotten.of(index) != memory and index.joinpath(FORGOTTEN).exists():
+    corpus = encode_images(drop_reposts(posts), encoder, rejections, context)
+    context = replace(context, text_reader=text_reader(encoder))
+    with write_generation(index, address) as new:
+        if Forgotten.of(index) != memory and index.joinpath(FORGOTTEN_FILE).exists():
             raise HashlensError(
                 f"{index}: posts were forgotten while these were read; run the build again"
             )
-        if address:
-            Place.first(address, index, new.number).save(new.folder)
-        made = learned_anew(
-            new.folder, corpus, table, config, fit_ranker, progress, workers, texts, engine
-        )
-        progress.stage("Publishing")
+        trained = train_models(new.folder, corpus, context, fit_ranker)
+        context.progress.stage("Publishing")
         published = new.publish(
             encoder=encoder_json(encoder),
-            topics=table.names,
+            topics=context.topics.names,
             config=config.to_json(),
-            counts=made.counts,
+            counts=trained.counts,
             keep=keep,
             erased=True,
         )
-        if told.memory != memory:
-            Forgotten.of(index).without(memory.hashes - told.memory.hashes).save(index)
+        if admission.memory != memory:
+            lifted = memory.hashes - admission.memory.hashes
+            Forgotten.of(index).without(lifted).save(index)
     return BuildReport(
         generation=published.number,
-        counts=made.counts,
-        topics=made.topics,
+        counts=trained.counts,
+        topics=trained.topics,
         encoder=encoder.name if encoder else None,
-        rejections=without_notes(rejections),
-        forgotten=told.out,
-        notes=(*told.notes, *made.notes, *_where(address), *summed_up(rejections)),
+        rejections=drop_notes(rejections),
+        forgotten=admission.out,
+        notes=(*admission.notes, *trained.notes, *milvus_notes, *summarize_notes(rejections)),
         seconds=time.monotonic() - began,
     )
 
 
-def _where(address: str | None) -> tuple[str, ...]:
-    """What to do so that vectors in Milvus are found again."""
-    if address is None:
-        return ()
-    return (f"vectors are in Milvus: set {ADDRESS}={SCHEME}{address} wherever this index is used",)
-
-
 @dataclass(frozen=True, slots=True)
-class Made:
-    """What was learned anew: counts of the index, posts of each topic, notes of the ranker."""
+class TrainResult:
+    """Counts of an index that was trained, posts of each topic, and notes of the ranker."""
 
     counts: dict[str, int]
     topics: dict[str, int]
     notes: tuple[str, ...]
 
 
-def learned_anew(
-    folder: Path,
-    corpus: Corpus,
-    table: TopicTable,
-    config: BuildConfig,
-    fit_ranker: FitRanker | None,
-    progress: Progress,
-    workers: int,
-    reader: TextReader | None,
-    engine: Engine = LOCAL,
-) -> Made:
-    """Learn everything from posts, the ranker too, and write it into a generation's folder."""
-    counts, topics = assemble(folder, corpus, table, config, progress, workers, reader, engine)
+def train_models(
+    folder: Path, corpus: Corpus, context: BuildContext, fit_ranker: FitRanker | None
+) -> TrainResult:
+    """Learn everything from posts, ranking included, and write it into a generation's folder."""
+    counts, topics = assemble(folder, corpus, context)
     if fit_ranker is None:
-        return Made(counts, topics, ())
+        return TrainResult(counts, topics, ())
 
     def build_part(part: Corpus, place: Path) -> Generation:
-        found, _ = assemble(place, part, table, config, Silent(), workers, reader, engine)
-        return unsealed(place, table.names, config.to_json(), found)
+        found, _ = assemble(place, part, replace(context, progress=NullProgress()))
+        config = context.config.to_json()
+        return temporary_generation(place, context.topics.names, config, found)
 
-    task = RankerTask(corpus, build_part, config.ranking, progress)
+    task = RankerTask(corpus, build_part, context.config.ranking, context.progress)
     notes = fit_ranker(task, folder / RANKER)
-    return Made(counts, topics, notes)
+    return TrainResult(counts, topics, notes)
 
 
 def text_reader(encoder: ImageEncoder | None) -> TextReader | None:
-    """What reads topics and hashtags in the space of pictures, where the encoder reads text."""
+    """Return a reader of topics and hashtags as text, if the picture encoder reads text."""
     return TextReader(encoder.encode_texts) if encoder and encoder.reads_text else None
 
 
 def encoder_json(encoder: ImageEncoder | None) -> dict[str, str | int] | None:
-    """An encoder as manifests record it."""
+    """Return an encoder as manifests record it."""
     names = ("name", "weights_sha256", "width", "preprocessing", "fingerprint")
     return {name: getattr(encoder, name) for name in names} if encoder else None

@@ -1,7 +1,7 @@
-"""A person's posts erased from an index: from every generation, and from every file of it.
+"""Erasure of a person's posts from every generation and every file of an index.
 
-The erasure is written down before it begins (see `forgotten`). Killed, or out of disk, it goes on
-with the next command that writes to the index; repeated, it ends well.
+A record of the erasure is written before it begins (see `generations.forgotten`). After a crash or
+a full disk, the next command that writes to the index finishes it, and it can be repeated.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from hashlens.indexer.erasure.traces import Trace, traces_of
+from hashlens.indexer.erasure.traces import traces_of
 from hashlens.indexer.errors import CallError, InputError
 from hashlens.indexer.generations.forgotten import Forgotten
 from hashlens.indexer.generations.generation import all_numbers, open_current
 from hashlens.indexer.pipeline.ranker_training import FitRanker
 from hashlens.indexer.pipeline.update import Forgetting, update
 from hashlens.indexer.progress import Progress
-from hashlens.indexer.text.authors import folded
-from hashlens.indexer.text.escaping import counted
+from hashlens.indexer.text.authors import fold_author
+from hashlens.indexer.text.escaping import count_noun
 
 
 @dataclass(frozen=True, slots=True)
 class ForgetReport:
-    """What was removed: the generation left, posts and reposts gone, and what stays.
+    """Report of an erasure: the live generation, number of removed posts and reposts, and notes.
 
     `names` are the spellings of the author that were found.
     """
@@ -35,11 +35,10 @@ class ForgetReport:
     notes: tuple[str, ...]
     seconds: float
 
-
-def described(report: ForgetReport) -> str:
-    """One line on what was removed."""
-    names = f" ({', '.join(report.names)})" if len(report.names) > 1 else ""
-    return f"generation {report.generation}: {counted(report.posts, 'posts')} forgotten{names}"
+    def summary(self) -> str:
+        """Return one line on what was removed."""
+        names = f" ({', '.join(self.names)})" if len(self.names) > 1 else ""
+        return f"generation {self.generation}: {count_noun(self.posts, 'posts')} forgotten{names}"
 
 
 def forget(
@@ -53,25 +52,25 @@ def forget(
     progress: Progress | None = None,
     workers: int = 2,
 ) -> ForgetReport:
-    """Erase an author's posts, or one post, from every generation, and keep them out from then on.
+    """Erase an author's posts, or one post, from every generation, and keep them out in future.
 
-    Words and hashtags that no other post holds leave the vocabulary as well. A repost by somebody
-    else takes the place of a removed post: those are that person's words. Later updates and builds
+    Words and hashtags that no other post uses leave the vocabulary, too. A repost by somebody else
+    takes the place of a removed post: those are that person's words. Later updates and builds
     leave the author, or the post, out.
 
     Args:
         index: folder of the index.
-        author: whose posts go; case and a leading @ make no difference.
-        post: id of the post that goes.
-        retrain: whether vectors, topic heads and ranker are learned anew without them; else they
-            stay as they were, and the notes say so.
-        weights: file of the encoder's weights, where they are not in their usual place.
+        author: whose posts to erase; case and a leading @ make no difference.
+        post: id of the post to erase.
+        retrain: whether vectors, topic heads and ranker are trained again without these posts; if
+            not, the notes say so.
+        weights: file of the encoder's weights, if it is not in its usual place.
         fit_ranker: as in `update`.
         progress: told of every stage.
         workers: threads for training vectors.
 
     Raises:
-        InputError: neither or both are named, or no generation holds such a post.
+        InputError: neither or both are named, or no generation has such a post.
         IndexMissingError, IndexCorruptError, IndexMismatchError: there is no sound index.
         IndexLockedError: another process writes to this index.
     """
@@ -79,7 +78,11 @@ def forget(
     if (author is None) == (post is None):
         raise CallError("forget: found neither or both of author and post, expected one of them")
     live = open_current(index)
-    found = _found(index, author, post)
+    if author is None:
+        found = traces_of(index, lambda post_id, _: post_id == post)
+    else:
+        name = fold_author(author)
+        found = traces_of(index, lambda _, by: by is not None and fold_author(by) == name)
     memory = Forgotten.of(index)
     known = memory.of_post(post or "") if author is None else memory.of_author(author)
     is_left = bool(found) or known in memory.residue
@@ -100,7 +103,7 @@ def forget(
             ("already forgotten: no generation holds such a post",),
             time.monotonic() - began,
         )
-    del live  # a generation that is held stays
+    del live  # a generation that is leased is never removed
     changed = update(
         [],
         index,
@@ -118,21 +121,13 @@ def forget(
         len(ids),
         names,
         changed.counts,
-        (*changed.notes, *_left(index, changed.generation, retrain=changed.retrained)),
+        (*changed.notes, *_remaining_notes(index, changed.generation, retrain=changed.retrained)),
         time.monotonic() - began,
     )
 
 
-def _found(index: Path, author: str | None, post: str | None) -> list[Trace]:
-    """The posts and reposts that are wanted, in all generations."""
-    if author is None:
-        return traces_of(index, lambda post_id, _: post_id == post)
-    name = folded(author)
-    return traces_of(index, lambda _, by: by is not None and folded(by) == name)
-
-
-def _left(index: Path, generation: int, *, retrain: bool) -> tuple[str, ...]:
-    """What still knows of the removed posts."""
+def _remaining_notes(index: Path, generation: int, *, retrain: bool) -> tuple[str, ...]:
+    """Return notes on where traces of the removed posts remain."""
     notes = []
     if not retrain:
         notes.append(

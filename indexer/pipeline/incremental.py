@@ -1,143 +1,125 @@
-"""The next generation of an index, without learning: what was learned is taken over, rows change.
+"""The next generation of an index without training: models are taken over, rows change.
 
-Files that stay as they are, segments of vectors among them, are shared with the generation before.
+Unchanged files, segments of vectors included, are shared with the generation before.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from hashlens.indexer.config import ALL_TOPICS, LENT, RANKER, BuildConfig
+from hashlens.indexer.config import ALL_TOPICS, BASE_RANKER, RANKER, BuildConfig
 from hashlens.indexer.corpus.corpus import (
     Corpus,
-    Learned,
+    TrainedModels,
+    predict_topics,
     store_posts,
-    topics_of,
-    write_counted,
+    write_count_matrices,
     write_vectors,
 )
 from hashlens.indexer.embeddings.space import WordSpace
 from hashlens.indexer.erasure.vocabulary import drop_unsupported
 from hashlens.indexer.generations.generation import Generation, GenerationWriter
-from hashlens.indexer.pipeline.diff import Changes
+from hashlens.indexer.pipeline.diff import PostDiff
 from hashlens.indexer.progress import Progress
-from hashlens.indexer.storage.new_hashtags import write_young
-from hashlens.indexer.storage.statistics import derive, rederived
+from hashlens.indexer.storage.new_hashtags import write_new_hashtag_vectors
+from hashlens.indexer.storage.statistics import derive, update_counts
 from hashlens.indexer.storage.store import Store
-from hashlens.indexer.storage.training_snapshot import Trained
+from hashlens.indexer.storage.training_snapshot import TrainingCounts
 from hashlens.indexer.topics.model import TopicModel
-from hashlens.indexer.types import Ids
-from hashlens.indexer.vectors.milvus_location import Place
-from hashlens.indexer.vectors.segments import DEAD, KINDS, bury, living, save_segment
+from hashlens.indexer.vectors.milvus_generations import continue_location, renew_location
+from hashlens.indexer.vectors.segments import DELETED, KINDS, load_live, mark_deleted, save_segment
 
 # Folders that are taken over whole.
-LINKED = ("topics", "texts", "words", RANKER, LENT, "trained")
-NAMING = ("topics", "texts", "words", "trained")  # those of them that name words or hashtags
+LINKED = ("topics", "texts", "words", RANKER, BASE_RANKER, "trained")
+NAMING = ("topics", "texts", "words", "trained")  # those of them that contain words or hashtags
 STORE = "posts.duckdb"
 
 
-def extended(
+def write_incremental(
     new: GenerationWriter,
     previous: Generation,
-    changes: Changes,
+    changes: PostDiff,
     corpus: Corpus,
-    trained: Trained,
+    trained: TrainingCounts,
     progress: Progress,
     *,
     erasing: bool = False,
 ) -> dict[str, int]:
-    """Write the next generation; returns counts.
+    """Write the next generation; return its counts.
 
     Args:
-        new: what is written.
+        new: the generation to write.
         previous: the generation before.
-        changes: posts that come and go.
-        corpus: those that come.
-        trained: counts that what is learned rests on.
+        changes: posts that leave and enter.
+        corpus: posts that enter.
+        trained: counts at the time of training.
         progress: told of the stages.
-        erasing: whether no byte of removed posts, and of words that only they held, may be left.
+        erasing: whether no byte may be left of removed posts, and of words that only they used.
     """
     folder, config = new.folder, BuildConfig.from_json(previous.manifest.config)
-    linked = [name for name in LINKED if not (erasing and name in NAMING)]
-    _take_over(new, previous, changes.removed, linked)
+    _link_unchanged(new, previous, changes, erasing=erasing)
     model = TopicModel.open(previous.folder / "topics")
     shutil.copyfile(previous.folder / STORE, folder / STORE)
     progress.stage("Storing posts", len(corpus.posts))
     with Store.change(folder / STORE) as store:
-        if store.migrate():  # it counted otherwise
+        if store.migrate():  # its counts followed other rules
             derive(store)
     with Store.change(folder / STORE) as store:
-        with rederived(store, corpus.posts, corpus.words, changes.removed):
+        with update_counts(store, corpus.posts, corpus.words, changes.removed):
             store.remove(changes.removed, changes.copies)
-            topics = topics_of(corpus, model, config)
-            keys = store_posts(store, corpus, topics, progress)
+            keys = store_posts(store, corpus, predict_topics(corpus, model, config), progress)
             if len(changes.removed) or erasing:
                 store.forget_unused()
         if erasing:
             drop_unsupported(previous.folder, folder, store, config.vectors)
-            trained = Trained.open(folder / "trained")
-        space = _space(folder / "words" / ALL_TOPICS)
-        learned = Learned(TopicModel.open(folder / "topics"), space, trained)
+            trained = TrainingCounts.open(folder / "trained")
+        words = folder / "words" / ALL_TOPICS
+        # There is no space if too few words were posted to learn any.
+        space = WordSpace.open(words) if words.is_dir() else WordSpace.empty(1)
+        learned = TrainedModels(TopicModel.open(folder / "topics"), space, trained)
         write_vectors(folder, store, corpus, keys, learned)
-        write_young(folder, store, trained, space, config.vectors)
-        counts = write_counted(folder, store, learned, progress)
-        counts |= _since(store, trained)
+        write_new_hashtag_vectors(folder, store, trained, space, config.vectors)
+        counts = write_count_matrices(folder, store, learned, progress)
+        query = "select count(*) from hashtag_counts where tag_id >= ?"
+        counts["young"] = store.rows(query, [len(trained.tags)])[0][0]
+        query = "select count(*) from posts where post_key >= ?"
+        counts["since_training"] = store.rows(query, [trained.first_post])[0][0]
     if erasing:
         progress.stage("Merging segments")
-        _without_remains(new)
+        _rewrite_without_remains(new)
     return counts
 
 
-def _without_remains(new: GenerationWriter) -> None:
-    """Write rows and vectors into files of their own: no room that removed ones took is left."""
+def _rewrite_without_remains(new: GenerationWriter) -> None:
+    """Write rows and vectors into new files, which have no room left of removed ones."""
     folder = new.folder
     left = (folder / STORE).rename(folder / "left.duckdb")
     Store.compact(left, folder / STORE)
     left.unlink()
-    found = {kind: living(folder / kind) for kind in KINDS}
-    if place := Place.of(folder):
-        place.renewed(new.index, new.number).save(folder)
+    found = {kind: load_live(folder / kind) for kind in KINDS}
+    renew_location(new, folder)
     for kind, (vectors, classes) in found.items():
         shutil.rmtree(folder / kind, ignore_errors=True)
         if vectors is not None:
             save_segment(folder / kind, vectors, classes)
 
 
-def _space(folder: Path) -> WordSpace:
-    """The space in a folder; one of no words where too few were posted to learn any."""
-    if folder.is_dir():
-        return WordSpace.open(folder)
-    return WordSpace((), np.empty((0, 1), np.float32), np.empty(0, np.int64))
-
-
-def _take_over(
-    new: GenerationWriter, previous: Generation, removed: Ids, linked: Sequence[str]
+def _link_unchanged(
+    new: GenerationWriter, previous: Generation, changes: PostDiff, *, erasing: bool
 ) -> None:
-    """Link what stays as it is, and say which vectors of the segments are dead now."""
+    """Link files that stay as they are, and note which vectors of the segments are deleted."""
+    linked = [name for name in LINKED if not (erasing and name in NAMING)]
     for name in previous.manifest.files:
         if name.split("/")[0] in linked:
             new.link(name)
-    if place := Place.of(previous.folder):
-        place.continued(new.index, new.number).save(new.folder)
+    continue_location(new, previous.folder)
     for kind in KINDS:
-        kept, dead = bury(previous.folder / kind, removed)
+        kept, dead = mark_deleted(previous.folder / kind, changes.removed)
         for path in kept:
             new.link(f"{kind}/{path.name}")
             if (table := path.with_suffix(".npy")).exists():
                 new.link(f"{kind}/{table.name}")
         if len(dead):
-            np.save(new.folder / kind / DEAD, dead)
-
-
-def _since(store: Store, trained: Trained) -> dict[str, int]:
-    """Hashtags and posts that came since the index last learned."""
-    ((young,),) = store.rows(
-        "select count(*) from hashtag_counts where tag_id >= ?", [len(trained.tags)]
-    )
-    query = "select count(*) from posts where post_key >= ?"
-    ((posts,),) = store.rows(query, [trained.first_post])
-    return {"young": young, "since_training": posts}
+            np.save(new.folder / kind / DELETED, dead)

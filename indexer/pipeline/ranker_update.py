@@ -10,15 +10,17 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from hashlens.indexer.config import LENT, RANKER
+from hashlens.indexer.config import BASE_RANKER, RANKER
 from hashlens.indexer.generations.generation import writer
 from hashlens.indexer.generations.manifest import Manifest
 from hashlens.indexer.pipeline.ranker_training import FitRanker, RankerTask
 
-RANKED = "ranked"  # name of the number of posts that the ranker learned from, among the counts
+RANKED_POSTS = (
+    "ranked"  # name of the number of posts that the ranker learned from, among the counts
+)
 
 
-def copy_index(folder: Path, like: Manifest, counts: dict[str, int], index: Path) -> Path:
+def publish_copy(folder: Path, like: Manifest, counts: dict[str, int], index: Path) -> Path:
     """Copy a generation that is not sealed into a new index, publish it there, and return that."""
     with writer(index) as new:
         shutil.copytree(folder, new.folder, dirs_exist_ok=True)
@@ -39,19 +41,21 @@ def retrain_ranker(
             the original ranker is used.
 
     Returns:
-        The counts with the present `RANKED`, and notes.
+        The counts with the present `RANKED_POSTS`, and notes.
     """
-    lent = folder / LENT if (folder / LENT).is_dir() else folder / RANKER
+    base = folder / BASE_RANKER if (folder / BASE_RANKER).is_dir() else folder / RANKER
     made = folder / "new-ranker"
-    notes = fit_ranker(replace(task, base=lent), made)
+    notes = fit_ranker(replace(task, base=base), made)
     if made.is_dir():
-        if lent.name == RANKER:
-            lent.rename(folder / LENT)
+        if base.name == RANKER:
+            base.rename(folder / BASE_RANKER)
         else:
             shutil.rmtree(folder / RANKER)
         made.rename(folder / RANKER)
-        return counts | {RANKED: len(task.corpus.posts)}, notes
-    if lent.name == LENT:  # its posts are gone, and so must be the ranker that learned from them
+        return counts | {RANKED_POSTS: len(task.corpus.posts)}, notes
+    if (
+        base.name == BASE_RANKER
+    ):  # its posts are gone, and so must be the ranker that learned from them
         shutil.rmtree(folder / RANKER)
-        lent.rename(folder / RANKER)
-    return counts | {RANKED: 0}, notes
+        base.rename(folder / RANKER)
+    return counts | {RANKED_POSTS: 0}, notes

@@ -1,7 +1,7 @@
-"""Posts into the next generation of an index: what is there already is not read or learned again.
+"""Posts into the next generation of an index; what is there already is not read or learned again.
 
-Rows of removed posts leave the tables, and every count over them; vectors of removed posts stay in
-their segments, which are shared with older generations, and are passed over until `compact`.
+Removed posts leave the tables and every count. Their vectors stay in segments, which older
+generations share, and are skipped until `compact`.
 """
 
 from __future__ import annotations
@@ -13,19 +13,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from hashlens.indexer.config import BuildConfig
+from hashlens.indexer.corpus.context import BuildContext
 from hashlens.indexer.corpus.corpus import Corpus
 from hashlens.indexer.corpus.ingest import (
-    admitted,
-    encoded,
-    gathered,
-    summed_up,
-    without_notes,
-    without_reposts,
+    admit_posts,
+    drop_notes,
+    drop_reposts,
+    encode_images,
+    ingest_posts,
+    no_usable_post,
+    summarize_notes,
 )
-from hashlens.indexer.corpus.stored import joined, stored_corpus
 from hashlens.indexer.erasure.traces import erase_pictures, traces_in
 from hashlens.indexer.errors import InputError
 from hashlens.indexer.generations.forgotten import Forgotten
@@ -36,37 +35,38 @@ from hashlens.indexer.generations.generation import (
     all_numbers,
     finish_erasure,
     open_current,
-    writer,
 )
 from hashlens.indexer.generations.manifest import check_settings
 from hashlens.indexer.images.encoder import ImageEncoder, open_encoder, open_recorded
-from hashlens.indexer.pipeline.build import encoder_json, learned_anew, text_reader
-from hashlens.indexer.pipeline.diff import Changes, find_changes, read_ids
-from hashlens.indexer.pipeline.incremental import extended
+from hashlens.indexer.pipeline.build import encoder_json, text_reader, train_models
+from hashlens.indexer.pipeline.diff import PostDiff, diff_posts, read_ids
+from hashlens.indexer.pipeline.incremental import write_incremental
 from hashlens.indexer.pipeline.ranker_training import FitRanker, RankerTask
-from hashlens.indexer.pipeline.ranker_update import RANKED, copy_index, retrain_ranker
+from hashlens.indexer.pipeline.ranker_update import RANKED_POSTS, publish_copy, retrain_ranker
 from hashlens.indexer.posts.formats.registry import AUTO
 from hashlens.indexer.posts.reader import Sources
 from hashlens.indexer.posts.spool import Posts
-from hashlens.indexer.progress import Progress, Silent
-from hashlens.indexer.storage.store import BORROWED, Store
-from hashlens.indexer.storage.training_snapshot import Trained
-from hashlens.indexer.text.escaping import counted
+from hashlens.indexer.progress import NullProgress, Progress
+from hashlens.indexer.storage.store import BASE_POSTS, Store
+from hashlens.indexer.storage.training_snapshot import TrainingCounts
+from hashlens.indexer.text.escaping import count_noun
 from hashlens.indexer.topics.model import TopicModel
-from hashlens.indexer.types import Post, Rejection
-from hashlens.indexer.vectors.milvus_cleanup import tidied
-from hashlens.indexer.vectors.milvus_location import Place
-from hashlens.indexer.verify.rows import check_rows
+from hashlens.indexer.types import Rejection
+from hashlens.indexer.vectors.milvus_generations import (
+    check_location,
+    renew_location,
+    write_generation,
+)
+from hashlens.indexer.verify.row_checks import check_rows
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateReport:
-    """What an update did, and what it could not use.
+    """Report of an update: what was done, and what could not be used.
 
-    `generation` is the live one: a new one where anything changed. `moved` are known posts whose
-    picture lies elsewhere now, `forgotten` those that stay out, as the index was told to forget
-    them. `copies` are those of the added and changed posts that repeat another post, which is kept
-    once.
+    `generation` is the live one, which is new if anything changed. `moved` counts known posts
+    whose picture is elsewhere now, `forgotten` posts that stay out because the index was told to
+    forget them, and `copies` those of the added and changed posts that are reposts.
     """
 
     generation: int
@@ -84,48 +84,43 @@ class UpdateReport:
     notes: tuple[str, ...]
     seconds: float
 
-
-def described(report: UpdateReport) -> str:
-    """One line on what an update did."""
-    done = {
-        "added": report.added,
-        "changed": report.changed,
-        "unchanged": report.unchanged,
-        "deleted": report.deleted,
-    }
-    numbers = ", ".join(f"{number:,} {name}" for name, number in done.items())
-    copies = f" ({report.copies:,} of them reposts)" if report.copies else ""
-    more = f", {report.moved:,} with their picture elsewhere" if report.moved else ""
-    more += f", {report.forgotten:,} forgotten and left out" if report.forgotten else ""
-    return f"generation {report.generation}: {numbers}{copies}{more} in {report.seconds:.0f} s"
+    def summary(self) -> str:
+        """Return one line on what was done."""
+        done = ("added", "changed", "unchanged", "deleted")
+        numbers = ", ".join(f"{getattr(self, name):,} {name}" for name in done)
+        copies = f" ({self.copies:,} of them reposts)" if self.copies else ""
+        more = f", {self.moved:,} with their picture elsewhere" if self.moved else ""
+        more += f", {self.forgotten:,} forgotten and left out" if self.forgotten else ""
+        return f"generation {self.generation}: {numbers}{copies}{more} in {self.seconds:.0f} s"
 
 
 @dataclass(frozen=True, slots=True)
 class Forgetting:
-    """Whose posts are to be erased: authors' names in any spelling, and ids of posts."""
+    """Posts to erase: authors' names in any spelling, and ids of posts."""
 
     authors: tuple[str, ...]
     post_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Incoming:
-    """What an update was given, and its settings."""
+class UpdateRequest:
+    """Arguments of an update, posts read; `erasing` if files must keep nothing of removed posts."""
 
-    posts: Sequence[Post]
+    posts: Posts
     deleted: Sequence[str]
     retrain: bool | None
     weights: Path | None
     fit_ranker: FitRanker | None
-    progress: Progress
-    workers: int
     rejections: list[Rejection]
-    pretrained: Path | None = None
+    pretrained: Path | None
+    context: BuildContext
     erasing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
+    """Counts of the generation that was written, and what was done for it."""
+
     counts: dict[str, int]
     copies: int = 0
     retrained: bool = False
@@ -150,89 +145,89 @@ def update(
     allow_forgotten: bool = False,
     forgetting: Forgetting | None = None,
 ) -> UpdateReport:
-    """Add posts to an index, replace those that changed, remove those to be deleted; publish it.
+    """Add posts to an index, replace changed ones, remove deleted ones, and publish the result.
 
-    Posts are told apart by id, and old versions from new ones by content hash. Vectors, topic heads
-    and ranker stay as they were learned; hashtags that came later get the mean vector of what
-    they appear with. What is learned is learned anew where that is asked for, or where more than
-    `UpdateConfig.retrain_share` of the posts came since; in an index that began from another's
-    aggregates that is ranking alone.
+    Posts are identified by id; another content hash marks a new version. Vectors, topic heads and
+    ranker stay as they are, and newer hashtags get the mean vector of what they appear with. All
+    is trained again on request, or if more than `UpdateConfig.retrain_share` of the posts are new;
+    in an index that began as a copy of the bundled one, ranking alone is.
 
     Args:
-        sources: files or folders of posts; may be empty where posts are deleted or all is
-            learned anew.
+        sources: files or folders of posts; may be empty if posts are deleted or all is retrained.
         index: folder of the index.
-        delete: a file of post ids (see `changes.read_ids`), or the ids. They win over `sources`.
-        retrain: whether to learn anew; by the share of new posts where None.
-        keep: generations left, the new one among them.
-        weights: file of the encoder's weights, where they are not in their usual place.
+        delete: a file of post ids (see `diff.read_ids`), or the ids. They win over `sources`.
+        retrain: whether to train again; decided by the share of new posts if None.
+        keep: generations left, the new one included.
+        weights: file of the encoder's weights, if it is not in its usual place.
         reader: name of the sources' reader, or `auto`.
         columns: the sources' names of columns, by ours.
-        first_comment: whether hashtags of the author's own first comment count; as the index was
-            built where None.
-        fit_ranker: as in `build`; needed where the index has its own ranker and learns anew, else
-            the one that ships takes its place.
+        first_comment: whether hashtags of the author's own first comment count; as in the build
+            if None.
+        fit_ranker: as in `build`; without it, retraining puts the bundled ranker into the place of
+            the index's own.
         progress: told of every stage.
         workers: threads for decoding pictures and training vectors.
-        pretrained: word vectors to start from, as in `VectorConfig`, where all is learned anew;
-            the ones that ship where None.
-        allow_forgotten: whether posts come back that the index was told to forget or delete; its
-            list of those loses them then.
-        forgetting: whose posts are erased; see `forget`. An erasure that was begun before is
-            finished without that.
+        pretrained: word vectors to retrain from, as in `VectorConfig`; the bundled ones if None.
+        allow_forgotten: whether forgotten posts come back, and leave the index's list.
+        forgetting: whose posts to erase; see `forget`. An erasure that was begun before is
+            finished in any case.
 
     Raises:
         InputError: a source is missing, or there is nothing to do: no usable post, none to delete.
         IndexMissingError, IndexCorruptError, IndexMismatchError: there is no index to add to, or
-            its pictures were encoded otherwise than they would be here.
+            its pictures were encoded in another way.
         IndexLockedError: another process writes to this index.
-        VectorsUnreachableError: vectors are in Milvus, and it does not answer or may not be asked.
+        VectorsUnreachableError: vectors are in Milvus, which does not answer or is not allowed.
     """
     began = time.monotonic()
-    progress, rejections = progress or Silent(), list[Rejection]()
-    config = _checked_config(index)
+    live = open_current(index)
+    check_settings(index, live.manifest)
+    config = _config(live)
+    del live  # a generation that is leased is never removed
+    if pretrained is not None:
+        config = replace(config, vectors=replace(config.vectors, pretrained=str(pretrained)))
+    context = BuildContext(config, progress=progress or NullProgress(), workers=workers)
+    rejections: list[Rejection] = []
     if first_comment is None:
         first_comment = config.first_comment
     source = Sources(sources, config.hashtag_rule, reader, columns, first_comment)
-    posts: Sequence[Post] = gathered(source, rejections, progress) if sources else ()
+    posts = ingest_posts(source, rejections, context) if sources else Posts.of(())
     deleted = read_ids(delete) if isinstance(delete, Path) else list(delete or ())
     if not (posts or deleted or retrain or forgetting or Forgotten.of(index).erasing):
-        why = f"; the first of {len(rejections)} rejected: {rejections[0]}" if rejections else ""
-        raise InputError(f"found no usable post in {source}{why}")
-    given = _Incoming(
-        posts, deleted, retrain, weights, fit_ranker, progress, workers, rejections, pretrained
+        raise no_usable_post(source, rejections)
+    given = UpdateRequest(
+        posts, deleted, retrain, weights, fit_ranker, rejections, pretrained, context
     )
-    with tidied(index), writer(index) as new:
+    with write_generation(index) as new:
         previous = new.previous or open_current(index)
-        memory = _begun(index, previous, forgetting)
+        memory = _start_erasure(index, previous, forgetting)
         given = replace(given, erasing=bool(memory.erasing) and not memory.clean)
-        posts, told = admitted(posts, memory, allow_forgotten=allow_forgotten)
+        admission = admit_posts(posts, memory, allow_forgotten=allow_forgotten)
         with Store.open(previous.folder / "posts.duckdb") as store:
             check_rows(store, previous.folder / "counts")
-            leaving = [*deleted, *_erased(index, store, memory, given)]
-            changes = find_changes(store, posts, leaving)
+            leaving = [*deleted, *_erased_ids(index, store, memory, given)]
+            changes = diff_posts(store, admission.posts, leaving)
             ids = frozenset(deleted)
             gone = traces_in(store, lambda post_id, _: post_id in ids) if ids else []
-        notes = (*told.notes, *_told(changes, posts, deleted))
-        after = told.memory.deleted(deleted, [(each.post_id, each.author) for each in gone])
+        notes = (*admission.notes, *_deletion_notes(changes, admission.posts, deleted))
+        after = admission.memory.deleted(deleted, [(each.post_id, each.author) for each in gone])
         if not (changes or retrain or given.erasing):
             outcome = _Outcome(previous.manifest.counts, notes=("nothing new: no generation made",))
             number = previous.number
-            _save(index, memory, after)
+            if after != memory:
+                after.save(index)
             finish_erasure(index, keep=len(all_numbers(index)))
         else:
-            outcome, encoder = _written(new, previous, changes, given)
+            outcome, encoder = _write_generation(new, previous, changes, given)
             if changes.moved:
                 with Store.change(new.folder / "posts.duckdb") as store:
                     store.move_pictures(changes.moved)
-            progress.stage("Publishing")
-            with _remembered(new, memory, after):
+            context.progress.stage("Publishing")
+            with _save_forgotten_with(new, memory, after):
                 number = new.publish(
                     encoder=previous.manifest.encoder or encoder_json(encoder),
                     topics=previous.manifest.topics,
-                    config=_learning(previous, given).to_json()
-                    if outcome.retrained
-                    else previous.manifest.config,
+                    config=config.to_json() if outcome.retrained else previous.manifest.config,
                     counts=outcome.counts,
                     keep=keep,
                     erased=given.erasing,
@@ -245,30 +240,33 @@ def update(
         deleted=changes.deleted,
         not_found=changes.not_found,
         moved=len(changes.moved),
-        forgotten=told.out,
+        forgotten=admission.out,
         copies=outcome.copies,
         retrained=outcome.retrained,
         counts=outcome.counts,
-        rejections=without_notes(rejections),
-        notes=(*notes, *outcome.notes, *summed_up(rejections)),
+        rejections=drop_notes(rejections),
+        notes=(*notes, *outcome.notes, *summarize_notes(rejections)),
         seconds=time.monotonic() - began,
     )
 
 
-def _begun(index: Path, previous: Generation, forgetting: Forgetting | None) -> Forgotten:
-    """The list of what is forgotten; an erasure that is asked for is written down in it first."""
+def _config(generation: Generation) -> BuildConfig:
+    return BuildConfig.from_json(generation.manifest.config)
+
+
+def _start_erasure(index: Path, previous: Generation, forgetting: Forgetting | None) -> Forgotten:
+    """Return the list of forgotten posts; a requested erasure is written into its file first."""
     memory = Forgotten.of(index)
     if forgetting is None:
         return memory
-    if place := Place.of(previous.folder):
-        place.continued(index, previous.number)  # refused before anything is promised
-    memory = memory.begun(forgetting.authors, forgetting.post_ids)
+    check_location(previous.folder, index, previous.number)  # before anything is promised
+    memory = memory.start_erasure(forgetting.authors, forgetting.post_ids)
     memory.save(index)
     return memory
 
 
-def _erased(index: Path, store: Store, memory: Forgotten, given: _Incoming) -> list[str]:
-    """Ids of the posts that an erasure is of; their pictures leave the user's cache."""
+def _erased_ids(index: Path, store: Store, memory: Forgotten, given: UpdateRequest) -> list[str]:
+    """Return ids of the posts to erase, and remove their pictures from the user's cache."""
     if not given.erasing:
         return []
     query = "select image from posts union all select image from copies"
@@ -280,14 +278,11 @@ def _erased(index: Path, store: Store, memory: Forgotten, given: _Incoming) -> l
     return [trace.post_id for trace in traces]
 
 
-def _save(index: Path, before: Forgotten, after: Forgotten) -> None:
-    if after != before:
-        after.save(index)
-
-
 @contextmanager
-def _remembered(new: GenerationWriter, before: Forgotten, after: Forgotten) -> Iterator[None]:
-    """Have the list changed together with the generation that is published inside."""
+def _save_forgotten_with(
+    new: GenerationWriter, before: Forgotten, after: Forgotten
+) -> Iterator[None]:
+    """Make a changed list valid together with the generation that the block publishes."""
     if after == before:
         yield
         return
@@ -296,115 +291,102 @@ def _remembered(new: GenerationWriter, before: Forgotten, after: Forgotten) -> I
     Forgotten.of(new.index).save(new.index)
 
 
-def _config(generation: Generation) -> BuildConfig:
-    return BuildConfig.from_json(generation.manifest.config)
-
-
-def _checked_config(index: Path) -> BuildConfig:
-    """The settings of the live generation; it is not held, for a held one is never removed."""
-    generation = open_current(index)
-    check_settings(index, generation.manifest)
-    return _config(generation)
-
-
-def _learning(generation: Generation, given: _Incoming) -> BuildConfig:
-    """The settings by which all is learned anew."""
-    config = _config(generation)
-    if given.pretrained is None:
-        return config
-    return replace(config, vectors=replace(config.vectors, pretrained=str(given.pretrained)))
-
-
-def _told(changes: Changes, posts: Sequence[Post], deleted: Sequence[str]) -> tuple[str, ...]:
-    """What a person should know of ids that were to be deleted."""
+def _deletion_notes(changes: PostDiff, posts: Posts, deleted: Sequence[str]) -> tuple[str, ...]:
+    """Return notes on ids to delete that are unknown, or given as posts, too."""
     notes = []
-    if changes.not_found:
-        first = ", ".join(map(repr, changes.not_found[:3]))
-        number, are = (
-            counted(len(changes.not_found), "ids"),
-            "is" if len(changes.not_found) == 1 else "are",
-        )
+    if missing := changes.not_found:
+        first = ", ".join(map(repr, missing[:3]))
+        number, are = count_noun(len(missing), "ids"), "is" if len(missing) == 1 else "are"
         notes.append(f"{number} to delete {are} not in the index: {first}")
-    both = {post.post_id for post in posts} & set(deleted)
+    both = {post.post_id for post in posts} & set(deleted) if deleted else None
     if both:
-        number, were = counted(len(both), "posts"), "was" if len(both) == 1 else "were"
+        number, were = count_noun(len(both), "posts"), "was" if len(both) == 1 else "were"
         notes.append(f"{number} {were} given and to be deleted: not in the index now")
     return tuple(notes)
 
 
-def _written(
-    new: GenerationWriter, previous: Generation, changes: Changes, given: _Incoming
+def _write_generation(
+    new: GenerationWriter, previous: Generation, changes: PostDiff, given: UpdateRequest
 ) -> tuple[_Outcome, ImageEncoder | None]:
-    """Write everything of the next generation."""
+    """Write everything of the next generation; return its counts, and the encoder if used."""
     previous.check_vectors()
-    if (place := Place.of(previous.folder)) and not given.retrain:
-        place.continued(new.index, new.number)  # refused before pictures are encoded
-    encoder = _encoder(previous, changes, given.weights)
-    corpus = without_reposts(Posts.of(changes.arriving), changes.held)
-    corpus = encoded(corpus, encoder, given.rejections, given.progress, given.workers)
-    coming = {post.post_id for post in given.posts}
+    if not given.retrain:
+        check_location(previous.folder, new.index, new.number)  # before pictures are encoded
+    recorded, encoder = previous.manifest.encoder, None
+    if any(post.image for post in changes.arriving):
+        if recorded is None:
+            encoder = open_encoder(_config(previous).encoder, given.weights, verify=True)
+        else:
+            encoder = open_recorded(recorded, given.weights)
+    corpus = drop_reposts(Posts.of(changes.arriving), changes.held)
+    corpus = encode_images(corpus, encoder, given.rejections, given.context)
+    coming = {post.post_id for post in given.posts} if corpus.copies else set()
     copies = sum(post.post_id in coming for post in corpus.copies)
-    trained = Trained.open(previous.folder / "trained")
-    why, notes = _why_anew(previous, given, _new_share(previous, trained, changes, corpus))
+    trained = TrainingCounts.open(previous.folder / "trained")
+    why, notes = _retrain_reason(previous, given, _new_share(previous, trained, changes, corpus))
     rest = previous.manifest.counts["posts"] - len(changes.removed) + len(corpus.posts)
-    if why and (rest or not given.erasing):  # nothing to learn from is no reason to keep posts
-        recorded = previous.manifest.encoder
+    if why and (rest or not given.erasing):  # without posts to learn from, none may stay either
         if encoder is None and recorded is not None:  # it may read topics and hashtags, too
             encoder = open_recorded(recorded, given.weights)
-        outcome = _retrained(new, previous, changes, corpus, given, encoder)
+        outcome = _retrain(new, previous, changes, corpus, given, encoder)
         notes = (f"learned anew: {why}", *outcome.notes)
     else:
-        counts = extended(
-            new, previous, changes, corpus, trained, given.progress, erasing=given.erasing
+        progress = given.context.progress
+        counts = write_incremental(
+            new, previous, changes, corpus, trained, progress, erasing=given.erasing
         )
         outcome = _Outcome(counts)
-        if BORROWED in outcome.counts:
-            outcome = _update_ranker(new, previous, outcome.counts, given)
+        if BASE_POSTS in counts:
+            outcome = _maybe_retrain_ranker(new, previous, counts, given)
             notes = (*notes, *outcome.notes)
     return replace(outcome, copies=copies, notes=notes), encoder
 
 
-def _update_ranker(
-    new: GenerationWriter, previous: Generation, counts: dict[str, int], given: _Incoming
+def _maybe_retrain_ranker(
+    new: GenerationWriter, previous: Generation, counts: dict[str, int], given: UpdateRequest
 ) -> _Outcome:
-    """Train the ranker of an index that began from another's aggregates, if that is due.
+    """Have ranking learn from posts that joined another index's counts.
 
-    It is due when asked for, or when the posts outnumber those it learned from by a share.
+    It does so on request, or when there are more posts by a share than it learned from.
     """
-    learned = previous.manifest.counts.get(RANKED, 0)
-    counts |= {RANKED: learned}
+    learned = previous.manifest.counts.get(RANKED_POSTS, 0)
+    counts |= {RANKED_POSTS: learned}
     share = _config(previous).update.retrain_share
     due = counts["posts"] > learned * (1 + share) if given.retrain is None else given.retrain
     if not due or given.fit_ranker is None:
         return _Outcome(counts)
+
     with Store.open(new.folder / "posts.duckdb") as store:
-        corpus = stored_corpus(new.folder, store, np.zeros(0, np.int64))
+        corpus = Corpus.load(new.folder, store)
 
     def build_part(part: Corpus, place: Path) -> Generation:
         kept = {post.post_id for post in part.posts}
-        copy = copy_index(new.folder, previous.manifest, counts, place / "index")
+        copy = publish_copy(new.folder, previous.manifest, counts, place / "index")
         gone = [post.post_id for post in corpus.posts if post.post_id not in kept]
         update([], copy, delete=gone, retrain=False)
         return open_current(copy)
 
-    task = RankerTask(corpus, build_part, _config(previous).ranking, given.progress)
+    ranking = _config(previous).ranking
+    task = RankerTask(corpus, build_part, ranking, given.context.progress)
     counts, notes = retrain_ranker(new.folder, task, counts, given.fit_ranker)
     return _Outcome(counts, notes=notes)
 
 
-def _why_anew(previous: Generation, given: _Incoming, share: float) -> tuple[str, tuple[str, ...]]:
-    """Why everything is learned anew, empty where it is not; and what is to be known of that.
+def _retrain_reason(
+    previous: Generation, given: UpdateRequest, share: float
+) -> tuple[str, tuple[str, ...]]:
+    """Return the reason to train everything again, empty if there is none, and notes on that.
 
     Raises:
-        InputError: it is asked for, and cannot be.
+        InputError: retraining is requested, and impossible.
     """
     limit = _config(previous).update.retrain_share
-    if previous.manifest.counts.get(BORROWED, 0):
-        return "", ()  # what it learned with is not there
+    if previous.manifest.counts.get(BASE_POSTS, 0):
+        return "", ()  # the posts that it was trained on are not there
     asked = given.retrain or (given.retrain is None and share > limit)
     file = _config(previous).vectors.pretrained
     if asked and file and given.pretrained is None:
-        # The index may be a stranger's: which files are read is for its user to say.
+        # The index may be a stranger's: its user decides which files are read.
         lacking = (
             f"this index learned from the word vectors in {file}, and an index alone is not "
             f"followed there: to learn anew, name that file with --pretrained"
@@ -418,17 +400,10 @@ def _why_anew(previous: Generation, given: _Incoming, share: float) -> tuple[str
     return "as asked" if given.retrain else over, ()
 
 
-def _encoder(previous: Generation, changes: Changes, weights: Path | None) -> ImageEncoder | None:
-    """The index's own encoder, where a picture has to be encoded."""
-    if not any(post.image for post in changes.arriving):
-        return None
-    if previous.manifest.encoder is None:
-        return open_encoder(_config(previous).encoder, weights, verify=True)
-    return open_recorded(previous.manifest.encoder, weights)
-
-
-def _new_share(previous: Generation, trained: Trained, changes: Changes, corpus: Corpus) -> float:
-    """Share of the posts that came since the index last learned."""
+def _new_share(
+    previous: Generation, trained: TrainingCounts, changes: PostDiff, corpus: Corpus
+) -> float:
+    """Return the share of posts that are newer than the last training."""
     with Store.open(previous.folder / "posts.duckdb") as store:
         query = "select count(*), count(*) filter (post_key >= ?) from posts"
         ((posts, later),) = store.rows(query, [trained.first_post])
@@ -437,32 +412,27 @@ def _new_share(previous: Generation, trained: Trained, changes: Changes, corpus:
     return float((later + len(corpus.posts)) / max(posts, 1))
 
 
-def _retrained(
+def _retrain(
     new: GenerationWriter,
     previous: Generation,
-    changes: Changes,
+    changes: PostDiff,
     corpus: Corpus,
-    given: _Incoming,
+    given: UpdateRequest,
     encoder: ImageEncoder | None,
 ) -> _Outcome:
-    """Learn everything anew, from what the index holds and what arrives."""
+    """Train everything again, on the posts of the index and those that arrive."""
     with Store.open(previous.folder / "posts.duckdb") as store:
-        held = stored_corpus(previous.folder, store, changes.removed)
+        held = Corpus.load(previous.folder, store, changes.removed)
         gone = set(changes.copies)
         copies = tuple(post for post in store.copies() if post.post_id not in gone)
-    whole = joined(replace(held, copies=copies), corpus)
+    whole = replace(held, copies=copies).concat(corpus)
     if not whole.posts:
         raise InputError("found no post left to learn from; build the index anew from others")
-    if place := Place.of(previous.folder):
-        place.renewed(new.index, new.number).save(new.folder)
-    made = learned_anew(
-        new.folder,
-        whole,
-        TopicModel.open(previous.folder / "topics").table,
-        _learning(previous, given),
-        given.fit_ranker,
-        given.progress,
-        given.workers,
-        text_reader(encoder),
+    renew_location(new, previous.folder)
+    context = replace(
+        given.context,
+        topics=TopicModel.open(previous.folder / "topics").table,
+        text_reader=text_reader(encoder),
     )
-    return _Outcome(made.counts, retrained=True, notes=made.notes)
+    trained = train_models(new.folder, whole, context, given.fit_ranker)
+    return _Outcome(trained.counts, retrained=True, notes=trained.notes)

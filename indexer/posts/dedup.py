@@ -17,7 +17,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 
-from hashlens.indexer.text.authors import folded
+from hashlens.indexer.text.authors import fold_author
 from hashlens.indexer.types import Post
 
 FEWEST_WORDS = 5
@@ -74,7 +74,7 @@ def first_of_each(
     seen: dict[str, dict[str | None, set[str]]] = {}  # marks by author, by signature
 
     def is_repost(found: Marked) -> bool:
-        text, author = found[0], found[1] and folded(found[1])
+        text, author = found[0], found[1] and fold_author(found[1])
         if text is None:
             return False
         authors = seen.setdefault(text[:SIGNATURE], {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Literal
 
 from hashlens.indexer.decoding.loading import MAX_BYTES, format_of, misreading, picture_format
 from hashlens.indexer.errors import InputError
+from hashlens.indexer.file_io import hash_file
 from hashlens.indexer.images.kept_pictures import keep_picture
 from hashlens.indexer.posts.formats.files import shown
 from hashlens.indexer.posts.tables.tables import kind
@@ -56,8 +56,7 @@ def _picture(value: object, root: Path, *, checked: bool = False) -> tuple[Path,
         if checked:
             _check_form(path)
         path = _storable(path)
-        with path.open("rb") as file:
-            return path, hashlib.file_digest(file, "sha256").hexdigest()
+        return path, hash_file(path)
     except (InputError, OSError, ValueError, RuntimeError) as error:
         reason = error if isinstance(error, InputError) else f"cannot be read: {error}"
         raise InputError(f"picture {_named(value, root)!r}: {reason}") from error

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashlens.indexer.posts.columns import post_of, row_of
-from hashlens.indexer.text.token_lists import Texts
+from hashlens.indexer.text.token_lists import TokenLists
 from hashlens.indexer.types import Ids, Post
 
 
@@ -32,7 +32,7 @@ class Posts(Sequence[Post]):
         self,
         file: _File,
         places: Ids,
-        hashtags: Texts,
+        hashtags: TokenLists,
         authors: NDArray[Any],
         topics: NDArray[Any],
         pictured: NDArray[np.bool_],
@@ -61,7 +61,7 @@ class Posts(Sequence[Post]):
                     pictured.append(post.image is not None)
                     yield post.hashtags
 
-            hashtags = Texts.of(written())
+            hashtags = TokenLists.of(written())
             file.flush()
             held = _File(os.dup(file.fileno()))
         bounds = np.array(ends, np.int64)

@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hashlens.indexer.arrays.sparse import Matrix, opened
+from hashlens.indexer.arrays.sparse import Matrix, open_npy
 from hashlens.indexer.errors import IndexCorruptError
 from hashlens.indexer.storage.store import Store
 from hashlens.indexer.types import Floats, Ids
@@ -65,21 +65,21 @@ def write_counts(
     post_tags = Matrix.of(found["post_key"], found["tag_id"], _none(found), posts)
     post_tags.save(folder / "post_tags")
     np.save(folder / "norms.npy", _norms(post_tags, uses, tags, totals[0]))
-    _sampled(post_tags, tags).save(folder / "tag_posts")
+    _transpose_sampled(post_tags, tags).save(folder / "tag_posts")
     found = store.arrays(
         """select post_key, word_id from post_words semi join post_hashtags using (post_key)
         order by post_key"""
     )
     post_words = Matrix.of(found["post_key"], found["word_id"], _none(found), posts)
-    _sampled(post_words, words).save(folder / "word_posts")
-    _beside(store, "cooccurrences", "tag_id", "other_id", BESIDE_TAG, tags).save(
+    _transpose_sampled(post_words, words).save(folder / "word_posts")
+    _pair_matrix(store, "cooccurrences", "tag_id", "other_id", BESIDE_TAG, tags).save(
         folder / "tag_tags"
     )
-    _beside(store, "word_hashtags", "word_id", "tag_id", BESIDE_WORD, words).save(
+    _pair_matrix(store, "word_hashtags", "word_id", "tag_id", BESIDE_WORD, words).save(
         folder / "word_tags"
     )
-    _inside(store, segment, words).save(folder / "word_inside")
-    _ease(store, tags, EASE_KEPT if linear is None else linear).save(folder / "ease")
+    _part_matrix(store, segment, words).save(folder / "word_inside")
+    _ease_matrix(store, tags, EASE_KEPT if linear is None else linear).save(folder / "ease")
 
 
 # Of each column file: a matrix with as many rows, the dtype, and what follows the rows.
@@ -132,13 +132,13 @@ class Counts:
         Raises:
             IndexCorruptError: a file is missing or not of its form.
         """
-        widths = {of: len(opened(folder / f"{of}.npy")) for of in ("hashtags", "posts")}
+        widths = {of: len(open_npy(folder / f"{of}.npy")) for of in ("hashtags", "posts")}
         matrices: dict[str, Any] = {
             name: Matrix.open(folder / name, widths[_OF.get(name, "hashtags")]) for name in MATRICES
         }
         arrays: dict[str, Any] = {}
         for name, (rows, dtype, width) in _COLUMNS.items():
-            array = opened(folder / f"{name}.npy")
+            array = open_npy(folder / f"{name}.npy")
             fits = array.shape[1:] == width or (name == "topics" and array.ndim == 2)
             if array.dtype != dtype or array.shape[:1] != (len(matrices[rows]),) or not fits:
                 raise IndexCorruptError(
@@ -146,7 +146,7 @@ class Counts:
                     f"{np.dtype(dtype)} ({len(matrices[rows])}, ...); build the index again"
                 )
             arrays[name] = array
-        totals = opened(folder / "totals.npy")
+        totals = open_npy(folder / "totals.npy")
         if totals.dtype != np.int64 or totals.shape != (2,):
             raise IndexCorruptError(
                 f"{folder / 'totals.npy'}: found {totals.dtype} {totals.shape}, expected int64 "
@@ -196,7 +196,7 @@ def _save_columns(path: Path, found: dict[str, Any], names: tuple[str, ...], siz
     np.save(path.with_suffix(".npy"), columns)
 
 
-def _sampled(held: Matrix, size: int) -> Matrix:
+def _transpose_sampled(held: Matrix, size: int) -> Matrix:
     """The rows that hold each of `size` columns; each n-th of more than `OF_TAG`."""
     from scipy import sparse
 
@@ -220,7 +220,7 @@ def _starts(kept: NDArray[np.bool_], starts: NDArray[np.integer[Any]]) -> Ids:
     return found
 
 
-def _beside(store: Store, table: str, row: str, column: str, kept: int, size: int) -> Matrix:
+def _pair_matrix(store: Store, table: str, row: str, column: str, kept: int, size: int) -> Matrix:
     """Authors and posts of the pairs of a table, the most of each row; of equal ones the first."""
     found = store.arrays(
         f"""select {row}::integer as "row", {column}::integer as "column",
@@ -243,7 +243,7 @@ def _beside(store: Store, table: str, row: str, column: str, kept: int, size: in
     return Matrix(_starts(chosen, starts), columns[chosen], values)
 
 
-def _inside(store: Store, segment: Segment, size: int) -> Matrix:
+def _part_matrix(store: Store, segment: Segment, size: int) -> Matrix:
     """Hashtags by the words inside them: value 1 / number of the hashtag's different words.
 
     A hashtag is cut once, and its words are kept in the store.
@@ -271,7 +271,7 @@ def _inside(store: Store, segment: Segment, size: int) -> Matrix:
     )
 
 
-def _ease(store: Store, size: int, kept: int) -> Matrix:
+def _ease_matrix(store: Store, size: int, kept: int) -> Matrix:
     """A linear autoencoder's weights from hashtag to hashtag, the largest of each row.
 
     Steck, "Embarrassingly shallow autoencoders for sparse data" (2019), in closed form. What it

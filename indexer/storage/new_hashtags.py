@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 
 from hashlens.indexer.config import ALL_TOPICS, VectorConfig
 from hashlens.indexer.embeddings.space import WordSpace
-from hashlens.indexer.embeddings.text import text_vectors
+from hashlens.indexer.embeddings.text_vectors import text_vectors
 from hashlens.indexer.storage.store import Store
-from hashlens.indexer.storage.training_snapshot import YOUNG, Trained
+from hashlens.indexer.storage.training_snapshot import NEW_HASHTAGS, TrainingCounts
 from hashlens.indexer.types import Embeddings, Floats, Ids
 from hashlens.indexer.vectors.index import VectorIndex
 
 
-def write_young(
-    folder: Path, store: Store, trained: Trained, everyone: WordSpace, config: VectorConfig
+def write_new_hashtag_vectors(
+    folder: Path, store: Store, trained: TrainingCounts, everyone: WordSpace, config: VectorConfig
 ) -> None:
-    """Write `young/TOPIC.faiss` for each space in `words/` that lacks hashtags used since training.
+    """Write `new-hashtags/TOPIC.faiss` for each space in `words/` that lacks hashtags used since training.
 
     Args:
         folder: of a generation; its `words` are there.
@@ -50,8 +50,8 @@ def write_young(
         space = everyone if words.name == ALL_TOPICS else WordSpace.open(words)
         found = _young(uses, chosen, space, trained, config)
         if len(found.ids):
-            (folder / YOUNG).mkdir(exist_ok=True)
-            VectorIndex.build(found).save(folder / YOUNG / f"{words.name}.faiss")
+            (folder / NEW_HASHTAGS).mkdir(exist_ok=True)
+            VectorIndex.build(found).save(folder / NEW_HASHTAGS / f"{words.name}.faiss")
 
 
 def _learned(words: Path) -> Ids:
@@ -94,7 +94,11 @@ def _uses(store: Store, lacking: Mapping[str, Ids]) -> _Uses:
 
 
 def _young(
-    uses: _Uses, chosen: NDArray[np.bool_], space: WordSpace, trained: Trained, config: VectorConfig
+    uses: _Uses,
+    chosen: NDArray[np.bool_],
+    space: WordSpace,
+    trained: TrainingCounts,
+    config: VectorConfig,
 ) -> Embeddings:
     """Vectors of hashtags by id, from the chosen ones of their uses."""
     keys, places = np.unique(uses.posts[chosen], return_inverse=True)
@@ -110,7 +114,7 @@ def _young(
 
 
 def _companies(
-    uses: _Uses, keys: Ids, space: WordSpace, trained: Trained, config: VectorConfig
+    uses: _Uses, keys: Ids, space: WordSpace, trained: TrainingCounts, config: VectorConfig
 ) -> Embeddings:
     """Vectors of posts, by place in `keys`, from their words and the hashtags that were learned."""
     said = [uses.words.get(post, ()) for post in keys.tolist()]
@@ -130,7 +134,7 @@ def _terms(
     store: Store, term: str, number: str, table: str, asked: dict[str, dict[str, Any]]
 ) -> dict[int, list[tuple[str, int]]]:
     """The words, or hashtags, of each asked post with their ids, by rising id."""
-    with store.lent(**asked):
+    with store.registered(**asked):
         rows = store.rows(
             f"""select post_key, {term}, {number} from post_{table} semi join asked using (post_key)
             join {table} using ({number}) order by post_key, {number}"""  # noqa: S608

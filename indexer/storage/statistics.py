@@ -15,7 +15,7 @@ import numpy as np
 
 from hashlens.indexer.posts.columns import tag_columns, word_columns
 from hashlens.indexer.posts.dedup import mark
-from hashlens.indexer.storage.store import PRIOR, Store
+from hashlens.indexer.storage.store import BASE_COUNTS, Store
 from hashlens.indexer.types import Ids, Post
 
 # Every use of a hashtag or word in some posts; the tables are counted over these.
@@ -104,29 +104,29 @@ def _derive(store: Store, names: Iterable[str]) -> None:
     run = store.connection.execute
     for view, query in uses_of(store).items():
         run(f"create or replace temp view {view} as {query}")
-    prior = store.has_prior
+    prior = store.has_base_counts
     for name in names:
         run(f"create or replace table {name} as {statement(name, prior=prior)}")
 
 
-def lend_pairs(store: Store) -> None:
+def pairs_as_views(store: Store) -> None:
     """Where a store has a prior and no posts, have its large tables read from there: half the size.
 
     `derive` makes tables of them again, before anything is changed.
     """
     for name in PAIRS:
         store.connection.execute(f"drop table {name}")
-        store.connection.execute(f"create view {name} as select * from {PRIOR}.{name}")  # noqa: S608
+        store.connection.execute(f"create view {name} as select * from {BASE_COUNTS}.{name}")  # noqa: S608
 
 
 def statement(name: str, *, prior: bool) -> str:
     """The query that gives a derived table from the views `USES`, and prior counts where held."""
-    return added(name, f"({DERIVED[name]})", prior=True) if prior else DERIVED[name]
+    return sum_sql(name, f"({DERIVED[name]})", prior=True) if prior else DERIVED[name]
 
 
-def added(name: str, rows: str, *, prior: bool) -> str:
+def sum_sql(name: str, rows: str, *, prior: bool) -> str:
     """The query that adds up rows of a derived table, which several parts of posts gave."""
-    keys, held = ", ".join(KEYS[name]), f" union all by name select * from {PRIOR}.{name}"  # noqa: S608
+    keys, held = ", ".join(KEYS[name]), f" union all by name select * from {BASE_COUNTS}.{name}"  # noqa: S608
     display = f"{_DISPLAY}, " if name == "hashtag_counts" else ""
     return (
         f"select {keys}, {display}{_added_up(name)} from ({rows}{held if prior else ''}) "  # noqa: S608
@@ -139,7 +139,7 @@ def _added_up(name: str) -> str:
 
 
 @contextmanager
-def rederived(
+def update_counts(
     store: Store, posts: Sequence[Post], words: Sequence[Sequence[str]], removed: Ids
 ) -> Iterator[None]:
     """Bring derived tables up to date with what happens to the base tables inside.
@@ -159,22 +159,22 @@ def rederived(
         "create or replace temp table leaving as select unnest(?::bigint[]) as post_key",
         [removed.tolist()],
     )
-    _touch(store, "post_key in (select post_key from leaving)")
+    _mark_affected(store, "post_key in (select post_key from leaving)")
     if posts:
-        _touch_coming(store, posts, words, first)
-    _take(store, -1)
+        _mark_affected_by_new(store, posts, words, first)
+    _collect_delta(store, -1)
     yield
-    _touch(store, f"post_key >= {first}")
-    _take(store, 1)
+    _mark_affected(store, f"post_key >= {first}")
+    _collect_delta(store, 1)
     for name in DERIVED:
-        _apply(store, name)
+        _apply_delta(store, name)
     _display(store)
     for view in USES:
         run(f"drop table temp.{view}")
     run("checkpoint")
 
 
-def _touch(store: Store, condition: str) -> None:
+def _mark_affected(store: Store, condition: str) -> None:
     """Note what some posts hold, by author."""
     uses = uses_of(store)
     for view, (number, *_) in SIDES.items():
@@ -184,7 +184,7 @@ def _touch(store: Store, condition: str) -> None:
         )
 
 
-def _touch_coming(
+def _mark_affected_by_new(
     store: Store, posts: Sequence[Post], words: Sequence[Sequence[str]], first: int
 ) -> None:
     """Note what coming posts will hold of the hashtags and words that are there already."""
@@ -196,14 +196,14 @@ def _touch_coming(
     }
     coming = {"tagged": tag_columns(posts, keys), "said": word_columns(words, keys)}
     for view, (number, table, term) in SIDES.items():
-        with store.lent(owners=owners, coming=coming[view]):
+        with store.registered(owners=owners, coming=coming[view]):
             store.connection.execute(
                 f"""insert into touched_{view} select distinct {store.voice[0]}, {number}
                 from coming join owners using (post_key) join {table} on {term} = term"""  # noqa: S608
             )
 
 
-def _take(store: Store, sign: int) -> None:
+def _collect_delta(store: Store, sign: int) -> None:
     """Add to the changes, or take off, what the posts say now that touches them."""
     run = store.connection.execute
     touching = " union all ".join(f"select author from touched_{view}" for view in SIDES)  # noqa: S608
@@ -228,7 +228,7 @@ def _take(store: Store, sign: int) -> None:
         )
 
 
-def _apply(store: Store, name: str) -> None:
+def _apply_delta(store: Store, name: str) -> None:
     """Add a table's changes to it; a row that no post is left of goes."""
     run, keys, sums = store.connection.execute, KEYS[name], SUMMED[name]
     listed = ", ".join(keys)
@@ -250,11 +250,11 @@ def _apply(store: Store, name: str) -> None:
 def _display(store: Store) -> None:
     """Have every hashtag written as it is most often."""
     written = _WRITTEN
-    if store.has_prior:
+    if store.has_base_counts:
         written = f"""
             select tag_id, {_DISPLAY}
             from ({_WRITTEN} union all by name
-                  select tag_id, display, posts from {PRIOR}.hashtag_counts) group by all"""  # noqa: S608
+                  select tag_id, display, posts from {BASE_COUNTS}.hashtag_counts) group by all"""  # noqa: S608
     store.connection.execute(
         f"""update hashtag_counts t set display = w.display from ({written}) w
         where t.tag_id = w.tag_id and t.display is distinct from w.display"""  # noqa: S608

@@ -88,8 +88,8 @@ _SHUT: dict[str, Any] = {"enable_external_access": "false", "lock_configuration"
 
 # An index begun from another's holds that one's counts besides, of posts it never sees: tables
 # named as the derived ones, and `totals`, in a schema of this name.
-PRIOR = "prior"
-BORROWED = "borrowed"  # name of the number of those posts, among the counts of an index
+BASE_COUNTS = "prior"
+BASE_POSTS = "borrowed"  # name of the number of those posts, among the counts of an index
 
 
 class Store(AbstractContextManager["Store"]):
@@ -203,10 +203,10 @@ class Store(AbstractContextManager["Store"]):
         self.connection.execute("commit")
 
     @property
-    def has_prior(self) -> bool:
+    def has_base_counts(self) -> bool:
         """Whether counts of another index's posts are added to those of its own."""
         query = "select count(*) from duckdb_schemas() where schema_name = ? and not internal"
-        return bool(self.rows(query, [PRIOR])[0][0])
+        return bool(self.rows(query, [BASE_COUNTS])[0][0])
 
     @property
     def voice(self) -> tuple[str, str]:
@@ -219,8 +219,8 @@ class Store(AbstractContextManager["Store"]):
         """Numbers of posts and of authors that the counts are of."""
         query = f"select count(*), count(distinct {self.voice[0]}) from posts"  # noqa: S608
         posts, authors = self._numbers(query)
-        if self.has_prior:
-            more, others = self._numbers(f"select posts, authors from {PRIOR}.totals")  # noqa: S608
+        if self.has_base_counts:
+            more, others = self._numbers(f"select posts, authors from {BASE_COUNTS}.totals")  # noqa: S608
             posts, authors = posts + more, authors + others
         return posts, authors
 
@@ -256,12 +256,12 @@ class Store(AbstractContextManager["Store"]):
         Raises:
             IndexCorruptError: DuckDB finds the file damaged.
         """
-        with self.lent(**tables), _damage_told(self.path):
+        with self.registered(**tables), _damage_told(self.path):
             result = self.connection.execute(query).fetchnumpy()
         return {name: np.asarray(column) for name, column in result.items()}
 
     @contextmanager
-    def lent(self, **tables: dict[str, Any]) -> Iterator[None]:
+    def registered(self, **tables: dict[str, Any]) -> Iterator[None]:
         """Let statements inside read column dictionaries as tables of these names.
 
         Args:
@@ -301,7 +301,7 @@ class Store(AbstractContextManager["Store"]):
             self._insert("posts", post_columns(posts, words, topics, keys))
             self._add_terms("hashtag", tag_columns(posts, keys))
             self._add_terms("word", word_columns(words, keys))
-            self._count_on("post", first + len(posts))
+            self._set_next_id("post", first + len(posts))
         return keys
 
     def add_copies(self, posts: Sequence[Post]) -> None:
@@ -311,21 +311,21 @@ class Store(AbstractContextManager["Store"]):
         first = self.next_id("copy")
         with self.transaction():
             self._insert("copies", copy_columns(posts, first))
-            self._count_on("copy", first + len(posts))
+            self._set_next_id("copy", first + len(posts))
 
     def _insert(self, table: str, columns: dict[str, Any]) -> None:
         changed = f"replace ({', '.join(ADDED[table])})"
-        with self.lent(incoming=columns):
+        with self.registered(incoming=columns):
             self.connection.execute(
                 f"insert into {table} by name select * {changed} from incoming"  # noqa: S608
             )
 
-    def _count_on(self, kind: str, following: int) -> None:
+    def _set_next_id(self, kind: str, following: int) -> None:
         self.connection.execute("update next_ids set next_id = ? where kind = ?", [following, kind])
 
     def remove(self, post_keys: Ids, copies: Sequence[str]) -> None:
         """Remove posts by key int64 (r,), and reposts by post id, from the base tables."""
-        with self.lent(gone={"post_key": post_keys}), self.transaction():
+        with self.registered(gone={"post_key": post_keys}), self.transaction():
             for table in ("posts", "post_hashtags", "post_words"):
                 self.connection.execute(
                     f"delete from {table} where post_key in (select post_key from gone)"  # noqa: S608
@@ -338,7 +338,7 @@ class Store(AbstractContextManager["Store"]):
     def move_pictures(self, images: Mapping[str, Path]) -> None:
         """Keep new paths of pictures, by post id."""
         columns = {"post_id": list(images), "image": list(map(str, images.values()))}
-        with self.lent(elsewhere=columns), self.transaction():
+        with self.registered(elsewhere=columns), self.transaction():
             for table in ("posts", "copies"):
                 self.connection.execute(
                     f"update {table} t set image = e.image from elsewhere e "  # noqa: S608
@@ -348,12 +348,12 @@ class Store(AbstractContextManager["Store"]):
     def forget_unused(self) -> None:
         """Remove the hashtags and words that no post is left of; their ids stay theirs."""
         counted = {"hashtags": "hashtag_counts", "words": "word_counts"}
-        kept = self.has_prior
+        kept = self.has_base_counts
         with self.transaction():
             for table, number in (("hashtags", "tag_id"), ("words", "word_id")):
                 used = f"select {number} from post_{table}"  # noqa: S608
                 if kept:
-                    used += f" union all select {number} from {PRIOR}.{counted[table]}"  # noqa: S608
+                    used += f" union all select {number} from {BASE_COUNTS}.{counted[table]}"  # noqa: S608
                 self.connection.execute(f"delete from {table} where {number} not in ({used})")  # noqa: S608
             self.connection.execute(
                 "delete from hashtag_parts where tag_id not in (select tag_id from hashtags)"
@@ -366,7 +366,7 @@ class Store(AbstractContextManager["Store"]):
             "word": ("words", "word_id", "word", ""),
         }[kind]
         run = self.connection.execute
-        with self.lent(incoming=columns):
+        with self.registered(incoming=columns):
             run(
                 f"""insert into {table}
                 select row_number() over (order by min(position)) - 1 + ?, term from incoming
@@ -421,8 +421,8 @@ class Store(AbstractContextManager["Store"]):
                 (select count(*) from copies)"""  # noqa: S608
         )
         found = dict(zip(names, values, strict=True))
-        if self.has_prior:
-            found[BORROWED] = self.totals()[0] - found["posts"]
+        if self.has_base_counts:
+            found[BASE_POSTS] = self.totals()[0] - found["posts"]
         return found
 
     @staticmethod
@@ -463,7 +463,7 @@ _CODE = (
 )
 # DuckDB 2 has triggers, and so the list of them.
 _TRIGGERS = "select 'trigger ' || trigger_name, '' from duckdb_triggers() where database_name = ?"
-# `lend_pairs` makes views that read a table of the prior counts, whole.
+# `pairs_as_views` makes views that read a table of the prior counts, whole.
 _LENT = re.compile(r'CREATE VIEW (\w+) AS SELECT \* FROM "?prior"?\.\1;?', re.ASCII | re.IGNORECASE)
 
 

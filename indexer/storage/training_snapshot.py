@@ -15,40 +15,40 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hashlens.indexer.arrays.sparse import opened
-from hashlens.indexer.embeddings.text import idf_weights, unseen_idf
+from hashlens.indexer.arrays.sparse import open_npy
+from hashlens.indexer.embeddings.text_vectors import idf_weights, unseen_idf
 from hashlens.indexer.errors import DAMAGED, IndexCorruptError
 from hashlens.indexer.storage.store import Store
 
-YOUNG = "young"  # folder of the vectors of hashtags that came later, one file a topic
+NEW_HASHTAGS = "new-hashtags"  # folder of the vectors of hashtags that came later, one file a topic
 _FILES = ("words", "tags", "posts")
 _SPELT = "words.txt"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trained:
+class TrainingCounts:
     """Counts at the last training.
 
     `words` int32 (w,) and `tags` int32 (t,): posts that held each, by id; later ids are past their
-    ends. `posts` int64 (2,): how many there were, and the key that the next one got. `spelt`
+    ends. `posts` int64 (2,): how many there were, and the key that the next one got. `words_by_id`
     gives the words by id, empty where an id was none's: few need them, and reading takes a moment.
     """
 
     words: NDArray[np.int32]
     tags: NDArray[np.int32]
     posts: NDArray[np.int64]
-    spelt: Callable[[], tuple[str, ...]]
+    words_by_id: Callable[[], tuple[str, ...]]
 
     @classmethod
     def of(cls, store: Store) -> Self:
         """What a store with its derived tables knows now."""
         words = dict(store.rows("select word_id, word from word_counts"))
-        spelt = tuple(words.get(number, "") for number in range(store.next_id("word")))
+        words_by_id = tuple(words.get(number, "") for number in range(store.next_id("word")))
         return cls(
             _column(store, "word", "select word_id as id, posts from word_counts"),
             _column(store, "hashtag", "select tag_id as id, posts from hashtag_counts"),
             np.array([store.totals()[0], store.next_id("post")], np.int64),
-            lambda: spelt,
+            lambda: words_by_id,
         )
 
     @property
@@ -58,7 +58,7 @@ class Trained:
         Raises:
             IndexCorruptError: the words cannot be read.
         """
-        held = zip(self.spelt(), self.words.tolist(), strict=True)
+        held = zip(self.words_by_id(), self.words.tolist(), strict=True)
         return {word: posts for word, posts in held if posts}
 
     @property
@@ -91,7 +91,7 @@ class Trained:
         folder.mkdir()
         for name in _FILES:
             np.save(folder / f"{name}.npy", getattr(self, name))
-        text = "".join(f"{word}\n" for word in self.spelt())
+        text = "".join(f"{word}\n" for word in self.words_by_id())
         (folder / _SPELT).write_bytes(text.encode("utf-8", "surrogatepass"))
 
     @classmethod
@@ -101,14 +101,14 @@ class Trained:
         Raises:
             IndexCorruptError: a file is missing or not of its form.
         """
-        words, tags, posts = (opened(folder / f"{name}.npy") for name in _FILES)
+        words, tags, posts = (open_npy(folder / f"{name}.npy") for name in _FILES)
         sound = words.dtype == tags.dtype == np.int32 and words.ndim == tags.ndim == 1
         if not sound or posts.dtype != np.int64 or posts.shape != (2,):
             raise _corrupt(folder, "found counts of another form than expected")
-        return cls(words, tags, posts, partial(_spelt, folder, len(words)))
+        return cls(words, tags, posts, partial(_read_words, folder, len(words)))
 
 
-def _spelt(folder: Path, size: int) -> tuple[str, ...]:
+def _read_words(folder: Path, size: int) -> tuple[str, ...]:
     try:
         text = (folder / _SPELT).read_bytes().decode("utf-8", "surrogatepass")
     except (OSError, UnicodeDecodeError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 
-def folded(author: str) -> str:
+def fold_author(author: str) -> str:
     """The name without a leading @, in one case: networks know neither in account names."""
     name = unicodedata.normalize("NFKC", author).strip()
     return (name.removeprefix("@").strip() or name).casefold()

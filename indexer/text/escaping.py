@@ -22,7 +22,7 @@ def one_line(text: str) -> str:
     return safe(" ".join(text.split("\n")).rstrip())
 
 
-def counted(number: int, things: str) -> str:
+def count_noun(number: int, things: str) -> str:
     """A number with its things, as `1 post` and `2,000 posts`."""
     plural = things if number != 1 else things[:-3] + "y" if things.endswith("ies") else things[:-1]
     return f"{number:,} {plural}"

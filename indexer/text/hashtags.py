@@ -154,12 +154,12 @@ def join_words(text: str) -> str | None:
     return joined
 
 
-def dated(keys: Collection[str]) -> frozenset[str]:
+def is_dated(keys: Collection[str]) -> frozenset[str]:
     """Those hashtags that name a year from 1900 to 2099: `#summer2020` is over."""
     return frozenset(key for key in keys if _YEAR.search(key))
 
 
-def cut_short(keys: Collection[str]) -> frozenset[str]:
+def truncated_keys(keys: Collection[str]) -> frozenset[str]:
     """Those hashtags that are what is left of others, cut where a mark of voicing began.
 
     Some programs take the mark of が, written as か and a sign of its own, for the hashtag's end:
@@ -217,15 +217,15 @@ def key(form: str) -> str:
     """
     bare = form.strip()
     bare = bare[1:] if bare[:1] in ("#", "＃") else bare
-    folded = bare.lower() if bare.isascii() else _folded_hashtag(bare)
+    folded = bare.lower() if bare.isascii() else _fold_hashtag(bare)
     if not (bare and _KEY.fullmatch(bare) and _NEED.search(folded)):
         raise InputError(
-            f"found {_shown(form)}, expected a hashtag: letters, digits, underscores or emoji "
+            f"found {_abbreviate(form)}, expected a hashtag: letters, digits, underscores or emoji "
             "without spaces or punctuation, and not digits alone"
         )
     if len(folded) > MAX_LENGTH:
         raise InputError(
-            f"found a hashtag of {len(folded)} characters, {_shown(form)}, "
+            f"found a hashtag of {len(folded)} characters, {_abbreviate(form)}, "
             f"expected {MAX_LENGTH} at most"
         )
     return folded
@@ -245,18 +245,18 @@ def display_of(folded: str, form: str) -> str:
     return "".join(_KEY.findall(folded)) or "_"
 
 
-def _shown(text: str) -> str:
+def _abbreviate(text: str) -> str:
     return repr(text if len(text) <= 40 else f"{text[:40]}…")
 
 
-def _folded_hashtag(text: str) -> str:
+def _fold_hashtag(text: str) -> str:
     """Fold, without the spaces that some letters (`ﷺ`, `゛`) unfold to, or joiners at the ends."""
-    while (folded := "".join(_folded(text).split()).strip("\u200c\u200d")) != text:
+    while (folded := "".join(_fold(text).split()).strip("\u200c\u200d")) != text:
         text = folded
     return text
 
 
-def _folded(text: str) -> str:
+def _fold(text: str) -> str:
     """Letters as keys have them: NFKC, case folded, Turkish `İ` as `i`, no variation selectors."""
     if text.isascii():
         return text.lower()
@@ -278,7 +278,7 @@ def tokens(text: str) -> list[str]:
     if text.isascii():  # the same, several times as fast
         return [word for word in _ASCII_TOKEN.findall(text.lower()) if not word.isdecimal()]
     found: list[str] = []
-    for match in _TOKEN.finditer(_folded(text.translate(_UNWORDED))):
+    for match in _TOKEN.finditer(_fold(text.translate(_UNWORDED))):
         word, kind = match[0], match.lastgroup
         if kind == "run":
             found += _pairs(word)
@@ -299,7 +299,7 @@ def script_words(text: str) -> list[str]:
     """
     if text.isascii():
         return []
-    return list(dict.fromkeys(_compiled(_SCRIPT_WORD).findall(_folded(text))))
+    return list(dict.fromkeys(_compiled(_SCRIPT_WORD).findall(_fold(text))))
 
 
 def parts(key: str) -> list[str]:

@@ -17,7 +17,7 @@ _BLOCK = 4096  # texts put into words at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Texts(Sequence[list[str]]):
+class TokenLists(Sequence[list[str]]):
     """n lists of words.
 
     `words` are different ones; `numbers` int32 (e,) are places in it, those of text i from
@@ -70,14 +70,14 @@ class Texts(Sequence[list[str]]):
         """How many words each text has, int64 (n,)."""
         return np.diff(self.starts)
 
-    def at(self, rows: Ids) -> Texts:
+    def at(self, rows: Ids) -> TokenLists:
         """Some of the texts, by place int64 (p,)."""
         lengths = self.lengths[rows]
         starts = np.concatenate([[0], np.cumsum(lengths)])
         entries = np.repeat(self.starts[rows] - starts[:-1], lengths) + np.arange(starts[-1])
-        return Texts(self.words, self.numbers[entries], starts)
+        return TokenLists(self.words, self.numbers[entries], starts)
 
-    def beside(self, others: Texts, sign: str) -> Texts:
+    def concat_each(self, others: TokenLists, sign: str) -> TokenLists:
         """Each text, and after it the words of another with a sign before them.
 
         The words of both must be different, as those of captions and `#hashtags` are.
@@ -91,4 +91,4 @@ class Texts(Sequence[list[str]]):
             places = np.arange(len(texts.numbers)) + np.repeat(befores, texts.lengths)
             numbers[places] = texts.numbers + first
         words = [*self.words, *(f"{sign}{word}" for word in others.words)]
-        return Texts(words, numbers, starts)
+        return TokenLists(words, numbers, starts)

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from hashlens.indexer.types import Floats, Ids
 
-FEWEST = 5  # labelled posts that a topic needs in a head
+MIN_TOPIC_POSTS = 5  # labelled posts that a topic needs in a head
 FOLDS = 3
-JUDGED = 30  # unseen posts that a temperature needs
+MIN_HELD_OUT = 30  # unseen posts that a temperature needs
 
 Fit = Callable[[NDArray[np.int64]], tuple[Floats, Floats]]
 Logits = Callable[[tuple[Floats, Floats], NDArray[np.int64]], Floats]
 
 
-def folds_of(groups: Sequence[str | None], seed: int) -> Ids:
+def assign_folds(groups: Sequence[str | None], seed: int) -> Ids:
     """Fold of each post, int64 (n,): posts of one author together, the others at random."""
     names = [group if group is not None else f"\0{row}" for row, group in enumerate(groups)]
     _, numbers = np.unique(names, return_inverse=True)
@@ -28,14 +28,16 @@ def folds_of(groups: Sequence[str | None], seed: int) -> Ids:
     return folds
 
 
-def taught_topics(topics: Ids) -> list[int]:
+def trainable_topics(topics: Ids) -> list[int]:
     """Topics with enough posts; a head needs two."""
     counts = Counter(topics.tolist())
-    found = [topic for topic, count in sorted(counts.items()) if topic >= 0 and count >= FEWEST]
+    found = [
+        topic for topic, count in sorted(counts.items()) if topic >= 0 and count >= MIN_TOPIC_POSTS
+    ]
     return found if len(found) > 1 else []
 
 
-def held_out(fit: Fit, logits: Logits, topics: Ids, folds: Ids) -> tuple[Floats, Ids]:
+def cross_validate(fit: Fit, logits: Logits, topics: Ids, folds: Ids) -> tuple[Floats, Ids]:
     """Logits (m, t) by heads that had not seen the rows, and those rows int64 (m,)."""
     parts, rows = [np.zeros((0, 1), np.float32)], [np.zeros(0, np.int64)]
     for fold in np.unique(folds):
@@ -48,7 +50,7 @@ def held_out(fit: Fit, logits: Logits, topics: Ids, folds: Ids) -> tuple[Floats,
     return np.concatenate(parts), np.concatenate(rows)
 
 
-def over_all(
+def expand_topics(
     weights: NDArray[Any], bias: NDArray[Any], classes: NDArray[np.int64], width: int
 ) -> tuple[Floats, Floats]:
     """A head over all topics from one over some."""
@@ -65,7 +67,7 @@ def log_loss(probs: Floats, truths: Ids) -> float:
     return float(balance @ -np.log(of_truth) / balance.sum())
 
 
-def fitted_temperature(logits: Floats, truths: Ids) -> float | None:
+def fit_temperature(logits: Floats, truths: Ids) -> float | None:
     """What logits are divided by so that their probabilities fit best, topics weighing evenly.
 
     Temperature scaling (Guo et al. 2017); None where there are too few to tell.
@@ -73,7 +75,7 @@ def fitted_temperature(logits: Floats, truths: Ids) -> float | None:
     from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp
 
-    if len(truths) < JUDGED:
+    if len(truths) < MIN_HELD_OUT:
         return None
     balance = 1 / np.bincount(truths)[truths]
     of_truth = logits[np.arange(len(truths)), truths]

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from hashlens.indexer.errors import ShapeError
 from hashlens.indexer.types import Floats
 
-FLOOR = 0.01  # probability shared out among all topics, so that none is ruled out
-CLASSES_WEIGH = 4.0  # the classes' opinion beside the head's, each as far as it is competent
-SCALE = 100.0  # cosines of pictures with texts are multiplied by: the bound of CLIP's training
+MIN_PROBABILITY = 0.01  # probability shared out among all topics, so that none is ruled out
+CLASS_WEIGHT = 4.0  # the classes' opinion beside the head's, each as far as it is competent
+MAX_LOGIT_SCALE = (
+    100.0  # cosines of pictures with texts are multiplied by: the bound of CLIP's training
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,12 +33,14 @@ class Head:
 
     def probs(self, logits: Floats) -> Floats:
         """Softmax of logits (q, t), a little of it shared among all topics."""
-        mixed: Floats = ((1 - FLOOR) * _softmax(logits) + FLOOR / logits.shape[1]).astype("f4")
+        mixed: Floats = (
+            (1 - MIN_PROBABILITY) * _softmax(logits) + MIN_PROBABILITY / logits.shape[1]
+        ).astype("f4")
         return mixed
 
 
 @dataclass(frozen=True, slots=True)
-class Outside:
+class OutOfTopicDetector:
     """Tells pictures of no topic: no class of the head draws them, so their energy is low.
 
     Energy is the log of the summed exponents of the logits (Liu et al., Energy-based
@@ -56,7 +60,7 @@ class Outside:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ClassOpinion:
+class ClassPrior:
     """Classes of the encoder as a second opinion on topics.
 
     They are its own, or those of `ZeroShot`. `topics` float32 (c, t): the topics of each class, a
@@ -82,7 +86,7 @@ class ClassOpinion:
         """
         new = self.newness(classes)
         said = np.log(classes @ self.topics + np.float32(1e-9))
-        joined: Floats = (1 - new) ** 2 * np.log(own) + CLASSES_WEIGH * new**2 * said
+        joined: Floats = (1 - new) ** 2 * np.log(own) + CLASS_WEIGHT * new**2 * said
         return joined
 
     def probs(self, own: Floats, classes: Floats, taught: NDArray[np.bool_]) -> Floats:
@@ -90,7 +94,9 @@ class ClassOpinion:
         logits = np.where(taught, self.logits(own, classes) / self.temperature, -np.inf)
         absent = np.where(taught, 0, classes @ self.topics)
         rest = 1 - absent.sum(axis=1, keepdims=True)
-        joined = (1 - FLOOR) * (rest * _softmax(logits) + absent) + FLOOR / len(taught)
+        joined = (1 - MIN_PROBABILITY) * (rest * _softmax(logits) + absent) + MIN_PROBABILITY / len(
+            taught
+        )
         probs: Floats = joined.astype(np.float32)
         return probs
 
@@ -105,7 +111,7 @@ class ZeroShot:
     """
 
     texts: Floats
-    scale: float = SCALE
+    scale: float = MAX_LOGIT_SCALE
 
     def classes(self, vectors: Floats) -> Floats:
         """Probabilities of the topics, float32 (q, t), from unit vectors (q, d) of pictures."""
@@ -113,7 +119,7 @@ class ZeroShot:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ImageOpinion:
+class ImageTopicModel:
     """All that judges a picture: the head, the encoder's classes, and whether it is outside.
 
     `classes` is None where the encoder has no classes, `outside` where too few pictures taught it;
@@ -121,8 +127,8 @@ class ImageOpinion:
     """
 
     head: Head
-    outside: Outside | None = None
-    classes: ClassOpinion | None = None
+    outside: OutOfTopicDetector | None = None
+    classes: ClassPrior | None = None
     zero_shot: ZeroShot | None = None
 
     def probs(self, vectors: Floats, classes: Floats | None) -> Floats:

@@ -15,35 +15,37 @@ from numpy.typing import NDArray
 
 from hashlens.indexer.config import TopicConfig
 from hashlens.indexer.topics.cross_validation import (
-    JUDGED,
+    MIN_HELD_OUT,
     Fit,
-    fitted_temperature,
-    held_out,
+    cross_validate,
+    expand_topics,
+    fit_temperature,
     log_loss,
-    over_all,
-    taught_topics,
+    trainable_topics,
 )
 from hashlens.indexer.topics.image_model import (
-    CLASSES_WEIGH,
-    SCALE,
-    ClassOpinion,
+    CLASS_WEIGHT,
+    MAX_LOGIT_SCALE,
+    ClassPrior,
     Head,
-    ImageOpinion,
-    Outside,
+    ImageTopicModel,
+    OutOfTopicDetector,
     ZeroShot,
 )
-from hashlens.indexer.topics.imagenet_topics import class_opinion
+from hashlens.indexer.topics.imagenet_topics import class_prior
 from hashlens.indexer.types import Floats, Ids
 
-STRANGEST = 0.02  # of a topic's own pictures have less energy than the middle of `Outside`
-STEEP = 0.1  # its width, as a share of the way from there to the median
+OUTLIER_SHARE = (
+    0.02  # of a topic's own pictures have less energy than the middle of `OutOfTopicDetector`
+)
+TRANSITION_SHARE = 0.1  # its width, as a share of the way from there to the median
 # How new the topics' texts may be to the head: they weigh 0, 1/4, 1, 4 and 22 times as much as it
 # does, or alone.
-NEW = (0.0, 0.2, 1 / 3, 0.5, 0.7, 1.0)
-UNJUDGED = 0.5  # where too few pictures can say
+PRIOR_NOVELTIES = (0.0, 0.2, 1 / 3, 0.5, 0.7, 1.0)
+DEFAULT_NOVELTY = 0.5  # where too few pictures can say
 
 
-def image_opinion(
+def fit_image_model(
     vectors: Floats,
     topics: Ids,
     folds: Ids,
@@ -51,7 +53,7 @@ def image_opinion(
     config: TopicConfig,
     classes: tuple[Floats, Floats] | None = None,
     texts: Floats | None = None,
-) -> ImageOpinion | None:
+) -> ImageTopicModel | None:
     """Learn to judge pictures; None where too few of them have a topic, and there are no texts.
 
     Temperatures and energies are those of pictures that the judge had not seen.
@@ -66,83 +68,84 @@ def image_opinion(
             classes' topics by words float32 (c, t).
         texts: `topic_texts` float32 (t, d), where the encoder reads text: it has no classes then.
     """
-    taught = taught_topics(topics)
+    taught = trainable_topics(topics)
     if not taught:
-        return None if texts is None else texts_alone(texts)
+        return None if texts is None else zero_shot_model(texts)
     some = np.isin(topics, taught)
     vectors, topics, folds = vectors[some], topics[some], folds[some]
     fit = _fitter(vectors, topics, width, config)
-    scores, held = held_out(
+    scores, held = cross_validate(
         fit, lambda head, rows: vectors[rows] @ head[0].T + head[1], topics, folds
     )
-    temperature = fitted_temperature(scores, topics[held]) or 1.0
+    temperature = fit_temperature(scores, topics[held]) or 1.0
     weights, bias = fit(np.arange(len(topics)))
     head = Head(weights / temperature, bias / temperature)
     zero_shot = None if texts is None else _scaled(texts, vectors, topics)
-    if len(held) < JUDGED:
-        unjudged = _told(width, UNJUDGED) if zero_shot else None
-        return ImageOpinion(head, None, unjudged, zero_shot)
+    if len(held) < MIN_HELD_OUT:
+        unjudged = _fixed_prior(width, DEFAULT_NOVELTY) if zero_shot else None
+        return ImageTopicModel(head, None, unjudged, zero_shot)
     scores /= temperature
     seen = None
     if zero_shot:
         said = zero_shot.classes(vectors[held])
-        seen = _best_told(head.probs(scores), said, topics[held], bias > -np.inf)
+        seen = _tuned_prior(head.probs(scores), said, topics[held], bias > -np.inf)
     elif classes is not None:
         known = (head.probs(scores), held, topics, folds)
-        seen = _classes(*known, classes[0][some], classes[1])
-    return ImageOpinion(head, _outside(scores), seen, zero_shot)
+        seen = _class_prior(*known, classes[0][some], classes[1])
+    return ImageTopicModel(head, _out_of_topic_detector(scores), seen, zero_shot)
 
 
-def texts_alone(texts: Floats) -> ImageOpinion:
+def zero_shot_model(texts: Floats) -> ImageTopicModel:
     """What judges pictures where none had a topic: texts (t, d), beside a head that is even."""
     even = Head(np.zeros_like(texts), np.zeros(len(texts), np.float32))
-    return ImageOpinion(even, None, _told(len(texts), 1.0), ZeroShot(texts))
+    return ImageTopicModel(even, None, _fixed_prior(len(texts), 1.0), ZeroShot(texts))
 
 
 def _scaled(texts: Floats, vectors: Floats, topics: Ids) -> ZeroShot:
     """Texts (t, d) whose scale fits pictures (n, d), none of which taught them anything."""
-    said = SCALE * (vectors @ texts.T)
-    return ZeroShot(texts, SCALE / (fitted_temperature(said, topics) or 1.0))
+    said = MAX_LOGIT_SCALE * (vectors @ texts.T)
+    return ZeroShot(texts, MAX_LOGIT_SCALE / (fit_temperature(said, topics) or 1.0))
 
 
-def _told(width: int, new: float) -> ClassOpinion:
+def _fixed_prior(width: int, new: float) -> ClassPrior:
     """Topics as their own classes, all as new; the weights of both opinions sum to 1."""
-    total = (1 - new) ** 2 + CLASSES_WEIGH * new**2
-    return ClassOpinion(np.eye(width, dtype=np.float32), np.full(width, new, np.float32), total)
+    total = (1 - new) ** 2 + CLASS_WEIGHT * new**2
+    return ClassPrior(np.eye(width, dtype=np.float32), np.full(width, new, np.float32), total)
 
 
-def _best_told(probs: Floats, said: Floats, truths: Ids, taught: NDArray[np.bool_]) -> ClassOpinion:
+def _tuned_prior(probs: Floats, said: Floats, truths: Ids, taught: NDArray[np.bool_]) -> ClassPrior:
     """Joined as suits best the head's probabilities of unseen pictures (m, t) and the texts'."""
 
-    def joined(new: float) -> ClassOpinion:
-        opinion = _told(len(taught), new)
-        temperature = fitted_temperature(opinion.logits(probs, said), truths)
+    def joined(new: float) -> ClassPrior:
+        opinion = _fixed_prior(len(taught), new)
+        temperature = fit_temperature(opinion.logits(probs, said), truths)
         return replace(opinion, temperature=temperature or opinion.temperature)
 
     return min(
-        map(joined, NEW), key=lambda opinion: log_loss(opinion.probs(probs, said, taught), truths)
+        map(joined, PRIOR_NOVELTIES),
+        key=lambda opinion: log_loss(opinion.probs(probs, said, taught), truths),
     )
 
 
-def _classes(
+def _class_prior(
     probs: Floats, held: Ids, topics: Ids, folds: Ids, classes: Floats, words: Floats
-) -> ClassOpinion:
+) -> ClassPrior:
     """The classes' opinion; joined to the head's of unseen pictures (m, t), it fits best."""
     joined = np.zeros_like(probs)
     for fold in np.unique(folds[held]):
         mine, seen = folds[held] == fold, folds != fold
-        opinion = class_opinion(classes[seen], topics[seen], words)
+        opinion = class_prior(classes[seen], topics[seen], words)
         joined[mine] = opinion.logits(probs[mine], classes[held[mine]])
-    temperature = fitted_temperature(joined, topics[held]) or 1.0
-    return replace(class_opinion(classes, topics, words), temperature=temperature)
+    temperature = fit_temperature(joined, topics[held]) or 1.0
+    return replace(class_prior(classes, topics, words), temperature=temperature)
 
 
-def _outside(scores: Floats) -> Outside:
+def _out_of_topic_detector(scores: Floats) -> OutOfTopicDetector:
     """Where pictures of no topic begin, from logits (m, t) of unseen pictures that have one."""
     most = scores.max(axis=1)
     energies = most + np.log(np.exp(scores - most[:, None]).sum(axis=1))
-    middle, median = np.quantile(energies, [STRANGEST, 0.5]).tolist()
-    return Outside(middle, max(STEEP * (median - middle), 1e-3))
+    middle, median = np.quantile(energies, [OUTLIER_SHARE, 0.5]).tolist()
+    return OutOfTopicDetector(middle, max(TRANSITION_SHARE * (median - middle), 1e-3))
 
 
 def _fitter(vectors: Floats, topics: Ids, width: int, config: TopicConfig) -> Fit:
@@ -173,6 +176,6 @@ def _fitter(vectors: Floats, topics: Ids, width: int, config: TopicConfig) -> Fi
         optimizer.step(loss)  # type: ignore[no-untyped-call]
         weights = layer.weight.detach().numpy() / scale
         bias = layer.bias.detach().numpy() - weights @ mean
-        return over_all(weights, bias, classes, width)
+        return expand_topics(weights, bias, classes, width)
 
     return fit

@@ -12,13 +12,15 @@ import numpy as np
 
 from hashlens.indexer.embeddings.space import WordSpace
 from hashlens.indexer.images.imagenet import words_of_classes
-from hashlens.indexer.topics.image_model import ClassOpinion
+from hashlens.indexer.topics.image_model import ClassPrior
 from hashlens.indexer.topics.model import TopicTable
 from hashlens.indexer.types import Floats, Ids
 
-SEEN = 250  # pictures of a topic, at most, that weigh against one picture's worth of words
-UNSEEN = 10  # pictures' worth of words of a topic that no picture taught
-CONTRAST = 0.1  # likeness that a class's name needs for e times the probability
+MAX_TOPIC_PICTURES = (
+    250  # pictures of a topic, at most, that weigh against one picture's worth of words
+)
+PRIOR_PICTURES = 10  # pictures' worth of words of a topic that no picture taught
+CLASS_TEMPERATURE = 0.1  # likeness that a class's name needs for e times the probability
 _COMMON = 50_000  # words whose mean is what all words share
 
 
@@ -38,16 +40,16 @@ def classes_by_words(table: TopicTable, space: WordSpace | None) -> Floats:
     known = topics.any(axis=1)
     if known.any():
         near[:, ~known] = near[:, known].mean(axis=1, keepdims=True)
-    raised = np.exp(near / CONTRAST)
+    raised = np.exp(near / CLASS_TEMPERATURE)
     shares: Floats = (raised / raised.sum(axis=1, keepdims=True)).astype(np.float32)
     return shares
 
 
-def class_opinion(classes: Floats, topics: Ids, words: Floats) -> ClassOpinion:
-    """What pictures of known topic, and words where they showed a class too little, say of it.
+def class_prior(classes: Floats, topics: Ids, words: Floats) -> ClassPrior:
+    """Return the topics of each class, from pictures of known topic and from the class's words.
 
-    The words count as one picture (a Dirichlet prior), or as `UNSEEN` for topics without any; a
-    topic's pictures count as `SEEN` at most.
+    The words are a Dirichlet prior that counts as one picture, or as `PRIOR_PICTURES` for topics
+    without pictures. A topic's pictures count as `MAX_TOPIC_PICTURES` at most.
 
     Args:
         classes: probabilities of the classes, float32 (n, c).
@@ -57,11 +59,11 @@ def class_opinion(classes: Floats, topics: Ids, words: Floats) -> ClassOpinion:
     shown = np.zeros_like(words)
     for topic in np.unique(topics).tolist():
         mine = classes[topics == topic]
-        shown[:, topic] = mine.mean(axis=0) * min(len(mine), SEEN)
+        shown[:, topic] = mine.mean(axis=0) * min(len(mine), MAX_TOPIC_PICTURES)
     new = 1 / (shown.sum(axis=1) + 1)
-    said = shown + words * np.where(np.isin(np.arange(words.shape[1]), topics), 1, UNSEEN)
+    said = shown + words * np.where(np.isin(np.arange(words.shape[1]), topics), 1, PRIOR_PICTURES)
     shares = said / said.sum(axis=1, keepdims=True)
-    return ClassOpinion(shares.astype(np.float32), new.astype(np.float32))
+    return ClassPrior(shares.astype(np.float32), new.astype(np.float32))
 
 
 def _meanings(space: WordSpace, texts: Sequence[str]) -> Floats:
@@ -69,7 +71,7 @@ def _meanings(space: WordSpace, texts: Sequence[str]) -> Floats:
     shared = np.asarray(space.vectors[:_COMMON], np.float32).mean(axis=0)
     meanings = np.zeros((len(texts), space.dimensions), np.float32)
     for number, text in enumerate(texts):
-        _, rows = space.found(re.findall(r"\w\w+", text.lower()))
+        _, rows = space.lookup(re.findall(r"\w\w+", text.lower()))
         if len(rows):
             # Words stand commonest first: a rarer one tells more.
             mean = np.log(2.0 + rows) @ np.asarray(space.vectors[rows], np.float32)

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 Weights = NDArray[np.float64]
 
-ROUNDS = 500  # at most
-STEEPEST = 1e-2  # slope of the loss at which the search may end
+MAX_ITERATIONS = 500  # at most
+MAX_GRADIENT = 1e-2  # slope of the loss at which the search may end
 
 
-def fitted_logistic(
+def fit_logistic(
     features: sparse.csr_matrix, labels: NDArray[np.int64], strength: float
 ) -> tuple[Weights, Weights, NDArray[np.int64]]:
     """Weights float64 (k, f) and bias float64 (k,) of each class, and the k classes, ascending.
@@ -49,7 +49,12 @@ def fitted_logistic(
         1 / (strength * len(labels)),
     )
     start = np.zeros((len(seen) + 1) * len(sides))
-    options = {"maxiter": ROUNDS, "maxls": 50, "gtol": STEEPEST, "ftol": 64 * np.finfo(float).eps}
+    options = {
+        "maxiter": MAX_ITERATIONS,
+        "maxls": 50,
+        "gtol": MAX_GRADIENT,
+        "ftol": 64 * np.finfo(float).eps,
+    }
     with threadpool_limits(limits=1):  # steps are so short that threads would wait for one another
         found = minimize(loss, start, jac=True, method="L-BFGS-B", options=options).x
     learned = found.reshape(-1, len(sides)) @ sides

@@ -19,7 +19,13 @@ import numpy as np
 from hashlens.indexer.config import ALL_TOPICS, data_path
 from hashlens.indexer.errors import ConfigError, InputError, SetupError, unreadable
 from hashlens.indexer.text.hashtags import key
-from hashlens.indexer.topics.image_model import ClassOpinion, Head, ImageOpinion, Outside, ZeroShot
+from hashlens.indexer.topics.image_model import (
+    ClassPrior,
+    Head,
+    ImageTopicModel,
+    OutOfTopicDetector,
+    ZeroShot,
+)
 from hashlens.indexer.types import Floats, TopicProbs
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
@@ -98,21 +104,21 @@ class TopicModel:
     """
 
     table: TopicTable
-    image: ImageOpinion | None
+    image: ImageTopicModel | None
     text: Head | None
     vocabulary: Mapping[str, int]
     idf: Floats
     plain: float = 1.0
 
     @property
-    def sees(self) -> bool:
+    def has_image_model(self) -> bool:
         """Whether pictures can be judged."""
         return self.image is not None
 
     @property
     def without_classes(self) -> TopicModel:
         """The same with the image head alone: without a second opinion on pictures."""
-        head = self.image and ImageOpinion(self.image.head, self.image.outside)
+        head = self.image and ImageTopicModel(self.image.head, self.image.outside)
         return replace(self, image=head)
 
     @cached_property
@@ -233,26 +239,26 @@ def _head(tensors: dict[str, Floats], name: str, topics: int, width: int | None)
 
 def _image(
     tensors: dict[str, Floats], saved: Mapping[str, Any], topics: int
-) -> ImageOpinion | None:
+) -> ImageTopicModel | None:
     head = _head(tensors, "image", topics, None)
     if head is None:
         return None
     outside = classes = zero_shot = None
     if "outside" in saved:
         width = _positive("outside_width", saved["outside_width"])
-        outside = Outside(float(saved["outside"]), width)
+        outside = OutOfTopicDetector(float(saved["outside"]), width)
         if not np.isfinite(outside.middle):
             raise ValueError(f"outside: found {outside.middle}, expected an energy")
     if "classes.topics" in tensors:
         temperature = _positive("classes", saved["classes"])
-        classes = ClassOpinion(tensors["classes.topics"], tensors["classes.new"], temperature)
+        classes = ClassPrior(tensors["classes.topics"], tensors["classes.new"], temperature)
         _check("classes.topics", classes.topics, (None, topics))
         _check("classes.new", classes.new, (len(classes.topics),))
     if "texts" in tensors:
         zero_shot = ZeroShot(tensors["texts"], _positive("texts", saved["texts"]))
         _check("texts", zero_shot.texts, head.weights.shape)
         _check("classes.new", tensors["classes.new"], (topics,))
-    return ImageOpinion(head, outside, classes, zero_shot)
+    return ImageTopicModel(head, outside, classes, zero_shot)
 
 
 def _positive(name: str, found: object) -> float:
@@ -269,7 +275,7 @@ def _check(name: str, array: Floats, shape: tuple[int | None, ...]) -> None:
         raise ValueError(f"{name}: found {array.dtype} {array.shape}, expected finite {shape}")
 
 
-def bare(token: str) -> str:
+def strip_sign(token: str) -> str:
     """A token without the sign of a hashtag: to topics, `#sunset` and `sunset` mean the same."""
     return token[1:] if token.startswith("#") and len(token) > 1 else token
 
@@ -283,7 +289,7 @@ def tfidf(
         (row * width + column)
         for row, text in enumerate(tokens)
         for token in text
-        if (column := vocabulary.get(bare(token))) is not None
+        if (column := vocabulary.get(strip_sign(token))) is not None
     ]
     cells, counts = np.unique(np.array(hits, dtype=np.int64), return_counts=True)
     rows, columns = cells // width, cells % width

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from hashlens.indexer.embeddings.space import WordSpace
-from hashlens.indexer.progress import Progress, Silent
+from hashlens.indexer.progress import NullProgress, Progress
 from hashlens.indexer.text.segmenter import Segmenter, vocabulary_counts
 from hashlens.indexer.topics.model import TopicTable
 from hashlens.indexer.types import Embeddings, Floats
@@ -22,7 +22,7 @@ TEMPLATES = (
     *("{}", PLAIN, "a photo of my {}.", "a close-up photo of {}."),
     *("a good photo of {}.", "a photo about {}."),
 )
-READ = 20_000  # hashtags, the most used: more take many minutes on a laptop
+MAX_READ_HASHTAGS = 20_000  # hashtags, the most used: more take many minutes on a laptop
 Segment = Callable[[str], Sequence[str]]
 _BATCH = 256  # texts between two steps of progress
 
@@ -37,7 +37,7 @@ class TextReader:
 
     def vectors(self, texts: Sequence[str], progress: Progress | None = None) -> Floats:
         """Unit vectors float32 (n, d) of n texts, one or more; progress is told of each text."""
-        progress = progress or Silent()
+        progress = progress or NullProgress()
         fresh = [text for text in dict.fromkeys(texts) if text not in self._known]
         progress.advance(len(texts) - len(fresh))
         for start in range(0, len(fresh), _BATCH):

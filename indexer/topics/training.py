@@ -13,26 +13,26 @@ from hashlens.indexer.config import TopicConfig
 from hashlens.indexer.embeddings.space import WordSpace
 from hashlens.indexer.topics.cross_validation import (
     Fit,
-    fitted_temperature,
-    folds_of,
-    held_out,
-    over_all,
-    taught_topics,
+    assign_folds,
+    cross_validate,
+    expand_topics,
+    fit_temperature,
+    trainable_topics,
 )
 from hashlens.indexer.topics.image_model import Head
-from hashlens.indexer.topics.image_training import image_opinion, texts_alone
+from hashlens.indexer.topics.image_training import fit_image_model, zero_shot_model
 from hashlens.indexer.topics.imagenet_topics import classes_by_words
-from hashlens.indexer.topics.logistic import fitted_logistic
-from hashlens.indexer.topics.model import TopicModel, TopicTable, bare, tfidf
+from hashlens.indexer.topics.logistic import fit_logistic
+from hashlens.indexer.topics.model import TopicModel, TopicTable, strip_sign, tfidf
 from hashlens.indexer.types import Embeddings, Floats, Ids
 
 if TYPE_CHECKING:
     from scipy import sparse
 
-MASKED, PLAIN = 1, 2  # views of a text: without its defining hashtags, without any
+MASKED_VIEW, PLAIN = 1, 2  # views of a text: without its defining hashtags, without any
 MIN_POSTS, MAX_WORDS = 2, 50_000  # a word's posts; words of the posts, and as many pretrained
-MEANING = 2.0  # how much the mean meaning of a text counts beside its words
-PER_TOPIC = 6_000  # labelled texts, or pictures, a topic: more add minutes, not accuracy
+MEANING_WEIGHT = 2.0  # how much the mean meaning of a text counts beside its words
+MAX_POSTS_PER_TOPIC = 6_000  # labelled texts, or pictures, a topic: more add minutes, not accuracy
 TEXT_STRENGTH = 0.3  # inverse weight of the text head's L2 penalty
 
 
@@ -72,9 +72,9 @@ def fit_topics(
     """
     number = {name: place for place, name in enumerate(table.names)}
     topics = np.array([number.get(label, -1) if label else -1 for label in labels], dtype=np.int64)
-    folds = folds_of(groups, config.seed)
+    folds = assign_folds(groups, config.seed)
     text, vocabulary, idf, plain = _text_head(table, tokens, topics, folds, config, pretrained)
-    image = None if texts is None else texts_alone(texts)
+    image = None if texts is None else zero_shot_model(texts)
     if images is not None:
         known = np.flatnonzero(topics[images.ids] >= 0).tolist()
         places = _sampled(known, topics[images.ids], config.seed)
@@ -83,7 +83,7 @@ def fit_topics(
         if classes is not None:
             seen = (classes[places], classes_by_words(table, pretrained))
         shown = (images.vectors[places], topics[rows], folds[rows], len(number))
-        image = image_opinion(*shown, config, seen, texts)
+        image = fit_image_model(*shown, config, seen, texts)
     return TopicModel(table, image, text, vocabulary, idf, plain)
 
 
@@ -97,7 +97,7 @@ def _text_head(
 ) -> tuple[Head | None, dict[str, int], Floats, float]:
     known = [r for r in np.flatnonzero(topics >= 0).tolist() if len(tokens[r])]
     rows = _sampled(known, topics, config.seed)
-    taught = taught_topics(topics[rows])
+    taught = trainable_topics(topics[rows])
     rows = rows[np.isin(topics[rows], taught)]
     if not taught:
         return None, {}, np.zeros(0, np.float32), 1.0
@@ -106,7 +106,7 @@ def _text_head(
     meanings = _meanings(vocabulary, pretrained)
     features = _sparse(texts, vocabulary, idf)
     fit = _text_fitter(features, meanings, topics[owners], len(table.names))
-    scores, held = held_out(
+    scores, held = cross_validate(
         fit,
         lambda head, some: features[some] @ head[0].T + head[1],
         topics[owners],
@@ -114,8 +114,8 @@ def _text_head(
     )
     # Texts without their defining hashtags are what queries look like.
     masked, plain = (
-        fitted_temperature(scores[kinds[held] == kind], topics[owners[held[kinds[held] == kind]]])
-        for kind in (MASKED, PLAIN)
+        fit_temperature(scores[kinds[held] == kind], topics[owners[held[kinds[held] == kind]]])
+        for kind in (MASKED_VIEW, PLAIN)
     )
     masked = masked or 1.0
     weights, bias = fit(np.arange(len(owners)))
@@ -145,7 +145,10 @@ def _views(
 def _sampled(rows: list[int], topics: Ids, seed: int) -> Ids:
     """At most PER_TOPIC rows of each topic, in order."""
     shuffled = np.random.default_rng(seed).permutation(np.array(rows, dtype=np.int64))
-    of_each = [shuffled[topics[shuffled] == topic][:PER_TOPIC] for topic in np.unique(topics[rows])]
+    of_each = [
+        shuffled[topics[shuffled] == topic][:MAX_POSTS_PER_TOPIC]
+        for topic in np.unique(topics[rows])
+    ]
     return np.sort(np.concatenate([*of_each, np.zeros(0, np.int64)])).astype(np.int64)
 
 
@@ -153,7 +156,7 @@ def _vocabulary(
     texts: Sequence[Sequence[str]], pretrained: WordSpace | None
 ) -> tuple[dict[str, int], Floats]:
     """The commonest words of the texts, then of the pretrained; and their smoothed idf."""
-    posts = Counter(word for text in texts for word in set(map(bare, text)))
+    posts = Counter(word for text in texts for word in set(map(strip_sign, text)))
     common = sorted((-n, word) for word, n in posts.items() if n >= MIN_POSTS)[:MAX_WORDS]
     counts = {word: -n for n, word in common}
     for word in pretrained.words[:MAX_WORDS] if pretrained else ():
@@ -167,8 +170,8 @@ def _meanings(vocabulary: dict[str, int], pretrained: WordSpace | None) -> Float
     if pretrained is None:
         return np.zeros((len(vocabulary), 0), np.float32)
     meanings = np.zeros((len(vocabulary), pretrained.dimensions), np.float32)
-    positions, rows = pretrained.found(list(vocabulary))
-    meanings[positions] = MEANING * pretrained.vectors[rows]
+    positions, rows = pretrained.lookup(list(vocabulary))
+    meanings[positions] = MEANING_WEIGHT * pretrained.vectors[rows]
     return meanings
 
 
@@ -192,8 +195,8 @@ def _text_fitter(features: sparse.csr_matrix, meanings: Floats, topics: Ids, wid
     both = sparse.hstack([features, sparse.csr_matrix(features @ meanings)], format="csr")
 
     def fit(some: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        weights, bias, classes = fitted_logistic(both[some], topics[some], TEXT_STRENGTH)
+        weights, bias, classes = fit_logistic(both[some], topics[some], TEXT_STRENGTH)
         of_words, of_meanings = np.split(weights, [features.shape[1]], axis=1)
-        return over_all(of_words + of_meanings @ meanings.T, bias, classes, width)
+        return expand_topics(of_words + of_meanings @ meanings.T, bias, classes, width)
 
     return fit

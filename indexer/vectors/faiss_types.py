@@ -1,9 +1,8 @@
-"""The kinds of FAISS index that hold our vectors: made, told apart, and judged whole.
+"""The kinds of FAISS index that are supported: made, recognized and validated.
 
-An `exact` index compares every vector; an `ivf` one (Jégou, Douze, Schmid 2011, "Product
-quantization for nearest neighbor search", section 4) compares those in the clusters nearest to
-the query, and an `ivf-sq8` one keeps a byte for each of a vector's numbers besides. FAISS is
-imported on first use.
+An `exact` index compares every vector. An `ivf` one compares those in the clusters nearest to the
+query (Jégou, Douze, Schmid 2011, "Product quantization for nearest neighbor search", section 4).
+An `ivf-sq8` one also keeps each number of a vector in a byte. FAISS is imported on first use.
 """
 
 from __future__ import annotations
@@ -18,42 +17,33 @@ from hashlens.indexer.types import Floats, Ids
 Kind = Literal["exact", "ivf", "ivf-sq8"]
 
 KINDS = ("exact", "ivf", "ivf-sq8")
-EXACT_UP_TO = 200_000  # vectors; beyond it an exact answer takes too long
-NARROW = 256  # numbers of a vector up to which all four bytes of each are kept
+MAX_EXACT = 200_000  # vectors; beyond it an exact answer takes too long
+MAX_FLOAT_WIDTH = 256  # numbers of a vector that are kept as float32 in large indexes
 TRAINED_PER_CLUSTER = 64  # vectors sampled for k-means: with more, training outlasts all else
-ROUNDS = 10  # of k-means; more of them leave recall as it is
+KMEANS_ROUNDS = 10  # more of them leave recall as it is
 SEED = 1
-# FAISS compares rows of whole lanes, of so many numbers, quickest: one of 50 takes 7 % longer than
-# one of 56, and five times as long where bytes are kept. So zeros follow, which change no product.
-LANES = 8
-WIDEST_PADDED = 1024  # FAISS reads a padded one only where its width squared may be allocated
 
 Library = Any  # FAISS and its objects, whose own types are incomplete
 
 
 def kind_for(vectors: Floats) -> Kind:
-    """Exact up to 200,000 vectors; beyond it ivf where they are narrow, ivf-sq8 where wide."""
+    """Return exact up to 200,000 vectors; beyond it ivf for narrow ones, ivf-sq8 for wide ones."""
     number, width = vectors.shape
-    if number <= EXACT_UP_TO:
+    if number <= MAX_EXACT:
         return "exact"
-    return "ivf" if width <= NARROW else "ivf-sq8"
+    return "ivf" if width <= MAX_FLOAT_WIDTH else "ivf-sq8"
 
 
-def in_lanes(width: int) -> int:
-    """The width that rows are padded to."""
-    return -(-width // LANES) * LANES if width <= WIDEST_PADDED else width
-
-
-def empty(width: int, kind: Kind) -> Library:
-    """An index of no vectors; one of clusters is still to be trained."""
+def empty_index(width: int, kind: Kind) -> Library:
+    """Return an index of no vectors; one of clusters is not trained."""
     if kind == "exact":
         # Not IndexIDMap2: it takes duplicate ids silently, and its table of ids slows opening.
         return faiss().IndexIDMap(faiss().IndexFlatIP(width))
     return _clusters(width, kind, 1)
 
 
-def trained(vectors: Floats, kind: Kind) -> Library:
-    """An empty index with clusters of these vectors: 4 √n, of 39 vectors or more each."""
+def train_index(vectors: Floats, kind: Kind) -> Library:
+    """Return an empty index with clusters of these vectors: 4 √n, of 39 vectors or more each."""
     number, width = vectors.shape
     index = _clusters(width, kind, max(1, min(int(4 * number**0.5), number // 39)))
     index.train(vectors)
@@ -62,27 +52,27 @@ def trained(vectors: Floats, kind: Kind) -> Library:
 
 def _clusters(width: int, kind: Kind, number: int) -> Library:
     library, product = faiss(), faiss().METRIC_INNER_PRODUCT
-    middles = library.IndexFlatIP(width)
+    centroids = library.IndexFlatIP(width)
     if kind == "ivf":
-        index = library.IndexIVFFlat(middles, width, number, product)
+        index = library.IndexIVFFlat(centroids, width, number, product)
     else:
         bytes_each = library.ScalarQuantizer.QT_8bit
-        index = library.IndexIVFScalarQuantizer(middles, width, number, bytes_each, product)
-    index.cp.seed, index.cp.niter = SEED, ROUNDS
+        index = library.IndexIVFScalarQuantizer(centroids, width, number, bytes_each, product)
+    index.cp.seed, index.cp.niter = SEED, KMEANS_ROUNDS
     index.cp.max_points_per_centroid = TRAINED_PER_CLUSTER
     index.cp.min_points_per_centroid = 1  # fewer only bring a warning on stderr
     return index
 
 
 def kind_of(index: Library) -> Kind:
-    """The kind of an index of ours."""
+    """Return the kind of a supported index."""
     if isinstance(index, faiss().IndexIVFScalarQuantizer):
         return "ivf-sq8"
     return "ivf" if isinstance(index, faiss().IndexIVF) else "exact"
 
 
 def stored_ids(index: Library) -> Ids:
-    """Ids in the order of storage, int64 (n,)."""
+    """Return ids in the order of storage, int64 (n,)."""
     if kind_of(index) == "exact":
         return np.asarray(faiss().vector_to_array(index.id_map), dtype=np.int64)
     lists = index.invlists
@@ -94,8 +84,8 @@ def stored_ids(index: Library) -> Ids:
     return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
 
 
-def is_ours(index: Library) -> bool:
-    """Whether an index that was read is of one of the kinds, and its parts fit one another."""
+def is_supported(index: Library) -> bool:
+    """Return whether an index that was read is of a supported kind, and its parts fit together."""
     if index.metric_type != faiss().METRIC_INNER_PRODUCT:
         return False
     if type(index) in (faiss().IndexIVFFlat, faiss().IndexIVFScalarQuantizer):
@@ -108,30 +98,26 @@ def is_ours(index: Library) -> bool:
 
 
 def _clusters_fit(index: Library) -> bool:
-    """Whether an index has a list for each of its clusters, of vectors of its width."""
-    middles, lists = faiss().downcast_index(index.quantizer), index.invlists
-    if type(middles) is not faiss().IndexFlatIP or middles.d != index.d:
+    """Return whether an index has a list for each of its clusters, of vectors of its width."""
+    centroids, lists = faiss().downcast_index(index.quantizer), index.invlists
+    if type(centroids) is not faiss().IndexFlatIP or centroids.d != index.d:
         return False
-    flat = kind_of(index) == "ivf"
-    if not flat and not _bytes_fit(index):
-        return False
-    sizes = {lists.code_size, index.code_size, index.d * (4 if flat else 1)}
+    is_flat = kind_of(index) == "ivf"
+    if not is_flat:  # a byte a number, with a learned range for each
+        codes = index.sq
+        ranges = (2 * index.d,) if index.is_trained else (0, 2 * index.d)
+        is_sq8 = codes.d == index.d and codes.qtype == faiss().ScalarQuantizer.QT_8bit
+        if not is_sq8 or codes.code_size != index.d or codes.trained.size() not in ranges:
+            return False
+    sizes = {lists.code_size, index.code_size, index.d * (4 if is_flat else 1)}
     numbers = (index.nlist,) if index.is_trained else (0, index.nlist)
-    whole = lists.nlist == index.nlist and lists.compute_ntotal() == index.ntotal
-    return middles.ntotal in numbers and len(sizes) == 1 and bool(whole)
-
-
-def _bytes_fit(index: Library) -> bool:
-    """Whether vectors are kept as a byte a number, with a range for each that was learned."""
-    kept = index.sq
-    ranges = (2 * index.d,) if index.is_trained else (0, 2 * index.d)
-    same = kept.d == index.d and kept.qtype == faiss().ScalarQuantizer.QT_8bit
-    return bool(same and kept.code_size == index.d and kept.trained.size() in ranges)
+    is_whole = lists.nlist == index.nlist and lists.compute_ntotal() == index.ntotal
+    return centroids.ntotal in numbers and len(sizes) == 1 and bool(is_whole)
 
 
 @cache
 def faiss() -> Library:
-    """The library."""
-    import faiss as library
+    """Return the library."""
+    import faiss
 
-    return library
+    return faiss

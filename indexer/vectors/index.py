@@ -1,7 +1,7 @@
-"""Ids and unit vectors into search, by FAISS.
+"""An immutable index of unit vectors by id, searched by FAISS.
 
-Scores are inner products of unit rows, which is cosine; `faisskinds` says which kinds of index
-there are. FAISS is imported on first use.
+Scores are inner products of unit rows, which is cosine; `faiss_types` defines the kinds of index.
+FAISS is imported on first use.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
@@ -21,145 +22,107 @@ from hashlens.indexer.vectors.faiss_types import (
     KINDS,
     Kind,
     Library,
-    empty,
+    empty_index,
     faiss,
-    in_lanes,
     kind_for,
     kind_of,
     stored_ids,
-    trained,
+    train_index,
 )
-from hashlens.indexer.vectors.search import among, check_width, settled
+from hashlens.indexer.vectors.search import isin_sorted, search_stable
 
-FEWEST_PROBES = 32  # clusters compared with a query: makes small ivf indexes exact
-PROBED_SHARE = 16  # one cluster in so many is compared, in large ones
+MIN_PROBES = 32  # clusters compared with a query: makes small ivf indexes exact
+CLUSTERS_PER_PROBE = 16  # in large ivf indexes
 
 
 @dataclass(frozen=True, slots=True)
-class _Among:
-    """The vectors that are compared: how many, FAISS's selector of them, None where all are.
+class SearchScope:
+    """Vectors to compare: their number, and FAISS's selector of them, None for all.
 
-    `kept` is what the selector refers to; `exact` ones are compared in every cluster.
+    `referenced` is what the selector points to.
     """
 
     size: int
-    selector: Library | None
-    kept: Library | None = None
-    exact: bool = False
+    selector: Library | None = None
+    referenced: Library | None = None
 
 
 class VectorIndex:
-    """Unit vectors by id, searched by cosine.
+    """Unit vectors by id, searched by cosine; ids are unique and not negative."""
 
-    Ids are unique, not negative, and keep their meaning for ever; positions are never shown.
-    """
-
-    def __init__(self, index: Library, width: int, *, mapped: bool = False) -> None:
-        """Take an index of FAISS, whose rows may be padded, and the width without that."""
+    def __init__(self, index: Library) -> None:
+        """Take an index of FAISS."""
         self._index = index
-        self._mapped = mapped
-        self._width, self._padded, self._kind = width, int(index.d), kind_of(index)
-        # Made when they are asked for, and dropped by `_own`, before any change.
-        self._all: _Among | None = None
-        self._order: tuple[Ids, Ids] | None = None
-        self._barred: tuple[Ids, _Among] | None = None
-
-    @classmethod
-    def empty(cls, width: int, kind: Kind = "exact") -> Self:
-        """An index of no vectors; clusters are formed of the first that are added.
-
-        Raises:
-            ConfigError: the kind is unknown.
-            ShapeError: the width is not positive.
-        """
-        if kind not in KINDS:
-            raise ConfigError(f"found vector index kind {kind!r}, expected {' or '.join(KINDS)}")
-        if width < 1:
-            raise ShapeError(f"found a vector width of {width}, expected 1 or more")
-        return cls(empty(in_lanes(width), kind), width)
+        self.width = int(index.d)
+        self.kind: Kind = kind_of(index)
+        self._excluded: tuple[Ids, SearchScope] | None = None
 
     @classmethod
     def build(cls, embeddings: Embeddings, kind: Kind | Literal["auto"] = "auto") -> Self:
-        """An index of these vectors, of the kind named; `auto` is `faisskinds.kind_for`.
+        """Return an index of these vectors, of that kind; `auto` is `faiss_types.kind_for`.
 
         Raises:
             ConfigError: the kind is unknown.
             ShapeError: an id is negative or comes twice.
         """
+        ids, vectors = embeddings.ids, embeddings.vectors
         if kind == "auto":
-            kind = kind_for(embeddings.vectors)
-        index = cls.empty(embeddings.vectors.shape[1], kind)
-        index.add(embeddings)
-        return index
+            kind = kind_for(vectors)
+        if kind not in KINDS:
+            raise ConfigError(f"found vector index kind {kind!r}, expected {' or '.join(KINDS)}")
+        ordered = np.sort(ids)
+        if len(ordered) and ordered[0] < 0:
+            raise ShapeError(f"found id {ordered[0]}, expected 0 or more")
+        if len(twice := ordered[1:][ordered[1:] == ordered[:-1]]):
+            raise ShapeError(f"found id {twice[0]} twice, expected each once")
+        if not len(ids):
+            return cls(empty_index(vectors.shape[1], kind))
+        index = (
+            empty_index(vectors.shape[1], kind) if kind == "exact" else train_index(vectors, kind)
+        )
+        index.add_with_ids(vectors, ids)
+        return cls(index)
 
     @classmethod
     def open(cls, path: Path, *, mmap: bool = True) -> Self:
-        """The index saved in a file; with `mmap` its vectors are read when they are needed.
+        """Open the index saved in a file; with `mmap`, its vectors are read when needed.
 
-        A mapped file may be replaced by rename, never written in place. Files are trusted input:
-        check their hash first where they come from elsewhere.
+        A mapped file may be replaced by rename, never written in place.
 
         Raises:
-            IndexCorruptError: the file is missing, cut short or not of an index of ours.
+            IndexCorruptError: the file is missing, truncated or not a supported index.
         """
-        index, width, mapped = read_index(path, mmap=mmap)
-        return cls(index, width, mapped=mapped)
+        return cls(read_index(path, mmap=mmap))
+
+    def save(self, path: Path) -> None:
+        """Write to a file, as a whole or not at all; it is on disk when this returns.
+
+        Raises:
+            OSError: it cannot be written, as when the disk is full.
+        """
+        write_index(self._index, path)
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
 
     @property
-    def width(self) -> int:
-        """Length of each vector."""
-        return self._width
-
-    @property
-    def kind(self) -> Kind:
-        """One of `faisskinds.KINDS`."""
-        return self._kind
-
-    @property
     def ids(self) -> Ids:
         """All ids, int64 (n,), ascending."""
-        return self._sorted()[0]
+        return self._sorted_ids[0]
 
     def within(self, limit: int) -> bool:
-        """Whether every id is 0 or more and below a limit; quicker than `ids`."""
+        """Return whether every id is 0 or more and below a limit; faster than `ids`."""
         stored = stored_ids(self._index)
         return not len(stored) or bool(0 <= stored.min() <= stored.max() < limit)
 
-    def add(self, embeddings: Embeddings) -> None:
-        """Add vectors under new ids; nothing is added where one is refused.
-
-        Raises:
-            ShapeError: the width differs, or an id is negative, comes twice or is taken.
-        """
-        check_width(embeddings.vectors, self.width)
-        self._check_new(embeddings.ids)
-        if not len(embeddings.ids):
-            return
-        self._own()
-        rows = self._in_lanes(embeddings.vectors)
-        if not self._index.is_trained:
-            self._index = trained(rows, self.kind)
-        self._index.add_with_ids(rows, embeddings.ids)
-
-    def remove(self, ids: Ids) -> int:
-        """Remove vectors by id; unknown ids are passed over. Returns how many were removed."""
-        known = np.intersect1d(ids, self.ids)
-        if len(known):
-            self._own()
-            self._index.remove_ids(known)
-        return len(known)
-
     def reconstruct(self, ids: Ids) -> Floats:
-        """Vectors of ids, float32 (n, d), in the order asked: nearly those added, if kept as bytes.
+        """Return the vectors of ids, float32 (n, d), in the order asked; rounded in `ivf-sq8`.
 
         Raises:
             ShapeError: an id is not in the index.
         """
-        known, order = self._sorted()
-        unknown = ids[~among(ids, known)]
+        known, order = self._sorted_ids
+        unknown = ids[~isin_sorted(ids, known)]
         if len(unknown):
             raise ShapeError(f"found id {unknown[0]}, expected one of the {len(self)} in the index")
         if not len(ids):
@@ -167,98 +130,67 @@ class VectorIndex:
         if self.kind == "exact":
             vectors = self._index.index.reconstruct_batch(order[np.searchsorted(known, ids)])
         else:
-            with self._found_by_id():
+            with self._id_table():
                 vectors = self._index.reconstruct_batch(np.ascontiguousarray(ids))
-        vectors = vectors[:, : self.width]
         if self.kind == "ivf-sq8":
             vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.ascontiguousarray(vectors, dtype=np.float32)
 
     @contextmanager
-    def _found_by_id(self) -> Iterator[None]:
-        """Have an index of clusters know where each id is: a table, made where it is needed."""
+    def _id_table(self) -> Iterator[None]:
+        """Have FAISS keep a table of the places of ids in clusters for a while."""
         self._index.set_direct_map_type(faiss().DirectMap.Hashtable)
         try:
             yield
         finally:
             self._index.set_direct_map_type(faiss().DirectMap.NoMap)
 
-    def search(
-        self, vectors: Floats, m: int, *, subset: Ids | None = None, without: Ids | None = None
-    ) -> Neighbors:
-        """The m nearest of each query, by falling cosine, equal ones by rising id.
+    def search(self, vectors: Floats, m: int, *, without: Ids | None = None) -> Neighbors:
+        """Return the m nearest of each query, by falling cosine, ties by rising id.
 
         Args:
             vectors: unit queries, float32 (q, d).
-            m: neighbours wanted; where there are fewer, `counts` says how many are real, and the
-                places beyond hold id 0 and score -inf.
-            subset: if given, only these ids are compared, exactly, in either kind.
-            without: if given, these ids are passed over.
+            m: number of neighbours. If there are fewer, `counts` says how many are real, and the
+                places beyond have id 0 and score -inf.
+            without: ids to skip.
 
         Raises:
             ShapeError: the width differs, rows are not finite unit vectors, or m is not positive.
         """
-        among = self._among(subset, without)
-        return settled(
+        scope = self._scope(without)
+        return search_stable(
             vectors,
             m,
             self.width,
-            among.size,
-            lambda some, reach: self._nearest(self._in_lanes(some), reach, among),
+            scope.size,
+            lambda queries, reach: self._nearest(queries, reach, scope),
         )
 
-    def save(self, path: Path) -> None:
-        """Write to a file: whole or not at all, and on disk when this returns.
-
-        Raises:
-            OSError: it cannot be written, as when the disk is full.
-        """
-        write_index(self._index, self.width, path)
-
-    def _among(self, subset: Ids | None, without: Ids | None) -> _Among:
-        """What is compared, of ids that the index holds."""
-        if subset is not None:
-            chosen = np.intersect1d(subset, self.ids)
-            chosen = chosen if without is None else np.setdiff1d(chosen, without)
-            return _Among(len(chosen), faiss().IDSelectorBatch(chosen), exact=True)
+    def _scope(self, without: Ids | None) -> SearchScope:
         if without is None:
-            return self._whole()
-        # The same ids are passed over in one search after the other.
-        if self._barred is None or self._barred[0] is not without:
-            self._barred = without, self._all_but(without)
-        return self._barred[1]
+            return SearchScope(len(self))
+        # Searches in a row skip the same ids.
+        if self._excluded is None or self._excluded[0] is not without:
+            known = np.intersect1d(without, self.ids)
+            scope = SearchScope(len(self))
+            if len(known):
+                batch = faiss().IDSelectorBatch(known)
+                left = len(self) - len(known)
+                scope = SearchScope(left, faiss().IDSelectorNot(batch), batch)
+            self._excluded = without, scope
+        return self._excluded[1]
 
-    def _whole(self) -> _Among:
-        if self._all is None:
-            self._all = _Among(len(self), None)
-        return self._all
-
-    def _all_but(self, without: Ids) -> _Among:
-        barred = np.intersect1d(without, self.ids)
-        if not len(barred):
-            return self._whole()
-        batch = faiss().IDSelectorBatch(barred)
-        return _Among(len(self) - len(barred), faiss().IDSelectorNot(batch), batch)
-
-    def _in_lanes(self, vectors: Floats) -> Floats:
-        """Vectors float32 (n, d) with zeros after them, as wide as FAISS's."""
-        if self._padded == self._width:
-            return vectors
-        rows = np.zeros((len(vectors), self._padded), np.float32)
-        rows[:, : self._width] = vectors
-        return rows
-
-    def _nearest(self, queries: Floats, reach: int, among: _Among) -> tuple[Ids, Floats]:
-        """Ids and scores (q, reach) by falling score; id -1 where there is none."""
-        choice = {} if among.selector is None else {"sel": among.selector}
+    def _nearest(self, queries: Floats, reach: int, scope: SearchScope) -> tuple[Ids, Floats]:
+        """Return ids and scores (q, reach) by falling score; id -1 where there is none."""
+        choice = {} if scope.selector is None else {"sel": scope.selector}
         params = None
         if self.kind != "exact":
             clusters = self._index.nlist
-            probes = clusters if among.exact else max(FEWEST_PROBES, clusters // PROBED_SHARE)
-            params = faiss().SearchParametersIVF(nprobe=min(probes, clusters), **choice)
+            probes = min(max(MIN_PROBES, clusters // CLUSTERS_PER_PROBE), clusters)
+            params = faiss().SearchParametersIVF(nprobe=probes, **choice)
         elif choice:
             params = faiss().SearchParameters(**choice)
-        # More threads than one only get in each other's way where the query is one.
+        # For a single query, several threads are slower than one.
         threads = faiss().omp_get_max_threads()
         faiss().omp_set_num_threads(1 if len(queries) == 1 else threads)
         try:
@@ -267,28 +199,11 @@ class VectorIndex:
             faiss().omp_set_num_threads(threads)
         return ids, scores
 
-    def _sorted(self) -> tuple[Ids, Ids]:
+    @cached_property
+    def _sorted_ids(self) -> tuple[Ids, Ids]:
         """Ids ascending, and the place where each is stored."""
-        if self._order is None:
-            stored = stored_ids(self._index)
-            order = np.argsort(stored)
-            known = stored[order]
-            known.flags.writeable = False
-            self._order = known, order
-        return self._order
-
-    def _own(self) -> None:
-        """Make the index fit for change: FAISS ends the process on changing a mapped one."""
-        if self._mapped:
-            self._index = faiss().deserialize_index(faiss().serialize_index(self._index))
-            self._mapped = False
-        self._all = self._order = self._barred = None
-
-    def _check_new(self, ids: Ids) -> None:
-        values = np.sort(ids)
-        if len(values) and values[0] < 0:
-            raise ShapeError(f"found id {values[0]}, expected 0 or more")
-        again, taken = values[1:] == values[:-1], among(values, self.ids)
-        twice = np.concatenate([values[1:][again], values[taken]])
-        if len(twice):
-            raise ShapeError(f"found id {twice[0]} twice, expected ids new to the index")
+        stored = stored_ids(self._index)
+        order = np.argsort(stored)
+        known = stored[order]
+        known.flags.writeable = False
+        return known, order

@@ -1,12 +1,12 @@
-"""Collections of vectors in Milvus: a server, or Milvus Lite in a file of this machine.
+"""Collections of vectors in Milvus: on a server, or by Milvus Lite in a local file.
 
 A row is `id` (int64, primary key), `segment` (int64) and `vector` (unit, float32). Scores are inner
-products, which is cosine. A collection of up to 200,000 vectors is made with the index FLAT, which
-is exact; a larger one with AUTOINDEX, the server's own choice, which is approximate. Another may
-take its place on the server: nothing here depends on the kind. Reads are strongly consistent.
+products, which is cosine. A collection of up to 200,000 vectors gets the exact index FLAT, a larger
+one the approximate AUTOINDEX, which the server chooses. Nothing here depends on the kind of index.
+Reads are strongly consistent.
 
-pymilvus is imported on first use. Milvus Lite takes one process at a time, in which it serves a
-port of this machine's own address, without a secret.
+pymilvus is imported on first use. Milvus Lite allows one process at a time, in which it serves a
+local port without a secret.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from hashlens.indexer.errors import (
     VectorsUnreachableError,
 )
 from hashlens.indexer.types import Floats, Ids
-from hashlens.indexer.vectors.faiss_types import EXACT_UP_TO
+from hashlens.indexer.vectors.faiss_types import MAX_EXACT
 
 TOKEN = "HASHLENS_MILVUS_TOKEN"  # noqa: S105 (environment variable: an API key, or USER:PASSWORD)
-MOST_FETCHED = 16_384  # rows that Milvus gives a query at most
-_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")  # gRPC goes by these
+MAX_FETCHED = 16_384  # rows that Milvus returns for a query
+_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")  # gRPC uses these
 _CONNECTING, _WORKING = 8, 120  # seconds
-_AT_ONCE = 4 << 20  # bytes of vectors in a message: Milvus takes 64 MB, gRPC alone 4
-_QUERIES = 256  # answered by one message
+_MESSAGE_BYTES = 4 << 20  # bytes of vectors in a message: Milvus takes 64 MB, gRPC alone 4
+_QUERIES = 256  # in one message
 
 Library = Any  # pymilvus and its objects
 
 
 class Collection:
-    """A collection that is there, of vectors of one width."""
+    """An existing collection of vectors of one width."""
 
     def __init__(self, address: str, name: str, width: int) -> None:
         self.name = name
@@ -53,23 +53,26 @@ class Collection:
 
     @classmethod
     def open(cls, address: str, name: str) -> Self:
-        """One that was made before.
+        """Open a collection that was made before.
 
         Raises:
             VectorsUnreachableError: Milvus does not answer there.
-            IndexCorruptError: there is no such collection, or it holds something else.
+            IndexCorruptError: there is no such collection, or it has other fields.
             SetupError: pymilvus is not installed.
         """
-        with _asking(address) as client:
+        with client_session(address) as client:
             if not client.has_collection(name, timeout=_WORKING):
                 raise IndexCorruptError(
                     f"{address}: found no collection {name}, which this index keeps its vectors "
                     "in; somebody dropped it, or this is another Milvus than the one it was built "
                     "in: restore it there, or build the index again"
                 )
-            width = _width(client.describe_collection(name, timeout=_WORKING))
+            description = client.describe_collection(name, timeout=_WORKING)
             if "Loaded" not in str(client.get_load_state(name, timeout=_WORKING)["state"]):
                 client.load_collection(name, timeout=_WORKING)
+        fields = {field["name"]: field for field in description["fields"]}
+        is_ours = set(fields) == {"id", "segment", "vector"}
+        width = int(fields["vector"].get("params", {}).get("dim", 0)) if is_ours else 0
         if not width:
             raise IndexCorruptError(
                 f"{address}: found collection {name} without ids, segments and vectors, expected "
@@ -79,19 +82,19 @@ class Collection:
 
     @classmethod
     def make(cls, address: str, name: str, width: int, size: int) -> Self:
-        """A new one without rows, in place of what has the name.
+        """Make a collection without rows, in place of one with that name.
 
         Args:
             address: of Milvus.
             name: of letters, digits and underscores.
             width: of the vectors.
-            size: how many vectors will be in it at first.
+            size: number of vectors that will be in it at first.
 
         Raises:
             VectorsUnreachableError: Milvus does not answer there, or refuses.
             SetupError: pymilvus is not installed.
         """
-        with _asking(address, making=True) as client:
+        with client_session(address, making=True) as client:
             types = _pymilvus().DataType
             if client.has_collection(name, timeout=_WORKING):
                 client.drop_collection(name, timeout=_WORKING)
@@ -100,22 +103,22 @@ class Collection:
             schema.add_field("segment", types.INT64)
             schema.add_field("vector", types.FLOAT_VECTOR, dim=width)
             indexes = client.prepare_index_params()
-            kind = "FLAT" if size <= EXACT_UP_TO else "AUTOINDEX"
+            kind = "FLAT" if size <= MAX_EXACT else "AUTOINDEX"
             indexes.add_index("vector", index_type=kind, metric_type="IP")
             client.create_collection(
                 name, schema=schema, consistency_level="Strong", timeout=_WORKING
             )
-            # There is nothing to index yet, nor to wait for.
+            # There is nothing to index yet, and so nothing to wait for.
             client.create_index(name, indexes, sync=False, timeout=_WORKING)
             client.load_collection(name, timeout=_WORKING)
         return cls(address, name, width)
 
     def add(self, segment: int, keys: Ids, vectors: Floats) -> None:
-        """Add a segment; what a killed writer left of one with its number goes first.
+        """Add a segment; first delete what a killed writer left of one with its number.
 
         Args:
             segment: its number.
-            keys: primary keys int64 (n,) that no other row has.
+            keys: new primary keys int64 (n,).
             vectors: float32 (n, width).
 
         Raises:
@@ -127,7 +130,7 @@ class Collection:
                 f"found vectors of width {vectors.shape[1]}, expected {self.width} "
                 f"as in the collection {self.name}"
             )
-        with _asking(self._address) as client:
+        with client_session(self._address) as client:
             client.delete(self.name, filter=f"segment == {segment}", timeout=_WORKING)
             for some in self._portions(len(keys)):
                 rows = [
@@ -139,8 +142,8 @@ class Collection:
                 client.flush(self.name, timeout=_WORKING)
 
     def count(self, segments: Sequence[int]) -> int:
-        """How many rows the segments have."""
-        with _asking(self._address) as client:
+        """Return the number of rows in segments."""
+        with client_session(self._address) as client:
             found = client.query(
                 self.name,
                 filter=_in("segment", segments),
@@ -150,7 +153,7 @@ class Collection:
         return int(found[0]["count(*)"])
 
     def fetch(self, keys: Ids) -> tuple[Ids, Floats]:
-        """Places in `keys` int64 (f,) of those that have a row, and the vectors float32 (f, width).
+        """Return places in `keys` int64 (f,) of those with a row, and the vectors (f, width).
 
         Raises:
             VectorsUnreachableError: Milvus does not answer, or refuses.
@@ -158,7 +161,7 @@ class Collection:
         vectors = np.zeros((len(keys), self.width), np.float32)
         there = np.zeros(len(keys), np.bool_)
         place = {key: place for place, key in enumerate(keys.tolist())}
-        with _asking(self._address) as client:
+        with client_session(self._address) as client:
             for some in self._portions(len(keys)):
                 for row in client.query(
                     self.name,
@@ -173,15 +176,15 @@ class Collection:
     def search(
         self, vectors: Floats, reach: int, segments: Sequence[int], without: Ids
     ) -> tuple[Ids, Floats]:
-        """Primary keys and scores (q, reach) of the nearest, by falling score, ties in no order.
+        """Return primary keys and scores (q, reach) of the nearest, by falling score.
 
-        Places beyond the last neighbour have key -1 and score -inf.
+        Ties are in any order. Places beyond the last neighbour have key -1 and score -inf.
 
         Args:
             vectors: unit queries float32 (q, width).
-            reach: neighbours wanted, 16,384 at most.
-            segments: numbers of those that are searched.
-            without: primary keys int64 (r,) that are passed over.
+            reach: number of neighbours, 16,384 at most.
+            segments: numbers of segments to search.
+            without: primary keys int64 (r,) to skip.
 
         Raises:
             VectorsUnreachableError: Milvus does not answer, or refuses.
@@ -191,7 +194,7 @@ class Collection:
         wanted = _in("segment", segments)
         if len(without):
             wanted += f" and not ({_in('id', without.tolist())})"
-        with _asking(self._address) as client:
+        with client_session(self._address) as client:
             for start in range(0, len(vectors), _QUERIES):
                 found = client.search(
                     self.name,
@@ -208,31 +211,31 @@ class Collection:
         return keys, scores
 
     def _portions(self, size: int) -> Iterator[slice]:
-        """Slices of rows that a message takes."""
-        step = min(max(_AT_ONCE // (4 * self.width), 1), MOST_FETCHED)
+        """Yield slices of rows that fit into a message."""
+        step = min(max(_MESSAGE_BYTES // (4 * self.width), 1), MAX_FETCHED)
         return (slice(start, start + step) for start in range(0, size, step))
 
 
-def reach(address: str) -> None:
-    """Make sure that Milvus answers.
+def ping(address: str) -> None:
+    """Check that Milvus answers.
 
     Raises:
         VectorsUnreachableError: it does not.
         SetupError: pymilvus is not installed.
     """
-    with _asking(address, making=True) as client:
+    with client_session(address, making=True) as client:
         client.list_collections(timeout=_CONNECTING)
 
 
-def names(address: str, prefix: str) -> list[str]:
-    """Names of the collections there that begin so."""
-    with _asking(address) as client:
+def list_collections(address: str, prefix: str) -> list[str]:
+    """Return the names of the collections there with a prefix."""
+    with client_session(address) as client:
         return [name for name in client.list_collections() if name.startswith(prefix)]
 
 
-def drop(address: str, name: str) -> None:
+def drop_collection(address: str, name: str) -> None:
     """Drop a collection, with every vector in it."""
-    with _asking(address) as client:
+    with client_session(address) as client:
         client.drop_collection(name, timeout=_WORKING)
 
 
@@ -240,38 +243,52 @@ def _in(field: str, values: Sequence[int]) -> str:
     return f"{field} in [{', '.join(map(str, values))}]"
 
 
-def _width(description: dict[str, Any]) -> int:
-    """Width of the vectors of a collection; 0 where it is not one of ours."""
-    fields = {field["name"]: field for field in description["fields"]}
-    if set(fields) != {"id", "segment", "vector"}:
-        return 0
-    return int(fields["vector"].get("params", {}).get("dim", 0))
-
-
 @contextmanager
-def _asking(address: str, *, making: bool = False) -> Iterator[Library]:
-    """The client at an address, and its errors as ours."""
+def client_session(address: str, *, making: bool = False) -> Iterator[Library]:
+    """Return the client for an address; raise its errors as ours.
+
+    Args:
+        address: of Milvus.
+        making: whether a missing file of Milvus Lite is made.
+
+    Raises:
+        VectorsUnreachableError: Milvus does not answer, or refuses.
+        SetupError: pymilvus is not installed.
+    """
     local = _is_file(address)
     if local and not making and not Path(address).exists():
         raise VectorsUnreachableError(
             f"{address}: found nothing there, expected the file of Milvus Lite that holds the "
             "vectors; put it back, or name where it is now in HASHLENS_VECTORS"
         )
-    errors = _errors()
+    _pymilvus()
+    from grpc import RpcError
+    from pymilvus.exceptions import MilvusException
+
     try:
         if not local:
-            _knock(address)
+            _check_reachable(address)
         yield _client(address, os.environ.get(TOKEN, ""), os.getpid())
-    except errors as error:
-        raise VectorsUnreachableError(_reason(address, error, local=local)) from error
+    except (MilvusException, RpcError, OSError) as error:
+        reason = str(getattr(error, "message", "") or error).split("\n")[0]
+        for secret in os.environ.get(TOKEN, "").split(":"):
+            reason = reason.replace(secret or "\n", "...")
+        reason = re.sub(r"\s+", " ", reason)[:300] or type(error).__name__
+        raise VectorsUnreachableError(
+            f"{address}: Milvus Lite cannot work with it ({reason}); one process at a time may use "
+            "it: end the other, such as `hashlens serve`, or name a server's address"
+            if local
+            else f"{address}: found no Milvus that answers as it should ({reason}); see that it "
+            f"runs there, and that {TOKEN} is set where it wants a secret"
+        ) from error
 
 
 def _is_file(address: str) -> bool:
     return address.endswith(".db") and "://" not in address
 
 
-def _knock(address: str) -> None:
-    """See whether anybody listens: pymilvus alone would try again for long."""
+def _check_reachable(address: str) -> None:
+    """Open a connection: pymilvus alone would retry for a long time."""
     parts = urlsplit(address)
     if any(os.environ.get(name) for name in _PROXIES):  # which may reach what we do not
         return
@@ -281,25 +298,8 @@ def _knock(address: str) -> None:
 
 @cache
 def _client(address: str, token: str, process: int) -> Library:
-    """One client an address for this process: Milvus Lite is locked by the first."""
+    """Return one client per address and process: Milvus Lite is locked by the first."""
     return _pymilvus().MilvusClient(address, token=token, timeout=_CONNECTING)
-
-
-def _reason(address: str, error: Exception, *, local: bool) -> str:
-    """One line on what went wrong."""
-    said = str(getattr(error, "message", "") or error).split("\n")[0]
-    for secret in os.environ.get(TOKEN, "").split(":"):
-        said = said.replace(secret or "\n", "...")
-    said = re.sub(r"\s+", " ", said)[:300] or type(error).__name__
-    if local:
-        return (
-            f"{address}: Milvus Lite cannot work with it ({said}); one process at a time may use "
-            "it: end the other, such as `hashlens serve`, or name a server's address"
-        )
-    return (
-        f"{address}: found no Milvus that answers as it should ({said}); see that it runs there, "
-        f"and that {TOKEN} is set where it wants a secret"
-    )
 
 
 @cache
@@ -316,13 +316,3 @@ def _pymilvus() -> Library:
         logger.handlers = [logging.NullHandler()]
         logger.propagate = False
     return pymilvus
-
-
-@cache
-def _errors() -> tuple[type[Exception], ...]:
-    """What pymilvus, and the ways to a server, raise."""
-    _pymilvus()
-    from grpc import RpcError
-    from pymilvus.exceptions import MilvusException
-
-    return (MilvusException, RpcError, OSError)

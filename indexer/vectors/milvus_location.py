@@ -1,11 +1,11 @@
-"""Where the vectors of a generation's posts are, if not in its folder; and who may go there.
+"""The location of a generation's vectors in Milvus, and permission to connect to it.
 
-GEN/milvus.json          the address, for people to read; which collections; the segment it added
+GEN/milvus.json          the address, for people to read; the collections; the segment it added
 GEN/images/NNNN.milvus   ids of a segment, as a `.npy` file; their vectors are in Milvus
 
-An index never decides what is connected to or opened: it may come from a stranger.
-`HASHLENS_VECTORS` says it, or the call that makes the index (`permitted`); the address in the index
-is only told.
+An index never decides what is connected to or opened, because it may come from a stranger.
+`HASHLENS_VECTORS` names the address, or the call that makes the index (`allow_address`). The
+address in the index is for people to read.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ from hashlens.indexer.errors import (
     VectorsUnreachableError,
     unreadable,
 )
-from hashlens.indexer.generations.filesystem import no_link
+from hashlens.indexer.generations.filesystem import open_nofollow
 
-FILE = "milvus.json"
+LOCATION_FILE = "milvus.json"
 SCHEME = "milvus:"
-ADDRESS = "HASHLENS_VECTORS"  # environment variable: the place that may be used, milvus:ADDRESS
-MOST_GENERATIONS = 1 << 23  # a segment's number and a post's key share 63 bits
-_LARGEST = 4096  # bytes of the file
+ADDRESS = "HASHLENS_VECTORS"  # environment variable: the allowed location, milvus:ADDRESS
+MAX_GENERATIONS = 1 << 23  # a segment's number and a post's key share 63 bits
+_MAX_BYTES = 4096  # of the file
 _INDEX = re.compile(r"[0-9a-f]{12}", re.ASCII)
 _UNREADABLE = (OSError, ValueError, TypeError, AttributeError, RecursionError, ConfigError)
-_NAMED: ContextVar[str] = ContextVar("named")
+_ALLOWED: ContextVar[str] = ContextVar("allowed")
 
 
-def address_of(place: str) -> str:
-    """The address in `milvus:ADDRESS`: a server's `http(s)://HOST:PORT`, or a file of Milvus Lite.
+def parse_address(place: str) -> str:
+    """Return the address in `milvus:ADDRESS`: `http(s)://HOST:PORT`, or a file of Milvus Lite.
 
     A file's path is made absolute.
 
     Raises:
-        ConfigError: it is none, or holds a user name or password.
+        ConfigError: it is not an address, or contains a user name or password.
     """
     found = place.removeprefix(SCHEME)
     if found.endswith(".db") and "://" not in found:
         return os.path.abspath(Path(found).expanduser())
     parts = urlsplit(found)
     if "@" in found or parts.query or parts.fragment:
-        # Not shown: it may be a password.
+        # The message does not repeat it: it may contain a password.
         raise ConfigError(
             "vectors: found an address with a user, password or parameters in it, expected "
             "milvus:http://HOST:PORT; put the secret into HASHLENS_MILVUS_TOKEN"
@@ -67,26 +67,26 @@ def address_of(place: str) -> str:
 
 
 @contextmanager
-def permitted(address: str | None) -> Iterator[None]:
-    """Have an address used in this context, as whoever calls has named it; nothing where None."""
+def allow_address(address: str | None) -> Iterator[None]:
+    """Allow connections to an address that the caller named; None allows nothing."""
     if address is None:
         yield
         return
-    token = _NAMED.set(address)
+    token = _ALLOWED.set(address)
     try:
         yield
     finally:
-        _NAMED.reset(token)
+        _ALLOWED.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where vectors are: collections `hashlens_{index}_{made}_{kind}`, one a kind.
+class MilvusLocation:
+    """Location of vectors: collections `hashlens_{index}_{made}_{kind}`, one for each kind.
 
-    `address` is where they were when this was written. `index` is drawn at random, and `owner` is
-    the number of the index folder's inode: a copy of the folder has another, and must not write
-    into these collections. `made` is the generation that made the collections, `segment` the
-    one that this was written by, and the number of the segment that it adds.
+    `address` is the address at the time of writing. `index` is random. `owner` is the inode of the
+    index folder: a copy of the folder has another one, and must not write into these collections.
+    `made` is the generation that made the collections. `segment` is the generation of this file,
+    and the number of the segment that it adds.
     """
 
     address: str
@@ -97,34 +97,36 @@ class Place:
 
     @classmethod
     def first(cls, address: str, index: Path, number: int) -> Self:
-        """Of the first generation of an index folder that has its vectors there."""
-        return cls(address, secrets.token_hex(6), _inode(index), number, number)
+        """Return the location of the first generation of an index folder in Milvus."""
+        return cls(address, secrets.token_hex(6), index.stat().st_ino, number, number)
 
     @classmethod
     def of(cls, folder: Path) -> Self | None:
-        """Of a generation's folder; None where its vectors are files.
+        """Return the location of a generation's vectors; None if they are in files.
 
         Raises:
-            IndexCorruptError: it cannot be understood.
+            IndexCorruptError: its file cannot be read.
         """
-        path = folder / FILE
+        path = folder / LOCATION_FILE
         if not os.path.lexists(path):
             return None
         try:
-            with open(path, "rb", opener=no_link) as file:
-                return cls(**json.loads(file.read(_LARGEST)))._checked()
+            with open(path, "rb", opener=open_nofollow) as file:
+                return cls(**json.loads(file.read(_MAX_BYTES)))._validated()
         except _UNREADABLE as error:
             raise unreadable(path, error) from error
 
     def save(self, folder: Path) -> None:
         """Write it into a generation's folder."""
-        (folder / FILE).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        (folder / LOCATION_FILE).write_text(
+            json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8"
+        )
 
-    def continued(self, index: Path, number: int) -> Place:
-        """Of a generation that adds a segment to the same collections.
+    def next_segment(self, index: Path, number: int) -> MilvusLocation:
+        """Return the location of a generation that adds a segment to the same collections.
 
         Raises:
-            HashlensError: they belong to another folder, which this one is a copy of.
+            HashlensError: they belong to another folder, of which this one is a copy.
         """
         if not self.owned_by(index):
             raise HashlensError(
@@ -132,52 +134,48 @@ class Place:
                 "the folder it was; make them its own first: "
                 f"`hashlens compact --index {index}`"
             )
-        return Place(self.used, self.index, self.owner, self.made, number)
+        return MilvusLocation(self.used, self.index, self.owner, self.made, number)
 
-    def renewed(self, index: Path, number: int) -> Place:
-        """Of a generation that makes collections of its own, in the same place."""
+    def new_collections(self, index: Path, number: int) -> MilvusLocation:
+        """Return the location of a generation that makes its own collections there."""
         if not self.owned_by(index):
-            return Place.first(self.used, index, number)
-        return Place(self.used, self.index, self.owner, number, number)
+            return MilvusLocation.first(self.used, index, number)
+        return MilvusLocation(self.used, self.index, self.owner, number, number)
 
     def owned_by(self, index: Path) -> bool:
-        """Whether the collections are this folder's, and no other's that it is a copy of."""
-        return self.owner == _inode(index)
+        """Return whether the collections belong to this folder, not to one that it is a copy of."""
+        return self.owner == index.stat().st_ino
 
     @property
     def prefix(self) -> str:
-        """What the names of all collections of this index begin with."""
+        """Common prefix of the names of this index's collections."""
         return f"hashlens_{self.index}_"
 
     def collection(self, kind: str) -> str:
-        """Name of the collection of a kind."""
+        """Return the name of the collection of a kind."""
         return f"{self.prefix}{self.made}_{kind}"
 
     @property
     def used(self) -> str:
-        """The address to use: the one that was named for this call, or in the environment.
+        """The address to use: that of `allow_address`, or of the environment.
 
         Raises:
-            VectorsUnreachableError: none was.
-            ConfigError: it is no address.
+            VectorsUnreachableError: neither names one.
+            ConfigError: it is not an address.
         """
-        if named := _NAMED.get(None) or os.environ.get(ADDRESS):
-            return address_of(SCHEME + named.removeprefix(SCHEME))
+        if named := _ALLOWED.get(None) or os.environ.get(ADDRESS):
+            return parse_address(SCHEME + named.removeprefix(SCHEME))
         raise VectorsUnreachableError(
             f"this index keeps its vectors in Milvus, at {self.address}, and an index alone is not "
             f"followed there; if you trust it, set {ADDRESS}={SCHEME}{self.address}"
         )
 
-    def _checked(self) -> Self:
+    def _validated(self) -> Self:
         numbers = (self.owner, self.made, self.segment)
-        # What is told to people must be an address, without a terminal's commands in it.
-        sound = self.address.isprintable() and address_of(SCHEME + self.address) == self.address
+        # People will read it: it must be an address, without control characters.
+        sound = self.address.isprintable() and parse_address(SCHEME + self.address) == self.address
         sound = sound and bool(_INDEX.fullmatch(self.index))
         sound = sound and all(type(number) is int and number >= 0 for number in numbers)
-        if not sound or max(self.made, self.segment) >= MOST_GENERATIONS:
+        if not sound or max(self.made, self.segment) >= MAX_GENERATIONS:
             raise ValueError("found another form than hashlens writes")
         return self
-
-
-def _inode(folder: Path) -> int:
-    return folder.stat().st_ino

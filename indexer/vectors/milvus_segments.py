@@ -1,8 +1,8 @@
-"""Segments of post vectors whose vectors are in Milvus: what FAISS files are, by the same border.
+"""Segments whose vectors are in Milvus, with the same interface as FAISS files.
 
-Which ids a segment has stands in the generation's folder, sealed with it; Milvus has the vectors.
-The primary key there is the segment's number and the post's key: what another generation wrote is
-in other segments and never seen, even where a key came again after a rollback.
+The ids of a segment are in the generation's folder, sealed with it; Milvus has the vectors. The
+primary key there is the segment's number and the post's key. So vectors of another generation are
+in other segments and never seen, even if a key is used again after a rollback.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Self
 
 import numpy as np
 
-from hashlens.indexer.arrays.sparse import opened
+from hashlens.indexer.arrays.sparse import open_npy
 from hashlens.indexer.errors import DAMAGED, IndexCorruptError, ShapeError
 from hashlens.indexer.types import Embeddings, Floats, Ids, Neighbors
-from hashlens.indexer.vectors.milvus_client import MOST_FETCHED, Collection, names
-from hashlens.indexer.vectors.milvus_location import MOST_GENERATIONS, Place
-from hashlens.indexer.vectors.search import among, settled
+from hashlens.indexer.vectors.milvus_client import MAX_FETCHED, Collection, list_collections
+from hashlens.indexer.vectors.milvus_location import MAX_GENERATIONS, MilvusLocation
+from hashlens.indexer.vectors.search import isin_sorted, search_stable
 
 SUFFIX = ".milvus"
 _SHIFT = 40  # bits of a primary key that are the post's key
@@ -28,51 +28,51 @@ class MilvusVectors:
     """Vectors of segments of one collection, searched as one, by post key."""
 
     def __init__(self, collection: Collection, segments: Mapping[int, Ids]) -> None:
-        """Take the ids int64 (n,) of each segment by its number; no id is in two of them."""
+        """Take the ids int64 (n,) of each segment by its number, without a common id."""
         self.width = collection.width
         self._collection = collection
         self._numbers = sorted(segments)
         none = np.zeros(0, np.int64)
         ids = np.concatenate([none, *segments.values()])
-        keys = np.concatenate([none, *(keys_of(n, ids) for n, ids in segments.items())])
+        keys = np.concatenate([none, *(primary_keys(n, ids) for n, ids in segments.items())])
         order = np.argsort(ids)
         self.ids: Ids = ids[order]
         self._keys: Ids = keys[order]
 
     @classmethod
     def open(cls, paths: Sequence[Path]) -> Self:
-        """The segments of some files, which are beside one another in a generation's folder.
+        """Open the segments of some files, all in one folder of a generation.
 
         Raises:
             IndexCorruptError: a file cannot be read, or Milvus has no such collection.
-            VectorsUnreachableError: Milvus does not answer, or nobody said that it may be asked.
+            VectorsUnreachableError: Milvus does not answer, or is not allowed.
             ConfigError: pymilvus is not installed.
         """
         kind = paths[0].parent
-        place = Place.of(kind.parent)
-        if place is None:
-            raise IndexCorruptError(f"{paths[0]}: found no word of where it is; {DAMAGED}")
-        segments = {int(path.stem): ids_of(path) for path in paths}
-        if max(segments) >= MOST_GENERATIONS:
+        location = MilvusLocation.of(kind.parent)
+        if location is None:
+            raise IndexCorruptError(f"{paths[0]}: found no location of its vectors; {DAMAGED}")
+        segments = {int(path.stem): read_ids(path) for path in paths}
+        if max(segments) >= MAX_GENERATIONS:
             raise IndexCorruptError(f"{kind}: found segment {max(segments)}; {DAMAGED}")
-        return cls(Collection.open(place.used, place.collection(kind.name)), segments)
+        return cls(Collection.open(location.used, location.collection(kind.name)), segments)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def within(self, limit: int) -> bool:
-        """Whether every id is 0 or more and below a limit."""
+        """Return whether every id is 0 or more and below a limit."""
         return not len(self.ids) or bool(0 <= self.ids[0] <= self.ids[-1] < limit)
 
     def reconstruct(self, ids: Ids) -> Floats:
-        """Vectors of ids, float32 (n, d), in the order asked.
+        """Return the vectors of ids, float32 (n, d), in the order asked.
 
         Raises:
             ShapeError: an id is not among them.
             IndexCorruptError: Milvus has no vector of one.
             VectorsUnreachableError: Milvus does not answer.
         """
-        unknown = ids[~among(ids, self.ids)]
+        unknown = ids[~isin_sorted(ids, self.ids)]
         if len(unknown):
             raise ShapeError(f"found id {unknown[0]}, expected one of the {len(self)}")
         there, vectors = self.stored(ids)
@@ -85,22 +85,24 @@ class MilvusVectors:
         return vectors
 
     def search(self, vectors: Floats, m: int, *, without: Ids | None = None) -> Neighbors:
-        """The m nearest of each query; as `VectorIndex.search`, with 16,384 neighbours at most.
+        """Return the m nearest of each query, 16,384 at most; see `VectorIndex.search`.
 
         Raises:
             ShapeError: the width differs, rows are not finite unit vectors, or m is not positive.
             IndexCorruptError: Milvus found a vector that the index does not have.
             VectorsUnreachableError: Milvus does not answer.
         """
-        barred = np.zeros(0, np.int64) if without is None else without[among(without, self.ids)]
+        barred = (
+            np.zeros(0, np.int64) if without is None else without[isin_sorted(without, self.ids)]
+        )
         gone = self._keys[np.searchsorted(self.ids, barred)]
-        most = min(len(self) - len(gone), MOST_FETCHED)
-        return settled(
+        most = min(len(self) - len(gone), MAX_FETCHED)
+        return search_stable(
             vectors, m, self.width, most, lambda some, reach: self._nearest(some, reach, gone)
         )
 
     def stored(self, ids: Ids) -> tuple[Ids, Floats]:
-        """Places in some of the ids int64 (f,) of which Milvus has a vector, and these (f, d).
+        """Return places in `ids` int64 (f,) of those with a vector in Milvus, and these (f, d).
 
         Raises:
             VectorsUnreachableError: Milvus does not answer.
@@ -108,15 +110,15 @@ class MilvusVectors:
         return self._collection.fetch(self._keys[np.searchsorted(self.ids, ids)])
 
     def count(self) -> int:
-        """How many vectors Milvus has in these segments."""
+        """Return the number of vectors that Milvus has in these segments."""
         return self._collection.count(self._numbers)
 
     def _nearest(self, queries: Floats, reach: int, gone: Ids) -> tuple[Ids, Floats]:
-        """Ids and scores (q, reach) by falling score; id -1 where there is none."""
+        """Return ids and scores (q, reach) by falling score; id -1 where there is none."""
         keys, scores = self._collection.search(queries, reach, self._numbers, gone)
         ids = np.where(keys >= 0, keys & ((1 << _SHIFT) - 1), -1)
         real = ids[ids >= 0]
-        known = among(real, self.ids).all()
+        known = isin_sorted(real, self.ids).all()
         if not known or (self._keys[np.searchsorted(self.ids, real)] != keys[ids >= 0]).any():
             raise IndexCorruptError(
                 f"{self._collection.name}: found vectors in Milvus that the index does not have; "
@@ -125,24 +127,24 @@ class MilvusVectors:
         return ids, scores
 
 
-def keys_of(segment: int, ids: Ids) -> Ids:
-    """Primary keys int64 (n,) of a segment's ids.
+def primary_keys(segment: int, ids: Ids) -> Ids:
+    """Return the primary keys int64 (n,) of a segment's ids.
 
     Raises:
-        ShapeError: an id is not of a post.
+        ShapeError: an id is out of range.
     """
     if len(ids) and not 0 <= ids.min() <= ids.max() < 1 << _SHIFT:
         raise ShapeError(f"found ids {ids.min()} to {ids.max()}, expected 0 to {1 << _SHIFT}")
     return (np.int64(segment) << _SHIFT) | ids
 
 
-def ids_of(path: Path) -> Ids:
-    """The ids in a segment's file, int64 (n,).
+def read_ids(path: Path) -> Ids:
+    """Return the ids in a segment's file, int64 (n,).
 
     Raises:
         IndexCorruptError: it cannot be read.
     """
-    ids = np.asarray(opened(path))
+    ids = np.asarray(open_npy(path))
     if ids.dtype != np.int64 or ids.ndim != 1:
         raise IndexCorruptError(
             f"{path}: found {ids.dtype} {ids.shape}, expected int64 (any,); {DAMAGED}"
@@ -150,28 +152,32 @@ def ids_of(path: Path) -> Ids:
     return ids
 
 
-def save_vectors(place: Place, folder: Path, found: Embeddings, *, first: bool) -> Path:
-    """Put vectors into Milvus, and their ids into the next segment's file, which is returned.
+def save_milvus_segment(
+    location: MilvusLocation, folder: Path, found: Embeddings, *, first: bool
+) -> Path:
+    """Put vectors into Milvus, and their ids into the next segment's file; return that file.
 
     Args:
-        place: of the generation that is being written.
+        location: of the generation that is written.
         folder: of one kind of it.
         found: the vectors.
         first: whether the folder has no other segment.
 
     Raises:
         VectorsUnreachableError: Milvus does not answer, or refuses.
-        ShapeError: the width is another than that of the segments before.
+        ShapeError: the width differs from that of the segments before.
     """
-    name, size = place.collection(folder.name), found.vectors.shape
-    made = place.made == place.segment or (first and name not in names(place.used, name))
-    collection = (
-        Collection.make(place.used, name, size[1], size[0])
-        if made
-        else Collection.open(place.used, name)
+    name, size = location.collection(folder.name), found.vectors.shape
+    made = location.made == location.segment or (
+        first and name not in list_collections(location.used, name)
     )
-    collection.add(place.segment, keys_of(place.segment, found.ids), found.vectors)
-    path = folder / f"{place.segment:04}{SUFFIX}"
+    collection = (
+        Collection.make(location.used, name, size[1], size[0])
+        if made
+        else Collection.open(location.used, name)
+    )
+    collection.add(location.segment, primary_keys(location.segment, found.ids), found.vectors)
+    path = folder / f"{location.segment:04}{SUFFIX}"
     with path.open("wb") as file:
         np.save(file, found.ids)
     return path

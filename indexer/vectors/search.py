@@ -1,4 +1,4 @@
-"""The nearest of queries in one order, whoever searches: by falling score, ties by rising id."""
+"""Nearest-neighbour search with a stable order: by falling score, ties by rising id."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from numpy.typing import NDArray
 from hashlens.indexer.errors import ShapeError
 from hashlens.indexer.types import Floats, Ids, Neighbors, check_unit
 
-SPARE = 12
+EXTRA_NEIGHBOURS = 12
 _NONE: Ids = np.zeros(0, dtype=np.int64)
 
-# Of queries float32 (q, d) and a number r: ids int64 and scores float32 (q, r) by falling score;
-# after them id -1 where there is none, always with the same score, the lowest.
+# From queries float32 (q, d) and a number r: ids int64 and scores float32 (q, r) by falling score.
+# After the last neighbour come id -1 and the lowest score.
 Nearest = Callable[[Floats, int], tuple[Ids, Floats]]
 
 
-def settled(vectors: Floats, m: int, width: int, most: int, nearest: Nearest) -> Neighbors:
-    """The m nearest of each query, once no tie reaches beyond what was fetched.
+def search_stable(vectors: Floats, m: int, width: int, most: int, nearest: Nearest) -> Neighbors:
+    """Return the m nearest of each query; fetch more until no tie reaches beyond them.
 
     Args:
         vectors: unit queries, float32 (q, d).
-        m: neighbours wanted; see `VectorIndex.search` for places beyond the last.
-        width: that d must be.
-        most: neighbours that can be had.
-        nearest: what searches.
+        m: number of neighbours; see `VectorIndex.search` for places beyond the last.
+        width: expected d.
+        most: number of vectors that are compared.
+        nearest: the search.
 
     Raises:
         ShapeError: the width differs, rows are not finite unit vectors, or m is not positive.
@@ -34,11 +34,12 @@ def settled(vectors: Floats, m: int, width: int, most: int, nearest: Nearest) ->
     queries = np.ascontiguousarray(vectors)
     if queries.dtype != np.float32 or queries.ndim != 2:
         raise ShapeError(f"found queries {queries.dtype} {queries.shape}, expected float32 (q, d)")
-    check_width(queries, width)
+    if queries.shape[1] != width:
+        raise ShapeError(f"found vectors of width {queries.shape[1]}, expected {width}")
     check_unit(queries)
     if m < 1:
         raise ShapeError(f"found {m} neighbours asked for, expected 1 or more")
-    reach = min(m + SPARE, most)
+    reach = min(m + EXTRA_NEIGHBOURS, most)
     if not (reach and len(queries)):
         none = np.zeros((len(queries), 0), dtype=np.int64)
         return _padded(none, none.astype(np.float32), m)
@@ -46,29 +47,29 @@ def settled(vectors: Floats, m: int, width: int, most: int, nearest: Nearest) ->
     rows = _tied(ids, scores, m, most)
     while len(rows):
         reach = min(4 * reach, most)
-        found, told = _in_order(*nearest(queries[rows], reach))
-        ids[rows, :m], scores[rows, :m] = found[:, :m], told[:, :m]
-        rows = rows[_tied(found, told, m, most)]
+        more_ids, more_scores = _in_order(*nearest(queries[rows], reach))
+        ids[rows, :m], scores[rows, :m] = more_ids[:, :m], more_scores[:, :m]
+        rows = rows[_tied(more_ids, more_scores, m, most)]
     return _padded(ids[:, :m], scores[:, :m], m)
 
 
 def _in_order(ids: Ids, scores: Floats) -> tuple[Ids, Floats]:
-    """Neighbours (q, r) by falling score, as they come, with equal ones by rising id."""
+    """Sort the ids of equal scores, of neighbours (q, r) by falling score."""
     return ids[np.arange(len(ids))[:, None], np.lexsort((ids, -scores))], scores
 
 
 def _tied(ids: Ids, scores: Floats, m: int, most: int) -> Ids:
-    """Rows whose m-th neighbour is as near as the last that was fetched, of more that there are."""
+    """Return rows whose m-th neighbour is as near as the last one fetched, if there are more."""
     if not m < ids.shape[1] < most:
         return _NONE
     if len(ids) == 1 and scores.item(m - 1) > scores.item(-1):
-        return _NONE  # a single query, the quick way
+        return _NONE  # the fast path of a single query
     rows: Ids = (scores[:, m - 1] == scores[:, -1]).nonzero()[0]
     return rows[ids[rows, -1] >= 0] if len(rows) else rows
 
 
 def _padded(ids: Ids, scores: Floats, m: int) -> Neighbors:
-    """Neighbours (q, r) of which the last may be -1, r at most m, as (q, m)."""
+    """Return neighbours (q, r), of which the last may be -1, as (q, m), with r at most m."""
     if ids.shape[1] == m and min(ids[:, -1].tolist()) >= 0:
         return Neighbors(ids, scores, np.array([m] * len(ids)))
     real = ids >= 0
@@ -78,18 +79,8 @@ def _padded(ids: Ids, scores: Floats, m: int) -> Neighbors:
     return Neighbors(ids, scores, real.sum(axis=1))
 
 
-def check_width(vectors: Floats, width: int) -> None:
-    """Hold vectors to a width.
-
-    Raises:
-        ShapeError: theirs is another.
-    """
-    if vectors.shape[1] != width:
-        raise ShapeError(f"found vectors of width {vectors.shape[1]}, expected {width}")
-
-
-def among(ids: Ids, known: Ids) -> NDArray[np.bool_]:
-    """Which of some ids are among ascending ones: quicker than `isin`, which sorts all of them."""
+def isin_sorted(ids: Ids, known: Ids) -> NDArray[np.bool_]:
+    """Return which ids are among ascending ones; faster than `isin`, which sorts all of them."""
     if not len(known):
         return np.zeros(len(ids), np.bool_)
     places = np.minimum(np.searchsorted(known, ids), len(known) - 1)

@@ -16,24 +16,24 @@ from hashlens.indexer.errors import IndexUnusableError, VectorsUnreachableError
 from hashlens.indexer.generations.generation import (
     Generation,
     all_numbers,
-    held,
     live_number,
     lost_numbers,
+    open_leased,
 )
-from hashlens.indexer.generations.manifest import Inodes, check_settings, folder_of, troubles_of
+from hashlens.indexer.generations.manifest import Inodes, check_settings, find_problems, folder_of
 from hashlens.indexer.storage.store import Store
-from hashlens.indexer.storage.training_snapshot import Trained
+from hashlens.indexer.storage.training_snapshot import TrainingCounts
 from hashlens.indexer.topics.model import TopicModel
-from hashlens.indexer.vectors.segments import living_ids
-from hashlens.indexer.verify.counts import count_troubles
-from hashlens.indexer.verify.rows import range_troubles, row_troubles
-from hashlens.indexer.verify.vectors import vector_troubles
+from hashlens.indexer.vectors.segments import live_ids
+from hashlens.indexer.verify.count_checks import find_count_problems
+from hashlens.indexer.verify.row_checks import find_range_problems, find_row_problems
+from hashlens.indexer.verify.vector_checks import find_vector_problems
 
 OpenRanker = Callable[[Path], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class VerifyReport:
     """What is wrong with an index, a line each.
 
     `live` is the generation that `CURRENT` names, 0 where that is damaged; `pointer` says how.
@@ -95,7 +95,9 @@ class Verdict:
         )
 
 
-def verify(index: Path, *, contents: bool = True, open_ranker: OpenRanker | None = None) -> Verdict:
+def verify(
+    index: Path, *, contents: bool = True, open_ranker: OpenRanker | None = None
+) -> VerifyReport:
     """Check every generation of an index.
 
     Args:
@@ -128,19 +130,19 @@ def verify(index: Path, *, contents: bool = True, open_ranker: OpenRanker | None
         # A writer may have deleted it meanwhile: then it is none.
         if number == live or folder_of(index, number).exists():
             found[number] = tuple(troubles)
-    return Verdict(live, pointer, found, unreached)
+    return VerifyReport(live, pointer, found, unreached)
 
 
 def _troubles(
     index: Path, number: int, read: Inodes, contents: bool, open_ranker: OpenRanker | None
 ) -> Iterator[str]:
     try:
-        generation = held(index, number)
+        generation = open_leased(index, number)
     except IndexUnusableError as error:
         yield str(error)
         return
     damaged = False
-    for trouble in troubles_of(generation.folder, generation.manifest, deep=True, read=read):
+    for trouble in find_problems(generation.folder, generation.manifest, deep=True, read=read):
         damaged = True
         yield trouble
     if contents and not damaged:
@@ -180,8 +182,8 @@ def _learned_troubles(generation: Generation, open_ranker: OpenRanker | None) ->
 def _row_troubles(generation: Generation) -> Iterator[str]:
     folder, told = generation.folder, generation.manifest.counts
     with Store.open(folder / "posts.duckdb") as store:
-        yield from row_troubles(store)
-        counts = store.counts() | {"pictures": len(living_ids(folder / "images"))}
+        yield from find_row_problems(store)
+        counts = store.counts() | {"pictures": len(live_ids(folder / "images"))}
     for name, number in counts.items():
         if told.get(name) != number:
             yield f"{folder}: found {number} {name}, the manifest has {told.get(name)}"
@@ -189,13 +191,13 @@ def _row_troubles(generation: Generation) -> Iterator[str]:
 
 def _vector_troubles(folder: Path) -> Iterator[str]:
     with Store.open(folder / "posts.duckdb") as store:
-        yield from vector_troubles(folder, store, Trained.open(folder / "trained"))
+        yield from find_vector_problems(folder, store, TrainingCounts.open(folder / "trained"))
 
 
 def _count_troubles(generation: Generation) -> Iterator[str]:
     folder = generation.folder
     with Store.open(folder / "posts.duckdb") as store:
-        if beyond := [f"{store.path}: {trouble}" for trouble in range_troubles(store)]:
+        if beyond := [f"{store.path}: {trouble}" for trouble in find_range_problems(store)]:
             yield from beyond
             return
-        yield from count_troubles(folder / "counts", store, generation.manifest.topics)
+        yield from find_count_problems(folder / "counts", store, generation.manifest.topics)

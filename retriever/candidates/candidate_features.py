@@ -77,7 +77,7 @@ def _cosine_features(
             if batch.idf.get(word, batch.unseen_idf) > MIN_TELLING_IDF
         ]
         if space is not None and words:
-            others = space.vectors[space.found(words)[1]].astype(np.float32)
+            others = space.vectors[space.lookup(words)[1]].astype(np.float32)
             found[span, 1:3] = _two_largest(vectors[span], others)
         seeds = index.tag_vectors[list(batch.seeds[query])]
         found[span, 4:] = _two_largest(vectors[span], seeds)[:, :1]

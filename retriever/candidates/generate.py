@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashlens.indexer.types import Floats, Ids
-from hashlens.indexer.vectors.search import among
+from hashlens.indexer.vectors.search import isin_sorted
 from hashlens.retriever.candidates.candidate_features import FEATURE_COLUMNS, candidate_features
 from hashlens.retriever.candidates.channels import CHANNELS
 from hashlens.retriever.index.index_reader import IndexReader
@@ -94,8 +94,8 @@ class _CandidateFilter:
         known = tags < len(self._offered)
         offered: NDArray[np.bool_] = known & self._offered[np.where(known, tags, 0)]
         others = np.flatnonzero(~offered)
-        offered[others[among(keys[others], self._spelt)]] = True
-        return pairs.where(offered & ~among(keys, self._seeds))
+        offered[others[isin_sorted(keys[others], self._spelt)]] = True
+        return pairs.where(offered & ~isin_sorted(keys, self._seeds))
 
 
 def _find_companions(index: IndexReader, scores: dict[str, ScoredPairs]) -> ScoredPairs:

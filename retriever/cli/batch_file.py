@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any, Self, TypeVar
 
 from hashlens.indexer.errors import CallError, HashlensError, IndexLockedError, InputError
-from hashlens.indexer.generations.filesystem import no_link
+from hashlens.indexer.generations.filesystem import open_nofollow
 from hashlens.indexer.generations.manifest import Manifest
 from hashlens.indexer.text.escaping import csv_cell
 from hashlens.retriever.json_format import format_row
@@ -304,7 +304,7 @@ class _Partial:
 
 def _opened(path: str, flags: int) -> int:
     """Opens a file for reading as well, never through a link."""
-    return no_link(path, flags & ~os.O_WRONLY | os.O_RDWR)
+    return open_nofollow(path, flags & ~os.O_WRONLY | os.O_RDWR)
 
 
 def _is_row(row: object) -> bool:

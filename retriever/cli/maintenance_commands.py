@@ -47,7 +47,7 @@ def history(index: options.ReadIndex = None, as_json: options.Json = False) -> N
     rows = [(g.number, g.manifest.created, g.manifest.counts) for g in list_generations(index)]
     if as_json:
         names = ("generation", "created", "counts")
-        entries = [dict(zip(names, row, strict=True)) for row in rows]
+        entries = [dict(zip(names, encoder_row, strict=True)) for encoder_row in rows]
         print_json({"format": FORMAT, "index": str(index), "generations": entries})
         return
     shown = [
@@ -87,14 +87,14 @@ def encoders(
     """
     from dataclasses import asdict
 
-    from hashlens.indexer.images.catalog import COLUMNS, encoder_infos, row
+    from hashlens.indexer.images.catalog import COLUMNS, encoder_infos, encoder_row
     from hashlens.retriever.cli.terminal_tables import table
 
     infos = encoder_infos(measure=measure)
     if as_json:
         print_json({"format": FORMAT, "encoders": [asdict(info) for info in infos]})
     else:
-        print_table(table("encoders", COLUMNS, [row(info) for info in infos]))
+        print_table(table("encoders", COLUMNS, [encoder_row(info) for info in infos]))
 
 
 def compact(
@@ -109,9 +109,8 @@ def compact(
     Example: `hashlens compact --index my-index`
     """
     from hashlens.indexer.pipeline.compact import compact as compact_index
-    from hashlens.indexer.pipeline.compact import described
     from hashlens.retriever.cli.progress_bar import progress_bar
 
     with progress_bar() as progress:
         report = compact_index(index, keep=keep, progress=progress)
-    told(index, report, described(report), as_json=as_json)
+    told(index, report, report.summary(), as_json=as_json)

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from hashlens.indexer.config import VECTOR_PRESETS, VectorConfig, check_file, named
+from hashlens.indexer.config import VECTOR_PRESETS, VectorConfig, check_file, choose
 from hashlens.indexer.errors import CallError, ConfigError, HashlensError
 from hashlens.indexer.text.hashtags import key
-from hashlens.indexer.vectors.milvus_location import SCHEME, address_of
+from hashlens.indexer.vectors.milvus_location import SCHEME, parse_address
 from hashlens.retriever.cli.output import warn
 from hashlens.retriever.cli.user_config import UserConfig
 from hashlens.retriever.index.blocklist import read_blocked
@@ -111,13 +111,13 @@ def vectors_from(given: Sequence[str] | None) -> tuple[VectorConfig, str | None]
     Raises:
         ConfigError: a value is neither, one is given twice, or an address contains a secret.
     """
-    places = [SCHEME + address_of(value) for value in given or () if value.startswith(SCHEME)]
+    places = [SCHEME + parse_address(value) for value in given or () if value.startswith(SCHEME)]
     presets = [value for value in given or () if not value.startswith(SCHEME)]
     for values in (places, presets):
         if len(values) > 1:
             raise ConfigError(f"--vectors: found {' and '.join(values)}, expected one of them")
     (preset,) = presets or ["default"]
-    return named(VECTOR_PRESETS, preset, "--vectors"), places[0] if places else None
+    return choose(VECTOR_PRESETS, preset, "--vectors"), places[0] if places else None
 
 
 def _vectors(incomplete: str) -> list[str]:

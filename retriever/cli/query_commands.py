@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from hashlens.indexer.errors import CallError, HashlensError, InputError
-from hashlens.indexer.text.escaping import counted
+from hashlens.indexer.text.escaping import count_noun
 from hashlens.retriever.cli import options
 from hashlens.retriever.cli.interrupts import INTERRUPTED
 from hashlens.retriever.cli.output import (
@@ -93,7 +93,7 @@ def recommend(
     if copy:
         clipboard.copy(line)
         are = "is" if len(answer.tags) == 1 else "are"
-        warn(f"{counted(len(answer.tags), 'hashtags')} {are} on the clipboard")
+        warn(f"{count_noun(len(answer.tags), 'hashtags')} {are} on the clipboard")
     warn(f"answered from {index}")
 
 
@@ -170,7 +170,7 @@ def batch(
         answers_file(out, about, resume=resume) as answers,
     ):
         if answers.kept:
-            warn_bare(f"{out}: {counted(len(answers.kept), 'answers')} taken over")
+            warn_bare(f"{out}: {count_noun(len(answers.kept), 'answers')} taken over")
         elif resume:
             warn_bare(f"{out}: found no answers to go on from: all rows are answered")
         progress.stage("Answering", count_queries(source, out), done=len(answers.kept))

@@ -19,13 +19,13 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hashlens.indexer.config import named
+from hashlens.indexer.config import choose
 from hashlens.indexer.errors import ConfigError, HashlensError, SetupError
 from hashlens.indexer.text.hashtags import key
 from hashlens.retriever.index.blocklist import read_blocked
@@ -116,7 +116,7 @@ class UserConfig:
         if sets and not self.sets:
             where = self.file or f"no {NAME}"
             raise ConfigError(f"--set: found {sets[0]!r}, expected one under [sets], in {where}")
-        chosen = [tag for name in sets for tag in named(self.sets, name, "--set")]
+        chosen = [tag for name in sets for tag in choose(self.sets, name, "--set")]
         own = [tag for tag in self.pin if tag not in blocked]
         return list(dict.fromkeys([*pins, *chosen, *own]))
 
@@ -148,7 +148,8 @@ def _number(name: str, kind: type, file: Path, value: Any) -> Any:  # noqa: ANN4
     if isinstance(value, bool) or not isinstance(value, (int, kind)):
         wanted = "a whole number" if kind is int else "a number"
         raise ConfigError(f"found {value!r}, expected {wanted}")
-    replace(SelectionOptions(), **{name: value}).to_selection()
+    option: dict[str, Any] = {name: value}
+    SelectionOptions(**option).to_selection()
     return value
 
 

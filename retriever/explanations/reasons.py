@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hashlens.indexer.config import ALL_TOPICS
-from hashlens.indexer.text.escaping import counted
+from hashlens.indexer.text.escaping import count_noun
 from hashlens.indexer.types import Floats, Ids
 from hashlens.retriever.candidates.channels import AUTHOR_DISCOUNT, MIN_COMMON_SHARE
 from hashlens.retriever.candidates.image_classes import ShownClasses
@@ -178,7 +178,7 @@ class ExplainContext:
         words = [word for word in rare if word != tag.tag]
         if space is None or not words:
             return None
-        known, rows = space.found(words)
+        known, rows = space.lookup(words)
         nearest = self._nearest(tag, space.vectors[rows].astype(np.float32))
         return None if nearest is None else f"it is used much as '{words[int(known[nearest])]}' is"
 
@@ -243,7 +243,7 @@ class ExplainContext:
         if found is None:
             return None
         things, how = _NEAR_POSTS[part.channel]
-        posts = f"{counted(found.searched, things)}{how}"
+        posts = f"{count_noun(found.searched, things)}{how}"
         carry = "carries" if found.having == 1 else "carry"
         return f"{found.having:,} of the {posts} {carry} it: {', '.join(found.posts[:MAX_POSTS])}"
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from hashlens.indexer.storage.count_matrices import Counts
 from hashlens.indexer.types import Floats, Ids
-from hashlens.indexer.vectors.search import among
+from hashlens.indexer.vectors.search import isin_sorted
 
 PRIOR_POSTS = 5.0  # posts that the ranker's probability is worth
 MAX_OWN_POSTS = 5.0  # that an author's posts are worth: half the weight stays with the query
@@ -60,7 +60,7 @@ class AuthorPrior:
             Two of float32 (c,).
         """
         used = np.zeros(len(tags), np.float32)
-        rows = np.flatnonzero(among(tags, self.tags))
+        rows = np.flatnonzero(isin_sorted(tags, self.tags))
         used[rows] = self.uses[np.searchsorted(self.tags, tags[rows])] / self.posts
         own_posts = min(self.posts, MAX_OWN_POSTS)
         total = PRIOR_POSTS * chances + own_posts * used

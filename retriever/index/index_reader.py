@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 
 from hashlens.indexer.config import ALL_TOPICS, RankingConfig, VectorConfig
 from hashlens.indexer.embeddings.space import WordSpace
-from hashlens.indexer.embeddings.text import idf_weights, text_vectors, unseen_idf
+from hashlens.indexer.embeddings.text_vectors import idf_weights, text_vectors, unseen_idf
 from hashlens.indexer.errors import DAMAGED, IndexCorruptError, unreadable
 from hashlens.indexer.generations.generation import Generation, open_current
 from hashlens.indexer.generations.manifest import check_settings
 from hashlens.indexer.images.imagenet import keys_of_classes
 from hashlens.indexer.storage.count_matrices import Counts
 from hashlens.indexer.storage.store import SAID, Store
-from hashlens.indexer.storage.training_snapshot import YOUNG, Trained
+from hashlens.indexer.storage.training_snapshot import NEW_HASHTAGS, TrainingCounts
 from hashlens.indexer.text.hashtags import display_of
 from hashlens.indexer.text.segmenter import Segmenter, vocabulary_counts
 from hashlens.indexer.topics.model import TopicModel
 from hashlens.indexer.types import Embeddings, Floats, Ids, Post, TopicProbs
 from hashlens.indexer.vectors.index import VectorIndex
-from hashlens.indexer.vectors.segments import Segments, paths_of
+from hashlens.indexer.vectors.segments import Segments, segment_paths
 from hashlens.retriever.index.author_prior import AuthorPrior
 from hashlens.retriever.index.blocklist import blocked_keys
 from hashlens.retriever.index.id_map import IdMap
@@ -264,8 +264,8 @@ class IndexReader:
 
     def _open_segments(self, kind: str) -> Segments | None:
         folder = self.generation.folder / kind
-        for path in paths_of(folder):  # FAISS parses whatever it is given
-            self.generation.unchanged(path)
+        for path in segment_paths(folder):  # FAISS parses whatever it is given
+            self.generation.verified_path(path)
         return _check_ids(Segments.open(folder), len(self.counts.posts), folder)
 
     def space(self, topic: str) -> WordSpace | None:
@@ -279,8 +279,11 @@ class IndexReader:
         """Return a topic's hashtag vectors by tag id, new hashtags included; None without any."""
         if topic not in self._hashtags:
             folder = self.generation.folder
-            paths = (folder / "words" / topic / "hashtags.faiss", folder / YOUNG / f"{topic}.faiss")
-            existing = [self.generation.unchanged(path) for path in paths if path.exists()]
+            paths = (
+                folder / "words" / topic / "hashtags.faiss",
+                folder / NEW_HASHTAGS / f"{topic}.faiss",
+            )
+            existing = [self.generation.verified_path(path) for path in paths if path.exists()]
             parts = list(map(VectorIndex.open, existing))
             found = Segments(parts) if parts else None
             self._hashtags[topic] = _check_ids(found, self.hashtag_count, paths[0])
@@ -292,7 +295,7 @@ class IndexReader:
         path = self.generation.folder / "texts" / "hashtags.faiss"
         if not path.exists():
             return None
-        found = VectorIndex.open(self.generation.unchanged(path))
+        found = VectorIndex.open(self.generation.verified_path(path))
         return _check_ids(found, self.hashtag_count, path)
 
     @cached_property
@@ -305,9 +308,9 @@ class IndexReader:
         return vectors
 
     @cached_property
-    def trained(self) -> Trained:
+    def trained(self) -> TrainingCounts:
         """Counts at the time when the index was trained."""
-        return Trained.open(self.generation.folder / "trained")
+        return TrainingCounts.open(self.generation.folder / "trained")
 
     @property
     def first_new_hashtag(self) -> int:

@@ -171,7 +171,7 @@ def _topics(
         for query, text in zip(queries, words, strict=True)
     ]
     text = _defined(index, queries, index.topics.from_tokens(terms))
-    if images is None or not len(images.ids) or not index.topics.sees:
+    if images is None or not len(images.ids) or not index.topics.has_image_model:
         return text
     told = TopicProbs(text.topics, text.probs[images.ids])
     probs = text.probs.copy()

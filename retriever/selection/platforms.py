@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from hashlens.indexer.config import data_path, named
+from hashlens.indexer.config import choose, data_path
 from hashlens.indexer.errors import ConfigError
 
 
@@ -81,7 +81,7 @@ def find_platform(name: str) -> Platform:
     Raises:
         ConfigError: there is none; the message names those there are.
     """
-    return named(load_platforms(), name.strip().lower(), "platform")
+    return choose(load_platforms(), name.strip().lower(), "platform")
 
 
 def foreign_to(home: Platform) -> Callable[[str], bool]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hashlens.indexer.config import RankingConfig
 from hashlens.indexer.pipeline.ranker_training import RankerTask
-from hashlens.indexer.text.escaping import counted
+from hashlens.indexer.text.escaping import count_noun
 from hashlens.retriever.index.pairs import rank_rows
 from hashlens.retriever.ranking.ranker import (
     CALIBRATION_FILE,
@@ -50,7 +50,7 @@ def fit_ranker(task: RankerTask, folder: Path) -> tuple[str, ...]:
         other = "the ranker that it began with is used"
     if tagged < fewest:
         are = "is" if tagged == 1 else "are"
-        found = f"{counted(tagged, 'posts')} with hashtags {are} too few to learn ranking from"
+        found = f"{count_noun(tagged, 'posts')} with hashtags {are} too few to learn ranking from"
         return (f"{found}: {other}; from {fewest:,} on an index has its own",)
     examples = collect_examples(task)
     if examples is None or not examples.right.any():
@@ -58,7 +58,7 @@ def fit_ranker(task: RankerTask, folder: Path) -> tuple[str, ...]:
     task.progress.stage("Learning to rank")
     base = Ranker.open(task.base) if task.base else None
     save_ranker(fit_to_examples(examples, task.config, base), folder)
-    return (f"ranking went on to learn from {counted(tagged, 'posts')}",) if base else ()
+    return (f"ranking went on to learn from {count_noun(tagged, 'posts')}",) if base else ()
 
 
 def fit_to_examples(

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
+from hashlens.indexer.corpus.context import BuildContext
 from hashlens.indexer.corpus.corpus import assemble
 from hashlens.indexer.errors import HashlensError
 from hashlens.indexer.generations.generation import Generation, open_current, writer
 from hashlens.indexer.pipeline.build import build
-from hashlens.indexer.progress import Silent
 from hashlens.indexer.topics.model import load_topics
 from hashlens.indexer.types import Neighbors
 from hashlens.indexer.vectors import milvus_client as milvus
-from hashlens.indexer.vectors.milvus_cleanup import tidied
-from hashlens.indexer.vectors.milvus_client import names
-from hashlens.indexer.vectors.milvus_location import ADDRESS, Place, permitted
+from hashlens.indexer.vectors.milvus_client import list_collections
+from hashlens.indexer.vectors.milvus_generations import drop_orphan_collections
+from hashlens.indexer.vectors.milvus_location import ADDRESS, MilvusLocation, allow_address
 from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
@@ -42,17 +42,17 @@ def kept_there(rows: Rows, place: Path, address: str) -> Path:
 def published(index: Path, address: str) -> Generation:
     """The tiny posts, some with pictures, with vectors in Milvus."""
     table = load_topics()
-    with permitted(address), tidied(index), writer(index) as new:
-        Place.first(address, index, new.number).save(new.folder)
+    with allow_address(address), drop_orphan_collections(index), writer(index) as new:
+        MilvusLocation.first(address, index, new.number).save(new.folder)
         part = tiny.corpus(tiny.ROWS, tiny.PICTURES)
-        counts, _ = assemble(new.folder, part, table, tiny.SMALL, Silent(), workers=1)
+        counts, _ = assemble(new.folder, part, BuildContext(tiny.SMALL, table, workers=1))
         return new.publish(
             encoder=None, topics=table.names, config=tiny.SMALL.to_json(), counts=counts
         )
 
 
-def place_of(index: Path) -> Place:
-    place = Place.of(open_current(index).folder)
+def place_of(index: Path) -> MilvusLocation:
+    place = MilvusLocation.of(open_current(index).folder)
     assert place is not None
     return place
 
@@ -60,7 +60,7 @@ def place_of(index: Path) -> Place:
 def collections(index: Path) -> list[str]:
     """What Milvus has of an index."""
     place = place_of(index)
-    return sorted(names(place.used, place.prefix))
+    return sorted(list_collections(place.used, place.prefix))
 
 
 def everything(collection: str, address: str) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hashlens.indexer.generations.generation import Generation, writer
-from hashlens.indexer.verify.verify import Verdict
+from hashlens.indexer.verify.verify import VerifyReport
 from hashlens.indexer.verify.verify import verify as verify_index
 from tests.reliability.crash_writer import content, publish
 
@@ -29,7 +29,7 @@ def check_whole(generation: Generation) -> None:
     assert (folder / "images/0001.bin").read_bytes() == b"first pictures"
 
 
-def verify(index: Path) -> Verdict:
+def verify(index: Path) -> VerifyReport:
     """Of files alone: these are not those of an index."""
     return verify_index(index, contents=False)
 

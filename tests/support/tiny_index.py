@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from hashlens.indexer.config import BuildConfig, VectorConfig
+from hashlens.indexer.corpus.context import BuildContext
 from hashlens.indexer.corpus.corpus import Corpus, assemble
-from hashlens.indexer.generations.generation import Generation, unsealed, writer
+from hashlens.indexer.generations.generation import Generation, temporary_generation, writer
 from hashlens.indexer.posts.spool import Posts
-from hashlens.indexer.progress import Silent
 from hashlens.indexer.text.hashtags import tokens
-from hashlens.indexer.text.token_lists import Texts
+from hashlens.indexer.text.token_lists import TokenLists
 from hashlens.indexer.topics.model import load_topics
 from hashlens.indexer.topics.prompts import TextReader
 from hashlens.indexer.types import Embeddings, Post
@@ -54,7 +54,7 @@ def corpus(rows: Sequence[Row], pictures: np.ndarray | None = None) -> Corpus:
         for number, (author, caption, tags) in enumerate(rows)
     ]
     images = None if pictures is None else Embeddings(np.arange(shown), pictures)
-    words = Texts.of(tokens(post.caption) for post in posts)
+    words = TokenLists.of(tokens(post.caption) for post in posts)
     return Corpus(Posts.of(posts), words, images)
 
 
@@ -63,8 +63,8 @@ def generation(
 ) -> Generation:
     """An index of posts, not sealed."""
     table = load_topics()
-    counts, _ = assemble(folder, part, table, config, Silent(), 1, reader)
-    return unsealed(folder, table.names, config.to_json(), counts)
+    counts, _ = assemble(folder, part, BuildContext(config, table, reader, workers=1))
+    return temporary_generation(folder, table.names, config.to_json(), counts)
 
 
 def published(index: Path) -> Generation:
@@ -72,7 +72,7 @@ def published(index: Path) -> Generation:
     table = load_topics()
     with writer(index) as new:
         part = corpus(ROWS, PICTURES)
-        counts, _ = assemble(new.folder, part, table, SMALL, Silent(), workers=1)
+        counts, _ = assemble(new.folder, part, BuildContext(SMALL, table, workers=1))
         return new.publish(encoder=None, topics=table.names, config=SMALL.to_json(), counts=counts)
 
 

@@ -11,7 +11,7 @@ from typing import IO, Any, TextIO
 
 from hashlens.indexer.posts.tables.encodings import UTF8, find_json_encoding
 from hashlens.indexer.posts.tables.rows import MAX_LINE, TELLING, TOO_LONG, Columns, Row, kind
-from hashlens.indexer.text.escaping import counted
+from hashlens.indexer.text.escaping import count_noun
 
 MAX_DEPTH = 8  # objects around a list of posts
 _CHUNK = 1 << 16  # characters
@@ -128,7 +128,7 @@ def _inside(
 
 def _unused(name: str, number: int) -> str:
     shown = "".join(c if c.isprintable() else "�" for c in name[:80])
-    return f"unused list {shown!r} of {counted(number, 'entries')}"
+    return f"unused list {shown!r} of {count_noun(number, 'entries')}"
 
 
 def _members(text: _Text, columns: Columns, notes: list[str], name: str) -> Iterator[Any]:

@@ -22,6 +22,7 @@ from hashlens.indexer.images.encoder import EncodedImages, open_encoder
 from hashlens.indexer.topics.model import load_topics
 from hashlens.indexer.types import Post
 from hashlens.retriever.recommendation import Query
+from tests.support.word_search import mean
 
 SEA = ("sea", "wave", "beach", "surf", "sand", "coast")
 CITY = ("street", "tower", "metro", "taxi", "roof", "bridge")
@@ -84,11 +85,11 @@ def test_the_score_is_the_cosine_to_the_mean_of_what_is_given() -> None:
     method = NearestHashtags("word2vec", SMALL)
     method.fit(planted())
     space = method._space.words
-    mean = space.mean(["mysea", "wave"])
+    centre = mean(space, ["mysea", "wave"])
     query = Query(caption="MySea!", seeds=("wave",))
     ranking = method.recommend([query], 3)[0]
     for tag, score in ranking:
-        assert score == pytest.approx(float(mean @ space.mean([tag])), abs=1e-5)
+        assert score == pytest.approx(float(centre @ mean(space, [tag])), abs=1e-5)
 
 
 def by_topic() -> tuple[list[Post], Features]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashlens.indexer.arrays.sparse import Matrix, opened
+from hashlens.indexer.arrays.sparse import Matrix, open_npy
 from hashlens.indexer.errors import IndexCorruptError, ShapeError
 
 PARTS = ("starts", "columns", "values")
@@ -141,7 +141,7 @@ def test_what_is_no_single_array_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "several.npz", a=np.arange(3))
     (tmp_path / "several.npz").rename(tmp_path / "x.npy")
     with pytest.raises(IndexCorruptError, match=r"x\.npy"):
-        opened(tmp_path / "x.npy")
+        open_npy(tmp_path / "x.npy")
     np.save(tmp_path / "objects.npy", np.array([{}], object), allow_pickle=True)
     with pytest.raises(IndexCorruptError, match="objects"):
-        opened(tmp_path / "objects.npy")
+        open_npy(tmp_path / "objects.npy")

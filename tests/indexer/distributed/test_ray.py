@@ -21,8 +21,8 @@ from typer.testing import CliRunner
 
 from hashlens.cli import app
 from hashlens.indexer.config import ALL_TOPICS, BuildConfig, VectorConfig
+from hashlens.indexer.corpus.corpus import Corpus
 from hashlens.indexer.corpus.engine import LOCAL, Engine
-from hashlens.indexer.corpus.stored import stored_corpus
 from hashlens.indexer.distributed.ray_engine import ray_engine
 from hashlens.indexer.embeddings.space import WordSpace
 from hashlens.indexer.errors import ClusterError, ConfigError, EncoderError, InputError
@@ -30,7 +30,7 @@ from hashlens.indexer.generations.generation import open_current
 from hashlens.indexer.images.encoder import open_encoder
 from hashlens.indexer.pipeline.build import BuildReport, build
 from hashlens.indexer.posts.reader import Sources
-from hashlens.indexer.progress import Silent
+from hashlens.indexer.progress import NullProgress
 from hashlens.indexer.storage.store import Store
 from hashlens.indexer.verify.verify import verify
 from hashlens.retriever.ranking.ranker import Ranker
@@ -171,7 +171,7 @@ def rows_of(folder: Path) -> dict[str, list[tuple[Any, ...]]]:
 def vectors_of(folder: Path) -> Iterator[Any]:
     """The vectors of pictures, the probabilities of their classes, and each space's vectors."""
     with Store.open(folder / "posts.duckdb") as store:
-        corpus = stored_corpus(folder, store, np.zeros(0, np.int64))
+        corpus = Corpus.load(folder, store)
     assert corpus.images is not None
     yield from (corpus.images.ids, corpus.images.vectors, corpus.classes)
     places = sorted(path for path in (folder / "words").iterdir())
@@ -199,7 +199,7 @@ def test_an_index_through_rays_client_is_the_local_one(
 
 
 @dataclass
-class Killing(Silent):
+class Killing(NullProgress):
     """Kills a node when the first pictures are encoded and it is at work on others."""
 
     cluster: TwoNodes
@@ -261,10 +261,10 @@ def test_errors_of_ours_come_out_of_tasks_as_they_were_raised(
     good = write_csv(tmp_path / "good.csv", [{"caption": "#one"}])
     with ray_engine(cluster.address) as engine:
         with pytest.raises(EncoderError, match="expected 0000") as raised:
-            engine.encode(encoder, [picture], [None], workers=1, advance=lambda _: None)
+            engine.encode_images(encoder, [picture], [None], workers=1, advance=lambda _: None)
         assert type(raised.value) is EncoderError
         with pytest.raises(InputError, match=r"strange\.csv: found columns colour, shape") as told:
-            list(engine.posts(Sources([good, strange], "instagram", "tables"), []))
+            list(engine.read_posts(Sources([good, strange], "instagram", "tables"), []))
     assert "\n" not in str(raised.value) + str(told.value)
 
 

@@ -53,7 +53,7 @@ def test_counts_by_hand():
 def test_counts_equal_loops(sentences, window, held):
     arrays = [np.array(sentence, np.int64) for sentence in sentences]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(glove, "_HELD", held)
+        patch.setattr(glove, "_MAX_HELD_PAIRS", held)
         pairs = as_dict(count_cooccurrences(arrays, 6, window))
     expected = looped(sentences, window)
     assert pairs.keys() == expected.keys()
@@ -125,7 +125,7 @@ def test_a_step_follows_the_gradient_of_the_objective():
 
 
 def test_loss_falls_towards_an_exact_fit(monkeypatch):
-    monkeypatch.setattr(glove, "_BATCH", 16)
+    monkeypatch.setattr(glove, "_BATCH_PAIRS", 16)
     pairs = random_pairs(12, 70)
     model = GloveModel(12, 12, seed=0)
     start = objective(*model.parameters(), pairs)

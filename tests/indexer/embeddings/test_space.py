@@ -1,4 +1,4 @@
-"""Spaces of words: lookup, mean, neighbours, and files on disk."""
+"""Spaces of words: lookup, and files on disk."""
 
 import subprocess
 import sys
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hashlens.indexer.embeddings.pretrained import load_pretrained
 from hashlens.indexer.embeddings.space import WordSpace
 from hashlens.indexer.errors import IndexCorruptError, InputError, ShapeError
+from tests.support.word_search import neighbors
 
 
 def small_space() -> WordSpace:
@@ -24,79 +25,20 @@ def small_space() -> WordSpace:
 
 def random_space(size: int, width: int, seed: int = 0) -> WordSpace:
     vectors = np.random.default_rng(seed).normal(size=(size, width))
-    return WordSpace.scaled([f"w{i}" for i in range(size)], vectors, np.arange(size))
+    return WordSpace.normalized([f"w{i}" for i in range(size)], vectors, np.arange(size))
 
 
-def test_found_gives_positions_and_rows_of_known_words_only():
-    positions, rows = small_space().found(["cat", "dog", "#sea", "cat", ""])
+def test_lookup_gives_positions_and_rows_of_known_words_only():
+    positions, rows = small_space().lookup(["cat", "dog", "#sea", "cat", ""])
     assert positions.tolist() == [0, 2, 3]
     assert rows.tolist() == [2, 1, 2]
     assert positions.dtype == rows.dtype == np.int64
-    nothing = small_space().found(["dog"])
+    nothing = small_space().lookup(["dog"])
     assert [part.shape for part in nothing] == [(0,), (0,)]
 
 
-def test_hashtag_and_word_are_two_entries():
-    space = small_space()
-    assert "#sea" in space
-    assert "sea" in space
-    assert "#cat" not in space
-
-
-def test_mean_by_hand():
-    space = small_space()
-    # (1, 0) + (0, 1), and 3 (1, 0) + 4 (0, 1) = (3, 4) of length 5.
-    np.testing.assert_allclose(space.mean(["sea", "cat"]), np.sqrt([0.5, 0.5]), rtol=1e-6)
-    np.testing.assert_allclose(space.mean(["sea", "x", "cat"], [3, 9, 4]), [0.6, 0.8], rtol=1e-6)
-
-
-def test_mean_of_nothing_known_is_zeros_without_neighbours():
-    space = small_space()
-    mean = space.mean(["dog", "bird"])
-    assert mean.tolist() == [0, 0]
-    rows, scores = space.neighbors(mean, 3)
-    assert len(rows) == len(scores) == 0
-
-
-def test_mean_refuses_weights_of_another_length():
-    with pytest.raises(ShapeError, match="found 1 weights, expected 2"):
-        small_space().mean(["sea", "cat"], [1])
-
-
-def test_neighbors_by_hand_and_among():
-    space = small_space()
-    rows, scores = space.neighbors(np.array([1, 0], np.float32), 2)
-    assert [space.words[row] for row in rows] == ["sea", "#sea"]
-    np.testing.assert_allclose(scores, [1, 0.6], rtol=1e-6)
-    rows, scores = space.neighbors(np.array([1, 0], np.float32), 9, among=np.array([2, 1]))
-    assert rows.tolist() == [1, 2]
-    np.testing.assert_allclose(scores, [0.6, 0], atol=1e-6)
-
-
-@given(st.integers(1, 200), st.integers(0, 250), st.integers(0, 2**32 - 1))
-def test_neighbors_equal_brute_force(size, k, seed):
-    space = random_space(size, 4, seed)
-    direction = np.random.default_rng(seed + 1).normal(size=4)
-    query = (direction / np.linalg.norm(direction)).astype(np.float32)
-    rows, scores = space.neighbors(query, k)
-    exact = np.array([float(np.dot(row, query)) for row in space.vectors])
-    np.testing.assert_allclose(scores, np.sort(exact)[::-1][:k], atol=1e-5)
-    np.testing.assert_allclose(scores, exact[rows], atol=1e-5)
-    assert len(set(rows.tolist())) == min(k, size)
-
-
-def test_equal_scores_stand_in_row_order():
-    space = WordSpace(tuple("abcd"), np.ones((4, 1), np.float32), np.zeros(4, np.int64))
-    assert space.neighbors(np.ones(1, np.float32), 3)[0].tolist() == [0, 1, 2]
-
-
-def test_neighbors_refuse_another_width():
-    with pytest.raises(ShapeError, match=r"shape \(3,\), expected \(2,\)"):
-        small_space().neighbors(np.ones(3, np.float32), 1)
-
-
 def test_scaled_rows_are_unit_and_rows_of_zeros_left_out():
-    space = WordSpace.scaled(["a", "b", "c"], [[3, 4], [0, 0], [0, 2]], [1, 2, 3])
+    space = WordSpace.normalized(["a", "b", "c"], [[3, 4], [0, 0], [0, 2]], [1, 2, 3])
     assert space.words == ("a", "c")
     assert space.counts.tolist() == [1, 3]
     np.testing.assert_allclose(space.vectors, np.array([[0.6, 0.8], [0, 1]]), rtol=1e-6)
@@ -109,11 +51,11 @@ def test_wrong_arrays_are_refused():
     with pytest.raises(ShapeError, match="counts: found int64"):
         WordSpace(good.words, good.vectors, good.counts[:2])
     with pytest.raises(ShapeError, match="1 repeated"):
-        WordSpace(("a", "b", "a"), good.vectors, good.counts).found(["a"])
+        WordSpace(("a", "b", "a"), good.vectors, good.counts).lookup(["a"])
     with pytest.raises(ShapeError, match="NaN"):
-        WordSpace.scaled(["a"], [[np.nan, 1]], [1])
+        WordSpace.normalized(["a"], [[np.nan, 1]], [1])
     with pytest.raises(ShapeError, match="2 words, 1 vectors"):
-        WordSpace.scaled(["a", "b"], [[0, 1]], [1])
+        WordSpace.normalized(["a", "b"], [[0, 1]], [1])
 
 
 def test_arrays_are_read_only():
@@ -122,7 +64,7 @@ def test_arrays_are_read_only():
 
 
 def test_trained_leaves_out_words_of_count_0():
-    trained = small_space().trained()
+    trained = small_space().without_pretrained()
     assert trained.words == ("sea", "#sea")
     assert trained.counts.tolist() == [5, 3]
     np.testing.assert_array_equal(trained.vectors, small_space().vectors[:2])
@@ -133,7 +75,7 @@ def test_trained_leaves_out_words_of_count_0():
 def test_words_survive_saving(tmp_path_factory, words):
     folder = tmp_path_factory.mktemp("space")
     vectors = np.random.default_rng(len(words)).normal(size=(len(words), 3))
-    space = WordSpace.scaled(words, vectors, np.arange(len(words)))
+    space = WordSpace.normalized(words, vectors, np.arange(len(words)))
     space.save(folder)
     again = WordSpace.open(folder)
     assert tuple(again.words) == space.words
@@ -191,7 +133,7 @@ def whole_glove(tmp_path_factory) -> tuple[WordSpace, Path]:
 
 def test_vectors_stay_on_disk_until_they_are_read(whole_glove):
     space = WordSpace.open(whole_glove[1])
-    _, rows = space.found(["sea", "beach", "qqqqqq", "sand", "sun"])
+    _, rows = space.lookup(["sea", "beach", "qqqqqq", "sand", "sun"])
     assert len(rows) == 4
     held = space.vectors
     while isinstance(held.base, np.ndarray):
@@ -204,7 +146,7 @@ def test_neighbours_do_not_suffer_from_float16(whole_glove):
     half = WordSpace.open(folder)
     rows = np.random.default_rng(0).choice(50_000, 20, replace=False)
     shared = [
-        len(set(half.neighbors(query, 10)[0]) & set(space.neighbors(query, 10)[0]))
+        len(set(neighbors(half, query, 10)[0]) & set(neighbors(space, query, 10)[0]))
         for query in space.vectors[rows]
     ]
     assert np.mean(shared) >= 9.9
@@ -215,7 +157,7 @@ def test_opening_imports_no_heavy_library(tmp_path):
     code = (
         "import sys; from pathlib import Path\n"
         "from hashlens.indexer.embeddings.space import WordSpace;"
-        f"WordSpace.open(Path({str(tmp_path)!r})).mean(['w1']);"
+        f"WordSpace.open(Path({str(tmp_path)!r})).lookup(['w1']);"
         "sys.exit(' '.join({'torch', 'gensim', 'scipy', 'pyarrow'} & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -21,7 +21,7 @@ from hashlens.indexer.errors import EncoderError
 from hashlens.indexer.images.encoder import open_encoder
 from hashlens.indexer.images.specs import RESNET50, fetch_by_torch, torch_cache
 from hashlens.indexer.images.torch_network import one_core
-from hashlens.indexer.images.weights import usual_file
+from hashlens.indexer.images.weights import weights_file
 from tests.support.encoder_fixtures import PHOTOS, drawn_resnet50, refusal, unit
 
 
@@ -176,15 +176,15 @@ def test_a_corrupt_download_is_refused_and_a_whole_one_kept(away: Path):
         url = f"http://127.0.0.1:{server.server_port}/w.pth"
         served = replace(RESNET50, source=url, fetch=partial(fetch_by_torch, url))
         with pytest.raises(EncoderError, match=r"cannot be fetched .*invalid hash value"):
-            usual_file(served)
+            weights_file(served)
         assert list(away.parent.iterdir()) == []
         whole = away.with_name(f"resnet50-{digest[:8]}.pth")
-        assert usual_file(replace(served, file=lambda: whole)) == whole
+        assert weights_file(replace(served, file=lambda: whole)) == whole
         server.shutdown()
     assert whole.read_bytes() == Served.content
     whole.write_bytes(b"damaged later")
     with pytest.raises(EncoderError, match=f"expected {digest[:8]}.*delete it to have it fetched"):
-        usual_file(replace(served, file=lambda: whole))
+        weights_file(replace(served, file=lambda: whole))
 
 
 @pytest.mark.parametrize(

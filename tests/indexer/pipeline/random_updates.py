@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from hashlens.indexer.config import ALL_TOPICS, BuildConfig, VectorConfig
-from hashlens.indexer.corpus.corpus import topics_of, write_first
-from hashlens.indexer.corpus.ingest import gathered, without_reposts
+from hashlens.indexer.corpus.context import BuildContext
+from hashlens.indexer.corpus.corpus import predict_topics, write_posts_and_vectors
+from hashlens.indexer.corpus.ingest import drop_reposts, ingest_posts
 from hashlens.indexer.embeddings.space import WordSpace
 from hashlens.indexer.generations.generation import Generation, open_current
 from hashlens.indexer.pipeline.build import build
 from hashlens.indexer.pipeline.update import UpdateReport, update
 from hashlens.indexer.posts.reader import Sources
-from hashlens.indexer.progress import Silent
+from hashlens.indexer.progress import NullProgress
 from hashlens.indexer.storage.store import Store
-from hashlens.indexer.storage.training_snapshot import Trained
+from hashlens.indexer.storage.training_snapshot import TrainingCounts
 from hashlens.indexer.topics.model import TopicModel
 
 SMALL = BuildConfig(
@@ -86,16 +87,18 @@ class Life:
 def rebuilt(rows: Rows, like: Path, place: Path) -> Generation:
     """The same posts made into an index at once, with what the other one has learned."""
     other = open_current(like)
-    found = gathered(Sources([written(rows, place / "posts")], "instagram"), [], Silent())
-    corpus = without_reposts(found)
+    found = ingest_posts(
+        Sources([written(rows, place / "posts")], "instagram"), [], BuildContext(SMALL)
+    )
+    corpus = drop_reposts(found)
     model = TopicModel.open(other.folder / "topics")
     space = WordSpace.open(other.folder / "words" / ALL_TOPICS)
-    trained = Trained.open(other.folder / "trained")
+    trained = TrainingCounts.open(other.folder / "trained")
     folder = place / "index"
     folder.mkdir()
     config = BuildConfig.from_json(other.manifest.config)
-    topics = topics_of(corpus, model, config)
-    counts = write_first(folder, corpus, topics, model, space, Silent(), trained)
+    topics = predict_topics(corpus, model, config)
+    counts = write_posts_and_vectors(folder, corpus, topics, model, space, NullProgress(), trained)
     return Generation(folder, replace(other.manifest, counts=counts))
 
 

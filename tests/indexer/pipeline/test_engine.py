@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashlens.indexer.distributed.image_batches import (
-    WantedEncoder,
+    EncoderSpec,
     check_same_files,
+    concat_batches,
     encode_batch,
-    joined_batches,
     path_batches,
 )
 from hashlens.indexer.distributed.partitioned_counts import (
@@ -122,12 +122,12 @@ def test_pictures_encoded_in_batches_are_those_encoded_at_once(tmp_path: Path) -
     broken.write_bytes(b"\xff\xd8\xff\xe0 cut short")
     paths = [*PHOTOS.values(), broken, PHOTOS["coffee"], tmp_path / "gone.jpg"]
     encoder = open_encoder("efficientnet-lite0")
-    wanted = WantedEncoder.of(encoder)
+    wanted = EncoderSpec.of(encoder)
     assert wanted.weights is None
     whole = encoder.encode(paths, classes=True)
     batches = [encode_batch(batch, wanted) for batch in path_batches(paths, 4)]
     assert [batch.num_rows for batch in batches] == [4, 4, 1]
-    found = joined_batches(batches[::-1], len(paths))
+    found = concat_batches(batches[::-1], len(paths))
     assert found.rows.tolist() == whole.rows.tolist() == [0, 1, 2, 3, 4, 5, 7]
     assert found.failures == whole.failures
     np.testing.assert_array_equal(found.vectors, whole.vectors)
@@ -135,12 +135,12 @@ def test_pictures_encoded_in_batches_are_those_encoded_at_once(tmp_path: Path) -
     assert whole.classes is not None
     np.testing.assert_array_equal(found.classes, whole.classes)
     with pytest.raises(ClusterError, match="5 results"):
-        joined_batches(batches[1:], len(paths))
+        concat_batches(batches[1:], len(paths))
 
 
 def test_a_machine_with_other_files_or_weights_is_told(tmp_path: Path) -> None:
     encoder = open_encoder("efficientnet-lite0")
-    wanted = WantedEncoder.of(encoder)
+    wanted = EncoderSpec.of(encoder)
     path = tmp_path / "cat.png"
     path.write_bytes(PHOTOS["chelsea"].read_bytes())
     (seen,) = (encode_batch(batch, wanted) for batch in path_batches([path], 4))

@@ -11,14 +11,14 @@ import pytest
 
 from hashlens.indexer.errors import HashlensError, InputError
 from hashlens.indexer.generations import generation as generations
-from hashlens.indexer.generations.forgotten import FILE, Forgotten
+from hashlens.indexer.generations.forgotten import FORGOTTEN_FILE, Forgotten
 from hashlens.indexer.generations.generation import open_current, rollback
 from hashlens.indexer.generations.manifest import numbers_of
 from hashlens.indexer.images.file_cache import FOLDER
 from hashlens.indexer.images.kept_pictures import keep_picture
 from hashlens.indexer.pipeline.build import build
 from hashlens.indexer.pipeline.compact import compact
-from hashlens.indexer.pipeline.forget import described, forget
+from hashlens.indexer.pipeline.forget import forget
 from hashlens.indexer.storage.store import Store
 from hashlens.indexer.verify.verify import verify
 from hashlens.retriever.index.index_reader import IndexReader
@@ -71,7 +71,7 @@ def test_no_byte_of_a_person_is_left_without_learning_anew(tmp_path: Path) -> No
     assert len(remains(index)) > 6
     report = forget(index, author=AUTHOR)
     assert (report.posts, report.names) == (3, (AUTHOR,))
-    assert described(report) == "generation 3: 3 posts forgotten"
+    assert report.summary() == "generation 3: 3 posts forgotten"
     assert remains(index) == []
     assert numbers_of(index) == [3]
     assert verify(index).sound
@@ -143,7 +143,7 @@ def test_only_hashes_are_kept_and_each_index_has_its_own_salt(tmp_path: Path) ->
     for name in ("a", "b"):
         index = built([*people(), victim(1)], tmp_path / name)
         forget(index, author=AUTHOR)
-        found.append(json.loads((index / FILE).read_text()))
+        found.append(json.loads((index / FORGOTTEN_FILE).read_text()))
     names = {"format", "salt", "hashes", "erasing", "residue", "added", "lifted", "clean", "until"}
     assert [set(each) for each in found] == [names, names]
     assert [len(each["hashes"]) for each in found] == [2, 2]  # the author, the post
@@ -322,7 +322,7 @@ def _write_parquet(path: Path, rows: list[dict[str, Any]], pictures: list[bytes]
 
 def test_a_list_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     index = built([*people(), victim(1)], tmp_path)
-    (index / FILE).write_text(
+    (index / FORGOTTEN_FILE).write_text(
         '{"format": 1, "salt": "00", "hashes": [], "erasing": [], "residue": [], "added": [], '
         '"lifted": [], "clean": 0, "until": 0}'
     )

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from hashlens.evaluation.assets.aggregates import strip
-from hashlens.indexer.config import LENT, data_path
+from hashlens.indexer.config import BASE_RANKER, data_path
 from hashlens.indexer.generations.generation import Generation, open_current, writer
-from hashlens.indexer.pipeline.bootstrap import begun
+from hashlens.indexer.pipeline.bootstrap import copy_index
 from hashlens.indexer.pipeline.ranker_training import RankerTask
-from hashlens.indexer.pipeline.ranker_update import RANKED
+from hashlens.indexer.pipeline.ranker_update import RANKED_POSTS
 from hashlens.indexer.progress import Progress
-from hashlens.indexer.storage.store import BORROWED
+from hashlens.indexer.storage.store import BASE_POSTS
 from hashlens.indexer.verify.verify import verify
 from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.ranking.ranker import Ranker
@@ -70,7 +70,7 @@ class Watched:
             index = IndexReader(generation)
             held = {name for (name,) in index.store.rows("select post_id from posts")}
             asked = {questions.corpus.posts[q.post].post_id for q in questions.questions}
-            self.asked.append((asked, held, generation.manifest.counts[BORROWED]))
+            self.asked.append((asked, held, generation.manifest.counts[BASE_POSTS]))
             index.store.close()
             return ask(questions, generation, bar)
 
@@ -89,56 +89,58 @@ def test_ranking_learns_from_posts_that_joined_and_begins_with_what_was_lent(
     index, fitted = tmp_path / "own", Watched()
     given: dict[str, Any] = {"retrain": None, "fit_ranker": fitted}
     shipped = {path.name: path.read_bytes() for path in data_path("ranker").iterdir()}
-    with begun(index, lending):
+    with copy_index(index, lending):
         report = updated(my_rows(1_000, MINE), index, **given)
     assert f"ranking went on to learn from {report.counts['posts']:,} posts" in report.notes
-    assert report.counts[RANKED] == report.counts["posts"] > MIN_POSTS_TO_CONTINUE
+    assert report.counts[RANKED_POSTS] == report.counts["posts"] > MIN_POSTS_TO_CONTINUE
     # Those asked about are not in the index, which has all that was lent.
     assert fitted.asked
     for asked, held, borrowed in fitted.asked:
         assert asked
         assert held
         assert not asked & held
-        assert borrowed == counts(lending)[BORROWED]
-    first = files_of(index, "ranker", LENT)
-    assert {name.split("/")[1] for name in first if name.startswith(LENT)} == set(shipped)
+        assert borrowed == counts(lending)[BASE_POSTS]
+    first = files_of(index, "ranker", BASE_RANKER)
+    assert {name.split("/")[1] for name in first if name.startswith(BASE_RANKER)} == set(shipped)
     assert verify(index, open_ranker=Ranker.open).sound
     assert Recommender.open(index).recommend(caption="sunday seaday").tags
 
     # A few more change nothing, and many more do: from what was lent, not from what was learned.
     updated(my_rows(3_000, 10), index, **given)
-    assert files_of(index, "ranker", LENT) == first
+    assert files_of(index, "ranker", BASE_RANKER) == first
     updated(my_rows(4_000, 60), index, **given)
-    again = files_of(index, "ranker", LENT)
-    assert {n: h for n, h in again.items() if n.startswith(LENT)} == {
-        n: h for n, h in first.items() if n.startswith(LENT)
+    again = files_of(index, "ranker", BASE_RANKER)
+    assert {n: h for n, h in again.items() if n.startswith(BASE_RANKER)} == {
+        n: h for n, h in first.items() if n.startswith(BASE_RANKER)
     }
     assert again != first
     assert fitted.bases == [shipped] * 2
-    assert counts(index)[RANKED] == counts(index)["posts"]
+    assert counts(index)[RANKED_POSTS] == counts(index)["posts"]
 
 
 def test_too_few_posts_are_ranked_as_was_lent_even_when_there_were_more(
     lending: Path, tmp_path: Path
 ) -> None:
     index = tmp_path / "own"
-    with begun(index, lending):
+    with copy_index(index, lending):
         few = updated(my_rows(1_000, 20), index, retrain=None, fit_ranker=fit_ranker)
     assert any("posts with hashtags are too few" in note for note in few.notes)
-    assert few.counts[RANKED] == 0
+    assert few.counts[RANKED_POSTS] == 0
     lent = files_of(index, "ranker")
-    assert updated(my_rows(2_000, MINE), index, retrain=True, fit_ranker=fit_ranker).counts[RANKED]
+    assert updated(my_rows(2_000, MINE), index, retrain=True, fit_ranker=fit_ranker).counts[
+        RANKED_POSTS
+    ]
     assert files_of(index, "ranker") != lent
     gone = [row["id"] for row in my_rows(2_000, MINE)]
     back = updated([], index, gone, retrain=True, fit_ranker=fit_ranker)
-    assert back.counts[RANKED] == 0
-    assert files_of(index, "ranker", LENT) == lent
+    assert back.counts[RANKED_POSTS] == 0
+    assert files_of(index, "ranker", BASE_RANKER) == lent
     assert verify(index, open_ranker=Ranker.open).sound
 
 
 def test_no_ranking_is_learned_where_it_is_put_off(lending: Path, tmp_path: Path) -> None:
     index = tmp_path / "own"
-    with begun(index, lending):
+    with copy_index(index, lending):
         updated(my_rows(1_000, MINE), index, retrain=False, fit_ranker=fit_ranker)
-    assert counts(index)[RANKED] == 0
-    assert not files_of(index, LENT)
+    assert counts(index)[RANKED_POSTS] == 0
+    assert not files_of(index, BASE_RANKER)

@@ -90,7 +90,7 @@ def test_a_young_vector_is_the_mean_of_its_company_each_author_one_voice(tmp_pat
     assert idf["walk"] == pytest.approx(np.log1p(27 / 13))
 
     def unit(*words: str) -> Any:
-        total = sum(was[w] * space.vectors[space.found([w])[1][0]].astype(float) for w in words)
+        total = sum(was[w] * space.vectors[space.lookup([w])[1][0]].astype(float) for w in words)
         return total / np.linalg.norm(total)
 
     ann = unit("walk") + unit("park")

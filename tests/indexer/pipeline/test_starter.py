@@ -12,7 +12,7 @@ import pytest
 from hashlens.evaluation.assets.aggregates import Enough, strip
 from hashlens.indexer.errors import InputError
 from hashlens.indexer.generations.generation import Generation, open_current, writer
-from hashlens.indexer.pipeline.bootstrap import begun
+from hashlens.indexer.pipeline.bootstrap import copy_index
 from hashlens.indexer.storage.store import Store
 from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
@@ -111,7 +111,7 @@ def test_posts_that_join_it_add_to_its_counts(full: Path, tmp_path: Path) -> Non
     drawn_too = rows_of(1_000, 50, "b-")
     own = [row for row in drawn_too if not {"five", "well"} & set(row["caption"].split())]
     index = tmp_path / "own"
-    with begun(index, bare(open_current(full), tmp_path / "bare", ALL)):
+    with copy_index(index, bare(open_current(full), tmp_path / "bare", ALL)):
         report = updated(own, index)
     together = built([*rows_of(0, 80, "a-"), *own], tmp_path / "both")
     assert report.added == len(own) > 20
@@ -124,20 +124,20 @@ def test_posts_that_join_it_add_to_its_counts(full: Path, tmp_path: Path) -> Non
 
 
 def test_an_index_that_is_there_is_not_begun_again(full: Path) -> None:
-    with pytest.raises(InputError, match="hashlens update"), begun(full, full):
+    with pytest.raises(InputError, match="hashlens update"), copy_index(full, full):
         raise AssertionError
 
 
 def test_what_fails_leaves_no_index(full: Path, tmp_path: Path) -> None:
     source = bare(open_current(full), tmp_path / "bare")
-    with pytest.raises(InputError, match="no usable post"), begun(tmp_path / "own", source):
+    with pytest.raises(InputError, match="no usable post"), copy_index(tmp_path / "own", source):
         updated([{"id": "empty"}], tmp_path / "own")
     assert not (tmp_path / "own").exists()
 
 
 def test_it_cannot_learn_anew_from_posts_that_it_does_not_hold(full: Path, tmp_path: Path) -> None:
     source = bare(open_current(full), tmp_path / "bare")
-    with begun(tmp_path / "own", source):
+    with copy_index(tmp_path / "own", source):
         updated(rows_of(1_000, 5, "b-"), tmp_path / "own")
     learned = files_of(tmp_path / "own", "topics", "words", "trained")
     for retrain in (True, None):

@@ -16,7 +16,7 @@ from hashlens.indexer.arrays.sparse import Matrix
 from hashlens.indexer.errors import HashlensError
 from hashlens.indexer.generations.generation import Generation, open_current, writer
 from hashlens.indexer.pipeline.build import build
-from hashlens.indexer.pipeline.update import described, update
+from hashlens.indexer.pipeline.update import update
 from hashlens.indexer.storage import count_matrices as counts
 from hashlens.indexer.storage.count_matrices import MATRICES, Counts
 from hashlens.indexer.storage.statistics import derive
@@ -193,7 +193,7 @@ def test_pictures_that_moved_are_found_where_they_are_now(tmp_path: Path) -> Non
         (tmp_path / "new").rename(place := tmp_path / f"moved-{retrain}")
         report = update([place], index, retrain=retrain, workers=1)
         assert (report.moved, report.unchanged, report.added) == (1, 1, 0)
-        assert "1 with their picture elsewhere" in described(report)
+        assert "1 with their picture elsewhere" in report.summary()
         with Store.open(open_current(index).folder / "posts.duckdb") as store:
             assert store.rows("select image from posts") == [(str(place / "1.jpg"),)]
         again = update([place], index, retrain=False, workers=1)

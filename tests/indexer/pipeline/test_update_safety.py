@@ -18,7 +18,7 @@ from hashlens.indexer.generations.generation import open_current, writer
 from hashlens.indexer.pipeline import incremental as extend
 from hashlens.indexer.pipeline import update as updating
 from hashlens.indexer.pipeline.diff import read_ids
-from hashlens.indexer.pipeline.update import described, update
+from hashlens.indexer.pipeline.update import update
 from hashlens.indexer.verify.verify import verify
 from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.recommendation import Query
@@ -27,10 +27,10 @@ from tests.indexer.pipeline.random_updates import built, drawn, rebuilt, tables,
 
 DRAW = random.Random(5)
 ROWS = [drawn(number, DRAW) for number in range(40)]
-STEPS = ("find_changes", "without_reposts", "store_posts", "write_vectors", "write_young")
+STEPS = ("diff_posts", "drop_reposts", "store_posts", "write_vectors", "write_new_hashtag_vectors")
 
 
-@pytest.mark.parametrize("step", [*STEPS, "write_counted"])
+@pytest.mark.parametrize("step", [*STEPS, "write_count_matrices"])
 def test_a_step_that_fails_leaves_the_live_generation(
     step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,7 +111,7 @@ def test_everything_may_be_deleted_and_come_again(tmp_path: Path) -> None:
     assert updated(ROWS[:8], index, allow_forgotten=True).added == 8
     left, right = open_current(index), rebuilt(ROWS[:8], index, tmp_path / "b")
     assert tables(left.folder) == tables(right.folder)
-    assert described(report).startswith("generation 2: 0 added, 0 changed, 0 unchanged, 8 deleted")
+    assert report.summary().startswith("generation 2: 0 added, 0 changed, 0 unchanged, 8 deleted")
 
 
 def test_ids_to_delete_are_lines_or_a_column(tmp_path: Path) -> None:

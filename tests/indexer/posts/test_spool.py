@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashlens.indexer.posts.spool import Posts
-from hashlens.indexer.text.token_lists import Texts
+from hashlens.indexer.text.token_lists import TokenLists
 from hashlens.indexer.types import Post
 
 words = st.lists(st.lists(st.sampled_from(["sea", "sky", "", "海", "a b"]), max_size=5), max_size=9)
@@ -19,7 +19,7 @@ words = st.lists(st.lists(st.sampled_from(["sea", "sky", "", "海", "a b"]), max
 
 @given(words, words)
 def test_texts_are_the_lists_that_were_given(texts: list[list[str]], more: list[list[str]]) -> None:
-    found = Texts.of(texts)
+    found = TokenLists.of(texts)
     assert [*found] == texts == found[:]
     assert [found[place] for place in range(len(texts))] == texts
     assert [found[-1 - place] for place in range(len(texts))] == texts[::-1]
@@ -30,7 +30,7 @@ def test_texts_are_the_lists_that_were_given(texts: list[list[str]], more: list[
     rows = np.array([n for n in range(len(texts)) if n % 3], np.int64)
     assert [*found.at(rows)] == [texts[row] for row in rows]
     more = (more + [[]] * len(texts))[: len(texts)]
-    both = found.beside(Texts.of(more), "#")
+    both = found.concat_each(TokenLists.of(more), "#")
     assert [*both] == [
         [*text, *(f"#{word}" for word in other)] for text, other in zip(texts, more, strict=True)
     ]
@@ -38,7 +38,7 @@ def test_texts_are_the_lists_that_were_given(texts: list[list[str]], more: list[
 
 def test_a_text_that_is_not_there() -> None:
     with pytest.raises(IndexError):
-        Texts.of([["a"]])[1]
+        TokenLists.of([["a"]])[1]
 
 
 EAST = datetime(2020, 2, 29, 23, 59, 59, 123456, UTC)

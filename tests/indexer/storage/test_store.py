@@ -186,7 +186,10 @@ def test_a_value_far_down_a_column_of_nothing_is_kept(tmp_path: Path) -> None:
 def test_columns_of_nothing_and_tables_of_no_rows_can_be_lent(tmp_path: Path) -> None:
     empty = {"number": np.zeros(0, np.int64), "text": [], "time": np.zeros(0, "datetime64[us]")}
     nothing = {"number": np.arange(2), "text": [None, None], "time": np.zeros(2, "datetime64[us]")}
-    with Store.create(tmp_path / "a.duckdb") as store, store.lent(empty=empty, nothing=nothing):
+    with (
+        Store.create(tmp_path / "a.duckdb") as store,
+        store.registered(empty=empty, nothing=nothing),
+    ):
         store.connection.execute("create table held (number bigint, text varchar, time timestamp)")
         for name, rows in (("empty", 0), ("nothing", 2)):
             store.connection.execute(f"insert into held select * from {name}")
@@ -200,7 +203,7 @@ def test_what_fails_in_a_transaction_is_told_and_leaves_nothing(tmp_path: Path) 
     lent = {"incoming": {"post_key": np.arange(3)}}
     with Store.create(tmp_path / "store.duckdb") as store:
         told = pytest.raises(duckdb.CatalogException, match="missing")
-        with told, store.transaction(), store.lent(**lent):
+        with told, store.transaction(), store.registered(**lent):
             store.connection.execute("insert into missing select * from incoming")
         with pytest.raises(IndexCorruptError, match="incoming"):
             store.rows("select * from incoming")

@@ -15,9 +15,8 @@ from hashlens.indexer.errors import InputError
 from hashlens.indexer.text.hashtags import (
     MAX_LENGTH,
     RULES,
-    cut_short,
-    dated,
     extract,
+    is_dated,
     is_spaced,
     join_words,
     key,
@@ -25,6 +24,7 @@ from hashlens.indexer.text.hashtags import (
     script_words,
     strip,
     tokens,
+    truncated_keys,
 )
 
 # text, hashtags by the rule of Instagram, hashtags by the rule of X
@@ -286,11 +286,11 @@ def test_hashtags_that_were_cut_at_a_mark_are_told() -> None:
         "ハワイ",
     ]
     cut = ["写真好きな人と繋か", "スニーカーコーテ", "ハ"]
-    assert cut_short([*whole, *cut]) == set(cut)
-    assert cut_short(["写真好きな人と繋か", "空"]) == set()
+    assert truncated_keys([*whole, *cut]) == set(cut)
+    assert truncated_keys(["写真好きな人と繋か", "空"]) == set()
 
 
 def test_years_are_told_from_other_numbers() -> None:
     over = ["summer2020", "1999", "лето2020", "coachella2017❤", "expo2015milano"]
     lasting = ["summer", "route66", "canon2470mm", "12019", "2100", "1888", "mi6", "10k", "20200"]
-    assert dated([*over, *lasting]) == set(over)
+    assert is_dated([*over, *lasting]) == set(over)

@@ -19,15 +19,15 @@ from hashlens.indexer.embeddings.space import WordSpace
 from hashlens.indexer.errors import IndexCorruptError, ShapeError
 from hashlens.indexer.topics.cross_validation import log_loss
 from hashlens.indexer.topics.image_model import (
-    FLOOR,
-    ClassOpinion,
+    MIN_PROBABILITY,
+    ClassPrior,
     Head,
-    ImageOpinion,
-    Outside,
+    ImageTopicModel,
+    OutOfTopicDetector,
     ZeroShot,
 )
-from hashlens.indexer.topics.image_training import NEW, UNJUDGED
-from hashlens.indexer.topics.imagenet_topics import class_opinion, classes_by_words
+from hashlens.indexer.topics.image_training import DEFAULT_NOVELTY, PRIOR_NOVELTIES
+from hashlens.indexer.topics.imagenet_topics import class_prior, classes_by_words
 from hashlens.indexer.topics.model import TopicModel, TopicTable
 from hashlens.indexer.topics.training import fit_topics
 from hashlens.indexer.types import Embeddings, Post
@@ -167,14 +167,14 @@ def test_nothing_is_said_against_a_topic_without_known_words() -> None:
 def test_words_weigh_as_one_picture_and_as_ten_where_there_is_none() -> None:
     words = np.array([[0.5, 0.25, 0.25], [0.2, 0.4, 0.4]], np.float32)
     classes = np.array([[1, 0], [1, 0], [0.5, 0.5]], np.float32)
-    opinion = class_opinion(classes, np.array([0, 0, 1]), words)
+    opinion = class_prior(classes, np.array([0, 0, 1]), words)
     assert opinion.new == pytest.approx([1 / 3.5, 1 / 1.5])
     assert opinion.topics[0] == pytest.approx(np.array([2.5, 0.75, 2.5]) / 5.75)
     assert opinion.topics[1] == pytest.approx(np.array([0.2, 0.9, 4]) / 5.1)
 
 
 def test_opinions_join_by_how_new_the_classes_are() -> None:
-    opinion = ClassOpinion(
+    opinion = ClassPrior(
         np.array([[0.8, 0.2], [0.5, 0.5]], np.float32), np.array([0.5, 0], np.float32)
     )
     own = np.array([[0.1, 0.9]], np.float32)
@@ -188,12 +188,14 @@ def test_opinions_join_by_how_new_the_classes_are() -> None:
 def test_texts_alone_tell_topics_where_no_picture_taught_any() -> None:
     texts = np.eye(3, 8, dtype=np.float32)
     model = fitted(np.zeros(0, np.int64), np.zeros((0, 8), np.float32), None, texts=texts)
-    assert model.sees
+    assert model.has_image_model
     seen = pictures(np.arange(9) % 3, 0.3, seed=21)
     seen[:, :3] *= 0.05  # so that none is sure
     seen /= np.linalg.norm(seen, axis=1, keepdims=True)
     raised = np.exp(100 * (seen @ texts.T).astype(np.float64))
-    expected = (1 - FLOOR) * raised / raised.sum(axis=1, keepdims=True) + FLOOR / 3
+    expected = (1 - MIN_PROBABILITY) * raised / raised.sum(
+        axis=1, keepdims=True
+    ) + MIN_PROBABILITY / 3
     assert np.abs(model.from_images(seen).probs - expected).max() < 1e-4
     assert expected.max(axis=1).min() < 0.999
     even = model.without_classes.from_images(seen).probs
@@ -210,7 +212,7 @@ def test_texts_know_a_topic_that_no_picture_taught() -> None:
     assert not (model.without_classes.from_images(seen).probs.argmax(axis=1) == 2).any()
 
 
-def opinion_of(model: TopicModel) -> ClassOpinion:
+def opinion_of(model: TopicModel) -> ClassPrior:
     assert model.image
     assert model.image.zero_shot
     assert model.image.classes
@@ -226,7 +228,9 @@ def test_pictures_decide_what_texts_weigh() -> None:
         opinion_of(fitted(labels, vectors, None, texts=texts)).new
         for labels, texts in ((topics, bad), (topics, good))
     ]
-    assert all((new == new[0]).all() and np.isclose(NEW, new[0]).any() for new in weights)
+    assert all(
+        (new == new[0]).all() and np.isclose(PRIOR_NOVELTIES, new[0]).any() for new in weights
+    )
     assert weights[0][0] == 0 < weights[1][0]
     truths = np.random.default_rng(26).integers(0, 3, 3000)
     unseen = pictures(truths, 0.4, seed=27)
@@ -236,8 +240,10 @@ def test_pictures_decide_what_texts_weigh() -> None:
     )
     assert joined < alone
     few = fitted(topics[:20], vectors[:20], None, texts=good)
-    assert (opinion_of(few).new == UNJUDGED).all()
-    assert opinion_of(few).temperature == pytest.approx((1 - UNJUDGED) ** 2 + 4 * UNJUDGED**2)
+    assert (opinion_of(few).new == DEFAULT_NOVELTY).all()
+    assert opinion_of(few).temperature == pytest.approx(
+        (1 - DEFAULT_NOVELTY) ** 2 + 4 * DEFAULT_NOVELTY**2
+    )
 
 
 def test_the_scale_of_texts_fits_pictures() -> None:
@@ -262,7 +268,7 @@ def test_log_loss_weighs_topics_evenly() -> None:
 
 
 def test_a_picture_is_outside_by_the_energy_of_its_logits() -> None:
-    outside = Outside(middle=math.log(2), width=0.5)
+    outside = OutOfTopicDetector(middle=math.log(2), width=0.5)
     logits = np.array([[0, 0], [1, 1], [-np.inf, 99]], np.float32)
     assert outside.shares(logits)[:, 0] == pytest.approx([0.5, 1 / (1 + math.e**2), 0], abs=1e-6)
 
@@ -321,11 +327,11 @@ def test_texts_that_are_saved_answer_the_same(tmp_path: Path) -> None:
 )
 def test_unfit_opinions_are_refused(name: str, wrong: object, tmp_path: Path) -> None:
     head = Head(np.eye(3, 2, dtype=np.float32), np.zeros(3, np.float32))
-    classes = ClassOpinion(np.full((3, 3), 1 / 3, np.float32), np.ones(3, np.float32))
+    classes = ClassPrior(np.full((3, 3), 1 / 3, np.float32), np.ones(3, np.float32))
     texts = ZeroShot(np.eye(3, 2, dtype=np.float32))
-    judge = ImageOpinion(head, Outside(0, 1), classes, texts)
+    judge = ImageTopicModel(head, OutOfTopicDetector(0, 1), classes, texts)
     TopicModel(TABLE, judge, None, {}, np.zeros(0, np.float32)).save(tmp_path)
-    assert TopicModel.open(tmp_path).sees
+    assert TopicModel.open(tmp_path).has_image_model
     if isinstance(wrong, np.ndarray):
         tensors = load_file(tmp_path / "heads.safetensors")
         save_file(tensors | {name: wrong}, tmp_path / "heads.safetensors")

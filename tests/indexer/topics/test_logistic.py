@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 from scipy.special import softmax
 
-from hashlens.indexer.topics.logistic import fitted_logistic
+from hashlens.indexer.topics.logistic import fit_logistic
 
 
 def words(rows: int, classes: int, seed: int = 0) -> tuple[sparse.csr_matrix, np.ndarray]:
@@ -29,7 +29,7 @@ def test_it_is_scikit_learns(classes: int, strength: float) -> None:
     judge = linear.LogisticRegression(
         C=strength, class_weight="balanced", max_iter=500, tol=1e-2
     ).fit(features, labels)
-    weights, bias, found = fitted_logistic(features, labels, strength)
+    weights, bias, found = fit_logistic(features, labels, strength)
     assert found.tolist() == judge.classes_.tolist()
     unseen, _ = words(300, classes, seed=1)
     chances = softmax(unseen @ weights.T + bias, axis=1)
@@ -46,9 +46,9 @@ def test_at_its_minimum_the_slope_is_that_of_the_loss_written_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Mean surprise over classes that weigh the same, plus |w|^2 / (2 C n): no step lowers it."""
-    monkeypatch.setattr("hashlens.indexer.topics.logistic.STEEPEST", 1e-9)
+    monkeypatch.setattr("hashlens.indexer.topics.logistic.MAX_GRADIENT", 1e-9)
     features, labels = words(200, 4)
-    weights, bias, classes = fitted_logistic(features, labels, 0.5)
+    weights, bias, classes = fit_logistic(features, labels, 0.5)
     names = labels[:, None] == classes
 
     def loss(weights: np.ndarray, bias: np.ndarray) -> float:
@@ -64,7 +64,7 @@ def test_at_its_minimum_the_slope_is_that_of_the_loss_written_out(
 
 
 def test_rows_without_a_word_leave_every_class_as_likely() -> None:
-    weights, bias, _ = fitted_logistic(
+    weights, bias, _ = fit_logistic(
         sparse.csr_matrix((6, 4), dtype=np.float32), np.array([0, 0, 0, 0, 1, 2]), 0.3
     )
     assert not weights.any()

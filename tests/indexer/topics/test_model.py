@@ -178,7 +178,7 @@ def test_too_few_labelled_posts_leave_both_heads_silent() -> None:
         images=seen,
         config=TopicConfig(),
     )
-    assert not model.sees
+    assert not model.has_image_model
     assert model.from_images(seen.vectors).probs == pytest.approx(np.full((3, 3), 1 / 3))
     assert model.from_tokens([["a"]]).probs == pytest.approx(np.full((1, 3), 1 / 3))
 

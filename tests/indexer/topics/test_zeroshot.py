@@ -26,7 +26,7 @@ from hashlens.indexer.images.encoder import open_encoder
 from hashlens.indexer.pipeline.build import build
 from hashlens.indexer.pipeline.ranker_training import RankerTask
 from hashlens.indexer.pipeline.update import update
-from hashlens.indexer.topics.image_model import FLOOR
+from hashlens.indexer.topics.image_model import MIN_PROBABILITY
 from hashlens.indexer.topics.model import TopicTable, load_topics
 from hashlens.indexer.topics.prompts import PLAIN, TEMPLATES, TextReader, topic_texts
 from hashlens.indexer.types import Post
@@ -124,12 +124,14 @@ def test_topics_are_told_by_their_names_alone(built: Built) -> None:
     images, texts = references(built)
     recommender = built.recommender()
     model = recommender.index.topics
-    assert model.sees
+    assert model.has_image_model
     assert model.image
     assert model.image.zero_shot
     assert np.abs(model.image.zero_shot.texts - texts).max() < 1e-4
     raised = np.exp(100 * (images @ texts.T).astype(np.float64))
-    expected = (1 - FLOOR) * raised / raised.sum(axis=1, keepdims=True) + FLOOR / 3
+    expected = (1 - MIN_PROBABILITY) * raised / raised.sum(
+        axis=1, keepdims=True
+    ) + MIN_PROBABILITY / 3
     found = recommender.prepare([Query(image=path) for path in built.asked]).topics
     assert found.topics == tuple(SAID)
     assert np.abs(found.probs - expected).max() < 1e-3  # vectors 1e-5 apart, a hundred times
@@ -292,6 +294,6 @@ def test_an_update_keeps_the_words_and_learning_anew_reads_new_ones(
     assert np.array_equal(kept.hashtag_texts.ids, before.hashtag_texts.ids)
     update([], index, weights=built.weights, retrain=True)
     anew = Recommender.open(index, built.weights).index
-    assert anew.topics.sees
+    assert anew.topics.has_image_model
     assert anew.hashtag_texts
     assert anew.tag_ids(["latecomer"])["latecomer"] in anew.hashtag_texts.ids

@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -20,9 +20,7 @@ from tests.support.vector_oracle import WIDTH, all_kinds, as_dict, check, embedd
 
 @kinds
 @pytest.mark.parametrize("mmap", [True, False])
-def test_save_and_open_round_trip_and_change_afterwards(
-    tmp_path: Path, kind: Kind, mmap: bool
-) -> None:
+def test_save_and_open_round_trip(tmp_path: Path, kind: Kind, mmap: bool) -> None:
     stored, path, asked = embeddings(300), tmp_path / "0001.faiss", unit(3, seed=4)
     VectorIndex.build(stored, kind).save(path)
     assert [p.name for p in tmp_path.iterdir()] == ["0001.faiss"]
@@ -32,19 +30,12 @@ def test_save_and_open_round_trip_and_change_afterwards(
     known = as_dict(stored)
     check(index.search(asked, 9), known, asked, 9)
     np.testing.assert_array_equal(index.reconstruct(stored.ids), stored.vectors)
-    index.remove(stored.ids[:20])
-    more = embeddings(10, seed=1)
-    index.add(more)
-    known = {i: known[i] for i in stored.ids[20:].tolist()} | as_dict(more)
-    check(index.search(asked, 9), known, asked, 9)
     assert path.read_bytes() == before  # a sealed file is never written through its map
-    index.save(path)
-    check(VectorIndex.open(path, mmap=mmap).search(asked, 9), known, asked, 9)
 
 
 @all_kinds
 @pytest.mark.parametrize("width", [1, 8, 10, 50, 1001, 1030])
-def test_a_width_is_kept_however_rows_are_padded(tmp_path: Path, kind: Kind, width: int) -> None:
+def test_a_width_is_kept(tmp_path: Path, kind: Kind, width: int) -> None:
     stored = Embeddings(np.arange(99), unit(99, width))
     path = tmp_path / "x.faiss"
     VectorIndex.build(stored, kind).save(path)
@@ -57,29 +48,12 @@ def test_a_width_is_kept_however_rows_are_padded(tmp_path: Path, kind: Kind, wid
             index.search(unit(1, width + 1), 5)
 
 
-def test_a_file_whose_rows_are_not_padded_is_read_too(tmp_path: Path) -> None:
-    import faiss
-
-    stored, path, asked = embeddings(300), tmp_path / "x.faiss", unit(3, seed=4)
-    plain = faiss.IndexIDMap(faiss.IndexFlatIP(WIDTH))
-    plain.add_with_ids(stored.vectors, stored.ids)
-    faiss.write_index(plain, str(path))
-    index = VectorIndex.open(path)
-    check(index.search(asked, 9), as_dict(stored), asked, 9)
-    index.add(embeddings(10, seed=1))
-    index.save(path)
-    known = as_dict(stored) | as_dict(embeddings(10, seed=1))
-    check(VectorIndex.open(path).search(asked, 9), known, asked, 9)
-
-
 @all_kinds
 def test_an_empty_index_is_saved_too(tmp_path: Path, kind: Kind) -> None:
     path = tmp_path / "x.faiss"
-    VectorIndex.empty(WIDTH, kind).save(path)
+    VectorIndex.build(embeddings(0), kind).save(path)
     index = VectorIndex.open(path)
-    assert (index.kind, len(index)) == (kind, 0)
-    index.add(embeddings(5))
-    np.testing.assert_array_equal(index.ids, np.sort(embeddings(5).ids))
+    assert (index.kind, index.width, len(index)) == (kind, WIDTH, 0)
 
 
 def test_a_reader_keeps_its_index_when_the_file_is_replaced(tmp_path: Path) -> None:
@@ -167,13 +141,22 @@ def test_what_is_no_index_of_ours_is_refused(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, asked = tmp_path / "x.faiss", unit(1)
     VectorIndex.build(embeddings(9)).save(path)
-    (tmp_path / "x.faiss.tmp").symlink_to("/dev/full")  # a device that is always full
+    usual = Path.open
+
+    def fill_disk(self: Path, mode: str = "r") -> IO[Any]:
+        if mode != "xb":
+            return usual(self, mode)
+        self.touch()
+        return usual(Path("/dev/full"), "wb")  # a device that is always full
+
+    monkeypatch.setattr(Path, "open", fill_disk)
     with pytest.raises(OSError, match="No space left"):
         VectorIndex.build(embeddings(5000)).save(path)
     assert [p.name for p in tmp_path.iterdir()] == ["x.faiss"]
-    (tmp_path / "x.faiss.tmp").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
         VectorIndex.build(embeddings(3)).save(path)  # small enough to fail only when flushed
+    monkeypatch.undo()
+    assert [p.name for p in tmp_path.iterdir()] == ["x.faiss"]
     check(VectorIndex.open(path).search(asked, 3), as_dict(embeddings(9)), asked, 3)
 
 

@@ -16,17 +16,23 @@ from hashlens.indexer.errors import (
 )
 from hashlens.indexer.generations.generation import open_current, rollback
 from hashlens.indexer.pipeline import incremental as extend
-from hashlens.indexer.pipeline.bootstrap import begun
+from hashlens.indexer.pipeline.bootstrap import copy_index
 from hashlens.indexer.pipeline.build import build
 from hashlens.indexer.pipeline.compact import compact
 from hashlens.indexer.pipeline.forget import forget
 from hashlens.indexer.types import Embeddings
 from hashlens.indexer.vectors import milvus_client as milvus
 from hashlens.indexer.vectors.index import VectorIndex
-from hashlens.indexer.vectors.milvus_client import Collection, names
-from hashlens.indexer.vectors.milvus_location import Place
-from hashlens.indexer.vectors.milvus_segments import SUFFIX, MilvusVectors, keys_of
-from hashlens.indexer.vectors.segments import Segments, living, living_ids, paths_of, save_segment
+from hashlens.indexer.vectors.milvus_client import Collection, list_collections
+from hashlens.indexer.vectors.milvus_location import MilvusLocation
+from hashlens.indexer.vectors.milvus_segments import SUFFIX, MilvusVectors, primary_keys
+from hashlens.indexer.vectors.segments import (
+    Segments,
+    live_ids,
+    load_live,
+    save_segment,
+    segment_paths,
+)
 from hashlens.indexer.verify.verify import verify
 from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.recommender import Recommender
@@ -57,9 +63,9 @@ def test_search_is_that_of_exact_faiss_up_to_ties(seed: int, lite: str, tmp_path
     parts = {3: slice(0, 90), 4: slice(90, 195), 12: slice(195, 200)}
     there = Collection.make(lite, f"hashlens_test_{seed}", 6, 200)
     for number, part in parts.items():
-        there.add(number, keys_of(number, ids[part]), vectors[part])
+        there.add(number, primary_keys(number, ids[part]), vectors[part])
     # Of another generation, and nearest to everything: never seen.
-    there.add(5, keys_of(5, ids), np.repeat(vectors[:1], 200, axis=0))
+    there.add(5, primary_keys(5, ids), np.repeat(vectors[:1], 200, axis=0))
     inside = Segments(
         [VectorIndex.build(Embeddings(ids[part], vectors[part])) for part in parts.values()], dead
     )
@@ -81,8 +87,8 @@ def test_equal_scores_stand_by_rising_id_however_many(lite: str) -> None:
     ids = np.random.default_rng(1).permutation(400).astype(np.int64)
     vectors = np.tile(np.eye(4, dtype=np.float32), (100, 1))
     there = Collection.make(lite, "hashlens_test_ties", 4, 400)
-    there.add(1, keys_of(1, ids[:200]), vectors[:200])
-    there.add(2, keys_of(2, ids[200:]), vectors[200:])
+    there.add(1, primary_keys(1, ids[:200]), vectors[:200])
+    there.add(2, primary_keys(2, ids[200:]), vectors[200:])
     found = MilvusVectors(there, {1: ids[:200], 2: ids[200:]})
     near = found.search(vectors[:4], 30)
     wanted = VectorIndex.build(Embeddings(ids, vectors)).search(vectors[:4], 30)
@@ -92,7 +98,7 @@ def test_equal_scores_stand_by_rising_id_however_many(lite: str) -> None:
         with pytest.raises(ShapeError, match=what):
             found.search(np.eye(width, dtype=np.float32)[:1], m)
     with pytest.raises(ShapeError, match="width 5"):
-        there.add(3, keys_of(3, ids[:1]), np.eye(5, dtype=np.float32)[:1])
+        there.add(3, primary_keys(3, ids[:1]), np.eye(5, dtype=np.float32)[:1])
 
 
 def test_a_server_is_used_as_the_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,17 +106,17 @@ def test_a_server_is_used_as_the_file_is(tmp_path: Path, monkeypatch: pytest.Mon
     served = pytest.importorskip("milvus_lite.adapter.grpc.server")
     server, database, port = served.start_server_in_thread(str(tmp_path / "served.db"))
     address = f"http://127.0.0.1:{port}"
-    monkeypatch.setattr(milvus, "EXACT_UP_TO", 100)
+    monkeypatch.setattr(milvus, "MAX_EXACT", 100)
     draw, ids = np.random.default_rng(2), np.arange(1000)
     vectors = draw.normal(size=(1000, 16)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     there = Collection.make(address, "hashlens_test", 16, 1000)
-    there.add(1, keys_of(1, ids), vectors)
+    there.add(1, primary_keys(1, ids), vectors)
     found = MilvusVectors(Collection.open(address, "hashlens_test"), {1: ids})
     near, wanted = found.search(vectors[:20], 10), vectors[:20] @ vectors.T
     best = np.argsort(-wanted, axis=1)[:, :10]
     assert np.mean([np.isin(a, b).mean() for a, b in zip(near.ids, best, strict=True)]) > 0.95
-    assert names(address, "hashlens_") == ["hashlens_test"]
+    assert list_collections(address, "hashlens_") == ["hashlens_test"]
     server.stop(0).wait()
     database.close()
     with pytest.raises(VectorsUnreachableError, match=str(port)):
@@ -167,16 +173,16 @@ def test_pictures_and_their_classes_are_kept(lite: str, tmp_path: Path) -> None:
     assert open_current(index).manifest.counts["pictures"] == 3
     folder = tmp_path / "gen-000002"
     folder.mkdir()
-    Place.first(lite, tmp_path, 2).save(folder)
+    MilvusLocation.first(lite, tmp_path, 2).save(folder)
     classes = np.random.default_rng(1).random((4, 10)).astype(np.float32)
     save_segment(folder / "images", Embeddings(np.arange(4), tiny.PICTURES), classes)
     np.save(folder / "images" / "dead.npy", np.array([2]))
-    found, told = living(folder / "images")
+    found, told = load_live(folder / "images")
     assert found is not None
     assert found.ids.tolist() == [0, 1, 3]
     np.testing.assert_array_equal(found.vectors, tiny.PICTURES[[0, 1, 3]])
     np.testing.assert_array_equal(told, classes[[0, 1, 3]].astype(np.float16).astype(np.float32))
-    assert [path.suffix for path in paths_of(folder / "images")] == [SUFFIX]
+    assert [path.suffix for path in segment_paths(folder / "images")] == [SUFFIX]
 
 
 def test_forgetting_leaves_no_vector_of_a_person(lite: str, tmp_path: Path) -> None:
@@ -196,7 +202,7 @@ def test_forgetting_leaves_no_vector_of_a_person(lite: str, tmp_path: Path) -> N
     (left,) = collections(index)
     assert left == place_of(index).collection("captions") != before.collection("captions")
     rows = everything(left, lite)
-    assert len(rows) == len(living_ids(open_current(index).folder / "captions"))
+    assert len(rows) == len(live_ids(open_current(index).folder / "captions"))
     assert not (rows[:, None] == vectors).all(axis=2).any()
     assert not list(Path(lite).rglob(before.collection("captions")))
     assert verify(index).sound
@@ -212,11 +218,11 @@ def test_what_a_killed_update_left_is_never_seen(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(extend, "write_counted", die)
+        patch.setattr(extend, "write_count_matrices", die)
         with pytest.raises(KeyboardInterrupt):
             updated(ROWS[30:50], index)
     (name,) = collections(index)
-    assert len(everything(name, lite)) > len(living_ids(open_current(index).folder / "captions"))
+    assert len(everything(name, lite)) > len(live_ids(open_current(index).folder / "captions"))
     assert_same_up_to_ties(near(index), before)
     # Fewer posts, some without a word: no key of theirs may find what was left.
     more = [ROWS[50], {"id": "bare", "hashtags": ["cat"]}, ROWS[51]]
@@ -230,22 +236,22 @@ def test_what_a_killed_build_left_goes_with_the_next(
     lite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     posts, index = written(ROWS[:10], tmp_path / "posts"), tmp_path / "index"
-    there = set(names(lite, "hashlens_"))
+    there = set(list_collections(lite, "hashlens_"))
 
     def die(*_: object) -> None:  # as a killed process, which removes nothing
         shutil.copytree(index / "gen-000001", tmp_path / "left")
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("hashlens.indexer.corpus.corpus.write_counted", die)
+        patch.setattr("hashlens.indexer.corpus.corpus.write_count_matrices", die)
         with pytest.raises(KeyboardInterrupt):
             build([posts], index, config=SMALL, vectors_in=f"milvus:{lite}")
     shutil.move(tmp_path / "left", index / "gen-000001")
-    assert len(set(names(lite, "hashlens_")) - there) == 1
+    assert len(set(list_collections(lite, "hashlens_")) - there) == 1
     build([posts], index, config=SMALL, vectors_in=f"milvus:{lite}")
-    assert set(names(lite, "hashlens_")) - there == set(collections(index))
+    assert set(list_collections(lite, "hashlens_")) - there == set(collections(index))
     build([posts], index, config=SMALL, keep=1)  # files again: nothing is left there
-    assert set(names(lite, "hashlens_")) == there
+    assert set(list_collections(lite, "hashlens_")) == there
 
 
 def test_a_copy_never_writes_to_what_it_shares(lite: str, tmp_path: Path) -> None:
@@ -262,5 +268,5 @@ def test_a_copy_never_writes_to_what_it_shares(lite: str, tmp_path: Path) -> Non
     assert_same_up_to_ties(near(index), before)
     assert verify(copy).sound
     assert verify(index).sound
-    with pytest.raises(InputError, match="Milvus"), begun(tmp_path / "new", index):
+    with pytest.raises(InputError, match="Milvus"), copy_index(tmp_path / "new", index):
         pass

@@ -21,9 +21,14 @@ from hashlens.indexer.errors import (
 )
 from hashlens.indexer.pipeline.compact import compact
 from hashlens.indexer.vectors import milvus_client as milvus
-from hashlens.indexer.vectors.milvus_client import Collection, drop
-from hashlens.indexer.vectors.milvus_location import ADDRESS, FILE, Place, address_of
-from hashlens.indexer.vectors.milvus_segments import keys_of
+from hashlens.indexer.vectors.milvus_client import Collection, drop_collection
+from hashlens.indexer.vectors.milvus_location import (
+    ADDRESS,
+    LOCATION_FILE,
+    MilvusLocation,
+    parse_address,
+)
+from hashlens.indexer.vectors.milvus_segments import primary_keys
 from hashlens.indexer.verify.verify import verify
 from hashlens.retriever.cli.options import vectors_from
 from hashlens.retriever.index.index_reader import IndexReader
@@ -59,8 +64,8 @@ def test_a_strangers_index_is_not_followed(
     theirs = f"http://127.0.0.1:{listener.getsockname()[1]}"
     file = tmp_path / "theirs.db"
     for address in (theirs, str(file)):
-        values = json.loads((folder / FILE).read_text()) | {"address": address}
-        (folder / FILE).write_text(json.dumps(values))
+        values = json.loads((folder / LOCATION_FILE).read_text()) | {"address": address}
+        (folder / LOCATION_FILE).write_text(json.dumps(values))
         reseal_files(folder)
         monkeypatch.delenv(ADDRESS, raising=False)
         asked = (lambda: Recommender.open(index).recommend(Query(caption="sleepy kitten"), 3),)
@@ -96,26 +101,26 @@ def test_a_strangers_index_is_not_followed(
 def test_a_place_of_another_form_is_refused(
     change: dict[str, object] | None, tmp_path: Path, lite: str
 ) -> None:
-    Place.first(lite, tmp_path, 1).save(tmp_path)
-    assert Place.of(tmp_path) is not None
-    values = json.loads((tmp_path / FILE).read_text())
-    (tmp_path / FILE).unlink()
+    MilvusLocation.first(lite, tmp_path, 1).save(tmp_path)
+    assert MilvusLocation.of(tmp_path) is not None
+    values = json.loads((tmp_path / LOCATION_FILE).read_text())
+    (tmp_path / LOCATION_FILE).unlink()
     if change is None:  # to read it is to wait for ever
-        os.mkfifo(tmp_path / FILE)
+        os.mkfifo(tmp_path / LOCATION_FILE)
     else:
-        (tmp_path / FILE).write_text(json.dumps(values | change))
+        (tmp_path / LOCATION_FILE).write_text(json.dumps(values | change))
     with pytest.raises(IndexCorruptError) as caught:
-        Place.of(tmp_path)
+        MilvusLocation.of(tmp_path)
     assert "hunter2" not in str(caught.value)
     assert "\x1b" not in str(caught.value)
 
 
 def test_addresses_are_servers_or_files_without_secrets() -> None:
-    assert address_of("milvus:https://host.example:443/db") == "https://host.example:443/db"
-    assert address_of("milvus:./a.db") == str(Path.cwd() / "a.db")
+    assert parse_address("milvus:https://host.example:443/db") == "https://host.example:443/db"
+    assert parse_address("milvus:./a.db") == str(Path.cwd() / "a.db")
     for wrong in ("milvus:", "milvus:host:19530", "milvus:ftp://host", "http://host:1", "milvus:x"):
         with pytest.raises(ConfigError, match="expected milvus:http"):
-            address_of(wrong)
+            parse_address(wrong)
     for secret in ("http://ann:hunter2@host:1", "http://host:1?token=hunter2", "ann:hunter2@host"):
         with pytest.raises(ConfigError, match=milvus.TOKEN) as caught:
             vectors_from([f"milvus:{secret}", "milvus:other.db"])
@@ -148,7 +153,7 @@ def test_what_cannot_be_reached_or_is_gone_is_told(
     code, _, err = run("verify", "--index", index)
     assert (code, err) == (4, "")
     monkeypatch.setenv(ADDRESS, f"milvus:{lite}")
-    drop(lite, place_of(index).collection("captions"))
+    drop_collection(lite, place_of(index).collection("captions"))
     with pytest.raises(IndexCorruptError, match="dropped"):
         ask()
     assert "dropped" in str(verify(index).troubles)
@@ -157,7 +162,6 @@ def test_what_cannot_be_reached_or_is_gone_is_told(
     milvus._pymilvus.cache_clear()
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "pymilvus", None)
-        milvus._errors.cache_clear()
         with pytest.raises(ConfigError, match=r'pip install "hashlens\[milvus\]"'):
             ask()
 
@@ -167,7 +171,7 @@ def test_verify_compares_ids_both_ways_and_looks_at_vectors(lite: str, tmp_path:
     assert verify(index).sound
     there = Collection.open(lite, place_of(index).collection("images"))
     client = milvus._client(lite, "", os.getpid())
-    key = int(keys_of(1, np.array([2]))[0])
+    key = int(primary_keys(1, np.array([2]))[0])
     client.delete(there.name, filter=f"id in [{key}]")
     assert (
         "found 1 ids without a vector in Milvus, expected none: id 2" in verify(index).troubles[0]

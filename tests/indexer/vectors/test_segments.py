@@ -11,7 +11,14 @@ from hashlens.indexer.arrays import disk_rows as rowfile
 from hashlens.indexer.errors import IndexCorruptError, ShapeError
 from hashlens.indexer.types import Embeddings
 from hashlens.indexer.vectors.index import VectorIndex
-from hashlens.indexer.vectors.segments import DEAD, Segments, bury, living, paths_of, save_segment
+from hashlens.indexer.vectors.segments import (
+    DELETED,
+    Segments,
+    load_live,
+    mark_deleted,
+    save_segment,
+    segment_paths,
+)
 
 
 def unit(draw: np.random.Generator, count: int, width: int = 6) -> np.ndarray:
@@ -64,19 +71,20 @@ def test_search_is_that_of_brute_force_over_the_living(seed: int) -> None:
 def test_all_dead_finds_nothing_and_unknown_ids_are_refused() -> None:
     draw = np.random.default_rng(1)
     part = VectorIndex.build(Embeddings(np.arange(5), unit(draw, 5)))
+    other = VectorIndex.build(Embeddings(np.arange(1), np.array([[1, 0]], np.float32)))
     found = Segments([part], np.arange(5))
     assert found.search(unit(draw, 2), 3).counts.tolist() == [0, 0]
     with pytest.raises(ShapeError, match="id 3"):
         found.reconstruct(np.array([3]))
     with pytest.raises(ShapeError, match="widths"):
-        Segments([part, VectorIndex.empty(4)])
+        Segments([part, other])
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 4_096])
 def test_segments_on_disk_keep_classes_and_lose_the_dead(
     at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rowfile, "AT_ONCE", at_once)
+    monkeypatch.setattr(rowfile, "ROWS_AT_ONCE", at_once)
     draw = np.random.default_rng(2)
     vectors, classes = unit(draw, 6), draw.random((6, 4)).astype(np.float32)
     folder = tmp_path / "images"
@@ -85,19 +93,19 @@ def test_segments_on_disk_keep_classes_and_lose_the_dead(
         part = Embeddings(np.arange(6)[some] * 10, vectors[some])
         save_segment(folder, part, classes[some])
     save_segment(folder, Embeddings(np.zeros(0, np.int64), np.zeros((0, 6), np.float32)), None)
-    assert [path.name for path in paths_of(folder)] == ["0001.faiss", "0002.faiss"]
-    left, dead = bury(folder, np.array([10, 40, 7, 999]))
+    assert [path.name for path in segment_paths(folder)] == ["0001.faiss", "0002.faiss"]
+    left, dead = mark_deleted(folder, np.array([10, 40, 7, 999]))
     assert ([path.name for path in left], dead.tolist()) == (["0001.faiss", "0002.faiss"], [10, 40])
-    left, dead = bury(folder, np.array([0, 10, 20, 40]))
+    left, dead = mark_deleted(folder, np.array([0, 10, 20, 40]))
     assert ([path.name for path in left], dead.tolist()) == (["0002.faiss"], [10])
-    np.save(folder / DEAD, np.array([10, 40]))
-    found, told = living(folder)
+    np.save(folder / DELETED, np.array([10, 40]))
+    found, told = load_live(folder)
     assert found is not None
     assert told is not None
     rows = [0, 2, 3, 5]
     assert found.ids.tolist() == [0, 20, 30, 50]
     np.testing.assert_array_equal(found.vectors, vectors[rows])
     np.testing.assert_array_equal(told, classes[rows].astype(np.float16).astype(np.float32))
-    np.save(folder / DEAD, np.array([1.5]))
-    with pytest.raises(IndexCorruptError, match=DEAD):
+    np.save(folder / DELETED, np.array([1.5]))
+    with pytest.raises(IndexCorruptError, match=DELETED):
         Segments.open(folder)

@@ -24,7 +24,7 @@ IMPORTED = (
         "scipy.sparse",
         "scipy.optimize",
         "hashlens.indexer.topics.training",
-        "hashlens.indexer.embeddings.training",
+        "hashlens.indexer.embeddings.space_training",
     ),
     *("hashlens.retriever.recommender", "hashlens.indexer.verify.verify"),
 )

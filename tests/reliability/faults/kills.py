@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hashlens.indexer.generations.generation import live_number, open_current, writer
 from hashlens.indexer.generations.manifest import numbers_of
-from hashlens.indexer.progress import Silent
+from hashlens.indexer.progress import NullProgress
 from hashlens.indexer.verify.verify import verify
 from hashlens.retriever.ranking.ranker import Ranker
 from hashlens.retriever.recommender import Recommender
@@ -23,7 +23,7 @@ FORGOTTEN = "forgotten.json"
 PUBLISHING = "Publishing"
 
 
-class Told(Silent):
+class Told(NullProgress):
     """Says each stage, so that a kill can wait for one."""
 
     def __init__(self, say: Say) -> None:

@@ -23,7 +23,7 @@ from hashlens.indexer.pipeline.compact import CompactReport, compact
 from hashlens.indexer.pipeline.forget import ForgetReport, forget
 from hashlens.indexer.pipeline.ranker_training import RankerTask
 from hashlens.indexer.pipeline.update import UpdateReport, update
-from hashlens.indexer.progress import Progress, Silent
+from hashlens.indexer.progress import NullProgress, Progress
 from hashlens.indexer.storage.store import Store
 from hashlens.retriever.recommendation import Query
 from tests.indexer.pipeline.random_updates import SMALL, WORDS, drawn, written
@@ -112,7 +112,7 @@ class Bench:
             self.index,
             config=self.config,
             fit_ranker=ranker_as_shipped,
-            progress=progress or Silent(),
+            progress=progress or NullProgress(),
             workers=1,
             keep=2,
         )
@@ -125,7 +125,7 @@ class Bench:
             self.index,
             delete=delete,
             retrain=False,
-            progress=progress or Silent(),
+            progress=progress or NullProgress(),
             workers=1,
             keep=2,
         )

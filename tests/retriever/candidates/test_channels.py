@@ -23,6 +23,7 @@ from hashlens.retriever.ranking.ranker import Ranker
 from hashlens.retriever.recommendation import Query
 from tests.support import tiny_index as tiny
 from tests.support.channel_queries import asked, close, says
+from tests.support.word_search import mean
 
 POSTS, AUTHORS = 8, 6  # of `tiny.ROWS`
 
@@ -219,10 +220,10 @@ def test_hashtags_around_a_vector_are_those_of_brute_force(
         if space is None:
             continue
         held = [term for term in terms if term in space]
-        mean = space.mean(held, [batch.idf.get(term, batch.unseen_idf) for term in held])
+        centre = mean(space, held, [batch.idf.get(term, batch.unseen_idf) for term in held])
         for tag, posts in tiny_index.store.rows("select key, posts from hashtag_counts"):
             if f"#{tag}" in space:
-                cosine = float(space.mean([f"#{tag}"]) @ mean)
+                cosine = float(mean(space, [f"#{tag}"]) @ centre)
                 if cosine > 0:
                     expected[tag] += weight * (cosine + channels.LOG_POSTS_WEIGHT * math.log(posts))
     found = says(tiny_index, channel, query)

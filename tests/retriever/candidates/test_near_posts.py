@@ -27,6 +27,7 @@ from hashlens.retriever.index.pairs import PAIR_BASE
 from hashlens.retriever.query.batch import prepare
 from hashlens.retriever.recommendation import Query
 from tests.support import tiny_index as tiny
+from tests.support.word_search import mean
 
 AUTHORS = [author for author, _, _ in tiny.ROWS]
 WORDS = [set(tokens(caption)) for _, caption, _ in tiny.ROWS]
@@ -139,7 +140,7 @@ def test_posts_near_by_caption_are_those_of_brute_force(tiny_index: IndexReader)
     }
 
     def vector(text: str) -> np.ndarray:
-        return space.mean(tokens(text), [idf[word] for word in tokens(text)])
+        return mean(space, tokens(text), [idf[word] for word in tokens(text)])
 
     asked = vector("my sleepy kitten")
     expected = {post: float(vector(row[1]) @ asked) for post, row in enumerate(tiny.ROWS)}

@@ -177,7 +177,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
         lambda address: Entered(record, address),
     )
     monkeypatch.setattr(
-        "hashlens.indexer.pipeline.bootstrap.begun", lambda *values: Entered(record, *values)
+        "hashlens.indexer.pipeline.bootstrap.copy_index", lambda *values: Entered(record, *values)
     )
     return asked
 

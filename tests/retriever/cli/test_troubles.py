@@ -22,7 +22,7 @@ import pytest
 from hashlens.evaluation.benchmark.report import _per_query
 from hashlens.indexer.embeddings.pretrained import load_pretrained
 from hashlens.indexer.errors import HashlensError, OutputError, explain, is_disk_full, is_foreseen
-from hashlens.indexer.text.escaping import counted, csv_cell, json_line, one_line, safe
+from hashlens.indexer.text.escaping import count_noun, csv_cell, json_line, one_line, safe
 from hashlens.indexer.text.hashtags import display_of
 from hashlens.retriever.index.blocklist import read_blocked
 from tests.retriever.cli.test_cli import run
@@ -505,11 +505,11 @@ def test_a_strangers_defaults_echo_no_file(tmp_path: Path) -> None:
 
 
 def test_numbers_and_things_agree() -> None:
-    assert [counted(n, "posts") for n in (0, 1, 2, 2000)] == [
+    assert [count_noun(n, "posts") for n in (0, 1, 2, 2000)] == [
         "0 posts",
         "1 post",
         "2 posts",
         "2,000 posts",
     ]
-    assert counted(1, "queries") == "1 query"
-    assert counted(1, "dead vectors") == "1 dead vector"
+    assert count_noun(1, "queries") == "1 query"
+    assert count_noun(1, "dead vectors") == "1 dead vector"

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hashlens.evaluation.methods.hashlens import write_posts
-from hashlens.indexer.config import LENT, RANKER
-from hashlens.indexer.pipeline.bootstrap import begun
+from hashlens.indexer.config import BASE_RANKER, RANKER
+from hashlens.indexer.pipeline.bootstrap import copy_index
 from hashlens.indexer.pipeline.update import update
 from hashlens.indexer.types import Post
 from hashlens.retriever.index.author_prior import MAX_OWN_POSTS, PRIOR_POSTS, AuthorPrior
@@ -157,7 +157,7 @@ def _posts(*authors: str) -> list[Post]:
 @pytest.fixture
 def index(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     write_posts(_posts(*request.param), tmp_path / "posts")
-    with begun(tmp_path / "index", bundled_index()):
+    with copy_index(tmp_path / "index", bundled_index()):
         update([tmp_path / "posts"], tmp_path / "index")
     return tmp_path / "index"
 
@@ -190,7 +190,7 @@ def test_a_ranker_that_learned_from_them_knows_better(tmp_path: Path) -> None:
 def test_a_ranker_that_was_lent_knows_nothing_of_them(index: Path) -> None:
     lent, learned = Recommender.open(index), Recommender.open(index)
     assert lent.author_prior() is not None
-    (learned.index.generation.folder / LENT).mkdir()
+    (learned.index.generation.folder / BASE_RANKER).mkdir()
     assert learned.author_prior() is None
 
 

@@ -21,8 +21,8 @@ from hashlens.indexer.generations.generation import Generation, open_current
 from hashlens.indexer.pipeline.build import build
 from hashlens.indexer.pipeline.ranker_training import RankerTask
 from hashlens.indexer.posts.spool import Posts
-from hashlens.indexer.progress import Silent
-from hashlens.indexer.text.token_lists import Texts
+from hashlens.indexer.progress import NullProgress
+from hashlens.indexer.text.token_lists import TokenLists
 from hashlens.indexer.types import Post
 from hashlens.retriever.candidates.generate import generate_candidates
 from hashlens.retriever.index.index_reader import IndexReader
@@ -92,7 +92,7 @@ def collected(corpus: Corpus) -> tuple[TrainingExamples, Spied]:
             "hashlens.retriever.training.examples.INPUT_SHARES",
             {"image": 0.5, "caption": 1.0, "seeds": 0.6},
         )
-        examples = collect_examples(RankerTask(corpus, assemble, CONFIG, Silent()))
+        examples = collect_examples(RankerTask(corpus, assemble, CONFIG, NullProgress()))
     assert examples is not None
     return examples, spied
 
@@ -164,7 +164,7 @@ def test_inputs_are_left_out_at_random_but_never_all(corpus: Corpus) -> None:
         *(replace(post, post_id=f"{post.post_id}.{n}") for n in range(20) for post in corpus.posts)
     ]
     pictures = corpus.images
-    many = Corpus(Posts.of(posts), Texts.of([*corpus.words] * 20), pictures)
+    many = Corpus(Posts.of(posts), TokenLists.of([*corpus.words] * 20), pictures)
     rng = np.random.default_rng(1)
     folds = np.zeros(len(posts), np.int64)
     questions = QuestionSet.draw(many, np.arange(len(posts)), folds, rng, 3).questions
@@ -212,7 +212,9 @@ def test_cross_fitting_ends_when_enough_was_asked(corpus: Corpus) -> None:
         made.append(len(part.posts))
         return tiny.generation(part, folder)
 
-    examples = collect_examples(RankerTask(corpus, assemble, replace(CONFIG, enough=1), Silent()))
+    examples = collect_examples(
+        RankerTask(corpus, assemble, replace(CONFIG, enough=1), NullProgress())
+    )
     assert len(made) == 1
     assert examples is not None
     assert set(examples.folds.tolist()) == {0}
@@ -227,7 +229,7 @@ def test_posts_of_rare_inputs_are_asked_about_in_every_part() -> None:
     def shown(corpus: Corpus, fewest: int) -> Counter[tuple[int, bool]]:
         """Questions by part, and whether they have a picture."""
         config = replace(CONFIG, enough=60, fewest=fewest)
-        examples = collect_examples(RankerTask(corpus, tiny.generation, config, Silent()))
+        examples = collect_examples(RankerTask(corpus, tiny.generation, config, NullProgress()))
         assert examples is not None
         of_query = examples.candidates.columns.index("query: picture")
         _, first = np.unique(examples.candidates.queries, return_index=True)
@@ -304,7 +306,7 @@ def test_questions_do_not_depend_on_the_hashes_of_strings() -> None:
 
 def test_too_few_posts_leave_a_note_and_no_ranker(corpus: Corpus, tmp_path: Path) -> None:
     few = corpus.part(np.arange(6))
-    task = RankerTask(few, tiny.generation, CONFIG, Silent())
+    task = RankerTask(few, tiny.generation, CONFIG, NullProgress())
     notes = fit_ranker(task, tmp_path / "ranker")
     assert notes[0].startswith("6 posts with hashtags are too few")
     assert "ranker that ships" in notes[0]

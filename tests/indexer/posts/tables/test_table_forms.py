@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hashlens.indexer.corpus.ingest import summed_up
+from hashlens.indexer.corpus.ingest import summarize_notes
 from hashlens.indexer.errors import InputError
 from hashlens.indexer.pipeline.build import build
 from hashlens.indexer.pipeline.update import update
@@ -477,10 +477,10 @@ def test_one_line_at_the_end_says_what_was_not_understood(tmp_path: Path) -> Non
 
 def test_each_source_has_a_line_of_its_notes() -> None:
     notes = [Rejection(name, None, f"{name}{n}", is_note=True) for n in range(5) for name in "ab"]
-    assert summed_up([Rejection("c", 1, "lost"), *notes]) == (
+    assert summarize_notes([Rejection("c", 1, "lost"), *notes]) == (
         "a: a0; a1; a2; a3",
         "b: b0; b1; b2; b3",
         "2 more notes left out",
     )
-    assert summed_up(notes[:9])[-1] == "1 more note left out"
-    assert summed_up([]) == ()
+    assert summarize_notes(notes[:9])[-1] == "1 more note left out"
+    assert summarize_notes([]) == ()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hashlens.indexer.config import VectorConfig
 from hashlens.indexer.embeddings.space import WordSpace
 from hashlens.indexer.errors import InputError
-from hashlens.indexer.text.token_lists import Texts
+from hashlens.indexer.text.token_lists import TokenLists
 from hashlens.indexer.types import Floats, Ids
 
 if TYPE_CHECKING:
@@ -34,14 +34,14 @@ _BAG_WINDOW = 5
 # Words commoner than this share of all are partly passed over (Mikolov et al. 2013, 2.3), but
 # only once they were seen this often: of a small set of posts every word is needed.
 _SAMPLE = 1e-4
-_ENOUGH = 100
+_MIN_SAMPLED_COUNT = 100
 # Length that pretrained vectors start from: the longer, the less a round of training turns them.
-_LENGTH = 4.0
+_PRETRAINED_LENGTH = 4.0
 # How much less than new words the known ones move, 0 to 1. See `_train_pretrained`.
 _ANCHOR = 0.7
 
 
-def train(
+def train_space(
     sentences: Sentences,
     config: VectorConfig,
     *,
@@ -66,9 +66,9 @@ def train(
         InputError: `pretrained+word2vec` was given no pretrained words.
     """
     if config.hashtags_as_text:
-        sentences = Texts.of(map(_bare, sentence) for sentence in sentences)
-    elif not isinstance(sentences, Texts):
-        sentences = Texts.of(sentences)
+        sentences = TokenLists.of(map(_strip_sign, sentence) for sentence in sentences)
+    elif not isinstance(sentences, TokenLists):
+        sentences = TokenLists.of(sentences)
     if config.method == "pretrained+word2vec":
         if pretrained is None or not len(pretrained):
             raise InputError("vectors: found no pretrained words, expected some; load them first")
@@ -79,16 +79,16 @@ def train(
     if config.method == "glove":
         vectors = _train_glove(sentences, vocabulary, config, on_progress)
     else:
-        model = _model(vocabulary, config, config.dimensions, workers)
-        vectors = _trained(model, sentences, config, on_progress)
-    return WordSpace.scaled(vocabulary, vectors, _counts(vocabulary))
+        model = _new_word2vec(vocabulary, config, config.dimensions, workers)
+        vectors = _fit_word2vec(model, sentences, config, on_progress)
+    return WordSpace.normalized(vocabulary, vectors, _counts(vocabulary))
 
 
-def _bare(word: str) -> str:
+def _strip_sign(word: str) -> str:
     return word[1:] if word.startswith("#") and len(word) > 1 else word
 
 
-def _vocabulary(sentences: Texts, min_count: int) -> dict[str, int]:
+def _vocabulary(sentences: TokenLists, min_count: int) -> dict[str, int]:
     """Words seen `min_count` times or more with their counts, by falling count, then by word."""
     counts = np.bincount(sentences.numbers, minlength=len(sentences.words)).tolist()
     least = max(min_count, 1)
@@ -100,7 +100,7 @@ def _counts(vocabulary: dict[str, int]) -> Ids:
     return np.fromiter(vocabulary.values(), np.int64, len(vocabulary))
 
 
-def _known(sentences: Texts, words: Sequence[str]) -> tuple[Ids, Ids]:
+def _word_positions(sentences: TokenLists, words: Sequence[str]) -> tuple[Ids, Ids]:
     """Of every word that is one of some, in order, its sentence and its place among those."""
     place_of = {word: place for place, word in enumerate(words)}
     places = np.array([place_of.get(word, -1) for word in sentences.words], np.int64)
@@ -110,7 +110,7 @@ def _known(sentences: Texts, words: Sequence[str]) -> tuple[Ids, Ids]:
 
 
 def _train_glove(
-    sentences: Texts,
+    sentences: TokenLists,
     vocabulary: dict[str, int],
     config: VectorConfig,
     on_progress: Progress | None,
@@ -118,7 +118,7 @@ def _train_glove(
     from hashlens.indexer.embeddings.glove import count_cooccurrences, fit_glove
 
     size = len(vocabulary)
-    owners, places = _known(sentences, tuple(vocabulary))
+    owners, places = _word_positions(sentences, tuple(vocabulary))
     ends = np.cumsum(np.bincount(owners, minlength=len(sentences)))
     pairs = count_cooccurrences(np.split(places, ends[:-1]), size, config.window)
     return fit_glove(pairs, size, config.dimensions, config.epochs, config.seed, on_progress)
@@ -144,12 +144,14 @@ class _Posts:
                 yield [sentence[place] for place in self._random.permutation(len(sentence))]
 
 
-def _hashed(word: str) -> int:
+def _stable_hash(word: str) -> int:
     # Python's own hash of strings differs from one process to the next.
     return zlib.crc32(word.encode("utf-8", "surrogatepass"))
 
 
-def _model(vocabulary: dict[str, int], config: VectorConfig, width: int, workers: int) -> Word2Vec:
+def _new_word2vec(
+    vocabulary: dict[str, int], config: VectorConfig, width: int, workers: int
+) -> Word2Vec:
     """A gensim model that knows the words, in the vocabulary's order, and has learned nothing."""
     from gensim.models import Word2Vec
 
@@ -160,17 +162,17 @@ def _model(vocabulary: dict[str, int], config: VectorConfig, width: int, workers
         min_count=1,
         sg=int(config.skip_gram),
         negative=config.negative,
-        sample=max(_SAMPLE, _ENOUGH / sum(vocabulary.values())),
+        sample=max(_SAMPLE, _MIN_SAMPLED_COUNT / sum(vocabulary.values())),
         seed=config.seed,
         workers=workers,
         sorted_vocab=0,
-        hashfxn=_hashed,
+        hashfxn=_stable_hash,
     )
     model.build_vocab_from_freq(vocabulary)
     return model
 
 
-def _trained(
+def _fit_word2vec(
     model: Word2Vec, sentences: Sentences, config: VectorConfig, on_progress: Progress | None
 ) -> Floats:
     """Input vectors float32 (v, d) after `epochs` rounds."""
@@ -199,7 +201,7 @@ def _rounds(epochs: int, on_progress: Progress) -> CallbackAny2Vec:
 
 
 def _train_pretrained(
-    sentences: Texts,
+    sentences: TokenLists,
     config: VectorConfig,
     pretrained: WordSpace,
     workers: int,
@@ -217,20 +219,22 @@ def _train_pretrained(
     if not vocabulary:
         return pretrained
     words = tuple(vocabulary)
-    known, rows = pretrained.found(words)
-    model = _model(vocabulary, config, pretrained.dimensions, workers)
+    known, rows = pretrained.lookup(words)
+    model = _new_word2vec(vocabulary, config, pretrained.dimensions, workers)
     with _one_thread():
-        model.wv.vectors[:] = _LENGTH * _starts(_incidence(sentences, words), words, pretrained)
+        model.wv.vectors[:] = _PRETRAINED_LENGTH * _initial_vectors(
+            _incidence(sentences, words), words, pretrained
+        )
     locks = np.ones(len(words), np.float32)
     locks[known] = 1 - _ANCHOR
     model.wv.vectors_lockf = locks
-    vectors = _trained(model, sentences, config, on_progress)
+    vectors = _fit_word2vec(model, sentences, config, on_progress)
     with _one_thread():
-        turned = _turned(pretrained.vectors, rows, vectors[known])
+        turned = _procrustes_align(pretrained.vectors, rows, vectors[known])
     others = np.ones(len(pretrained), bool)
     others[rows] = False
     rest = np.flatnonzero(others)
-    return WordSpace.scaled(
+    return WordSpace.normalized(
         words + tuple(pretrained.words[row] for row in rest.tolist()),
         np.concatenate([vectors, turned[rest]]),
         np.concatenate([_counts(vocabulary), np.zeros(len(rest), np.int64)]),
@@ -247,22 +251,24 @@ def _one_thread() -> Iterator[None]:
         yield
 
 
-def _starts(beside: sparse.csr_array, words: tuple[str, ...], pretrained: WordSpace) -> Floats:
+def _initial_vectors(
+    beside: sparse.csr_array, words: tuple[str, ...], pretrained: WordSpace
+) -> Floats:
     """Where words start, unit float32 (v, d): their pretrained vector, or that of their company.
 
     A new hashtag is placed among what it is posted with, not at the word that it spells: posts
     use #apple and #nofilter in senses of their own.
     """
     starts = np.zeros((len(words), pretrained.dimensions), np.float32)
-    spelled, rows = pretrained.found([_bare(word) for word in words])
+    spelled, rows = pretrained.lookup([_strip_sign(word) for word in words])
     starts[spelled] = pretrained.vectors[rows]
-    new = np.setdiff1d(np.arange(len(words)), pretrained.found(words)[0])
-    company = _company(beside, starts)[new]
+    new = np.setdiff1d(np.arange(len(words)), pretrained.lookup(words)[0])
+    company = _context_means(beside, starts)[new]
     starts[new] = np.where(company.any(axis=1, keepdims=True), company, starts[new])
     return starts
 
 
-def _company(beside: sparse.csr_array, meanings: Floats) -> Floats:
+def _context_means(beside: sparse.csr_array, meanings: Floats) -> Floats:
     """Mean direction of the posts that hold each word; unit or zero float32 (v, d).
 
     A post's direction is the mean of its words' `meanings`, rare words weighing more.
@@ -272,35 +278,35 @@ def _company(beside: sparse.csr_array, meanings: Floats) -> Floats:
     # What all words share would make every mean alike.
     centre = meanings[known].mean(axis=0) if known.any() else np.float32(0)
     centred = np.where(known[:, None], meanings - centre, 0)
-    directions = _unit(beside @ (centred * rarity[:, None]))
-    return _unit(beside.T @ directions).astype(np.float32)
+    directions = _normalize(beside @ (centred * rarity[:, None]))
+    return _normalize(beside.T @ directions).astype(np.float32)
 
 
-def _unit(rows: NDArray[Any]) -> NDArray[Any]:
+def _normalize(rows: NDArray[Any]) -> NDArray[Any]:
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     unit: NDArray[Any] = rows / np.where(lengths > 1e-9, lengths, np.inf)
     return unit
 
 
-def _incidence(sentences: Texts, words: Sequence[str]) -> sparse.csr_array:
+def _incidence(sentences: TokenLists, words: Sequence[str]) -> sparse.csr_array:
     """Which post holds which word: ones, float32 (n, v)."""
     from scipy import sparse
 
-    held = _known(sentences, words)
+    held = _word_positions(sentences, words)
     ones = np.ones(len(held[0]), np.float32)
     beside = sparse.coo_array((ones, held), shape=(len(sentences), len(words))).tocsr()
     beside.data[:] = 1
     return beside
 
 
-def _turned(vectors: NDArray[Any], rows: Ids, targets: Floats) -> Floats:
+def _procrustes_align(vectors: NDArray[Any], rows: Ids, targets: Floats) -> Floats:
     """All pretrained vectors turned so that `rows` meet `targets` best (Schonemann 1966)."""
     from scipy.linalg import orthogonal_procrustes
 
     # The axes, at little weight, stand for themselves: what too few words leave open stays put.
     axes = 0.1 * np.eye(vectors.shape[1], dtype=np.float32)
     turn, _ = orthogonal_procrustes(
-        np.vstack([vectors[rows], axes]), np.vstack([_unit(targets), axes])
+        np.vstack([vectors[rows], axes]), np.vstack([_normalize(targets), axes])
     )
     turned: Floats = vectors @ turn.astype(np.float32)
     return turned

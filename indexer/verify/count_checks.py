@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from hashlens.indexer.arrays.sparse import Matrix, opened
+from hashlens.indexer.arrays.sparse import Matrix, open_npy
 from hashlens.indexer.errors import IndexCorruptError
 from hashlens.indexer.storage.count_matrices import EASE_KEPT, Counts, write_counts
 from hashlens.indexer.storage.store import Store
@@ -18,7 +18,7 @@ _SOLVED = "ease"
 _SHARE, _LEAST = 1e-2, 1e-4
 
 
-def count_troubles(folder: Path, store: Store, topics: Sequence[str]) -> Iterator[str]:
+def find_count_problems(folder: Path, store: Store, topics: Sequence[str]) -> Iterator[str]:
     """What is wrong with the counts in a folder.
 
     Args:
@@ -46,7 +46,7 @@ def _file_troubles(path: Path, wanted: Path) -> Iterator[str]:
     if not path.exists() or not wanted.exists():
         yield f"{path}: found or missing, expected the other"
         return
-    found, right = opened(path), opened(wanted)
+    found, right = open_npy(path), open_npy(wanted)
     if found.shape != right.shape or found.dtype != right.dtype:
         yield (
             f"{path}: found {found.dtype} {found.shape}, its posts give {right.dtype} {right.shape}"

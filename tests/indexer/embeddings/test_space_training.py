@@ -12,8 +12,13 @@ from scipy import sparse
 from hashlens.indexer.config import VectorConfig
 from hashlens.indexer.embeddings.pretrained import load_pretrained
 from hashlens.indexer.embeddings.space import WordSpace
-from hashlens.indexer.embeddings.training import _company, _turned, train
+from hashlens.indexer.embeddings.space_training import (
+    _context_means,
+    _procrustes_align,
+    train_space,
+)
 from hashlens.indexer.errors import InputError
+from tests.support.word_search import mean, neighbors
 
 ANIMALS = ["dog", "puppy", "cat", "kitten", "fur", "paw", "#mydog", "#catlife"]
 FOODS = ["bread", "cheese", "soup", "pasta", "salad", "oven", "#yumyum", "#eatme"]
@@ -33,7 +38,7 @@ def pretrained() -> WordSpace:
     words = [*ANIMALS[:6], "wolf", *FOODS[:6], "sushi", "piano"]
     centres = np.repeat(np.eye(8)[[0, 1, 2]], [7, 7, 1], axis=0)
     noise = 0.1 * np.random.default_rng(0).normal(size=(15, 8))
-    return WordSpace.scaled(words, centres + noise, np.zeros(15, np.int64))
+    return WordSpace.normalized(words, centres + noise, np.zeros(15, np.int64))
 
 
 def share_of_own_kind(space: WordSpace, k: int) -> float:
@@ -41,7 +46,7 @@ def share_of_own_kind(space: WordSpace, k: int) -> float:
     shares = []
     for kind in (ANIMALS, FOODS):
         for word in kind:
-            rows, _ = space.neighbors(space.mean([word]), k + 1)
+            rows, _ = neighbors(space, mean(space, [word]), k + 1)
             nearest = [space.words[row] for row in rows]
             assert nearest[0] == word
             shares.append(len(set(nearest[1:]) & set(kind)) / k)
@@ -60,22 +65,22 @@ def share_of_own_kind(space: WordSpace, k: int) -> float:
     ids=lambda config: f"{config.method}-{config.window}-{config.skip_gram}",
 )
 def test_words_that_go_together_become_neighbours(config):
-    assert share_of_own_kind(train(posts(), config), 4) > 0.95
+    assert share_of_own_kind(train_space(posts(), config), 4) > 0.95
 
 
 def test_counts_stand_in_falling_order_and_rare_words_are_left_out():
     sentences = [["b", "a", "#a"], ["a", "b"], ["a", "rare"]]
-    space = train(sentences, VectorConfig("word2vec", 4, min_count=1, epochs=1))
+    space = train_space(sentences, VectorConfig("word2vec", 4, min_count=1, epochs=1))
     assert space.words == ("a", "b", "#a", "rare")
     assert space.counts.tolist() == [3, 2, 1, 1]
-    assert train(sentences, VectorConfig("glove", 4, epochs=1)).words == ("a", "b")
+    assert train_space(sentences, VectorConfig("glove", 4, epochs=1)).words == ("a", "b")
     np.testing.assert_allclose(np.linalg.norm(space.vectors, axis=1), 1, rtol=1e-5)
 
 
 def test_hashtags_as_text_are_one_word_with_their_text():
     sentences = [["sea", "#sea", "#"], ["sun", "#sea", "#sun"]]
     config = VectorConfig("word2vec", 4, min_count=1, epochs=1, hashtags_as_text=True)
-    space = train(sentences, config)
+    space = train_space(sentences, config)
     assert dict(zip(space.words, space.counts.tolist(), strict=True)) == {
         **{"sea": 3, "sun": 2},
         "#": 1,
@@ -84,12 +89,12 @@ def test_hashtags_as_text_are_one_word_with_their_text():
 
 @pytest.mark.parametrize("sentences", [[], [[]], [["once", "#only"]]])
 def test_no_word_often_enough_gives_an_empty_space(sentences, tmp_path):
-    space = train(sentences, VectorConfig("word2vec", 7))
+    space = train_space(sentences, VectorConfig("word2vec", 7))
     assert (len(space), space.vectors.shape) == (0, (0, 7))
     space.save(tmp_path)
     again = WordSpace.open(tmp_path)
-    assert again.neighbors(again.mean(["once"]), 3)[0].tolist() == []
-    kept = train(sentences, VectorConfig(), pretrained=pretrained())
+    assert neighbors(again, mean(again, ["once"]), 3)[0].tolist() == []
+    kept = train_space(sentences, VectorConfig(), pretrained=pretrained())
     assert kept.words == pretrained().words
 
 
@@ -97,7 +102,7 @@ def test_no_word_often_enough_gives_an_empty_space(sentences, tmp_path):
 def test_same_seed_same_space(method):
     def vectors(seed: int) -> np.ndarray:
         config = VectorConfig(method, 8, epochs=3, seed=seed)
-        return train(posts(80), config, pretrained=pretrained()).vectors
+        return train_space(posts(80), config, pretrained=pretrained()).vectors
 
     np.testing.assert_array_equal(vectors(1), vectors(1))
     assert np.abs(vectors(1) - vectors(2)).max() > 1e-3
@@ -106,8 +111,8 @@ def test_same_seed_same_space(method):
 def test_the_space_does_not_hang_on_pythons_string_hash():
     code = (
         "import zlib\n"
-        "from tests.indexer.embeddings.test_training import posts, train, VectorConfig;"
-        "space = train(posts(60), VectorConfig('word2vec', 8, epochs=2));"
+        "from tests.indexer.embeddings.test_space_training import posts, train_space, VectorConfig;"
+        "space = train_space(posts(60), VectorConfig('word2vec', 8, epochs=2));"
         "print(space.words, zlib.crc32(space.vectors.tobytes()))"
     )
     outputs = {
@@ -126,14 +131,14 @@ def test_the_space_does_not_hang_on_pythons_string_hash():
 def test_the_space_does_not_hang_on_the_threads_of_products():
     code = (
         "import zlib, numpy as np\n"
-        "from tests.indexer.embeddings.test_training import train, VectorConfig;"
-        "from tests.indexer.embeddings.test_training import WordSpace\n"
+        "from tests.indexer.embeddings.test_space_training import train_space, VectorConfig;"
+        "from tests.indexer.embeddings.test_space_training import WordSpace\n"
         "draw = np.random.default_rng(3);"
         "words = tuple(f'w{n}' for n in range(2000));"
         "said = [words[n:n + 6] for n in range(900)];"
         "vectors = draw.normal(size=(2000, 300));"
-        "known = WordSpace.scaled(words, vectors, np.zeros(2000, np.int64));"
-        "space = train(said, VectorConfig(epochs=1, min_count=1), pretrained=known);"
+        "known = WordSpace.normalized(words, vectors, np.zeros(2000, np.int64));"
+        "space = train_space(said, VectorConfig(epochs=1, min_count=1), pretrained=known);"
         "print(zlib.crc32(space.vectors.tobytes()))"
     )
     outputs = {
@@ -153,24 +158,24 @@ def test_the_space_does_not_hang_on_the_threads_of_products():
 def test_progress_is_told_once_a_round(method):
     shares: list[float] = []
     config = VectorConfig(method, 8, epochs=4)
-    train(posts(40), config, pretrained=pretrained(), on_progress=shares.append)
+    train_space(posts(40), config, pretrained=pretrained(), on_progress=shares.append)
     assert shares == [0.25, 0.5, 0.75, 1]
 
 
 def test_new_hashtags_stand_among_pretrained_words_of_their_kind():
-    space = train(posts(), VectorConfig(epochs=5), pretrained=pretrained())
-    known = space.found(list(pretrained().words))[1]
+    space = train_space(posts(), VectorConfig(epochs=5), pretrained=pretrained())
+    known = space.lookup(list(pretrained().words))[1]
     for tags, kind in ((ANIMALS[6:], [*ANIMALS[:6], "wolf"]), (FOODS[6:], [*FOODS[:6], "sushi"])):
         for tag in tags:
-            rows, scores = space.neighbors(space.mean([tag]), 7, among=known)
+            rows, scores = neighbors(space, mean(space, [tag]), 7, among=known)
             assert {space.words[row] for row in rows} == set(kind)
             assert scores[-1] > 0.5
 
 
 def test_pretrained_words_keep_their_places_to_each_other():
     before = pretrained()
-    space = train(posts(), VectorConfig(epochs=5), pretrained=before)
-    _, rows = space.found(before.words)
+    space = train_space(posts(), VectorConfig(epochs=5), pretrained=before)
+    _, rows = space.lookup(before.words)
     after = space.vectors[rows]
     moved = np.abs(after @ after.T - before.vectors @ before.vectors.T)
     unseen = np.ix_([6, 13, 14], [6, 13, 14])  # wolf, sushi, piano: in no post
@@ -186,10 +191,12 @@ def test_unseen_words_follow_the_turn_of_the_seen_ones():
     vectors = random.normal(size=(40, 4)).astype(np.float32)
     turn = np.linalg.qr(random.normal(size=(4, 4)))[0].astype(np.float32)
     known = np.arange(0, 40, 2)
-    turned = _turned(vectors, known, 3 * vectors[known] @ turn)
+    turned = _procrustes_align(vectors, known, 3 * vectors[known] @ turn)
     np.testing.assert_allclose(turned, vectors @ turn, atol=0.05)
     np.testing.assert_allclose(turned @ turned.T, vectors @ vectors.T, atol=1e-4)
-    np.testing.assert_allclose(_turned(vectors, known[:0], vectors[:0]), vectors, atol=1e-6)
+    np.testing.assert_allclose(
+        _procrustes_align(vectors, known[:0], vectors[:0]), vectors, atol=1e-6
+    )
 
 
 def test_company_is_the_rarity_weighted_mean_of_posts():
@@ -198,7 +205,7 @@ def test_company_is_the_rarity_weighted_mean_of_posts():
     # equally rare, so post 1 has no direction, and post 0 that of word 0.
     beside = sparse.csr_array(np.array([[1, 0, 1], [1, 1, 1], [0, 1, 0]], np.float32))
     meanings = np.array([[1, 0], [0, 1], [0, 0]], np.float32)
-    company = _company(beside, meanings)
+    company = _context_means(beside, meanings)
     np.testing.assert_allclose(company[2], np.sqrt(0.5) * np.array([1, -1]), atol=1e-6)
 
 
@@ -210,7 +217,7 @@ def test_real_hashtags_stand_among_sensible_pretrained_words(tag, real_space):
         "#ootd": "fashion dress jeans shirt shirts wearing clothing outfit dresses style look wore",
         "#goldenretriever": "dog dogs cat cats puppy puppies pet pets rabbit retriever",
     }[tag].split()
-    rows, _ = space.neighbors(space.mean([tag]), 8, among=known)
+    rows, _ = neighbors(space, mean(space, [tag]), 8, among=known)
     assert len({space.words[row] for row in rows} & set(sensible)) >= 3
 
 
@@ -222,20 +229,22 @@ def real_space(posts_folder):
             tags = json.loads(line)["hashtags"]
             sentences.append([f"#{tag.casefold()}" for tag in tags])
     words = load_pretrained(limit=50_000)
-    space = train(sentences, VectorConfig(min_count=5, negative=5, epochs=1), pretrained=words)
-    return space, space.found(words.words)[1]
+    space = train_space(
+        sentences, VectorConfig(min_count=5, negative=5, epochs=1), pretrained=words
+    )
+    return space, space.lookup(words.words)[1]
 
 
 def test_pretrained_method_needs_words():
     with pytest.raises(InputError, match="found no pretrained words"):
-        train(posts(10), VectorConfig())
+        train_space(posts(10), VectorConfig())
 
 
 def test_words_that_ship_hold_their_known_neighbours():
     space = load_pretrained(limit=30_000)
     assert len(space) == 30_000
     assert space.words[:3] == ("the", ",", ".")
-    rows, _ = space.neighbors(space.mean(["frog"]), 6)
+    rows, _ = neighbors(space, mean(space, ["frog"]), 6)
     # The first neighbours that GloVe's own page shows for this word.
     assert {"toad", "snake"} & {space.words[row] for row in rows}
     assert not space.counts.any()

@@ -39,7 +39,7 @@ def text_vectors(
     """
     lengths = np.array([len(text) for text in texts], dtype=np.int64)
     tokens = [token for text in texts for token in text]
-    positions, rows = space.found(tokens)
+    positions, rows = space.lookup(tokens)
     owners = np.repeat(np.arange(len(texts), dtype=np.int64), lengths)[positions]
     weights = np.array([idf.get(tokens[p], unseen_idf) for p in positions], dtype=np.float32)
     ids, starts = np.unique(owners, return_index=True)

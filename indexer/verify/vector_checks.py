@@ -8,15 +8,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hashlens.indexer.arrays.sparse import opened
+from hashlens.indexer.arrays.sparse import open_npy
 from hashlens.indexer.config import ALL_TOPICS
 from hashlens.indexer.embeddings.space import WordSpace
 from hashlens.indexer.storage.store import Store
-from hashlens.indexer.storage.training_snapshot import YOUNG, Trained
+from hashlens.indexer.storage.training_snapshot import NEW_HASHTAGS, TrainingCounts
 from hashlens.indexer.types import Ids
 from hashlens.indexer.vectors.index import VectorIndex
 from hashlens.indexer.vectors.milvus_segments import SUFFIX, MilvusVectors
-from hashlens.indexer.vectors.segments import DEAD, dead_of, living_ids, paths_of, segment_ids
+from hashlens.indexer.vectors.segments import (
+    DELETED,
+    deleted_ids,
+    live_ids,
+    segment_ids,
+    segment_paths,
+)
 
 _BLOCK = 64 << 20  # bytes of vectors read at once
 _EXACT, _HALF = 1e-3, 5e-3  # how far from 1 a length may be, in float32 and in float16
@@ -28,7 +34,7 @@ _WORDED = """
     semi join post_hashtags using (post_key)"""
 
 
-def vector_troubles(folder: Path, store: Store, trained: Trained) -> Iterator[str]:
+def find_vector_problems(folder: Path, store: Store, trained: TrainingCounts) -> Iterator[str]:
     """What is wrong with the vectors of a generation.
 
     Args:
@@ -38,7 +44,7 @@ def vector_troubles(folder: Path, store: Store, trained: Trained) -> Iterator[st
     """
     posts = _ids(store, "select post_key as id from posts")
     pictured = _ids(store, f"select post_key as id from ({_PICTURED})")  # noqa: S608
-    living = living_ids(folder / "images")
+    living = live_ids(folder / "images")
     yield from _strangers(folder / "images", living, pictured, "posts' picture")
     yield from _caption_troubles(folder, store)
     for path in sorted((folder / "words").glob("*/")):
@@ -51,7 +57,7 @@ def vector_troubles(folder: Path, store: Store, trained: Trained) -> Iterator[st
 def _segment_troubles(folder: Path, posts: Ids) -> Iterator[str]:
     """Each segment by itself, then whether they share ids, and who is dead."""
     given = [np.zeros(0, np.int64)]
-    for path in paths_of(folder):
+    for path in segment_paths(folder):
         given.append(segment_ids(path))
         if path.suffix == SUFFIX:
             yield from _milvus_troubles(path, MilvusVectors.open([path]))
@@ -62,9 +68,9 @@ def _segment_troubles(folder: Path, posts: Ids) -> Iterator[str]:
             yield from _class_troubles(classes, len(given[-1]))
     ids, times = np.unique(np.concatenate(given), return_counts=True)
     yield from _none(folder, ids[times > 1], "vectors of an id in two segments")
-    dead = dead_of(folder)
-    yield from _none(folder / DEAD, np.setdiff1d(dead, ids), "dead ids without a vector")
-    yield from _none(folder / DEAD, np.intersect1d(dead, posts), "dead ids of posts that live")
+    dead = deleted_ids(folder)
+    yield from _none(folder / DELETED, np.setdiff1d(dead, ids), "dead ids without a vector")
+    yield from _none(folder / DELETED, np.intersect1d(dead, posts), "dead ids of posts that live")
     living = np.setdiff1d(ids, dead)
     yield from _strangers(folder, living, posts, "post")
 
@@ -73,9 +79,9 @@ def _caption_troubles(folder: Path, store: Store) -> Iterator[str]:
     """A tagged post has a caption vector where a word of it is known, and only there."""
     space = folder / "words" / ALL_TOPICS
     known = WordSpace.open(space).words if space.is_dir() else ()
-    with store.lent(known={"word": list(known)}):
+    with store.registered(known={"word": list(known)}):
         worded = _ids(store, f"select post_key as id from ({_WORDED})")  # noqa: S608
-    living, path = living_ids(folder / "captions"), folder / "captions"
+    living, path = live_ids(folder / "captions"), folder / "captions"
     yield from _strangers(path, living, worded, "tagged post of known words")
     yield from _none(path, np.setdiff1d(worded, living), "tagged posts without a vector")
 
@@ -92,7 +98,7 @@ def _space_troubles(folder: Path) -> Iterator[str]:
             return
 
 
-def _hashtag_troubles(folder: Path, store: Store, trained: Trained) -> Iterator[str]:
+def _hashtag_troubles(folder: Path, store: Store, trained: TrainingCounts) -> Iterator[str]:
     """Learned vectors are of hashtags that were known then, young ones of others that are now."""
     now = _ids(store, "select tag_id as id from hashtags")
     then = np.flatnonzero(trained.tags)
@@ -108,7 +114,7 @@ def _hashtag_troubles(folder: Path, store: Store, trained: Trained) -> Iterator[
             index = VectorIndex.open(path)
             yield from _index_troubles(path, index)
             yield from _strangers(path, learned := index.ids, then, "hashtag of the last training")
-        if (path := folder / YOUNG / f"{space.name}.faiss").exists():
+        if (path := folder / NEW_HASHTAGS / f"{space.name}.faiss").exists():
             index = VectorIndex.open(path)
             yield from _index_troubles(path, index)
             yield from _strangers(path, index.ids, now, "hashtag")
@@ -147,7 +153,7 @@ def _milvus_troubles(path: Path, part: MilvusVectors) -> Iterator[str]:
 
 
 def _class_troubles(path: Path, rows: int) -> Iterator[str]:
-    table = opened(path)
+    table = open_npy(path)
     if table.shape != (rows, _CLASSES) or table.dtype != np.float16:
         yield f"{path}: found {table.dtype} {table.shape}, expected float16 ({rows}, {_CLASSES})"
         return

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from hashlens.indexer.arrays.sparse import opened
+from hashlens.indexer.arrays.sparse import open_npy
 from hashlens.indexer.errors import unreadable
 from hashlens.indexer.storage.statistics import (
     DERIVED,
@@ -14,11 +14,11 @@ from hashlens.indexer.storage.statistics import (
     SUMMED,
     USES,
     derive,
-    lend_pairs,
+    pairs_as_views,
     statement,
     uses_of,
 )
-from hashlens.indexer.storage.store import PRIOR, Store
+from hashlens.indexer.storage.store import BASE_COUNTS, Store
 
 # What there must be none of.
 _STRAYS: dict[str, str] = {
@@ -81,11 +81,11 @@ def check_rows(store: Store, folder: Path) -> None:
     Raises:
         IndexCorruptError: it has other tables, or an id beyond.
     """
-    columns, _ = _schema(prior=store.has_prior)
+    columns, _ = _schema(prior=store.has_base_counts)
     if store.rows(_SCHEMA) != columns:
         raise unreadable(store.path, "found other tables than hashlens makes")
     for kind, name in _COUNTED.items():
-        found, counted = store.next_id(kind), len(opened(folder / f"{name}.npy"))
+        found, counted = store.next_id(kind), len(open_npy(folder / f"{name}.npy"))
         if found != counted:
             raise unreadable(
                 store.path, f"found {found} as the next id of a {kind}, expected {counted}"
@@ -97,17 +97,17 @@ def check_rows(store: Store, folder: Path) -> None:
             raise unreadable(
                 store.path, f"found {kind} {least} to {last}, expected ids below {following}"
             )
-    for trouble in range_troubles(store):
+    for trouble in find_range_problems(store):
         raise unreadable(store.path, trouble)
 
 
-def range_troubles(store: Store) -> Iterator[str]:
+def find_range_problems(store: Store) -> Iterator[str]:
     """Each column whose ids or numbers are out of their range: they become places in arrays.
 
     Args:
         store: with the tables that hashlens makes.
     """
-    schemas = ("", f"{PRIOR}.") if store.has_prior else ("",)
+    schemas = ("", f"{BASE_COUNTS}.") if store.has_base_counts else ("",)
     tables = {**_BASE, **{f"{schema}{name}": KEYS[name] for schema in schemas for name in DERIVED}}
     for table, keys in tables.items():
         numbers = SUMMED[table.split(".")[-1]] if table not in _BASE else ()
@@ -119,14 +119,14 @@ def range_troubles(store: Store) -> Iterator[str]:
                 yield f"{table}: found {least} to {last} as {column}, expected 0 to {most}"
 
 
-def row_troubles(store: Store) -> Iterator[str]:
+def find_row_problems(store: Store) -> Iterator[str]:
     """What is wrong with the tables of a store.
 
     Args:
         store: open for reading.
     """
     path = store.path
-    columns, views = _schema(prior=store.has_prior)
+    columns, views = _schema(prior=store.has_base_counts)
     known = store.rows(_SCHEMA) == columns and store.rows(_VIEWS) in ([], views)
     if not known or store.rows(_FUNCTIONS) != [(0,)]:
         yield f"{path}: found other tables, views or functions than hashlens makes"
@@ -156,21 +156,21 @@ def _schema(*, prior: bool) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]
         if not prior:
             return store.rows(_SCHEMA), []
         run = store.connection.execute
-        run(f"create schema {PRIOR}")
+        run(f"create schema {BASE_COUNTS}")
         for name in DERIVED:
-            run(f"create table {PRIOR}.{name} as from {name}")
-        run(f"create table {PRIOR}.totals (posts bigint, authors bigint)")
+            run(f"create table {BASE_COUNTS}.{name} as from {name}")
+        run(f"create table {BASE_COUNTS}.totals (posts bigint, authors bigint)")
         columns = store.rows(_SCHEMA)
         for view in USES:
             run(f"drop view {view}")
-        lend_pairs(store)
+        pairs_as_views(store)
         return columns, store.rows(_VIEWS)
 
 
 def _differences(store: Store, name: str) -> tuple[int, int]:
     """Rows of a derived table that are too many, and that are too few."""
     views = ", ".join(f"{view} as ({query})" for view, query in uses_of(store).items())
-    given = statement(name, prior=store.has_prior)
+    given = statement(name, prior=store.has_base_counts)
     query = f"""
         with {views}, made as materialized ({given})
         select (select count(*) from (from {name} except all from made)),
