@@ -18,7 +18,7 @@ from hashlens.indexer.pipeline.ranker_training import FitRanker, RankerTask
 RANKED = "ranked"  # name of the number of posts that the ranker learned from, among the counts
 
 
-def copy_index(folder: Path, like: Manifest, counts: dict[str, int], index: Path) -> Path:
+def publish_copy(folder: Path, like: Manifest, counts: dict[str, int], index: Path) -> Path:
     """Copy a generation that is not sealed into a new index, publish it there, and return that."""
     with writer(index) as new:
         shutil.copytree(folder, new.folder, dirs_exist_ok=True)

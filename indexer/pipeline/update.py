@@ -44,7 +44,7 @@ from hashlens.indexer.pipeline.build import encoder_json, learned_anew, text_rea
 from hashlens.indexer.pipeline.diff import Changes, find_changes, read_ids
 from hashlens.indexer.pipeline.incremental import extended
 from hashlens.indexer.pipeline.ranker_training import FitRanker, RankerTask
-from hashlens.indexer.pipeline.ranker_update import RANKED, copy_index, retrain_ranker
+from hashlens.indexer.pipeline.ranker_update import RANKED, publish_copy, retrain_ranker
 from hashlens.indexer.posts.formats.registry import AUTO
 from hashlens.indexer.posts.reader import Sources
 from hashlens.indexer.posts.spool import Posts
@@ -382,7 +382,7 @@ def _update_ranker(
 
     def build_part(part: Corpus, place: Path) -> Generation:
         kept = {post.post_id for post in part.posts}
-        copy = copy_index(new.folder, previous.manifest, counts, place / "index")
+        copy = publish_copy(new.folder, previous.manifest, counts, place / "index")
         gone = [post.post_id for post in corpus.posts if post.post_id not in kept]
         update([], copy, delete=gone, retrain=False)
         return open_current(copy)
