@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -148,7 +148,8 @@ def _number(name: str, kind: type, file: Path, value: Any) -> Any:  # noqa: ANN4
     if isinstance(value, bool) or not isinstance(value, (int, kind)):
         wanted = "a whole number" if kind is int else "a number"
         raise ConfigError(f"found {value!r}, expected {wanted}")
-    replace(SelectionOptions(), **{name: value}).to_selection()
+    option: dict[str, Any] = {name: value}
+    SelectionOptions(**option).to_selection()
     return value
 
 
