@@ -40,7 +40,7 @@ T = TypeVar("T", bound=Query | HashlensError)
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What answers depend on: the generation of the index, when it was made, and the selection."""
+    """The origin of answers: generation of the index, its time of creation, and selection."""
 
     generation: int
     created: str
@@ -48,30 +48,30 @@ class About:
 
     @classmethod
     def of(cls, manifest: Manifest, selection: Selection) -> About:
-        """About answers of an index, chosen so."""
+        """Return the origin of an index's answers with a selection."""
         shown = repr((replace(selection, blocked=frozenset()), sorted(selection.blocked)))
         digest = hashlib.sha256(shown.encode(errors="backslashreplace")).hexdigest()
         return cls(manifest.generation, manifest.created, digest[:16])
 
     def line(self) -> str:
-        """The first line of a partial file."""
+        """Return the first line of a partial file."""
         made = {"generation": self.generation, "created": self.created}
         return json.dumps(made | {"selection": self.selection}) + "\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A row that an earlier run answered: its id, and the hash of what was asked."""
+class AnsweredRow:
+    """A row that an earlier run answered: its id, and the hash of its query."""
 
     row_id: str
     asked: str
 
 
 class AnswersFile:
-    """Answers on their way into a file; `kept` are the rows that an earlier run answered."""
+    """Answers that are written into a file; `kept` are the rows that an earlier run answered."""
 
-    def __init__(self, partial: _Partial | None, kept: list[Kept], failed: int) -> None:
-        """Take the file that waits, or None where answers go to stdout."""
+    def __init__(self, partial: _Partial | None, kept: list[AnsweredRow], failed: int) -> None:
+        """Take the partial file, or None if answers go to stdout."""
         self.kept = kept
         self.failed = failed
         self.answered = len(kept) - failed
@@ -92,7 +92,7 @@ class AnswersFile:
             self._partial.add(json.dumps({"asked": asked} | row, ensure_ascii=False) + "\n")
 
     def left(self, rows: Iterable[tuple[str, T]]) -> Iterator[tuple[str, T]]:
-        """The rows that have no answer yet.
+        """Yield the rows that have no answer yet.
 
         Raises:
             InputError: the first rows are not those that have one.
@@ -101,23 +101,25 @@ class AnswersFile:
         for number, kept in enumerate(self.kept, start=1):
             row_id, query = next(rows, (None, None))
             if row_id != kept.row_id:
-                raise _changed(f"found {row_id!r} as row {number}, expected {kept.row_id!r}")
-            if query is None or _asked(query) != kept.asked:
-                raise _changed(f"found other content in row {number} ({row_id!r}), expected it")
+                raise _changed_rows(f"found {row_id!r} as row {number}, expected {kept.row_id!r}")
+            if query is None or _hash_query(query) != kept.asked:
+                raise _changed_rows(
+                    f"found other content in row {number} ({row_id!r}), expected it"
+                )
         for row_id, query in rows:
-            self._asked.append(_asked(query))
+            self._asked.append(_hash_query(query))
             yield row_id, query
 
 
-def _changed(trouble: str) -> InputError:
+def _changed_rows(trouble: str) -> InputError:
     return InputError(
         f"--resume: {trouble} as before: the rows have changed; "
         "leave --resume out to answer them all"
     )
 
 
-def _asked(query: Query | HashlensError) -> str:
-    """A hash of what is asked; of a picture it counts the path and the size."""
+def _hash_query(query: Query | HashlensError) -> str:
+    """Return a hash of a query; a picture counts by its path and size."""
     if isinstance(query, HashlensError):
         told: tuple[object, ...] = ("error", str(query))
     else:
@@ -130,7 +132,7 @@ def _asked(query: Query | HashlensError) -> str:
 
 @contextmanager
 def answers_file(out: Path, about: About, *, resume: bool) -> Iterator[AnswersFile]:
-    """A file of answers that appears under its name, in the form that ends it, when it is whole.
+    """Open a file of answers that appears under its name, in its form, once it is complete.
 
     Nothing is created before the first answer, so a refused call leaves all as it was.
 
@@ -152,7 +154,7 @@ def answers_file(out: Path, about: About, *, resume: bool) -> Iterator[AnswersFi
         raise CallError(f"--out {out}: found a folder, expected a file to write")
     try:
         with _Partial.open(out.with_name(f"{out.name}.partial"), about) as partial:
-            kept, failed = partial.kept() if resume else ([], 0)
+            kept, failed = partial.read_rows() if resume else ([], 0)
             yield AnswersFile(partial, kept, failed)
             partial.finish(out)
     except OSError as error:
@@ -160,7 +162,7 @@ def answers_file(out: Path, about: About, *, resume: bool) -> Iterator[AnswersFi
 
 
 class _Partial:
-    """The file that waits, locked; it is begun with the first answer."""
+    """The partial file, locked; the first answer starts it."""
 
     def __init__(self, path: Path, file: IO[str], about: About) -> None:
         self._path = path
@@ -170,7 +172,7 @@ class _Partial:
 
     @classmethod
     def open(cls, path: Path, about: About) -> Self:
-        """The file at `path`, made where it is missing.
+        """Open the file at `path`; it is made if missing.
 
         Raises:
             InputError: it is a link, or no file.
@@ -180,7 +182,12 @@ class _Partial:
             if path.is_symlink() or (path.exists() and not path.is_file()):
                 raise InputError(f"{path}: found a link or folder, expected a file; delete it")
             file = open(  # noqa: SIM115 (closed by `__exit__`)
-                path, "a", encoding="utf-8", errors="backslashreplace", buffering=1, opener=_opened
+                path,
+                "a",
+                encoding="utf-8",
+                errors="backslashreplace",
+                buffering=1,
+                opener=_open_updatable,
             )
             try:
                 if cls._locked(path, file):
@@ -192,7 +199,7 @@ class _Partial:
 
     @staticmethod
     def _locked(path: Path, file: IO[str]) -> bool:
-        """Lock the file; False where it is not the one at its path any more."""
+        """Lock the file; return False if another file is at its path now."""
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise InputError(f"{path}: found no plain file, expected one; delete it")
@@ -211,7 +218,7 @@ class _Partial:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the file; an empty one goes."""
+        """Close the file, and remove an empty one."""
         try:
             if not os.fstat(self._file.fileno()).st_size:
                 self._path.unlink(missing_ok=True)
@@ -229,8 +236,8 @@ class _Partial:
             self._file.write(self._about.line())
             self._begun = True
 
-    def kept(self) -> tuple[list[Kept], int]:
-        """The rows answered before, and how many failed; a line cut short is taken off.
+    def read_rows(self) -> tuple[list[AnsweredRow], int]:
+        """Return the rows answered before and how many failed; an incomplete last line is cut off.
 
         Raises:
             InputError: the file is of other answers, or cannot be read.
@@ -250,7 +257,7 @@ class _Partial:
                 if not line.endswith(b"\n") and len(line) < MAX_LINE:
                     break
                 row = self._parsed(line)
-                kept.append(Kept(row["id"], row["asked"]))
+                kept.append(AnsweredRow(row["id"], row["asked"]))
                 failed += "error" in row
                 whole += len(line)
         if not kept:
@@ -279,13 +286,13 @@ class _Partial:
 
     @contextmanager
     def _lines(self) -> Iterator[IO[bytes]]:
-        """The file from its start, read through the descriptor that is locked."""
+        """Open the file from its start, through the locked descriptor."""
         with open(self._file.fileno(), "rb", closefd=False) as lines:
             lines.seek(0)
             yield lines
 
     def _parsed(self, line: bytes) -> dict[str, Any]:
-        """A row and its `asked`.
+        """Return a row with its `asked`.
 
         Raises:
             InputError: the line holds no answer.
@@ -308,7 +315,7 @@ def _opened(path: str, flags: int) -> int:
 
 
 def _is_row(row: object) -> bool:
-    """Whether a value has all that is read of an answer."""
+    """Return whether a value is a complete answer."""
     if not isinstance(row, dict) or not all(isinstance(row.get(n), str) for n in ("id", "asked")):
         return False
     if "error" in row:
@@ -341,7 +348,7 @@ def _write_csv(file: IO[bytes], rows: Iterable[dict[str, Any]]) -> None:
 
 
 def csv_row(row: dict[str, Any]) -> tuple[str, str, str, str]:
-    """A row's documented form as cells: hashtags and probabilities with a space between each."""
+    """Return a row's cells: hashtags and probabilities are separated by spaces."""
     tags = row.get("tags", [])
     return (
         csv_cell(row["id"]),

@@ -248,7 +248,8 @@ def create_app(
         )
     add_pages(app)
     add_refusals(app)
-    app.add_middleware(Guard, rules=rules or Rules(), told=meters.told, root_path=root_path)
+    count = meters.count_request
+    app.add_middleware(Guard, rules=rules or Rules(), told=count, root_path=root_path)
     return app
 
 

@@ -1,4 +1,4 @@
-"""What Prometheus may know of a server: counts, times and sizes, never what was asked."""
+"""Metrics for Prometheus: counts, times and sizes of requests, never their content."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Meters:
     """Counters of one server."""
 
     def __init__(self, waiting: Callable[[], int], generation: Callable[[], int]) -> None:
-        """Begin at zero.
+        """Start at zero.
 
         Args:
-            waiting: tells how many questions wait.
-            generation: tells which generation answers.
+            waiting: returns the number of waiting questions.
+            generation: returns the generation that answers.
         """
         self._registry = CollectorRegistry()
         labels = ("route", "status")
@@ -38,12 +38,12 @@ class Meters:
         ):
             Gauge(name, what, registry=self._registry).set_function(value)
 
-    def told(self, scope: Scope, status: int, seconds: float) -> None:
-        """Count one request; paths that are no route count as one."""
+    def count_request(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count one request; all paths without a route count as one route."""
         route = getattr(scope.get("route"), "path", "other")
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
     def text(self) -> bytes:
-        """All of them in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)

@@ -61,7 +61,7 @@ class Live:
         self._weights = weights
         self._check = check
         self._seen = self._mark()
-        self._recommender = self._opened()
+        self._recommender = self._open_recommender()
         self._over = threading.Event()
         self._follower: threading.Thread | None = None
 
@@ -85,7 +85,7 @@ class Live:
             return False
         self._seen = mark
         try:
-            self._recommender = self._opened()
+            self._recommender = self._open_recommender()
         except HashlensError as error:
             log.warning("new generation not taken: %s", error)
             return False
@@ -113,14 +113,14 @@ class Live:
             return (0, 0)
         return (found.st_ino, found.st_mtime_ns)
 
-    def _opened(self) -> Recommender:
+    def _open_recommender(self) -> Recommender:
         recommender = Recommender.open(self._index, self._weights, check=self._check)
-        _warmed(recommender)
+        _warm_caches(recommender)
         return recommender
 
 
-def _warmed(recommender: Recommender) -> None:
-    """Have read what is read once, so that nobody waits for it, and no two threads do it."""
+def _warm_caches(recommender: Recommender) -> None:
+    """Read lazily loaded data now, so that no request waits and no two threads do it."""
     recommender.recommend(Query(caption="a walk at home", seeds=("love",)), explain=True)
     if recommender.index.manifest.encoder is None:
         return

@@ -29,7 +29,7 @@ SLOW_BODY = (
 # The clerk is inside a library, and so is a thread of the pool that Python waits for at its end.
 STUCK = """
 import time, hashlens.retriever.server.app, hashlens.retriever.server.serving
-hashlens.retriever.server.serving._warmed = lambda recommender: None
+hashlens.retriever.server.serving._warm_caches = lambda recommender: None
 hashlens.retriever.server.serving.Desk._answer = lambda desk, batch: time.sleep(60)
 hashlens.retriever.server.app.post_facts = lambda index, post_id: time.sleep(60)
 """
