@@ -302,6 +302,11 @@ def script_words(text: str) -> list[str]:
     return list(dict.fromkeys(_compiled(_SCRIPT_WORD).findall(_fold(text))))
 
 
+def strip_sign(token: str) -> str:
+    """Return a token without the sign of a hashtag: `#sunset` and `sunset` become one word."""
+    return token[1:] if token.startswith("#") and len(token) > 1 else token
+
+
 def parts(key: str) -> list[str]:
     """Runs of letters, of digits, and emoji, of which a hashtag is made."""
     found: list[str] = _compiled(_PART).findall(key)

@@ -18,7 +18,7 @@ import numpy as np
 
 from hashlens.indexer.config import ALL_TOPICS, data_path
 from hashlens.indexer.errors import ConfigError, InputError, SetupError, unreadable
-from hashlens.indexer.text.hashtags import key
+from hashlens.indexer.text.hashtags import key, strip_sign
 from hashlens.indexer.topics.image_model import (
     ClassPrior,
     Head,
@@ -273,11 +273,6 @@ def _check(name: str, array: Floats, shape: tuple[int | None, ...]) -> None:
     )
     if not fits or array.dtype != np.float32 or not np.isfinite(array).all():
         raise ValueError(f"{name}: found {array.dtype} {array.shape}, expected finite {shape}")
-
-
-def strip_sign(token: str) -> str:
-    """A token without the sign of a hashtag: to topics, `#sunset` and `sunset` mean the same."""
-    return token[1:] if token.startswith("#") and len(token) > 1 else token
 
 
 def tfidf(

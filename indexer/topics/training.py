@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hashlens.indexer.config import TopicConfig
 from hashlens.indexer.embeddings.space import WordSpace
+from hashlens.indexer.text.hashtags import strip_sign
 from hashlens.indexer.topics.cross_validation import (
     Fit,
     assign_folds,
@@ -23,7 +24,7 @@ from hashlens.indexer.topics.image_model import Head
 from hashlens.indexer.topics.image_training import fit_image_model, zero_shot_model
 from hashlens.indexer.topics.imagenet_topics import classes_by_words
 from hashlens.indexer.topics.logistic import fit_logistic
-from hashlens.indexer.topics.model import TopicModel, TopicTable, strip_sign, tfidf
+from hashlens.indexer.topics.model import TopicModel, TopicTable, tfidf
 from hashlens.indexer.types import Embeddings, Floats, Ids
 
 if TYPE_CHECKING:
