@@ -13,9 +13,7 @@ import logging
 from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import lru_cache, partial
-from importlib.util import find_spec
 from pathlib import Path
-from runpy import run_path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,26 +63,6 @@ def open_clip_recipe(name: str, weights: Path | None = None) -> Recipe:
     key = f"{_VERSION}\n{name}\n{'given' if weights else 'known'}"
     file = cached("json", name, key, partial(_write_card, name, weights))
     return _recipe(name, json.loads(file.read_bytes()))
-
-
-def imagenet_names() -> list[str]:
-    """Names of ImageNet's 1,000 classes in their order, as people would say them.
-
-    torchvision's leave `crane` and `kelpie` to be guessed.
-
-    Raises:
-        EncoderError: open_clip is not installed, or keeps them elsewhere.
-    """
-    package = find_spec("open_clip")
-    # Their file alone: the package would import all that its models need, which takes seconds.
-    file = Path(str(package and package.origin)).with_name("zero_shot_metadata.py")
-    try:
-        return list(run_path(str(file))["IMAGENET_CLASSNAMES"])
-    except (OSError, KeyError) as error:
-        raise EncoderError(
-            f"{file}: found no names of ImageNet's classes ({error}), expected those of "
-            "open-clip-torch 3; install that"
-        ) from error
 
 
 def _model(name: str) -> tuple[str, str]:
