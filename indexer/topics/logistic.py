@@ -42,16 +42,17 @@ def fit_logistic(
         max_gradient: where the optimizer stops.
     """
     from scipy.optimize import minimize
-    from scipy.sparse import issparse
     from threadpoolctl import threadpool_limits
 
     classes, numbers, counts = np.unique(labels, return_inverse=True, return_counts=True)
     size, width = len(classes), features.shape[1]
     # Two classes are the sides of one regression, and each has half of its weights.
     sides = np.eye(size) if size > 2 else np.array([[-0.5, 0.5]])
-    is_sparse = issparse(features)
+    is_sparse = not isinstance(features, np.ndarray)
     # A word without rows gets no weight, and most words have none.
-    used = np.flatnonzero(features.getnnz(axis=0)) if is_sparse else np.arange(width)
+    used = np.arange(width)
+    if not isinstance(features, np.ndarray):
+        used = np.flatnonzero(features.getnnz(axis=0))
     loss = _Loss(
         features[:, used].astype(np.float64) if is_sparse else features,
         numbers,
