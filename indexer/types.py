@@ -1,4 +1,4 @@
-"""The frozen types that cross borders between modules.
+"""Frozen types that modules exchange.
 
 Letters in shapes: n posts, d width, t topics, q queries, m neighbours, c candidates, h channels.
 Arrays are C-contiguous and read-only; dtype and shape are checked once, on construction.
@@ -55,7 +55,7 @@ def _has_shape(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
 
 
 def check_unit(vectors: Floats) -> None:
-    """Hold rows, float32 (n, d), to a length of 1.
+    """Check that rows, float32 (n, d), have length 1.
 
     Raises:
         ShapeError: one is not finite, or of another length.
@@ -105,7 +105,7 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a person gives: any of a picture, a caption and seed hashtags (keys).
+    """A user's input: any of a picture, a caption and seed hashtags (keys).
 
     `topics` are probabilities that the person sets by hand: the others share what is left.
     """
@@ -131,7 +131,7 @@ class Query:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of the inputs given, of `image`, `caption`, `seeds`."""
+        """Names of the given inputs, of `image`, `caption`, `seeds`."""
         given = {"image": self.image, "caption": self.caption.strip(), "seeds": self.seeds}
         return tuple(name for name, value in given.items() if value)
 
@@ -197,14 +197,14 @@ class Neighbors:
         _checked(self, "counts", np.int64, (len(ids),))
 
     def row(self, query: int) -> tuple[Ids, Floats]:
-        """Ids int64 (counts[query],) and scores of one query's real neighbours."""
+        """Return ids int64 (counts[query],) and scores of one query's neighbours."""
         count = int(self.counts[query])
         return self.ids[query, :count], self.scores[query, :count]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """The candidates of a batch of queries, those of a query together, in order of queries.
+    """Candidates of a batch of queries, sorted by query.
 
     `queries` and `tag_ids` int64 (c,); `scores` float32 (c, h), NaN where a channel is silent;
     `columns` names their columns, "channel: what".
@@ -223,7 +223,7 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What one channel said for a hashtag: its share of the score, and posts that support it."""
+    """Evidence of one channel for a hashtag: its share of the score, and supporting posts."""
 
     channel: str
     share: float

@@ -1,4 +1,4 @@
-"""Which encoders can be named, whether their weights are at hand, and how fast they are here."""
+"""The known encoders, whether their weights are on this machine, and their speed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PICTURES = 16  # different ones that are encoded again and again
 
 @dataclass(frozen=True, slots=True)
 class EncoderInfo:
-    """An encoder that can be named: vectors' width, and whether its weights are `at_hand`.
+    """A known encoder: the width of its vectors, and whether its weights are `at_hand`.
 
     `where` is the file of its weights, or where they would come from; `images_per_second` is
     from files to vectors, None where that was not measured.
@@ -34,7 +34,7 @@ class EncoderInfo:
 
 
 def encoder_infos(*, measure: bool = False) -> tuple[EncoderInfo, ...]:
-    """The encoders that can be named; looks for their weights without loading PyTorch.
+    """Return the known encoders, without loading PyTorch.
 
     Args:
         measure: whether to measure the speed of those at hand, seconds each.
@@ -52,7 +52,7 @@ def encoder_infos(*, measure: bool = False) -> tuple[EncoderInfo, ...]:
 
 
 def images_per_second(name: str, *, workers: int = 2, seconds: float = 2.0) -> float:
-    """Pictures of 640 x 480 pixels a second, from JPEG files to vectors.
+    """Return the number of pictures of 640 x 480 pixels per second, from JPEG files to vectors.
 
     Raises:
         EncoderError: the encoder cannot be opened.
@@ -85,6 +85,6 @@ def _drawn(folder: Path) -> list[Path]:
 
 
 def encoder_row(info: EncoderInfo) -> tuple[str, ...]:
-    """An encoder as people read it, in the columns of `COLUMNS`."""
+    """Return an encoder as a row of a table with the columns `COLUMNS`."""
     speed = "" if info.images_per_second is None else f"{info.images_per_second:.0f}"
     return info.name, f"{info.width}", "yes" if info.at_hand else "no", info.where, speed

@@ -1,4 +1,4 @@
-"""Networks run by ONNX Runtime: exported from PyTorch once, kept in the user's cache.
+"""Networks in ONNX Runtime, exported from PyTorch once and kept in the user's cache.
 
 The export scales colours itself, so it takes pixels as they are decoded. An export is kept by
 the hash of the weights, the preprocessing and `VERSION`; PyTorch is needed only to make one, and
@@ -49,7 +49,7 @@ log = logging.getLogger("hashlens")
 
 
 class OnnxNetwork:
-    """An exported network; safe among threads."""
+    """An exported network; thread-safe."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -58,11 +58,11 @@ class OnnxNetwork:
 
     @property
     def has_classes(self) -> bool:
-        """Whether it gives logits of ImageNet's 1,000 classes."""
+        """Whether it has logits of ImageNet's 1,000 classes."""
         return len(self._session(1).get_outputs()) > 1
 
     def run(self, pixels: Pixels, cores: int = 1) -> Outputs:
-        """Features float32 (b, width), and logits float32 (b, 1000) where it has them."""
+        """Return features float32 (b, width), and logits float32 (b, 1000) if it has them."""
         features, *logits = self._session(cores).run(None, {"pixels": pixels})
         return features, logits[0] if logits else None
 
@@ -81,7 +81,7 @@ def load_or_export(
     *,
     verify: bool = False,
 ) -> OnnxNetwork:
-    """The network with these weights, whose sha256 is `digest`; exported where it never was.
+    """Return the network with these weights, whose sha256 is `digest`; export it if needed.
 
     An export that was kept is held to what its weights are known to compute, and made anew where
     it computes something else.
@@ -128,7 +128,7 @@ def load_or_export(
 
 
 def fingerprint(network: Network, crop: int) -> str:
-    """What a network makes of two drawn pictures, as 16 numbers: others make something else.
+    """Return 16 numbers from a network's vectors of two noise pictures; they identify the network.
 
     Args:
         network: takes pictures of `crop` x `crop` pixels.
@@ -141,7 +141,7 @@ def fingerprint(network: Network, crop: int) -> str:
 
 
 def _is_same(found: str, known: str) -> bool:
-    """Whether two fingerprints are of one network; libraries and processors differ a little."""
+    """Return whether two fingerprints are of one network, up to differences of processors."""
     try:
         numbers = [np.array(text.split(), float) for text in (found, known)]
         return float(np.abs(numbers[0] - numbers[1]).max()) < _APART
@@ -150,7 +150,7 @@ def _is_same(found: str, known: str) -> bool:
 
 
 def _drawn(crop: int) -> Pixels:
-    """Two pictures of noise, the same everywhere."""
+    """Return two pictures of noise, the same on all machines."""
     shape = (2, crop, crop, 3)
     return np.frombuffer(_draw(math.prod(shape)), np.uint8).reshape(shape)
 
@@ -229,7 +229,7 @@ def _check(recipe: Recipe, network: TorchNetwork, export: OnnxNetwork, seen: Pix
 
 
 def normalize_rows(features: Floats) -> Floats:
-    """Rows of float32 (b, d) divided by their lengths."""
+    """Return rows of float32 (b, d) divided by their lengths."""
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     scaled: Floats = features / np.maximum(lengths, 1e-12).astype(np.float32)
     return scaled

@@ -1,4 +1,4 @@
-"""OpenCLIP's models: image and text in one space, named `open-clip:MODEL/PRETRAINED`.
+"""OpenCLIP's models, named `open-clip:MODEL/PRETRAINED`: images and texts in one space.
 
 Radford et al., Learning transferable visual models from natural language supervision, 2021;
 Cherti et al., Reproducible scaling laws for contrastive language-image learning, 2023.
@@ -49,7 +49,7 @@ _TEXTS_AT_ONCE = 128
 
 
 def open_clip_recipe(name: str, weights: Path | None = None) -> Recipe:
-    """The recipe of a model by its full name; `weights`, where given, need no known PRETRAINED.
+    """Return the recipe of a model by its full name; with `weights`, PRETRAINED may be unknown.
 
     Raises:
         EncoderError: open_clip does not know the model or its weights, or feeds it otherwise
@@ -66,13 +66,13 @@ def open_clip_recipe(name: str, weights: Path | None = None) -> Recipe:
 
 
 def _model(name: str) -> tuple[str, str]:
-    """MODEL and PRETRAINED of a full name."""
+    """Return MODEL and PRETRAINED of a full name."""
     model, _, pretrained = name.removeprefix(PREFIX).partition("/")
     return model, pretrained
 
 
 def known_recipes() -> list[Recipe]:
-    """Models that were named before on this machine, and one to begin with."""
+    """Return models that were used on this machine, and an example."""
     cards = {EXAMPLE: _EXAMPLE_CARD}
     for file in whole_files("json", "open-clip"):
         card = json.loads(file.read_bytes())
@@ -82,7 +82,7 @@ def known_recipes() -> list[Recipe]:
 
 
 def text_vectors(recipe: Recipe, file: Path, digest: str, texts: Sequence[str]) -> Floats:
-    """Unit vectors float32 (n, width) of n texts, in the space of the pictures' vectors.
+    """Return unit vectors float32 (n, width) of n texts, in the space of pictures.
 
     Raises:
         EncoderError: the weights in `file`, whose sha256 is `digest`, are of another model.
@@ -99,7 +99,7 @@ def text_vectors(recipe: Recipe, file: Path, digest: str, texts: Sequence[str]) 
 
 
 def _encoded(model: nn.Module, tokens: Tensor) -> Tensor:
-    """Unit vectors (n, width) of tokens (n, length).
+    """Return unit vectors (n, width) of tokens (n, length).
 
     Where a token is told nothing by those after it, and the last one of each text speaks for it,
     the padding after the longest text is cut: hashtags are read several times faster.
@@ -210,7 +210,7 @@ def _network(model: str) -> nn.Module:
 
 
 def _read(network: nn.Module, state: State) -> State:
-    """A state dict of any layout that open_clip reads, in the network's own."""
+    """Return a state dict of any layout that open_clip reads, in the network's own layout."""
     from open_clip.convert import convert_state_dict
     from open_clip.model import convert_to_custom_text_state_dict
 
@@ -222,7 +222,7 @@ def _read(network: nn.Module, state: State) -> State:
 
 
 def _file(source: str) -> Path:
-    """Where weights lie in the caches that open_clip uses, or would."""
+    """Return the file of weights in open_clip's caches, existing or not."""
     if not source.startswith("hf.co/"):
         return Path("~/.cache/clip").expanduser() / (source.rpartition("/")[2] or "weights")
     from huggingface_hub import try_to_load_from_cache

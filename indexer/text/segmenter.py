@@ -1,4 +1,4 @@
-"""The words inside a hashtag: `goldenretriever` is golden, retriever.
+"""Words inside hashtags: `goldenretriever` is golden, retriever.
 
 A unigram model after Norvig, "Natural Language Corpus Data", in Beautiful Data (2009): of all ways
 to cut a hashtag, the one whose words are likeliest, each independent of the others.
@@ -25,7 +25,7 @@ _OWN_SHARE = 0.5  # weight of the index's own words beside the pretrained, howev
 
 
 def vocabulary_counts(own: Mapping[str, int], ranked: Sequence[str]) -> dict[str, int]:
-    """Counts for a `Segmenter`, from an index's own words and a pretrained vocabulary.
+    """Return counts for a `Segmenter`, from an index's own words and a pretrained vocabulary.
 
     A pretrained word of rank r counts C / r (Zipf's law), and less past the first ten thousand;
     the index's own counts are scaled to a fixed share of that mass and added. Short words count
@@ -68,7 +68,7 @@ class Segmenter:
     """Cuts hashtags into words by a unigram model."""
 
     def __init__(self, counts: Mapping[str, int]) -> None:
-        """Make the model; `counts` says how often each word stands in a large text."""
+        """Make the model; `counts` are of each word in a large text."""
         total = max(sum(counts.values()), 1)
         self._scores = {
             word: math.log(count / total)
@@ -82,11 +82,11 @@ class Segmenter:
         self._common = math.log(_ZIPF_TOP / _ZIPF_KNEE / total)
 
     def is_common(self, word: str) -> bool:
-        """Whether a word is as frequent as the first ten thousand pretrained words are."""
+        """Return whether a word is as frequent as the first ten thousand pretrained words."""
         return self._scores.get(word, -math.inf) >= self._common
 
     def segment(self, key: str) -> tuple[str, ...]:
-        """The words of a hashtag, in order.
+        """Return the words of a hashtag, in order.
 
         Underscores and borders between letters, digits and emoji part words. A run of letters in
         a script that is written without spaces stays whole.
@@ -101,7 +101,7 @@ class Segmenter:
         return tuple(found) or (key,)
 
     def _best(self, run: str) -> tuple[str, ...]:
-        """The likeliest cut, by dynamic programming over its ends (Viterbi)."""
+        """Return the likeliest segmentation, by dynamic programming over word ends (Viterbi)."""
         best, starts = [0.0], [0]
         for end in range(1, len(run) + 1):
             score, start = max(self._endings(run, end, best))
@@ -113,7 +113,7 @@ class Segmenter:
         return tuple(run[start:end] for start, end in pairwise(reversed(cuts)))
 
     def _endings(self, run: str, end: int, best: list[float]) -> Iterator[tuple[float, int]]:
-        """Score and start of each word that could end at `end`."""
+        """Yield score and start of each word that could end at `end`."""
         scores, unseen = self._scores, self._unseen
         for start in range(max(0, end - MAX_WORD), end):
             word = scores.get(run[start:end])

@@ -1,4 +1,4 @@
-"""Whether the counts that answers rest on are those that the posts give: they are made anew."""
+"""Checks of count matrices: they are computed again from the posts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHARE, _LEAST = 1e-2, 1e-4
 
 
 def find_count_problems(folder: Path, store: Store, topics: Sequence[str]) -> Iterator[str]:
-    """What is wrong with the counts in a folder.
+    """Yield problems of the counts in a folder.
 
     Args:
         folder: `counts` of a generation.
@@ -57,7 +57,7 @@ def _file_troubles(path: Path, wanted: Path) -> Iterator[str]:
 
 
 def _solved_troubles(path: Path, wanted: Path) -> Iterator[str]:
-    """The weights kept of each row, whichever of nearly equal ones they are."""
+    """Compare the sorted weights of each row: nearly equal ones may change places."""
     found, right = Matrix.open(path), Matrix.open(wanted)
     if not np.array_equal(found.starts, right.starts):
         yield f"{path}: found other rows than its posts give"

@@ -1,4 +1,4 @@
-"""Whether the rows of a store fit together, and whether its derived tables say what they hold."""
+"""Checks of a store's rows, and of its derived tables against them."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ _FUNCTIONS = "select count(*) from duckdb_functions() where not internal"
 
 
 def check_rows(store: Store, folder: Path) -> None:
-    """Hold a store that will be changed to its tables, and its next ids to what was counted.
+    """Check the tables and next ids of a store before it is changed.
 
     Room is made for every id, so a forged one would take all memory.
 
@@ -102,7 +102,7 @@ def check_rows(store: Store, folder: Path) -> None:
 
 
 def find_range_problems(store: Store) -> Iterator[str]:
-    """Each column whose ids or numbers are out of their range: they become places in arrays.
+    """Yield columns with ids or numbers out of range, which would become places in arrays.
 
     Args:
         store: with the tables that hashlens makes.
@@ -120,7 +120,7 @@ def find_range_problems(store: Store) -> Iterator[str]:
 
 
 def find_row_problems(store: Store) -> Iterator[str]:
-    """What is wrong with the tables of a store.
+    """Yield problems of the tables of a store.
 
     Args:
         store: open for reading.
@@ -147,7 +147,7 @@ def find_row_problems(store: Store) -> Iterator[str]:
 
 @cache
 def _schema(*, prior: bool) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
-    """Schema, table, name and type of every column that hashlens makes; and the views it may make.
+    """Return schema, table, name and type of every column of a store; and its possible views.
 
     Those are of a store that has nothing but another's counts.
     """
@@ -168,7 +168,7 @@ def _schema(*, prior: bool) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]
 
 
 def _differences(store: Store, name: str) -> tuple[int, int]:
-    """Rows of a derived table that are too many, and that are too few."""
+    """Return the numbers of surplus and of missing rows of a derived table."""
     views = ", ".join(f"{view} as ({query})" for view, query in uses_of(store).items())
     given = statement(name, prior=store.has_base_counts)
     query = f"""

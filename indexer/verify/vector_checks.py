@@ -1,4 +1,4 @@
-"""Whether vectors are finite unit vectors, and stand for the posts and hashtags that rows hold."""
+"""Checks that vectors are finite unit vectors of existing posts and hashtags."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _WORDED = """
 
 
 def find_vector_problems(folder: Path, store: Store, trained: TrainingCounts) -> Iterator[str]:
-    """What is wrong with the vectors of a generation.
+    """Yield problems of the vectors of a generation.
 
     Args:
         folder: of the generation.
@@ -55,7 +55,7 @@ def find_vector_problems(folder: Path, store: Store, trained: TrainingCounts) ->
 
 
 def _segment_troubles(folder: Path, posts: Ids) -> Iterator[str]:
-    """Each segment by itself, then whether they share ids, and who is dead."""
+    """Check each segment, then ids in several segments, and deleted ids."""
     given = [np.zeros(0, np.int64)]
     for path in segment_paths(folder):
         given.append(segment_ids(path))
@@ -76,7 +76,7 @@ def _segment_troubles(folder: Path, posts: Ids) -> Iterator[str]:
 
 
 def _caption_troubles(folder: Path, store: Store) -> Iterator[str]:
-    """A tagged post has a caption vector where a word of it is known, and only there."""
+    """Check that exactly the tagged posts with a known word have a caption vector."""
     space = folder / "words" / ALL_TOPICS
     known = WordSpace.open(space).words if space.is_dir() else ()
     with store.registered(known={"word": list(known)}):
@@ -99,7 +99,7 @@ def _space_troubles(folder: Path) -> Iterator[str]:
 
 
 def _hashtag_troubles(folder: Path, store: Store, trained: TrainingCounts) -> Iterator[str]:
-    """Learned vectors are of hashtags that were known then, young ones of others that are now."""
+    """Check that trained vectors are of hashtags of that time, and new ones of later hashtags."""
     now = _ids(store, "select tag_id as id from hashtags")
     then = np.flatnonzero(trained.tags)
     if len(trained.tags) > store.next_id("hashtag") or trained.first_post > store.next_id("post"):
@@ -136,7 +136,7 @@ def _index_troubles(path: Path, index: VectorIndex) -> Iterator[str]:
 
 
 def _milvus_troubles(path: Path, part: MilvusVectors) -> Iterator[str]:
-    """The ids of a segment's file against what Milvus has of it, both ways, and the vectors."""
+    """Compare the ids of a segment's file with Milvus, in both directions; check the vectors."""
     there, worst = [np.zeros(0, np.int64)], None
     step = max(_BLOCK // (4 * part.width), 1)
     for start in range(0, len(part), step):
@@ -163,7 +163,7 @@ def _class_troubles(path: Path, rows: int) -> Iterator[str]:
 
 
 def _lengths(vectors: NDArray[np.float32], tolerance: float) -> str | None:
-    """What is wrong with the rows; None if nothing is."""
+    """Return the problem of some rows, or None."""
     if not np.isfinite(vectors).all():
         return "found NaN or infinite values, expected finite unit vectors"
     off = np.abs(np.linalg.norm(vectors, axis=1) - 1)

@@ -1,4 +1,4 @@
-"""Whether an index is sound: every file as it was sealed, and what is in the files of one piece.
+"""Verification of an index: hashes of all files, and consistency of their contents.
 
 Files are hashed before anything in them is parsed; what a generation's damaged files hold is not
 looked at. Memory stays bounded: rows are compared inside DuckDB, vectors read a block at a time.
@@ -34,7 +34,7 @@ OpenRanker = Callable[[Path], object]
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What is wrong with an index, a line each.
+    """Problems of an index, one line each.
 
     `live` is the generation that `CURRENT` names, 0 where that is damaged; `pointer` says how.
     `generations` are the troubles of each generation by number, ascending; a sound one has none.
@@ -48,22 +48,22 @@ class VerifyReport:
 
     @property
     def troubles(self) -> tuple[str, ...]:
-        """All that is wrong, each once: generations share files."""
+        """All problems, each once, since generations share files."""
         found = (line for lines in self.generations.values() for line in lines)
         return tuple(dict.fromkeys((*self.pointer, *found)))
 
     @property
     def sound(self) -> bool:
-        """Whether everything was looked at, and nothing is wrong with any generation."""
+        """Whether all generations were checked completely, without a problem."""
         return not self.troubles and not self.unreached
 
     @property
     def newest_sound(self) -> int:
-        """The newest generation that nothing is wrong with; 0 where there is none."""
+        """The newest generation without a problem; 0 if there is none."""
         return max((n for n, troubles in self.generations.items() if not troubles), default=0)
 
     def to_json(self) -> dict[str, Any]:
-        """The same as JSON values."""
+        """Return the report as JSON values."""
         return {
             "live": self.live or None,
             "sound": self.sound,
@@ -77,7 +77,7 @@ class VerifyReport:
         }
 
     def advice(self, index: Path) -> str:
-        """One line on what is sound, and what to do."""
+        """Return one line on what is sound, and what to do."""
         if self.sound:
             numbers = ", ".join(map(str, self.generations))
             return f"{index}: sound (generation {numbers}; live is {self.live})"
@@ -150,7 +150,7 @@ def _troubles(
 
 
 def _content_troubles(generation: Generation, open_ranker: OpenRanker | None) -> Iterator[str]:
-    """What files of the right hash say that cannot be so: a fault of ours, or a forged index."""
+    """Yield contradictions in files of the right hash: a bug of ours, or a forged index."""
     folder = generation.folder
     checks: tuple[tuple[Path, Callable[[], Iterator[str]]], ...] = (
         (folder / "topics", lambda: _learned_troubles(generation, open_ranker)),
