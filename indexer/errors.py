@@ -145,9 +145,10 @@ def explain(error: BaseException) -> str:
     """Return one sentence on any error: what was found, and what to do."""
     if isinstance(error, HashlensError):
         return str(error)
+    first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
     name = getattr(error, "filename", None)
     where = f"{os.fsdecode(name)}: " if isinstance(name, (str, bytes)) and name else ""
-    reason = (getattr(error, "strerror", None) or _first_line(error))[:MAX_EXPLANATION]
+    reason = (getattr(error, "strerror", None) or first_line)[:MAX_EXPLANATION]
     if is_disk_full(error):
         return f"{where}disk full, or a limit of file sizes reached ({reason}): free some space"
     if isinstance(error, RuntimeError) and "home directory" in reason:
@@ -168,10 +169,6 @@ def explain(error: BaseException) -> str:
         )
         return f"{where}found an error of {library} ({reason}): check the files, disk and memory"
     return f"found an error nobody foresaw ({type(error).__name__}: {reason})"
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def check_permission(path: object, error: BaseException) -> None:

@@ -29,7 +29,12 @@ def _checked(
     """Freeze array field `name` of a frozen dataclass, and return it."""
     given = getattr(owner, name)
     found: NDArray[Any] = np.ascontiguousarray(given)
-    if found.dtype != dtype or (found.shape != shape and not _has_shape(found.shape, shape)):
+    # Compared whole first, which is fast.
+    fits = found.shape == shape or (
+        found.ndim == len(shape)
+        and all(want in (None, got) for got, want in zip(found.shape, shape, strict=True))
+    )
+    if found.dtype != dtype or not fits:
         wanted = ", ".join("any" if want is None else str(want) for want in shape)
         raise ShapeError(
             f"{type(owner).__name__}.{name}: found {found.dtype} {found.shape}, "
@@ -43,15 +48,6 @@ def _checked(
     found.flags.writeable = False
     object.__setattr__(owner, name, found)
     return found
-
-
-def _has_shape(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    if len(found) != len(wanted):
-        return False
-    for got, want in zip(found, wanted, strict=True):
-        if want is not None and want != got:
-            return False
-    return True
 
 
 def check_unit(vectors: Floats) -> None:

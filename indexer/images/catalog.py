@@ -12,7 +12,7 @@ import numpy as np
 from hashlens.indexer.decoding.loading import save_jpeg
 from hashlens.indexer.images.encoder import open_encoder
 from hashlens.indexer.images.open_clip import known_recipes
-from hashlens.indexer.images.specs import RECIPES, Recipe
+from hashlens.indexer.images.specs import RECIPES
 
 COLUMNS = ("name", "width", "weights here", "where", "images/s")
 _PICTURES = 16  # different ones that are encoded again and again
@@ -42,7 +42,12 @@ def encoder_infos(*, measure: bool = False) -> tuple[EncoderInfo, ...]:
     Raises:
         EncoderError: weights at hand cannot be used.
     """
-    infos = [_info(recipe) for recipe in (*RECIPES.values(), *known_recipes())]
+    infos = []
+    for recipe in (*RECIPES.values(), *known_recipes()):
+        file = recipe.file()
+        at_hand = file.is_file()
+        where = str(file) if at_hand else recipe.source
+        infos.append(EncoderInfo(recipe.name, recipe.width, at_hand, where))
     if measure:
         infos = [
             replace(info, images_per_second=images_per_second(info.name)) if info.at_hand else info
@@ -59,7 +64,7 @@ def images_per_second(name: str, *, workers: int = 2, seconds: float = 2.0) -> f
     """
     encoder = open_encoder(name)
     with tempfile.TemporaryDirectory() as folder:
-        paths = _drawn(Path(folder))
+        paths = _noise_pictures(Path(folder))
         encoder.encode(paths, workers=workers)
         began, done = time.perf_counter(), 0
         while (spent := time.perf_counter() - began) < seconds:
@@ -67,14 +72,8 @@ def images_per_second(name: str, *, workers: int = 2, seconds: float = 2.0) -> f
     return done / spent
 
 
-def _info(recipe: Recipe) -> EncoderInfo:
-    file = recipe.file()
-    at_hand = file.is_file()
-    return EncoderInfo(recipe.name, recipe.width, at_hand, str(file) if at_hand else recipe.source)
-
-
-def _drawn(folder: Path) -> list[Path]:
-    """Pictures with patches and grain, which compress as photos do."""
+def _noise_pictures(folder: Path) -> list[Path]:
+    """Write pictures with patches and grain, which compress like photos; return their files."""
     draws, paths = np.random.default_rng(0), []
     for number in range(_PICTURES):
         patches = draws.integers(0, 256, (15, 20, 3)).repeat(32, axis=0).repeat(32, axis=1)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashlens.indexer.arrays.disk_rows import RowWriter
+from hashlens.indexer.arrays.row_math import normalize_rows, softmax
 from hashlens.indexer.decoding import decoder_pool
 from hashlens.indexer.errors import (
     ConfigError,
@@ -29,7 +30,7 @@ from hashlens.indexer.errors import (
     ShapeError,
     UnknownEncoderError,
 )
-from hashlens.indexer.images.onnx_network import fingerprint, load_or_export, normalize_rows
+from hashlens.indexer.images.onnx_network import fingerprint, load_or_export
 from hashlens.indexer.images.open_clip import FORM, PREFIX, open_clip_recipe, text_vectors
 from hashlens.indexer.images.specs import JPEG_DRAFT_FACTOR, LITE0, RECIPES, RESNET50, Recipe
 from hashlens.indexer.images.torch_network import IMAGENET_CLASSES, Network, TorchNetwork
@@ -159,8 +160,8 @@ class ImageEncoder:
                     probs.add(batch.classes)
                 if on_progress:
                     on_progress(len(batch.rows) + len(batch.failures))
-        told = probs.to_array() if classes and self.has_classes else None
-        return EncodedImages(np.concatenate(rows), vectors.to_array(), tuple(failures), told)
+        shares = probs.to_array() if classes and self.has_classes else None
+        return EncodedImages(np.concatenate(rows), vectors.to_array(), tuple(failures), shares)
 
     def encode_pixels(
         self, pixels: Sequence[_Picture], *, classes: bool = False, cores: int = 1
@@ -179,9 +180,7 @@ class ImageEncoder:
             )
             return np.empty((0, self.width), np.float32), none
         features, logits = self.network.run(np.stack(pixels), cores)
-        return normalize_rows(features), _softmax(
-            logits
-        ) if classes and logits is not None else None
+        return normalize_rows(features), softmax(logits) if classes and logits is not None else None
 
     def encode_texts(self, texts: Sequence[str]) -> Floats:
         """Return unit vectors float32 (n, width) of texts, in the space of pictures.
@@ -229,13 +228,6 @@ class ImageEncoder:
         return EncodedImages(np.array(list(seen), np.int64), vectors, tuple(failures), probs)
 
 
-def _softmax(logits: Floats) -> Floats:
-    """Return rows of float32 (b, c) as probabilities."""
-    raised: Floats = np.exp(logits - logits.max(axis=1, keepdims=True))
-    total: Floats = raised.sum(axis=1, keepdims=True)
-    return raised / total
-
-
 def _mapped(
     work: Callable[[_Item], _Made], items: Iterable[_Item], workers: int
 ) -> Generator[_Made]:
@@ -278,7 +270,7 @@ def open_encoder(
     """
     recipe = _recipe(name, weights)
     file = weights or weights_file(recipe)
-    return _opened(recipe, file, recorded, reference=reference, verify=verify)
+    return _open_recipe(recipe, file, recorded, reference=reference, verify=verify)
 
 
 def open_recorded(recorded: Mapping[str, Any], weights: Path | None = None) -> ImageEncoder:
@@ -298,10 +290,10 @@ def open_recorded(recorded: Mapping[str, Any], weights: Path | None = None) -> I
                 f"built with {recorded[part]}; name that file with --weights, or build again"
             )
     printed = recorded.get("fingerprint")
-    return _opened(recipe, file, printed if isinstance(printed, str) else None)
+    return _open_recipe(recipe, file, printed if isinstance(printed, str) else None)
 
 
-def _opened(
+def _open_recipe(
     recipe: Recipe,
     file: Path,
     recorded: str | None,

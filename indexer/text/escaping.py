@@ -9,6 +9,7 @@ from typing import Any
 JOINERS = "\u200c\u200d"  # not printable by themselves; many scripts and emoji need them
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
+_DEL = "\\u007f"  # which JSON does not escape
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
 
 
@@ -37,7 +38,9 @@ def json_line(value: Any, encoding: str = "utf-8") -> str:  # noqa: ANN401 (any 
         return json.dumps(value)
     if text.isprintable():
         return text
-    return "".join(c if _is_shown(c) else _escape(c) for c in text)
+    return "".join(
+        c if _is_shown(c) else _DEL if c == "\x7f" else json.dumps(c)[1:-1] for c in text
+    )
 
 
 def csv_cell(text: str) -> str:
@@ -51,8 +54,3 @@ def csv_cell(text: str) -> str:
 
 def _is_shown(character: str) -> bool:
     return character.isprintable() or character in JOINERS
-
-
-def _escape(character: str) -> str:
-    """Return a character as JSON escapes it; JSON leaves DEL as it is."""
-    return "\\u007f" if character == "\x7f" else json.dumps(character)[1:-1]

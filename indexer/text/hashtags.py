@@ -281,15 +281,11 @@ def tokens(text: str) -> list[str]:
     for match in _TOKEN.finditer(_fold(text.translate(_UNWORDED))):
         word, kind = match[0], match.lastgroup
         if kind == "run":
-            found += _pairs(word)
+            letters = regex.findall(r"\X", word)
+            found += [a + b for a, b in pairwise(letters)] or letters
         elif kind == "emoji" or not word.isdecimal():
             found.append(word)
     return found
-
-
-def _pairs(run: str) -> list[str]:
-    letters = regex.findall(r"\X", run)
-    return [a + b for a, b in pairwise(letters)] or letters
 
 
 def script_words(text: str) -> list[str]:

@@ -12,13 +12,13 @@ from itertools import pairwise
 
 from hashlens.indexer.text.hashtags import is_spaced, parts
 
-MAX_WORD = 20  # letters; longer words are never looked for inside a hashtag
+MAX_WORD = 20  # letters; longer words are not searched inside hashtags
 _ZIPF_TOP = 1_000_000_000  # count of the first pretrained word: keeps the 400,000th above zero
 # Past this rank counts fall by the square, as found in large texts by Ferrer i Cancho and Solé,
 # "Two regimes in the frequency of words" (2001): else glued words (`newyork`) beat their parts.
 _ZIPF_KNEE = 10_000
-# Almost every string of one to four letters is some abbreviation in a large vocabulary. Those that
-# are words stand high in it: up to these ranks, among pretrained words or the index's own.
+# Almost every string of one to four letters is an abbreviation in a large vocabulary. Words have
+# high ranks: up to these, among pretrained words or the index's own.
 _SHORT_RANKS = {1: (100, 0), 2: (1_100, 120), 3: (9_000, 1_000), 4: (60_000, 5_000)}
 _SMALLEST_TEXT = 1_000_000  # words
 _OWN_SHARE = 0.5  # weight of the index's own words beside the pretrained, however few they are
@@ -43,17 +43,17 @@ def vocabulary_counts(own: Mapping[str, int], ranked: Sequence[str]) -> dict[str
         key=lambda word: (-own[word], word),
     )
     own_ranks = {word: rank for rank, word in enumerate(by_count, start=1)}
-    counts = {w: _zipf(rank) for w, rank in pretrained.items() if _is_word(w, rank, own_ranks)}
+    counts = {
+        w: _ZIPF_TOP / rank * min(1, _ZIPF_KNEE / rank)
+        for w, rank in pretrained.items()
+        if _is_word(w, rank, own_ranks)
+    }
     kept = [w for w in by_count if w in counts or _is_word(w, None, own_ranks)]
     total = sum(own[word] for word in kept)
     scale = _OWN_SHARE * (sum(counts.values()) or total) / total if total else 0
     for word in kept:
         counts[word] = counts.get(word, 0) + scale * own[word]
     return {word: max(1, round(count)) for word, count in counts.items()}
-
-
-def _zipf(rank: int) -> float:
-    return _ZIPF_TOP / rank * min(1, _ZIPF_KNEE / rank)
 
 
 def _is_word(word: str, rank: int | None, own_ranks: Mapping[str, int]) -> bool:

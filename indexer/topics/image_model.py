@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hashlens.indexer.arrays.row_math import softmax
 from hashlens.indexer.errors import ShapeError
 from hashlens.indexer.types import Floats
 
@@ -32,7 +33,7 @@ class Head:
     def probs(self, logits: Floats) -> Floats:
         """Return the softmax of logits (q, t), mixed with a small even share."""
         mixed: Floats = (
-            (1 - MIN_PROBABILITY) * _softmax(logits) + MIN_PROBABILITY / logits.shape[1]
+            (1 - MIN_PROBABILITY) * softmax(logits) + MIN_PROBABILITY / logits.shape[1]
         ).astype("f4")
         return mixed
 
@@ -92,7 +93,7 @@ class ClassPrior:
         logits = np.where(taught, self.logits(own, classes) / self.temperature, -np.inf)
         absent = np.where(taught, 0, classes @ self.topics)
         rest = 1 - absent.sum(axis=1, keepdims=True)
-        joined = (1 - MIN_PROBABILITY) * (rest * _softmax(logits) + absent) + MIN_PROBABILITY / len(
+        joined = (1 - MIN_PROBABILITY) * (rest * softmax(logits) + absent) + MIN_PROBABILITY / len(
             taught
         )
         probs: Floats = joined.astype(np.float32)
@@ -113,7 +114,7 @@ class ZeroShot:
 
     def classes(self, vectors: Floats) -> Floats:
         """Return probabilities of the topics, float32 (q, t), from unit vectors (q, d)."""
-        return _softmax(np.float32(self.scale) * (vectors @ self.texts.T))
+        return softmax(np.float32(self.scale) * (vectors @ self.texts.T))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,9 +157,3 @@ def _check(name: str, found: Floats, expected: tuple[int | None, int]) -> None:
     ):
         shape = f"({'any' if expected[0] is None else expected[0]}, {expected[1]})"
         raise ShapeError(f"topics: found {name} {found.shape}, expected {shape}")
-
-
-def _softmax(logits: Floats) -> Floats:
-    raised: Floats = np.exp(logits - logits.max(axis=1, keepdims=True))
-    soft: Floats = raised / raised.sum(axis=1, keepdims=True)
-    return soft

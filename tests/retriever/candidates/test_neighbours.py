@@ -26,7 +26,7 @@ from hashlens.retriever.index.pairs import WIDTH
 from hashlens.retriever.index.reader import IndexReader
 from hashlens.retriever.query.batch import prepare
 from tests.support import tiny_index as tiny
-from tests.support.word_search import mean
+from tests.support.vector_oracle import mean
 
 AUTHORS = [author for author, _, _ in tiny.ROWS]
 WORDS = [set(tokens(caption)) for _, caption, _ in tiny.ROWS]
