@@ -32,22 +32,22 @@ VECTOR_METHODS = ("word2vec", "glove", "pretrained+word2vec")
 
 
 def data_path(*parts: str) -> Path:
-    """Path of a file that ships with hashlens, in `data/` of the project."""
+    """Return the path of a bundled file, in `data/` of the project."""
     return Path(str(files("hashlens.data").joinpath(*parts)))
 
 
 class JsonConfig:
-    """Mixin: a frozen dataclass to and from a JSON object; unknown names are refused."""
+    """Mixin that converts a frozen dataclass to and from a JSON object without unknown names."""
 
     __slots__ = ()
 
     def to_json(self) -> dict[str, Any]:
-        """All settings as JSON values."""
+        """Return all settings as JSON values."""
         return dataclasses.asdict(self)  # type: ignore[call-overload, no-any-return]
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """Settings from a JSON object.
+        """Return settings from a JSON object.
 
         Raises:
             ConfigError: a name is unknown, or a value of another type.
@@ -79,7 +79,7 @@ class JsonConfig:
 
 
 def _has_type(value: object, default: object) -> bool:
-    """Whether a value is of the type of a setting's default; None stands for text or none."""
+    """Return whether a value has the type of a setting's default; None allows text or None."""
     if default is None:
         return value is None or isinstance(value, str)
     if isinstance(default, float):
@@ -89,7 +89,7 @@ def _has_type(value: object, default: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class VectorConfig(JsonConfig):
-    """How vectors of words and hashtags are learned.
+    """Settings of the training of word and hashtag vectors.
 
     `window` 0 means the whole post. `hashtags_as_text` makes `#sunset` and `sunset` one word, as
     in the course report. The width of `pretrained+word2vec` is that of its pretrained vectors.
@@ -119,7 +119,7 @@ class VectorConfig(JsonConfig):
                 )
 
     def token(self, hashtag: str) -> str:
-        """A hashtag as the vector spaces write it."""
+        """Return a hashtag as it is written in vector spaces."""
         return hashtag if self.hashtags_as_text else f"#{hashtag}"
 
 
@@ -137,7 +137,7 @@ VECTOR_PRESETS: dict[str, VectorConfig] = {
 
 @dataclass(frozen=True, slots=True)
 class TopicConfig(JsonConfig):
-    """How topics are learned and when a post is given one.
+    """Settings of the topic model, and of assigning topics to posts.
 
     A post without a given topic or defining hashtags takes the text head's topic where that
     has at least `min_probability`; otherwise it has none and counts in the space of all only.
@@ -154,7 +154,7 @@ GATES = ("soft", "hard", "none")
 
 @dataclass(frozen=True, slots=True)
 class RankingConfig(JsonConfig):
-    """How the ranker is fitted, and how topics are used.
+    """Settings of the ranker's training, and of the use of topics.
 
     It learns from posts that an index without their authors is asked about: one of `folds` parts
     of the posts at a time, until `enough` questions were asked, and half as many with pictures and
@@ -178,7 +178,7 @@ class RankingConfig(JsonConfig):
 
 @dataclass(frozen=True, slots=True)
 class UpdateConfig(JsonConfig):
-    """When an update learns anew: where more than this share of the posts came since the last time.
+    """Settings of updates: they retrain if more than this share of the posts is newer.
 
     Until then new hashtags have the mean vector of what they appear with, and new words none.
     """
@@ -194,7 +194,7 @@ class UpdateConfig(JsonConfig):
 
 @dataclass(frozen=True, slots=True)
 class BuildConfig(JsonConfig):
-    """Everything that decides what a build learns.
+    """All settings of a build.
 
     `first_comment` says whether hashtags of the author's own first comment count.
     """
@@ -209,7 +209,7 @@ class BuildConfig(JsonConfig):
 
 
 def check_file(path: Path, option: str) -> Path:
-    """The path of a regular file: a pipe would be waited for, and a device has no end.
+    """Return the path of a regular file; a pipe would block, and a device has no end.
 
     Raises:
         InputError: it is missing or something else.
@@ -221,7 +221,7 @@ def check_file(path: Path, option: str) -> Path:
 
 
 def choose(choices: Mapping[str, T], name: str, option: str) -> T:
-    """The choice of that name.
+    """Return the choice of that name.
 
     Raises:
         ConfigError: there is none; the message names the option and the nearest choices.

@@ -1,4 +1,4 @@
-"""The exceptions that hashlens raises on purpose.
+"""Exceptions that hashlens raises on purpose.
 
 Every message says what was found, what was expected and what to do.
 The command line turns each into one line and the exit status of its class; `explain` does so for
@@ -29,23 +29,23 @@ DAMAGED = "run `hashlens verify`, then `hashlens rollback` or build again"
 
 
 class HashlensError(Exception):
-    """Anything that went wrong in a way we foresaw."""
+    """Base of all errors that hashlens raises on purpose."""
 
     exit_code = 1
 
 
 class InputError(HashlensError):
-    """A post, query or file of the user's cannot be used."""
+    """A post, query or file of the user cannot be used."""
 
 
 class CallError(InputError):
-    """A call is wrong whatever its files hold: an option is missing, or does not fit another."""
+    """A call is wrong for any files: an option is missing, or does not fit another."""
 
     exit_code = 2
 
 
 class OutputError(HashlensError):
-    """What a command answers cannot be printed."""
+    """The answer of a command cannot be printed."""
 
 
 class ImageError(InputError):
@@ -69,7 +69,7 @@ class SetupError(ConfigError):
 
 
 class EncoderError(HashlensError):
-    """An encoder or its weights cannot be had, or are of another model."""
+    """An encoder or its weights are missing, or belong to another model."""
 
 
 class UnknownEncoderError(EncoderError):
@@ -79,29 +79,29 @@ class UnknownEncoderError(EncoderError):
 
 
 class ClusterError(HashlensError):
-    """A cluster cannot be reached, lost too many machines, or has not what this one has."""
+    """A cluster cannot be reached, lost too many machines, or has other files than this machine."""
 
 
 class IndexUnusableError(HashlensError):
-    """An index cannot be answered from."""
+    """An index cannot be used."""
 
     exit_code = 4
 
 
 class IndexMissingError(IndexUnusableError):
-    """There is no index at the place named."""
+    """There is no index in the given folder."""
 
 
 class IndexCorruptError(IndexUnusableError):
-    """Files of an index are missing, cut short or changed."""
+    """Files of an index are missing, truncated or changed."""
 
 
 class IndexMismatchError(IndexUnusableError):
-    """An index is of another format or encoder than the one asked for."""
+    """An index has another format or encoder than expected."""
 
 
 class VectorsUnreachableError(IndexUnusableError):
-    """Vectors that an index keeps elsewhere cannot be reached, or nobody said that they may be."""
+    """Vectors of an index are in Milvus, which cannot be reached or is not allowed."""
 
 
 class IndexLockedError(HashlensError):
@@ -111,7 +111,7 @@ class IndexLockedError(HashlensError):
 
 
 def unreadable(path: object, reason: object) -> IndexCorruptError:
-    """A file of an index cannot be read, and what to do.
+    """Return the error for a file of an index that cannot be read, with advice.
 
     Raises:
         HashlensError: this user may not read it: it is no damage.
@@ -122,32 +122,33 @@ def unreadable(path: object, reason: object) -> IndexCorruptError:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether a disk, quota or file-size limit is used up, by whichever library it is reported."""
+    """Return whether a library reports a full disk, quota or file-size limit."""
     if isinstance(error, OSError) and error.errno in DISK_FULL_ERRNOS:
         return True
     return any(words in str(error) for words in _DISK_FULL_WORDS)
 
 
 def is_foreseen(error: BaseException) -> bool:
-    """Whether an error is ours, the system's or a library's word on it, and no fault of ours."""
+    """Return whether an error is an expected one of ours, of the system or of a library."""
     kinds = (HashlensError, OSError, EOFError, UnicodeError, MemoryError, ImportError)
     return isinstance(error, kinds) or is_disk_full(error) or _is_of_library(error)
 
 
 def _is_of_library(error: BaseException) -> bool:
-    """Whether a library has a class of its own for the error, or repeats the system's words."""
+    """Return whether an error has a class of a library, or repeats the system's words."""
     if type(error).__module__.partition(".")[0] not in _OWN_MODULES:
         return True
     return any(os.strerror(code) in str(error) for code in errno.errorcode)
 
 
 def explain(error: BaseException) -> str:
-    """One sentence on any error: what was found, and what to do."""
+    """Return one sentence on any error: what was found, and what to do."""
     if isinstance(error, HashlensError):
         return str(error)
+    first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
     name = getattr(error, "filename", None)
     where = f"{os.fsdecode(name)}: " if isinstance(name, (str, bytes)) and name else ""
-    reason = (getattr(error, "strerror", None) or _first_line(error))[:MAX_EXPLANATION]
+    reason = (getattr(error, "strerror", None) or first_line)[:MAX_EXPLANATION]
     if is_disk_full(error):
         return f"{where}disk full, or a limit of file sizes reached ({reason}): free some space"
     if isinstance(error, RuntimeError) and "home directory" in reason:
@@ -170,12 +171,8 @@ def explain(error: BaseException) -> str:
     return f"found an error nobody foresaw ({type(error).__name__}: {reason})"
 
 
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
 def check_permission(path: object, error: BaseException) -> None:
-    """Tell a file that may not be read from a damaged or missing one.
+    """Raise an error for a file without read permission, rather than call it damaged.
 
     Raises:
         HashlensError: this user may not read the file.

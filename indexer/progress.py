@@ -1,4 +1,4 @@
-"""How long work says how far it is; the command line draws it, tests and programs stay silent."""
+"""Progress reporting for long-running work."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Receives the stages of a long piece of work, one after the other."""
+    """Receives the stages of a long task, one after the other."""
 
     def stage(self, name: str, total: int | None = None) -> None:
-        """A stage begins, of `total` steps where that is known."""
+        """Begin a stage, of `total` steps if known."""
 
     def advance(self, steps: int = 1) -> None:
-        """Steps of the present stage are done."""
+        """Add finished steps to the present stage."""
 
 
 class NullProgress:
-    """Progress that nobody watches."""
+    """Progress that is not shown."""
 
     def stage(self, name: str, total: int | None = None) -> None:
-        """Nothing to show."""
+        """Do nothing."""
 
     def advance(self, steps: int = 1) -> None:
-        """Nothing to show."""
+        """Do nothing."""

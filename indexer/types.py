@@ -1,4 +1,4 @@
-"""The frozen types that cross borders between modules.
+"""Frozen types that modules exchange.
 
 Letters in shapes: n posts, d width, t topics, q queries, m neighbours, c candidates, h channels.
 Arrays are C-contiguous and read-only; dtype and shape are checked once, on construction.
@@ -29,7 +29,12 @@ def freeze_array(
     """Freeze array field `name` of a frozen dataclass, and return it."""
     given = getattr(owner, name)
     found: NDArray[Any] = np.ascontiguousarray(given)
-    if found.dtype != dtype or (found.shape != shape and not _has_shape(found.shape, shape)):
+    # Compared whole first, which is fast.
+    fits = found.shape == shape or (
+        found.ndim == len(shape)
+        and all(want in (None, got) for got, want in zip(found.shape, shape, strict=True))
+    )
+    if found.dtype != dtype or not fits:
         wanted = ", ".join("any" if want is None else str(want) for want in shape)
         raise ShapeError(
             f"{type(owner).__name__}.{name}: found {found.dtype} {found.shape}, "
@@ -45,17 +50,8 @@ def freeze_array(
     return found
 
 
-def _has_shape(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    if len(found) != len(wanted):
-        return False
-    for got, want in zip(found, wanted, strict=True):
-        if want is not None and want != got:
-            return False
-    return True
-
-
 def check_unit(vectors: Floats) -> None:
-    """Hold rows, float32 (n, d), to a length of 1.
+    """Check that rows, float32 (n, d), have length 1.
 
     Raises:
         ShapeError: one is not finite, or of another length.
@@ -164,7 +160,7 @@ class Neighbors:
         freeze_array(self, "counts", np.int64, (len(ids),))
 
     def row(self, query: int) -> tuple[Ids, Floats]:
-        """Ids int64 (counts[query],) and scores of one query's real neighbours."""
+        """Return ids int64 (counts[query],) and scores of one query's neighbours."""
         count = int(self.counts[query])
         return self.ids[query, :count], self.scores[query, :count]
 

@@ -20,7 +20,7 @@ from hashlens.indexer.embeddings.pretrained import load_pretrained
 from hashlens.indexer.embeddings.space import WordSpace
 from hashlens.indexer.embeddings.space_training import train_space
 from hashlens.indexer.embeddings.text_vectors import text_vectors
-from hashlens.indexer.topics.model import strip_sign
+from hashlens.indexer.text.hashtags import strip_sign
 from hashlens.indexer.types import Floats, Ids, Post
 from hashlens.retriever.recommendation import Query
 

@@ -1,4 +1,4 @@
-"""Many rows of numbers, float32, on disk instead of in memory: in a file that has no name.
+"""Rows of float32 numbers, in an unnamed temporary file if they are many.
 
 It goes with the last array that shows it. Where the folder of temporary files is kept in memory,
 `TMPDIR` names another.
@@ -19,10 +19,10 @@ ROWS_AT_ONCE = 4_096  # rows copied at a time
 
 
 class RowWriter:
-    """Rows of one width, added in any number."""
+    """Collects rows of one width."""
 
     def __init__(self, width: int) -> None:
-        """Start with none."""
+        """Start without rows."""
         self._width = width
         self._parts: list[Floats] = []
         self._file: IO[bytes] | None = None
@@ -45,7 +45,7 @@ class RowWriter:
         self._file.write(np.ascontiguousarray(rows).data)
 
     def to_array(self) -> Floats:
-        """All rows, float32 (n, width), after which none can be added."""
+        """Return all rows, float32 (n, width); none can be added after that."""
         if self._file is None:
             return np.concatenate([np.empty((0, self._width), np.float32), *self._parts])
         with self._file as file:
@@ -55,7 +55,7 @@ class RowWriter:
 
 
 def read_rows(number: int, width: int, read: Callable[[slice], Floats]) -> Floats:
-    """Rows float32 (number, width), read some at a time, on disk where they are many."""
+    """Read rows float32 (number, width) in blocks; many stay on disk."""
     found = RowWriter(width)
     for start in range(0, number, ROWS_AT_ONCE):
         found.add(read(slice(start, min(start + ROWS_AT_ONCE, number))))
@@ -63,7 +63,7 @@ def read_rows(number: int, width: int, read: Callable[[slice], Floats]) -> Float
 
 
 def concat_rows(parts: Sequence[Floats]) -> Floats:
-    """The rows of all parts float32 (p, d), one after another, on disk where they are many."""
+    """Concatenate the rows of parts float32 (p, d); many stay on disk."""
     found = RowWriter(parts[0].shape[1])
     for part in parts:
         for start in range(0, len(part), ROWS_AT_ONCE):
@@ -72,5 +72,5 @@ def concat_rows(parts: Sequence[Floats]) -> Floats:
 
 
 def take_rows(rows: Floats, places: Ids) -> Floats:
-    """The rows float32 (p, d) at places int64 (p,), on disk where they are many."""
+    """Return the rows float32 (p, d) at places int64 (p,); many stay on disk."""
     return read_rows(len(places), rows.shape[1], lambda some: rows[places[some]])

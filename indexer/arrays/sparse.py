@@ -1,4 +1,4 @@
-"""Sparse rows on disk: what stands beside what, by id, read a few rows at a time.
+"""Sparse matrices on disk, read a few rows at a time.
 
 A matrix is in compressed sparse row form, an array a file, mapped into memory: a query touches the
 rows it asks for and nothing else, whatever the size of the index.
@@ -61,7 +61,7 @@ class Matrix:
 
     @classmethod
     def of(cls, rows: Ids, columns: Ids, values: Floats, size: int) -> Self:
-        """A matrix of `size` rows from its entries; those of a row keep their order.
+        """Return a matrix of `size` rows from its entries; those of a row keep their order.
 
         Args:
             rows: whole numbers (e,), each below `size`.
@@ -78,7 +78,7 @@ class Matrix:
         )
 
     def rows(self, ids: Ids) -> tuple[Ids, Ids, Floats]:
-        """The entries of some rows; ids that are no row have none.
+        """Return the entries of some rows; unknown ids have none.
 
         Args:
             ids: int64 (r,), repeats allowed.
@@ -104,19 +104,19 @@ class Matrix:
         return places, columns, np.asarray(self.values[entries])
 
     def lengths(self, ids: Ids) -> Ids:
-        """How many entries each row has, int64 (r,); none where an id is no row."""
+        """Return the number of entries of each row, int64 (r,); 0 for unknown ids."""
         real = (ids >= 0) & (ids < len(self))
         row = np.where(real, ids, 0)
         return np.where(real, self.starts[row + 1] - self.starts[row], 0) if len(self) else 0 * ids
 
     def save(self, path: Path) -> None:
-        """Write one `.npy` a part, beside each other; `path` is their common beginning."""
+        """Write one `.npy` file for each part; `path` is the start of their names."""
         for part in _PARTS:
             np.save(path.with_name(f"{path.name}.{part}.npy"), getattr(self, part))
 
     @classmethod
     def open(cls, path: Path, width: int = 1 << 31) -> Self:
-        """The matrix saved at `path`, mapped into memory, of so many columns.
+        """Open the matrix saved at `path`, with columns below `width`, mapped into memory.
 
         Raises:
             IndexCorruptError: a file is missing or not of a matrix.
@@ -131,7 +131,7 @@ class Matrix:
 
 
 def open_npy(path: Path) -> NDArray[Any]:
-    """An array saved in a `.npy` file, mapped into memory.
+    """Open an array in a `.npy` file, mapped into memory.
 
     Raises:
         IndexCorruptError: the file is missing or not of an array.

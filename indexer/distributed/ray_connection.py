@@ -1,4 +1,4 @@
-"""A Ray cluster joined and left: connections, what can go wrong with them, and quiet."""
+"""Connections to a Ray cluster, and their errors."""
 
 from __future__ import annotations
 
@@ -14,46 +14,31 @@ from typing import Any
 from hashlens.indexer.errors import ClusterError, HashlensError, SetupError
 
 CONNECT_SECONDS = 5.0  # seconds for an address to answer
-CLIENT = "ray://"  # begins addresses of Ray's client
+CLIENT = "ray://"  # prefix of addresses of Ray's client
 
-# How HTTP/2 begins, which Ray speaks: a greeting with a frame of settings, answered by another.
+# The start of HTTP/2, which Ray uses: a greeting with a frame of settings, answered by another.
 _SETTINGS = b"\x04"
 _GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + _SETTINGS + bytes(5)
-# Ray is told to keep to itself; none of it changes what is computed.
+# Ray sends and prints nothing by itself; none of this changes results.
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_DEDUP_LOGS_SKIP_REGEX": "(?s).*",  # of nodes that die it would tell on stdout
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "(?s).*",  # it would report dead nodes on stdout
 }
 
 
 @contextmanager
 def ray_session(address: str | None = None) -> Iterator[Any]:
-    """The module ray, connected to a cluster; one that was connected to already stays so.
+    """Connect to a cluster, and return the module ray; an existing connection is kept.
 
     Args:
-        address: as in `cluster.ray_engine`.
+        address: as in `ray_engine.ray_engine`.
 
     Raises:
         SetupError: Ray is not installed.
         ClusterError: there is no such cluster, or it is of another version.
     """
-    ray = _ray()
-    if ray.is_initialized():
-        yield ray
-        return
-    others = _children()
-    try:
-        _connect(ray, address)
-        yield ray
-    finally:
-        started = [] if address else [child for child in _children() if child not in others]
-        ray.shutdown()
-        _end(started)
-
-
-def _ray() -> Any:  # noqa: ANN401 (a module)
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     try:
@@ -66,24 +51,30 @@ def _ray() -> Any:  # noqa: ANN401 (a module)
         ) from error
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    return ray
+    if ray.is_initialized():
+        yield ray
+        return
+    import psutil  # which Ray brings
+
+    others = _children()
+    try:
+        _connect(ray, address)
+        yield ray
+    finally:
+        started = [] if address else [child for child in _children() if child not in others]
+        ray.shutdown()
+        # Some of Ray's processes would outlive this one by a minute.
+        for process in psutil.wait_procs(started, timeout=1)[1]:
+            with suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(started, timeout=1)
 
 
 def _children() -> list[Any]:
-    """The processes below this one."""
-    import psutil  # which Ray brings
-
-    return list(psutil.Process().children(recursive=True))
-
-
-def _end(processes: list[Any]) -> None:
-    """See to it that processes end: some of Ray's own would outlive it by a minute."""
+    """Return the processes below this one."""
     import psutil
 
-    for process in psutil.wait_procs(processes, timeout=1)[1]:
-        with suppress(psutil.Error):
-            process.kill()
-    psutil.wait_procs(processes, timeout=1)
+    return list(psutil.Process().children(recursive=True))
 
 
 def _connect(ray: Any, address: str | None) -> None:  # noqa: ANN401 (a module)
@@ -91,8 +82,11 @@ def _connect(ray: Any, address: str | None) -> None:  # noqa: ANN401 (a module)
     where = address or "local"
     own = {} if address else {"include_dashboard": False}
     try:
+        if address == "auto":
+            from ray._private.services import canonicalize_bootstrap_address_or_die
+
+            where = str(canonicalize_bootstrap_address_or_die(address))
         if address:
-            where = _found(address)
             _check_answers(where)
         with _uninterrupted():
             ray.init(where, log_to_driver=False, logging_level=logging.ERROR, **own)
@@ -110,7 +104,7 @@ def _connect(ray: Any, address: str | None) -> None:  # noqa: ANN401 (a module)
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Let a first Ctrl-C wait: Ray, half begun, would crash when the process ends."""
+    """Delay a first Ctrl-C: Ray, half started, would crash when the process ends."""
     if current_thread() is not main_thread():
         yield
         return
@@ -131,19 +125,8 @@ def _uninterrupted() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _found(address: str) -> str:
-    """HOST:PORT of the cluster that runs here, where `auto` is asked for; other addresses as such.
-
-    Raises:
-        ConnectionError: none runs here.
-    """
-    from ray._private.services import canonicalize_bootstrap_address_or_die
-
-    return str(canonicalize_bootstrap_address_or_die(address)) if address == "auto" else address
-
-
 def _check_answers(address: str) -> None:
-    """Ray itself waits for minutes where nobody answers, or somebody else than Ray."""
+    """Check that Ray answers; Ray itself would wait for minutes for nobody or another program."""
     host, is_whole, port = address.removeprefix(CLIENT).rpartition(":")
     if not (is_whole and port.isdecimal()):
         raise ClusterError(
@@ -166,14 +149,14 @@ def _check_answers(address: str) -> None:
 
 @contextmanager
 def translate_ray_errors() -> Iterator[None]:
-    """Errors of ours as they were raised in a task, and lost machines as one of ours."""
+    """Raise our errors as in the task, and lost machines as a `ClusterError`."""
     from ray.data.exceptions import ExecutionTimeoutError
     from ray.exceptions import RayError, RayTaskError
 
     try:
         yield
     except (RayError, ExecutionTimeoutError) as error:
-        if ours := _ours(error):
+        if ours := _own_error(error):
             raise ours from None
         if isinstance(error, RayTaskError) and not isinstance(error.cause, RayError):
             raise  # a bug of ours: it shows
@@ -185,8 +168,8 @@ def translate_ray_errors() -> Iterator[None]:
         ) from error
 
 
-def _ours(error: BaseException | None) -> HashlensError | None:
-    """The error of ours that a task's error is made of."""
+def _own_error(error: BaseException | None) -> HashlensError | None:
+    """Return our own error that caused a task's error."""
     from ray.exceptions import RayError
 
     while error is not None:

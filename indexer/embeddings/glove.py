@@ -10,7 +10,7 @@ by AdaGrad; a word's vector is w + w~.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 _X_MAX = 100.0
 _ALPHA = 0.75
 _RATE = 0.05
-# Pairs taken at once. Small beside the pairs of one word, a batch acts like the paper's single
-# pairs; smaller ones cost more in calls than they gain.
+# A batch that is small beside the pairs of one word acts like the paper's single pairs; still
+# smaller ones cost more in calls than they gain.
 _BATCH_PAIRS = 4096
-# Pairs held before they are summed: bounds memory to some 100 MiB whatever the posts' length.
+# Pairs to hold before they are summed: bounds memory to some 100 MiB for posts of any length.
 _MAX_HELD_PAIRS = 4_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cooccurrences:
-    """p ordered pairs seen together: `rows`, `columns` int64 (p,), `weights` float32 (p,).
+    """p ordered pairs that occur together: `rows`, `columns` int64 (p,), `weights` float32 (p,).
 
-    Pairs are unique and symmetric: (i, j) and (j, i) both stand, with the same weight.
+    Pairs are unique and symmetric: (i, j) and (j, i) have the same weight.
     """
 
     rows: Ids
@@ -50,60 +50,32 @@ def count_cooccurrences(sentences: Sequence[Ids], size: int, window: int) -> Coo
 
     Args:
         sentences: word ids int64, each below `size`.
-        size: how many words there are.
-        window: a pair d <= window places apart adds 1 / d, as in the paper; 0 takes every pair
-            of a sentence and adds 1, since the order of a post's hashtags means little.
+        size: number of words.
+        window: a pair d <= window places apart adds 1 / d, as in the paper. 0 takes every pair of
+            a sentence and adds 1, since the order of a post's hashtags means little.
     """
     from scipy import sparse
 
     total = sparse.csr_array((size, size), dtype=np.float64)
-    for left, right, weight in _held_pairs(sentences, window):
-        total = total + sparse.coo_array((weight, (left, right)), shape=(size, size)).tocsr()
+    lengths = np.array([len(sentence) for sentence in sentences], np.int64)
+    longest = int(lengths.max(initial=0))
+    words = np.concatenate([np.zeros(0, np.int32), *sentences]).astype(np.int32)
+    ends, places = np.repeat(lengths.cumsum(), lengths), np.arange(len(words))
+    held: list[tuple[NDArray[np.int32], NDArray[np.int32], Floats]] = []
+    distances = range(1, min(window or longest, longest - 1) + 1)
+    for distance in distances:
+        places = places[places + distance < ends[places]]
+        weights = np.full(len(places), 1 / distance if window else 1, np.float32)
+        held.append((words[places], words[places + distance], weights))
+        if sum(len(part[0]) for part in held) >= _MAX_HELD_PAIRS or distance == distances[-1]:
+            left, right, weight = (np.concatenate(parts) for parts in zip(*held, strict=True))
+            pairs = sparse.coo_array((weight, (left, right)), shape=(size, size))
+            total, held = total + pairs.tocsr(), []
     both = (total + total.T).tocoo()
     rows, columns = both.coords
     return Cooccurrences(
         rows.astype(np.int64), columns.astype(np.int64), both.data.astype(np.float32)
     )
-
-
-def _held_pairs(
-    sentences: Sequence[Ids], window: int
-) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32], Floats]]:
-    """Pairs `(left, right, weight)` in chunks of about _HELD, each pair once."""
-    held: list[tuple[NDArray[np.int32], NDArray[np.int32], Floats]] = []
-    count = 0
-    for left, right, distance in _pairs_by_distance(sentences, window):
-        weight = np.full(len(left), 1 / distance if window else 1, np.float32)
-        held.append((left, right, weight))
-        count += len(left)
-        if count >= _MAX_HELD_PAIRS:
-            yield _joined(held)
-            held, count = [], 0
-    if held:
-        yield _joined(held)
-
-
-def _joined(
-    held: list[tuple[NDArray[np.int32], NDArray[np.int32], Floats]],
-) -> tuple[NDArray[np.int32], NDArray[np.int32], Floats]:
-    left, right, weight = (np.concatenate(parts) for parts in zip(*held, strict=True))
-    return left, right, weight
-
-
-def _pairs_by_distance(
-    sentences: Sequence[Ids], window: int
-) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32], int]]:
-    """For each distance 1, 2, ... the words that far apart in one sentence."""
-    lengths = np.array([len(sentence) for sentence in sentences], np.int64)
-    if not lengths.sum():
-        return
-    words = np.concatenate(sentences).astype(np.int32)
-    ends = np.repeat(lengths.cumsum(), lengths)
-    places = np.arange(len(words))
-    longest = int(lengths.max())
-    for distance in range(1, min(window or longest, longest - 1) + 1):
-        places = places[places + distance < ends[places]]
-        yield words[places], words[places + distance], distance
 
 
 class GloveModel:
@@ -125,17 +97,17 @@ class GloveModel:
         self._squares = torch.ones_like(self.sides)
 
     def parameters(self) -> tuple[Floats, Floats]:
-        """`(w with b, w~ with b~)`, float32 (v, d + 1) each, the bias last."""
+        """Return `(w with b, w~ with b~)`, float32 (v, d + 1) each, the bias last."""
         word, context = self.sides.numpy()
         return word.copy(), context.copy()
 
     def vectors(self) -> Floats:
-        """The sums w + w~, float32 (v, d)."""
+        """Return the sums w + w~, float32 (v, d)."""
         vectors: Floats = self.sides.sum(0)[:, :-1].numpy()
         return vectors
 
     def fit_epoch(self, pairs: Cooccurrences) -> float:
-        """Take every pair once, in a random order; the mean loss met on the way."""
+        """Learn from every pair once, in a random order; return the mean loss before each step."""
         import torch
 
         rows, columns = torch.from_numpy(pairs.rows), torch.from_numpy(pairs.columns)
@@ -154,7 +126,7 @@ class GloveModel:
         logs: torch.Tensor,
         trust: torch.Tensor,
     ) -> float:
-        """One AdaGrad step on b pairs; the sum of their losses before it.
+        """Take an AdaGrad step on b pairs; return the sum of their losses before it.
 
         Args:
             rows: word ids int64 (b,); `columns` the same for the other side.
@@ -188,18 +160,18 @@ def fit_glove(
     seed: int,
     on_progress: Callable[[float], None] | None = None,
 ) -> Floats:
-    """Vectors w + w~ float32 (v, d) of `size` words after `epochs` rounds over all pairs.
+    """Return vectors w + w~ float32 (v, d) of words after `epochs` rounds over all pairs.
 
     Args:
         pairs: ids below `size`.
-        size: how many words.
+        size: number of words.
         dimensions: width of the vectors.
         epochs: rounds.
         seed: the same seed and pairs give the same vectors.
-        on_progress: told the share done, 0 to 1, after each round.
+        on_progress: called with the share done, 0 to 1, after each round.
 
     Raises:
-        InputError: the fit ran off to infinity.
+        InputError: the fit diverged.
     """
     model = GloveModel(size, dimensions, seed)
     for epoch in range(epochs):

@@ -1,4 +1,4 @@
-"""The lines of a text file, and where each stands: sought in its bytes at first, then held."""
+"""The lines of a text file and their numbers: searched in its bytes at first, later in a dict."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import numpy as np
 from hashlens.indexer.errors import unreadable
 from hashlens.indexer.types import Ids
 
-MAX_SCANS = 300  # lines sought in the bytes; who asks for more is no single query
+MAX_SEARCHES = 300  # in the bytes; a single query needs fewer
 _ENDING = b"\n"
 
 
 class Lines(Sequence[str]):
-    """Unique lines of a file, each ended; they are decoded once one of them is read by place.
+    """Unique lines of a file, each ended; decoded when one of them is first read by place.
 
     Raises:
-        IndexCorruptError: the file cannot be read, its last line is cut short, or, once that shows,
-            it is no UTF-8 or holds a line twice.
+        IndexCorruptError: the file cannot be read, its last line is truncated, or, as soon as that
+            matters, it is not UTF-8 or contains a line twice.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._sought = 0
+        self._searches = 0
         try:
             self._bytes = _ENDING + path.read_bytes()
         except OSError as error:
@@ -48,14 +48,14 @@ class Lines(Sequence[str]):
         return iter(self._lines)
 
     def places(self, lines: Sequence[str]) -> Mapping[str, int]:
-        """Place of each of these lines that is there; of others too, once many were asked for."""
-        asked = {line for line in lines if "\n" not in line}
-        self._sought += len(asked)
-        if self._sought > MAX_SCANS:
+        """Return the place of each known line; of other lines, too, after many calls."""
+        wanted = {line for line in lines if "\n" not in line}
+        self._searches += len(wanted)
+        if self._searches > MAX_SEARCHES:
             return self._all
         starts = {
             line: self._bytes.find(_ENDING + line.encode("utf-8", "surrogatepass") + _ENDING)
-            for line in asked
+            for line in wanted
         }
         found = {line: start for line, start in starts.items() if start >= 0}
         places = np.searchsorted(self._ends, list(found.values()))
@@ -63,7 +63,7 @@ class Lines(Sequence[str]):
 
     @cached_property
     def _ends(self) -> Ids:
-        """Where each line's ending is, int64 (n + 1,), and that before the first."""
+        """Places of the line breaks, int64 (n + 1,), one before the first line included."""
         return np.flatnonzero(np.frombuffer(self._bytes, np.uint8) == _ENDING[0])
 
     @cached_property

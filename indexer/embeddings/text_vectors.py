@@ -1,6 +1,6 @@
 """Vectors of texts: the idf-weighted mean of their words' vectors (Arora et al. 2017, without PCA).
 
-The same function serves captions at build and queries, so both live in one space.
+Captions and queries go through the same function, so both are in one space.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from hashlens.indexer.types import Embeddings
 
 
 def idf_weights(posts_with: Mapping[str, int], posts: int) -> dict[str, float]:
-    """Inverse document frequency log(1 + N / n) of each word, from post counts."""
+    """Return the inverse document frequency log(1 + N / n) of each word, from post counts."""
     return {word: float(np.log1p(posts / count)) for word, count in posts_with.items()}
 
 
 def unseen_idf(posts: int) -> float:
-    """Weight of a token that no post holds: that of one which a single post holds."""
+    """Return the weight of a token that no post contains, as of one in a single post."""
     return float(np.log1p(posts))
 
 
 def text_vectors(
     space: WordSpace, texts: Sequence[Sequence[str]], idf: Mapping[str, float], unseen_idf: float
 ) -> Embeddings:
-    """Unit vectors of the texts that hold a word of the space.
+    """Return unit vectors of the texts that contain a word of the space.
 
     Args:
         space: vectors of words and `#hashtags`.
         texts: tokens of each text.
         idf: weight of each token seen in posts.
-        unseen_idf: weight of a token that only the space knows.
+        unseen_idf: weight of a token that only the space contains.
 
     Returns:
         Embeddings whose ids are positions in `texts`.

@@ -1,4 +1,4 @@
-"""Which encoders can be named, whether their weights are at hand, and how fast they are here."""
+"""The known encoders, whether their weights are on this machine, and their speed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from hashlens.indexer.decoding.loading import save_jpeg
 from hashlens.indexer.images.encoder import open_encoder
 from hashlens.indexer.images.open_clip import known_recipes
-from hashlens.indexer.images.specs import RECIPES, Recipe
+from hashlens.indexer.images.specs import RECIPES
 
 COLUMNS = ("name", "width", "weights here", "where", "images/s")
 _PICTURES = 16  # different ones that are encoded again and again
@@ -20,7 +20,7 @@ _PICTURES = 16  # different ones that are encoded again and again
 
 @dataclass(frozen=True, slots=True)
 class EncoderInfo:
-    """An encoder that can be named: vectors' width, and whether its weights are `at_hand`.
+    """A known encoder: the width of its vectors, and whether its weights are `at_hand`.
 
     `where` is the file of its weights, or where they would come from; `images_per_second` is
     from files to vectors, None where that was not measured.
@@ -34,7 +34,7 @@ class EncoderInfo:
 
 
 def encoder_infos(*, measure: bool = False) -> tuple[EncoderInfo, ...]:
-    """The encoders that can be named; looks for their weights without loading PyTorch.
+    """Return the known encoders, without loading PyTorch.
 
     Args:
         measure: whether to measure the speed of those at hand, seconds each.
@@ -42,7 +42,12 @@ def encoder_infos(*, measure: bool = False) -> tuple[EncoderInfo, ...]:
     Raises:
         EncoderError: weights at hand cannot be used.
     """
-    infos = [_info(recipe) for recipe in (*RECIPES.values(), *known_recipes())]
+    infos = []
+    for recipe in (*RECIPES.values(), *known_recipes()):
+        file = recipe.file()
+        at_hand = file.is_file()
+        where = str(file) if at_hand else recipe.source
+        infos.append(EncoderInfo(recipe.name, recipe.width, at_hand, where))
     if measure:
         infos = [
             replace(info, images_per_second=images_per_second(info.name)) if info.at_hand else info
@@ -52,14 +57,14 @@ def encoder_infos(*, measure: bool = False) -> tuple[EncoderInfo, ...]:
 
 
 def images_per_second(name: str, *, workers: int = 2, seconds: float = 2.0) -> float:
-    """Pictures of 640 x 480 pixels a second, from JPEG files to vectors.
+    """Return the number of pictures of 640 x 480 pixels per second, from JPEG files to vectors.
 
     Raises:
         EncoderError: the encoder cannot be opened.
     """
     encoder = open_encoder(name)
     with tempfile.TemporaryDirectory() as folder:
-        paths = _drawn(Path(folder))
+        paths = _noise_pictures(Path(folder))
         encoder.encode(paths, workers=workers)
         began, done = time.perf_counter(), 0
         while (spent := time.perf_counter() - began) < seconds:
@@ -67,14 +72,8 @@ def images_per_second(name: str, *, workers: int = 2, seconds: float = 2.0) -> f
     return done / spent
 
 
-def _info(recipe: Recipe) -> EncoderInfo:
-    file = recipe.file()
-    at_hand = file.is_file()
-    return EncoderInfo(recipe.name, recipe.width, at_hand, str(file) if at_hand else recipe.source)
-
-
-def _drawn(folder: Path) -> list[Path]:
-    """Pictures with patches and grain, which compress as photos do."""
+def _noise_pictures(folder: Path) -> list[Path]:
+    """Write pictures with patches and grain, which compress like photos; return their files."""
     draws, paths = np.random.default_rng(0), []
     for number in range(_PICTURES):
         patches = draws.integers(0, 256, (15, 20, 3)).repeat(32, axis=0).repeat(32, axis=1)
@@ -85,6 +84,6 @@ def _drawn(folder: Path) -> list[Path]:
 
 
 def encoder_row(info: EncoderInfo) -> tuple[str, ...]:
-    """An encoder as people read it, in the columns of `COLUMNS`."""
+    """Return an encoder as a row of a table with the columns `COLUMNS`."""
     speed = "" if info.images_per_second is None else f"{info.images_per_second:.0f}"
     return info.name, f"{info.width}", "yes" if info.at_hand else "no", info.where, speed

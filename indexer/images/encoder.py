@@ -1,4 +1,4 @@
-"""Pictures into unit vectors, by networks pretrained on many pictures.
+"""Pictures into unit vectors, by pretrained networks.
 
 ONNX Runtime does the work; PyTorch is the reference, and is imported only where a network is
 exported for the first time on a machine, or asked for.
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashlens.indexer.arrays.disk_rows import RowWriter
+from hashlens.indexer.arrays.row_math import normalize_rows, softmax
 from hashlens.indexer.decoding import decoder_pool
 from hashlens.indexer.errors import (
     ConfigError,
@@ -29,7 +30,7 @@ from hashlens.indexer.errors import (
     ShapeError,
     UnknownEncoderError,
 )
-from hashlens.indexer.images.onnx_network import fingerprint, load_or_export, normalize_rows
+from hashlens.indexer.images.onnx_network import fingerprint, load_or_export
 from hashlens.indexer.images.open_clip import FORM, PREFIX, open_clip_recipe, text_vectors
 from hashlens.indexer.images.specs import JPEG_DRAFT_FACTOR, LITE0, RECIPES, RESNET50, Recipe
 from hashlens.indexer.images.torch_network import IMAGENET_CLASSES, Network, TorchNetwork
@@ -45,7 +46,7 @@ _Picture = NDArray[np.uint8]  # (crop, crop, 3)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedImages:
-    """What became of a list of pictures.
+    """Results of encoding a list of pictures.
 
     `rows` int64 (n,): places in the list that could be encoded, rising; `vectors` float32 (n, d):
     their unit vectors; `failures`: place and reason of each of the others, rising; `classes`
@@ -73,7 +74,7 @@ class EncodedImages:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageEncoder:
-    """A frozen network that turns pictures into unit vectors, and texts where it learned both."""
+    """A frozen network that encodes pictures as unit vectors, and texts if it learned both."""
 
     recipe: Recipe
     network: Network
@@ -87,27 +88,27 @@ class ImageEncoder:
 
     @property
     def width(self) -> int:
-        """How many numbers a vector has."""
+        """Length of a vector."""
         return self.recipe.width
 
     @property
     def preprocessing(self) -> str:
-        """What is done to a picture before the network sees it, in one line."""
+        """Preprocessing of a picture, in one line."""
         return self.recipe.preprocessing
 
     @property
     def has_classes(self) -> bool:
-        """Whether it can give probabilities of ImageNet's 1,000 classes."""
+        """Whether it has probabilities of ImageNet's 1,000 classes."""
         return self.network.has_classes
 
     @property
     def fingerprint(self) -> str:
-        """What its network makes of drawn pictures: see `exports.fingerprint`."""
+        """Fingerprint of its network: see `onnx_network.fingerprint`."""
         return fingerprint(self.network, self.recipe.crop)
 
     @property
     def reads_text(self) -> bool:
-        """Whether `encode_texts` works: text lies in the space of the pictures.
+        """Whether `encode_texts` works: texts and pictures share one space.
 
         A build then reads topics and hashtags by it (`prompts`), so that no query needs to.
         """
@@ -123,7 +124,7 @@ class ImageEncoder:
         on_progress: Callable[[int], None] | None = None,
         seconds: float = decoder_pool.MAX_WAIT,
     ) -> EncodedImages:
-        """Encode picture files; one that fails is reported and the others go on.
+        """Encode picture files; a failure is reported and does not stop the others.
 
         Args:
             paths: n files.
@@ -159,13 +160,13 @@ class ImageEncoder:
                     probs.add(batch.classes)
                 if on_progress:
                     on_progress(len(batch.rows) + len(batch.failures))
-        told = probs.to_array() if classes and self.has_classes else None
-        return EncodedImages(np.concatenate(rows), vectors.to_array(), tuple(failures), told)
+        shares = probs.to_array() if classes and self.has_classes else None
+        return EncodedImages(np.concatenate(rows), vectors.to_array(), tuple(failures), shares)
 
     def encode_pixels(
         self, pixels: Sequence[_Picture], *, classes: bool = False, cores: int = 1
     ) -> tuple[Floats, Floats | None]:
-        """Unit vectors float32 (b, width) of b pictures as `pixels` gives them.
+        """Return unit vectors float32 (b, width) of b pictures from `pixels`.
 
         Returns:
             The vectors, and float32 (b, 1000) probabilities of ImageNet's classes or None, as in
@@ -179,12 +180,10 @@ class ImageEncoder:
             )
             return np.empty((0, self.width), np.float32), none
         features, logits = self.network.run(np.stack(pixels), cores)
-        return normalize_rows(features), _softmax(
-            logits
-        ) if classes and logits is not None else None
+        return normalize_rows(features), softmax(logits) if classes and logits is not None else None
 
     def encode_texts(self, texts: Sequence[str]) -> Floats:
-        """Unit vectors float32 (n, width) of texts, to compare with those of pictures.
+        """Return unit vectors float32 (n, width) of texts, in the space of pictures.
 
         Raises:
             EncoderError: this encoder learned from pictures alone.
@@ -194,7 +193,7 @@ class ImageEncoder:
         return text_vectors(self.recipe, self.weights, self.weights_sha256, texts)
 
     def pixels(self, path: Path, seconds: float = decoder_pool.MAX_WAIT) -> _Picture:
-        """The part of a picture that the network sees, uint8 (crop, crop, 3).
+        """Return the part of a picture that the network gets, uint8 (crop, crop, 3).
 
         Args:
             path: its file.
@@ -217,7 +216,7 @@ class ImageEncoder:
     def _encode_batch(
         self, batch: tuple[int, Sequence[Path]], *, classes: bool, cores: int, seconds: float
     ) -> EncodedImages:
-        """What became of pictures that stand in a longer list from a place on."""
+        """Encode pictures that start at a place of a longer list."""
         seen: dict[int, _Picture] = {}
         failures: list[tuple[int, str]] = []
         for row, path in enumerate(batch[1], start=batch[0]):
@@ -229,17 +228,10 @@ class ImageEncoder:
         return EncodedImages(np.array(list(seen), np.int64), vectors, tuple(failures), probs)
 
 
-def _softmax(logits: Floats) -> Floats:
-    """Rows of float32 (b, c) as probabilities."""
-    raised: Floats = np.exp(logits - logits.max(axis=1, keepdims=True))
-    total: Floats = raised.sum(axis=1, keepdims=True)
-    return raised / total
-
-
 def _mapped(
     work: Callable[[_Item], _Made], items: Iterable[_Item], workers: int
 ) -> Generator[_Made]:
-    """What `work` makes of each item, in order, never more than `2 * workers` ahead."""
+    """Yield the result of `work` for each item, in order, at most `2 * workers` ahead."""
     waiting: deque[Future[_Made]] = deque()
     pool = ThreadPoolExecutor(workers, "encode")
     try:
@@ -261,7 +253,7 @@ def open_encoder(
     recorded: str | None = None,
     verify: bool = False,
 ) -> ImageEncoder:
-    """An encoder, ready to encode.
+    """Open an encoder.
 
     Args:
         name: `efficientnet-lite0`, `efficientnet-lite2`, `resnet50`, `open-clip:MODEL/PRETRAINED`
@@ -278,11 +270,11 @@ def open_encoder(
     """
     recipe = _recipe(name, weights)
     file = weights or weights_file(recipe)
-    return _opened(recipe, file, recorded, reference=reference, verify=verify)
+    return _open_recipe(recipe, file, recorded, reference=reference, verify=verify)
 
 
 def open_recorded(recorded: Mapping[str, Any], weights: Path | None = None) -> ImageEncoder:
-    """The encoder that an index's manifest records; nothing is fetched for it.
+    """Open the encoder that an index's manifest records; nothing is fetched for it.
 
     Raises:
         EncoderError: as `open_encoder`; or the weights are not on this machine.
@@ -298,10 +290,10 @@ def open_recorded(recorded: Mapping[str, Any], weights: Path | None = None) -> I
                 f"built with {recorded[part]}; name that file with --weights, or build again"
             )
     printed = recorded.get("fingerprint")
-    return _opened(recipe, file, printed if isinstance(printed, str) else None)
+    return _open_recipe(recipe, file, printed if isinstance(printed, str) else None)
 
 
-def _opened(
+def _open_recipe(
     recipe: Recipe,
     file: Path,
     recorded: str | None,
@@ -331,7 +323,7 @@ def _recipe(name: str, weights: Path | None) -> Recipe:
 
 
 def check_name(name: str) -> None:
-    """See that an encoder can have this name; OpenCLIP alone knows whether it has that model.
+    """Check an encoder's name; only OpenCLIP itself knows its models.
 
     Raises:
         EncoderError: there is none.

@@ -1,4 +1,4 @@
-"""Files that were costly to make, kept in the user's cache folder and known by their content.
+"""Files that are expensive to make, in the user's cache folder, checked by content.
 
 A file's name ends in the hash of what it holds: one that was damaged, or cut short, is made anew.
 A hash in a name does not say who wrote it, so only this user may write to the folders, and files
@@ -26,7 +26,7 @@ _MAKING = ".making-"  # begins the names of folders in which files are made
 
 
 def cache_folder() -> Path:
-    """The user's cache folder for hashlens, or the one that `HASHLENS_CACHE` names."""
+    """Return the user's cache folder for hashlens, or the one that `HASHLENS_CACHE` names."""
     from platformdirs import user_cache_path
 
     named = os.environ.get(FOLDER)
@@ -40,7 +40,7 @@ def cached(
     make: Callable[[Path], None],
     is_sound: Callable[[Path], bool] = lambda _: True,
 ) -> Path:
-    """A whole file that `make` once wrote for this key.
+    """Return the file that `make` wrote for this key; make it if needed.
 
     Args:
         kind: folder in the cache, which is also the file's ending.
@@ -80,7 +80,7 @@ def cached(
 
 
 def keep(kind: str, content: bytes, ending: str) -> Path:
-    """A file that has this content, under its whole hash; written where there is none yet.
+    """Return a file with this content, named by its hash; write it if needed.
 
     Raises:
         InputError: it cannot be written there, or others may write there.
@@ -108,7 +108,7 @@ def _unwritable(folder: Path, error: OSError, what: str) -> str:
 
 
 def _is_own(folder: Path) -> bool:
-    """Whether a folder is there, after it was made safe from other users.
+    """Return whether a folder exists; make it safe from other users.
 
     Raises:
         PermissionError: another user may write to it.
@@ -127,13 +127,13 @@ def _is_own(folder: Path) -> bool:
 
 
 def _is_safe(found: os.stat_result) -> bool:
-    """Whether nobody but this user and root may write to what was found."""
+    """Return whether only this user and root may write to a file or folder."""
     return found.st_uid in (os.geteuid(), 0) and not found.st_mode & 0o022
 
 
 @contextmanager
 def _making(folder: Path) -> Iterator[Path]:
-    """A folder to make a file in, which is then put into `folder`: one at a time on a machine."""
+    """Open a temporary folder inside `folder`, for one process at a time."""
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.mkdir(exist_ok=True, mode=0o700)
     _is_own(folder)
@@ -150,7 +150,7 @@ def _making(folder: Path) -> Iterator[Path]:
 
 
 def whole_files(kind: str, name: str) -> list[Path]:
-    """The undamaged files of a kind whose name begins so; none where others may write."""
+    """Return undamaged files of a kind by the start of their names; none if others may write."""
     folder = cache_folder() / kind
     try:
         files = sorted(folder.glob(f"{name}*.{kind}")) if _is_own(folder) else []

@@ -1,4 +1,4 @@
-"""Pictures: which file of a post is its picture, and files made of what has none of its own."""
+"""Pictures in the user's cache, and the choice of a post's picture among its files."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _VIDEO_MARKS = ((4, b"ftyp"), (0, b"\x1aE\xdf\xa3"))
 
 
 def kept_pictures() -> Path:
-    """The folder in the user's cache where they are."""
+    """Return the folder of pictures in the user's cache."""
     return cache_folder() / _KIND
 
 
 def keep_picture(content: bytes) -> Path:
-    """The file of a picture's bytes, made where there is none yet.
+    """Return a file of a picture's bytes; write it if needed.
 
     Raises:
         InputError: they are no picture by their first bytes, too many, or cannot be written.
@@ -44,7 +44,7 @@ def keep_picture(content: bytes) -> Path:
 
 
 def keep_unread(content: bytes) -> Path:
-    """The file of a picture's bytes, though its form may not be read: its path then names it.
+    """Return a file of a picture's bytes, of an unsupported format, too; its name then says which.
 
     Raises:
         InputError: as `keep_picture`.
@@ -56,13 +56,13 @@ def keep_unread(content: bytes) -> Path:
 
 
 def is_video(head: bytes) -> bool:
-    """Whether a file is a video by its first bytes."""
+    """Return whether a file is a video by its first bytes."""
     is_media = any(head.startswith(mark, place) for place, mark in _VIDEO_MARKS)
     return is_media and picture_format(head) is None
 
 
 def head_of(path: Path) -> bytes:
-    """The first bytes of a file; none where it cannot be read."""
+    """Return the first bytes of a file; none if it cannot be read."""
     try:
         # A pipe would be waited for.
         if not path.is_file():
@@ -74,7 +74,7 @@ def head_of(path: Path) -> bytes:
 
 
 def find_picture_file(paths: Iterable[Path]) -> Path | list[Path]:
-    """The first picture among the files of a post, by what they hold.
+    """Return the first picture among the files of a post, by their content.
 
     Pictures of a form that is read come first. Without any picture, it is a list of the files
     that have a picture's name.

@@ -1,4 +1,4 @@
-"""Networks run by ONNX Runtime: exported from PyTorch once, kept in the user's cache.
+"""Networks in ONNX Runtime, exported from PyTorch once and kept in the user's cache.
 
 The export scales colours itself, so it takes pixels as they are decoded. An export is kept by
 the hash of the weights, the preprocessing and `VERSION`; PyTorch is needed only to make one, and
@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hashlens.indexer.arrays.row_math import normalize_rows
 from hashlens.indexer.errors import EncoderError
 from hashlens.indexer.images.file_cache import cache_folder, cached
 from hashlens.indexer.images.specs import Recipe
 from hashlens.indexer.images.torch_network import Network, Outputs, Pixels, TorchNetwork, one_core
-from hashlens.indexer.types import Floats
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -49,7 +49,7 @@ log = logging.getLogger("hashlens")
 
 
 class OnnxNetwork:
-    """An exported network; safe among threads."""
+    """An exported network; thread-safe."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -58,11 +58,11 @@ class OnnxNetwork:
 
     @property
     def has_classes(self) -> bool:
-        """Whether it gives logits of ImageNet's 1,000 classes."""
+        """Whether it has logits of ImageNet's 1,000 classes."""
         return len(self._session(1).get_outputs()) > 1
 
     def run(self, pixels: Pixels, cores: int = 1) -> Outputs:
-        """Features float32 (b, width), and logits float32 (b, 1000) where it has them."""
+        """Return features float32 (b, width), and logits float32 (b, 1000) if it has them."""
         features, *logits = self._session(cores).run(None, {"pixels": pixels})
         return features, logits[0] if logits else None
 
@@ -81,17 +81,17 @@ def load_or_export(
     *,
     verify: bool = False,
 ) -> OnnxNetwork:
-    """The network with these weights, whose sha256 is `digest`; exported where it never was.
+    """Return the network with these weights, whose sha256 is `digest`; export it if needed.
 
-    An export that was kept is held to what its weights are known to compute, and made anew where
-    it computes something else.
+    A kept export is checked against the known fingerprint of its weights, and made again if it
+    differs.
 
     Args:
         recipe: how the network is made.
         weights: their file.
         digest: its sha256.
-        recorded: the network's `fingerprint` as an index recorded it.
-        verify: whether PyTorch checks an export whose fingerprint is not known.
+        recorded: the network's `fingerprint` in an index, if known.
+        verify: whether PyTorch checks an export of unknown fingerprint.
 
     Raises:
         EncoderError: the weights cannot be read or are of another model, the cache cannot be
@@ -108,7 +108,12 @@ def load_or_export(
             if known and not _is_same(found, known):
                 return False
             if verify and not known:
-                _check(recipe, TorchNetwork.open(recipe, weights), network, _drawn(recipe.crop))
+                _check(
+                    recipe,
+                    TorchNetwork.open(recipe, weights),
+                    network,
+                    _noise_pictures(recipe.crop),
+                )
         # ONNX Runtime meets odd files with errors of many classes.
         except Exception:
             return False
@@ -128,20 +133,20 @@ def load_or_export(
 
 
 def fingerprint(network: Network, crop: int) -> str:
-    """What a network makes of two drawn pictures, as 16 numbers: others make something else.
+    """Return 16 numbers from a network's vectors of two noise pictures; they identify the network.
 
     Args:
         network: takes pictures of `crop` x `crop` pixels.
         crop: pixels.
     """
-    features = normalize_rows(network.run(_drawn(crop))[0])
+    features = normalize_rows(network.run(_noise_pictures(crop))[0])
     drawn = np.frombuffer(_draw(8 * features.shape[1]), np.uint8).reshape(-1, 8)
     signs = np.where(drawn & 1, 1, -1)
     return " ".join(f"{number:.3f}" for number in (features @ signs).ravel().tolist())
 
 
 def _is_same(found: str, known: str) -> bool:
-    """Whether two fingerprints are of one network; libraries and processors differ a little."""
+    """Return whether two fingerprints are of one network, up to differences of processors."""
     try:
         numbers = [np.array(text.split(), float) for text in (found, known)]
         return float(np.abs(numbers[0] - numbers[1]).max()) < _APART
@@ -149,8 +154,8 @@ def _is_same(found: str, known: str) -> bool:
         return False
 
 
-def _drawn(crop: int) -> Pixels:
-    """Two pictures of noise, the same everywhere."""
+def _noise_pictures(crop: int) -> Pixels:
+    """Return two pictures of noise, the same on all machines."""
     shape = (2, crop, crop, 3)
     return np.frombuffer(_draw(math.prod(shape)), np.uint8).reshape(shape)
 
@@ -183,14 +188,14 @@ def _export(recipe: Recipe, weights: Path, file: Path) -> None:
     network = TorchNetwork.open(recipe, weights)
     if sum(tensor.nbytes for tensor in network.module.state_dict().values()) > _MOST_BYTES:
         raise EncoderError(f"{recipe.name}: larger than the 2 GB of an export: name a smaller one")
-    seen = _drawn(recipe.crop)
+    shown = _noise_pictures(recipe.crop)
     try:
-        _trace(network, seen, file)
+        _trace(network, shown, file)
     # Exporters fail with errors of many classes.
     except Exception as error:
         reason = str(error).partition("\n")[0]
         raise EncoderError(f"{recipe.name}: not exported ({reason}): name another") from error
-    _check(recipe, network, OnnxNetwork(file), seen)
+    _check(recipe, network, OnnxNetwork(file), shown)
 
 
 def _trace(network: TorchNetwork, seen: Pixels, file: Path) -> None:
@@ -226,10 +231,3 @@ def _check(recipe: Recipe, network: TorchNetwork, export: OnnxNetwork, seen: Pix
             f"{recipe.name}: exported, its vectors are {apart:.1e} from PyTorch's, expected under "
             f"{AGREEMENT}: report this, with the versions of torch and onnxruntime"
         )
-
-
-def normalize_rows(features: Floats) -> Floats:
-    """Rows of float32 (b, d) divided by their lengths."""
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    scaled: Floats = features / np.maximum(lengths, 1e-12).astype(np.float32)
-    return scaled

@@ -1,4 +1,4 @@
-"""OpenCLIP's models: image and text in one space, named `open-clip:MODEL/PRETRAINED`.
+"""OpenCLIP's models, named `open-clip:MODEL/PRETRAINED`: images and texts in one space.
 
 Radford et al., Learning transferable visual models from natural language supervision, 2021;
 Cherti et al., Reproducible scaling laws for contrastive language-image learning, 2023.
@@ -13,9 +13,7 @@ import logging
 from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import lru_cache, partial
-from importlib.util import find_spec
 from pathlib import Path
-from runpy import run_path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,7 +49,7 @@ _TEXTS_AT_ONCE = 128
 
 
 def open_clip_recipe(name: str, weights: Path | None = None) -> Recipe:
-    """The recipe of a model by its full name; `weights`, where given, need no known PRETRAINED.
+    """Return the recipe of a model by its full name; with `weights`, PRETRAINED may be unknown.
 
     Raises:
         EncoderError: open_clip does not know the model or its weights, or feeds it otherwise
@@ -67,34 +65,14 @@ def open_clip_recipe(name: str, weights: Path | None = None) -> Recipe:
     return _recipe(name, json.loads(file.read_bytes()))
 
 
-def imagenet_names() -> list[str]:
-    """Names of ImageNet's 1,000 classes in their order, as people would say them.
-
-    torchvision's leave `crane` and `kelpie` to be guessed.
-
-    Raises:
-        EncoderError: open_clip is not installed, or keeps them elsewhere.
-    """
-    package = find_spec("open_clip")
-    # Their file alone: the package would import all that its models need, which takes seconds.
-    file = Path(str(package and package.origin)).with_name("zero_shot_metadata.py")
-    try:
-        return list(run_path(str(file))["IMAGENET_CLASSNAMES"])
-    except (OSError, KeyError) as error:
-        raise EncoderError(
-            f"{file}: found no names of ImageNet's classes ({error}), expected those of "
-            "open-clip-torch 3; install that"
-        ) from error
-
-
 def _model(name: str) -> tuple[str, str]:
-    """MODEL and PRETRAINED of a full name."""
+    """Return MODEL and PRETRAINED of a full name."""
     model, _, pretrained = name.removeprefix(PREFIX).partition("/")
     return model, pretrained
 
 
 def known_recipes() -> list[Recipe]:
-    """Models that were named before on this machine, and one to begin with."""
+    """Return models that were used on this machine, and an example."""
     cards = {EXAMPLE: _EXAMPLE_CARD}
     for file in whole_files("json", "open-clip"):
         card = json.loads(file.read_bytes())
@@ -104,7 +82,7 @@ def known_recipes() -> list[Recipe]:
 
 
 def text_vectors(recipe: Recipe, file: Path, digest: str, texts: Sequence[str]) -> Floats:
-    """Unit vectors float32 (n, width) of n texts, in the space of the pictures' vectors.
+    """Return unit vectors float32 (n, width) of n texts, in the space of pictures.
 
     Raises:
         EncoderError: the weights in `file`, whose sha256 is `digest`, are of another model.
@@ -116,15 +94,15 @@ def text_vectors(recipe: Recipe, file: Path, digest: str, texts: Sequence[str]) 
     with torch.inference_mode():
         for start in range(0, len(texts), _TEXTS_AT_ONCE):
             tokens = tokenize(list(texts[start : start + _TEXTS_AT_ONCE]))
-            vectors.append(_encoded(network, tokens).numpy())
+            vectors.append(_encode_tokens(network, tokens).numpy())
     return np.concatenate(vectors)
 
 
-def _encoded(model: nn.Module, tokens: Tensor) -> Tensor:
-    """Unit vectors (n, width) of tokens (n, length).
+def _encode_tokens(model: nn.Module, tokens: Tensor) -> Tensor:
+    """Return unit vectors (n, width) of tokens (n, length).
 
-    Where a token is told nothing by those after it, and the last one of each text speaks for it,
-    the padding after the longest text is cut: hashtags are read several times faster.
+    If tokens depend on earlier ones alone, and the last one of a text represents it, the padding
+    after the longest text is cut: hashtags are encoded several times faster.
     """
     from torch.func import functional_call
 
@@ -186,14 +164,9 @@ def _card(name: str, config: dict[str, Any], known: dict[str, Any]) -> dict[str,
         "bicubic": known.get("interpolation", usual.interpolation) != "bilinear",
         "mean": list(known.get("mean", usual.mean)),
         "std": list(known.get("std", usual.std)),
-        "source": _source(known),
+        # `REPOSITORY/` or `REPOSITORY/FILE` on the Hugging Face hub, a URL, or nothing.
+        "source": f"hf.co/{known['hf_hub']}" if known.get("hf_hub") else str(known.get("url", "")),
     }
-
-
-def _source(known: dict[str, Any]) -> str:
-    """`REPOSITORY/` or `REPOSITORY/FILE` on the Hugging Face hub, a URL, or nothing."""
-    hub, url = known.get("hf_hub"), known.get("url", "")
-    return f"hf.co/{hub}" if hub else str(url)
 
 
 def _recipe(name: str, card: dict[str, Any]) -> Recipe:
@@ -232,7 +205,7 @@ def _network(model: str) -> nn.Module:
 
 
 def _read(network: nn.Module, state: State) -> State:
-    """A state dict of any layout that open_clip reads, in the network's own."""
+    """Return a state dict of any layout that open_clip reads, in the network's own layout."""
     from open_clip.convert import convert_state_dict
     from open_clip.model import convert_to_custom_text_state_dict
 
@@ -244,7 +217,7 @@ def _read(network: nn.Module, state: State) -> State:
 
 
 def _file(source: str) -> Path:
-    """Where weights lie in the caches that open_clip uses, or would."""
+    """Return the file of weights in open_clip's caches, existing or not."""
     if not source.startswith("hf.co/"):
         return Path("~/.cache/clip").expanduser() / (source.rpartition("/")[2] or "weights")
     from huggingface_hub import try_to_load_from_cache

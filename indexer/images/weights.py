@@ -1,4 +1,4 @@
-"""Files of weights: found or fetched, known by their hash, and read so that they can run no code.
+"""Files of weights: found or downloaded, checked by hash, and read so that they cannot run code.
 
 PyTorch is imported inside functions: a hash does not need it.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def weights_file(recipe: Recipe, *, fetch: bool = True) -> Path:
-    """The file where an encoder's weights usually lie.
+    """Return the usual file of an encoder's weights.
 
     Args:
         recipe: of the encoder.
@@ -49,32 +49,24 @@ def weights_file(recipe: Recipe, *, fetch: bool = True) -> Path:
             recipe.fetch(file)
         # Libraries that download fail with errors of many classes.
         except Exception as error:
-            raise _not_fetched(recipe, file, error) from error
+            raise EncoderError(
+                f"{recipe.name}: found no weights, and {recipe.source} cannot be fetched "
+                f"({error}); put that file at {file}, or name it with --weights FILE, or use "
+                f"--encoder {LITE0.name}"
+            ) from error
         file = recipe.file()
-    _check_name(file)
-    return file
-
-
-def _not_fetched(recipe: Recipe, file: Path, error: Exception) -> EncoderError:
-    return EncoderError(
-        f"{recipe.name}: found no weights, and {recipe.source} cannot be fetched ({error}); "
-        f"put that file at {file}, or name it with --weights FILE, or use --encoder {LITE0.name}"
-    )
-
-
-def _check_name(file: Path) -> None:
-    """Hold a file to the hash in its name, where there is one."""
     expected, digest = file.stem.rpartition("-")[2], weights_hash(file)
-    named = len(expected) >= 8 and not set(expected) - set("0123456789abcdef")
-    if named and not digest.startswith(expected):
+    is_hash = len(expected) >= 8 and not set(expected) - set("0123456789abcdef")
+    if is_hash and not digest.startswith(expected):
         raise EncoderError(
             f"{file}: damaged, found sha256 {digest}, expected {expected}...; delete it to have it "
             "fetched again, or name another with --weights FILE"
         )
+    return file
 
 
 def weights_hash(file: Path) -> str:
-    """Hexadecimal sha256 of a weights file, computed once for a file that stays as it is.
+    """Return the hexadecimal sha256 of a weights file, computed once for an unchanged file.
 
     Raises:
         EncoderError: the file cannot be read.
@@ -99,7 +91,7 @@ def _digest(file: Path, _changed: int, _size: int) -> str:
 
 
 def read_state(file: Path) -> State:
-    """Tensors by name from a file, which can run no code.
+    """Return tensors by name from a file, which cannot run code.
 
     Raises:
         EncoderError: the file is damaged, or holds other things than tensors.
@@ -117,13 +109,7 @@ def read_state(file: Path) -> State:
             f"{file}: damaged, or holds more than tensors, which could run code and is not read; "
             "expected a state dict saved by torch, or .safetensors"
         ) from error
-    return _tensors(state, file)
-
-
-def _tensors(state: object, file: Path) -> State:
-    """The state dict in what a file held; OpenCLIP's training keeps it beside other things."""
-    import torch
-
+    # OpenCLIP's training saves the state dict beside other things.
     inner = state.get("state_dict") if isinstance(state, dict) else None
     found = inner if isinstance(inner, dict) and inner else state
     if isinstance(found, dict) and all(isinstance(v, torch.Tensor) for v in found.values()):
@@ -135,7 +121,7 @@ def _tensors(state: object, file: Path) -> State:
 
 
 def check_fit(wanted: State, state: State, recipe: Recipe, file: Path) -> None:
-    """Hold a file's tensors to the network's names and shapes, but for the parts left unread.
+    """Check a file's tensors against the network's names and shapes, except for unread parts.
 
     Raises:
         EncoderError: the weights are of another model.

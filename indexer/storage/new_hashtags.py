@@ -26,7 +26,7 @@ from hashlens.indexer.vectors.index import VectorIndex
 def write_new_hashtag_vectors(
     folder: Path, store: Store, trained: TrainingCounts, everyone: WordSpace, config: VectorConfig
 ) -> None:
-    """Write `new-hashtags/TOPIC.faiss` for each space in `words/` that lacks hashtags used since training.
+    """Write `new-hashtags/TOPIC.faiss` for each space in `words/` that lacks newer hashtags.
 
     Args:
         folder: of a generation; its `words` are there.

@@ -6,6 +6,6 @@ import unicodedata
 
 
 def fold_author(author: str) -> str:
-    """The name without a leading @, in one case: networks know neither in account names."""
+    """Return the name without a leading @, case folded: account names ignore both."""
     name = unicodedata.normalize("NFKC", author).strip()
     return (name.removeprefix("@").strip() or name).casefold()

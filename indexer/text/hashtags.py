@@ -89,7 +89,7 @@ _UNWORDED = str.maketrans({"©": " ", "®": " ", "™": " ", "’": "'", "ʼ": "
 
 
 def extract(text: str, rule: str = "instagram") -> list[str]:
-    """Hashtags of a text as written, without the sign, in order, repeats kept.
+    """Return the hashtags of a text as written, without the sign, in order, with repeats.
 
     A hashtag longer than `MAX_LENGTH` characters is cut there.
 
@@ -109,7 +109,7 @@ def extract(text: str, rule: str = "instagram") -> list[str]:
 
 
 def split_cell(text: str) -> list[str]:
-    """Hashtags of a cell that lists them, with or without signs, as written, repeats kept.
+    """Return the hashtags of a cell that lists them, with or without signs, with repeats.
 
     Whatever no hashtag can hold stands between them: spaces of any kind, U+FFFD, commas, bars,
     slashes. Hyphens, points and apostrophes are left for `key` to refuse, for they may be parts
@@ -120,7 +120,7 @@ def split_cell(text: str) -> list[str]:
 
 
 def strip(text: str, rule: str = "instagram") -> str:
-    """A caption without its hashtags, its spaces and empty lines tidied.
+    """Return a caption without its hashtags, and without surplus spaces and empty lines.
 
     Lines are kept, with at most one empty line between two. Stripping again changes nothing,
     and `extract` finds nothing in what is left.
@@ -142,7 +142,7 @@ def strip(text: str, rule: str = "instagram") -> str:
 
 
 def join_words(text: str) -> str | None:
-    """A hashtag of a tag of any words, as many sites have them: `film photography`, `rock & roll`.
+    """Return a hashtag for a tag of several words: `film photography`, `rock & roll`.
 
     Spaces and all that no hashtag holds are left out; None where no letter or emoji stays.
     """
@@ -155,12 +155,12 @@ def join_words(text: str) -> str | None:
 
 
 def is_dated(keys: Collection[str]) -> frozenset[str]:
-    """Those hashtags that name a year from 1900 to 2099: `#summer2020` is over."""
+    """Return whether hashtags name a year from 1900 to 2099, such as `#summer2020`."""
     return frozenset(key for key in keys if _YEAR.search(key))
 
 
 def truncated_keys(keys: Collection[str]) -> frozenset[str]:
-    """Those hashtags that are what is left of others, cut where a mark of voicing began.
+    """Return hashtags that are others truncated before a voicing mark.
 
     Some programs take the mark of が, written as か and a sign of its own, for the hashtag's end:
     a hashtag that ends so, and another one that goes on with the voiced kana, tell of it.
@@ -194,7 +194,7 @@ def _check(rule: str) -> None:
 
 @cache
 def _pattern(rule: str) -> regex.Pattern[str]:
-    """Addresses or hashtags; the possessive body keeps `#http://` from shrinking to `#htt`."""
+    """Return a pattern of addresses or hashtags; the possessive body keeps `#http://` whole."""
     before, body, need, after = _GRAMMARS[rule]
     ahead = rf"(?![\ufe0f\u20e3])(?=[\p{{Nd}}\ufe0e\ufe0f\u20e3{_JOINING}]*+{need})"
     return _compiled(rf"{_ADDRESS}|(?<!{before}){_SIGN}{ahead}(?P<form>{body}++)(?!{after})")
@@ -202,7 +202,7 @@ def _pattern(rule: str) -> regex.Pattern[str]:
 
 @lru_cache(maxsize=1 << 17)  # a few hashtags make up most of any scrape
 def key(form: str) -> str:
-    """The one spelling by which a hashtag is known.
+    """Return the canonical spelling of a hashtag.
 
     The sign is dropped; letters are folded by NFKC and case, without variation selectors.
     Turkish `İ` becomes `i`, so that `#İstanbul` and `#istanbul` are one; `ı` stays `ı`, and `I`
@@ -232,7 +232,7 @@ def key(form: str) -> str:
 
 
 def display_of(folded: str, form: str) -> str:
-    """How a hashtag of an index is shown: the form, if it is one of this key, else the key.
+    """Return the display form of a hashtag: the given form if it has this key, else the key.
 
     Files of an index may be a stranger's: what is neither is shown without the signs that no
     hashtag has.
@@ -250,14 +250,14 @@ def _abbreviate(text: str) -> str:
 
 
 def _fold_hashtag(text: str) -> str:
-    """Fold, without the spaces that some letters (`ﷺ`, `゛`) unfold to, or joiners at the ends."""
+    """Fold a hashtag; remove spaces that letters (`ﷺ`, `゛`) fold to, and joiners at the ends."""
     while (folded := "".join(_fold(text).split()).strip("\u200c\u200d")) != text:
         text = folded
     return text
 
 
 def _fold(text: str) -> str:
-    """Letters as keys have them: NFKC, case folded, Turkish `İ` as `i`, no variation selectors."""
+    """Fold letters as in keys: NFKC, case folded, Turkish `İ` as `i`, no variation selectors."""
     if text.isascii():
         return text.lower()
     # Full-width tilde stands for the wave dash in Japanese; NFKC would make it an ASCII tilde.
@@ -267,7 +267,7 @@ def _fold(text: str) -> str:
 
 
 def tokens(text: str) -> list[str]:
-    """Words of a caption, in order, folded as keys are.
+    """Return the words of a caption, in order, folded like keys.
 
     Addresses, mentions and numbers are left out. An emoji is a word. Runs of scripts that are
     written without spaces (Han, kana, Thai, Lao, Khmer, Myanmar) become overlapping pairs of
@@ -281,19 +281,15 @@ def tokens(text: str) -> list[str]:
     for match in _TOKEN.finditer(_fold(text.translate(_UNWORDED))):
         word, kind = match[0], match.lastgroup
         if kind == "run":
-            found += _pairs(word)
+            letters = regex.findall(r"\X", word)
+            found += [a + b for a, b in pairwise(letters)] or letters
         elif kind == "emoji" or not word.isdecimal():
             found.append(word)
     return found
 
 
-def _pairs(run: str) -> list[str]:
-    letters = regex.findall(r"\X", run)
-    return [a + b for a, b in pairwise(letters)] or letters
-
-
 def script_words(text: str) -> list[str]:
-    """Words that Japanese writing shows, folded as keys are, each once, in order.
+    """Return words that changes of script delimit in Japanese, folded like keys, each once.
 
     They are one to four Han characters, or two to ten katakana, with other letters on both sides.
     """
@@ -302,12 +298,17 @@ def script_words(text: str) -> list[str]:
     return list(dict.fromkeys(_compiled(_SCRIPT_WORD).findall(_fold(text))))
 
 
+def strip_sign(token: str) -> str:
+    """Return a token without the sign of a hashtag: `#sunset` and `sunset` become one word."""
+    return token[1:] if token.startswith("#") and len(token) > 1 else token
+
+
 def parts(key: str) -> list[str]:
-    """Runs of letters, of digits, and emoji, of which a hashtag is made."""
+    """Split a hashtag into runs of letters, runs of digits, and emoji."""
     found: list[str] = _compiled(_PART).findall(key)
     return found
 
 
 def is_spaced(word: str) -> bool:
-    """Whether a word is of scripts that put spaces between words."""
+    """Return whether a word is in scripts that put spaces between words."""
     return not _RUN.search(word)

@@ -1,4 +1,4 @@
-"""The words inside a hashtag: `goldenretriever` is golden, retriever.
+"""Words inside hashtags: `goldenretriever` is golden, retriever.
 
 A unigram model after Norvig, "Natural Language Corpus Data", in Beautiful Data (2009): of all ways
 to cut a hashtag, the one whose words are likeliest, each independent of the others.
@@ -12,20 +12,20 @@ from itertools import pairwise
 
 from hashlens.indexer.text.hashtags import is_spaced, parts
 
-MAX_WORD = 20  # letters; longer words are never looked for inside a hashtag
+MAX_WORD = 20  # letters; longer words are not searched inside hashtags
 _ZIPF_TOP = 1_000_000_000  # count of the first pretrained word: keeps the 400,000th above zero
 # Past this rank counts fall by the square, as found in large texts by Ferrer i Cancho and Solé,
 # "Two regimes in the frequency of words" (2001): else glued words (`newyork`) beat their parts.
 _ZIPF_KNEE = 10_000
-# Almost every string of one to four letters is some abbreviation in a large vocabulary. Those that
-# are words stand high in it: up to these ranks, among pretrained words or the index's own.
+# Almost every string of one to four letters is an abbreviation in a large vocabulary. Words have
+# high ranks: up to these, among pretrained words or the index's own.
 _SHORT_RANKS = {1: (100, 0), 2: (1_100, 120), 3: (9_000, 1_000), 4: (60_000, 5_000)}
 _SMALLEST_TEXT = 1_000_000  # words
 _OWN_SHARE = 0.5  # weight of the index's own words beside the pretrained, however few they are
 
 
 def vocabulary_counts(own: Mapping[str, int], ranked: Sequence[str]) -> dict[str, int]:
-    """Counts for a `Segmenter`, from an index's own words and a pretrained vocabulary.
+    """Return counts for a `Segmenter`, from an index's own words and a pretrained vocabulary.
 
     A pretrained word of rank r counts C / r (Zipf's law), and less past the first ten thousand;
     the index's own counts are scaled to a fixed share of that mass and added. Short words count
@@ -43,17 +43,17 @@ def vocabulary_counts(own: Mapping[str, int], ranked: Sequence[str]) -> dict[str
         key=lambda word: (-own[word], word),
     )
     own_ranks = {word: rank for rank, word in enumerate(by_count, start=1)}
-    counts = {w: _zipf(rank) for w, rank in pretrained.items() if _is_word(w, rank, own_ranks)}
+    counts = {
+        w: _ZIPF_TOP / rank * min(1, _ZIPF_KNEE / rank)
+        for w, rank in pretrained.items()
+        if _is_word(w, rank, own_ranks)
+    }
     kept = [w for w in by_count if w in counts or _is_word(w, None, own_ranks)]
     total = sum(own[word] for word in kept)
     scale = _OWN_SHARE * (sum(counts.values()) or total) / total if total else 0
     for word in kept:
         counts[word] = counts.get(word, 0) + scale * own[word]
     return {word: max(1, round(count)) for word, count in counts.items()}
-
-
-def _zipf(rank: int) -> float:
-    return _ZIPF_TOP / rank * min(1, _ZIPF_KNEE / rank)
 
 
 def _is_word(word: str, rank: int | None, own_ranks: Mapping[str, int]) -> bool:
@@ -68,7 +68,7 @@ class Segmenter:
     """Cuts hashtags into words by a unigram model."""
 
     def __init__(self, counts: Mapping[str, int]) -> None:
-        """Make the model; `counts` says how often each word stands in a large text."""
+        """Make the model; `counts` are of each word in a large text."""
         total = max(sum(counts.values()), 1)
         self._scores = {
             word: math.log(count / total)
@@ -82,11 +82,11 @@ class Segmenter:
         self._common = math.log(_ZIPF_TOP / _ZIPF_KNEE / total)
 
     def is_common(self, word: str) -> bool:
-        """Whether a word is as frequent as the first ten thousand pretrained words are."""
+        """Return whether a word is as frequent as the first ten thousand pretrained words."""
         return self._scores.get(word, -math.inf) >= self._common
 
     def segment(self, key: str) -> tuple[str, ...]:
-        """The words of a hashtag, in order.
+        """Return the words of a hashtag, in order.
 
         Underscores and borders between letters, digits and emoji part words. A run of letters in
         a script that is written without spaces stays whole.
@@ -101,7 +101,7 @@ class Segmenter:
         return tuple(found) or (key,)
 
     def _best(self, run: str) -> tuple[str, ...]:
-        """The likeliest cut, by dynamic programming over its ends (Viterbi)."""
+        """Return the likeliest segmentation, by dynamic programming over word ends (Viterbi)."""
         best, starts = [0.0], [0]
         for end in range(1, len(run) + 1):
             score, start = max(self._endings(run, end, best))
@@ -113,7 +113,7 @@ class Segmenter:
         return tuple(run[start:end] for start, end in pairwise(reversed(cuts)))
 
     def _endings(self, run: str, end: int, best: list[float]) -> Iterator[tuple[float, int]]:
-        """Score and start of each word that could end at `end`."""
+        """Yield score and start of each word that could end at `end`."""
         scores, unseen = self._scores, self._unseen
         for start in range(max(0, end - MAX_WORD), end):
             word = scores.get(run[start:end])

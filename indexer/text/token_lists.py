@@ -1,4 +1,4 @@
-"""Lists of words, of many posts, kept as numbers: four bytes a word and eight a post."""
+"""Word lists of many posts as numbers: four bytes a word and eight a post."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TokenLists(Sequence[list[str]]):
 
     @classmethod
     def of(cls, texts: Iterable[Iterable[str]]) -> Self:
-        """Take texts; words are numbered as they appear."""
+        """Return texts as numbers, in order of the words' first appearance."""
         number: dict[str, int] = {}
         numbers, ends = array("i"), array("q", [0])
         for text in texts:
@@ -67,18 +67,18 @@ class TokenLists(Sequence[list[str]]):
 
     @property
     def lengths(self) -> Ids:
-        """How many words each text has, int64 (n,)."""
+        """Number of words of each text, int64 (n,)."""
         return np.diff(self.starts)
 
     def at(self, rows: Ids) -> TokenLists:
-        """Some of the texts, by place int64 (p,)."""
+        """Return the texts at places int64 (p,)."""
         lengths = self.lengths[rows]
         starts = np.concatenate([[0], np.cumsum(lengths)])
         entries = np.repeat(self.starts[rows] - starts[:-1], lengths) + np.arange(starts[-1])
         return TokenLists(self.words, self.numbers[entries], starts)
 
     def concat_each(self, others: TokenLists, sign: str) -> TokenLists:
-        """Each text, and after it the words of another with a sign before them.
+        """Return each text followed by the words of another one, with a sign before these.
 
         The words of both must be different, as those of captions and `#hashtags` are.
         """

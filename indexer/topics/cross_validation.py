@@ -1,4 +1,4 @@
-"""Parts that the training of text and image heads share: folds, judged posts, temperature."""
+"""Cross-validation of text and image heads: folds, held-out logits, temperature."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from hashlens.indexer.types import Floats, Ids
 
-MIN_TOPIC_POSTS = 5  # labelled posts that a topic needs in a head
+MIN_TOPIC_POSTS = 5  # labelled posts that a head needs of a topic
 FOLDS = 3
-MIN_HELD_OUT = 30  # unseen posts that a temperature needs
+MIN_HELD_OUT = 30  # posts that a temperature needs
 
 Fit = Callable[[NDArray[np.int64]], tuple[Floats, Floats]]
 Logits = Callable[[tuple[Floats, Floats], NDArray[np.int64]], Floats]
 
 
 def assign_folds(groups: Sequence[str | None], seed: int) -> Ids:
-    """Fold of each post, int64 (n,): posts of one author together, the others at random."""
+    """Return the fold of each post, int64 (n,): posts of one author share a fold."""
     names = [group if group is not None else f"\0{row}" for row, group in enumerate(groups)]
     _, numbers = np.unique(names, return_inverse=True)
     order = np.random.default_rng(seed).permutation(int(numbers.max(initial=0)) + 1)
@@ -29,7 +29,7 @@ def assign_folds(groups: Sequence[str | None], seed: int) -> Ids:
 
 
 def trainable_topics(topics: Ids) -> list[int]:
-    """Topics with enough posts; a head needs two."""
+    """Return the topics with enough posts, none if it is one alone: a head needs two."""
     counts = Counter(topics.tolist())
     found = [
         topic for topic, count in sorted(counts.items()) if topic >= 0 and count >= MIN_TOPIC_POSTS
@@ -38,7 +38,7 @@ def trainable_topics(topics: Ids) -> list[int]:
 
 
 def cross_validate(fit: Fit, logits: Logits, topics: Ids, folds: Ids) -> tuple[Floats, Ids]:
-    """Logits (m, t) by heads that had not seen the rows, and those rows int64 (m,)."""
+    """Return logits (m, t) of heads that were trained without the rows, and the rows int64 (m,)."""
     parts, rows = [np.zeros((0, 1), np.float32)], [np.zeros(0, np.int64)]
     for fold in np.unique(folds):
         seen = np.flatnonzero(folds != fold)
@@ -53,7 +53,7 @@ def cross_validate(fit: Fit, logits: Logits, topics: Ids, folds: Ids) -> tuple[F
 def expand_topics(
     weights: NDArray[Any], bias: NDArray[Any], classes: NDArray[np.int64], width: int
 ) -> tuple[Floats, Floats]:
-    """A head over all topics from one over some."""
+    """Return a head over all topics from one over some of them."""
     all_weights = np.zeros((width, weights.shape[1]), np.float32)
     all_bias = np.full(width, -np.inf, np.float32)
     all_weights[classes], all_bias[classes] = weights, bias
@@ -61,16 +61,16 @@ def expand_topics(
 
 
 def log_loss(probs: Floats, truths: Ids) -> float:
-    """Mean surprise at the true topics (m,) under probabilities (m, t), topics weighing evenly."""
+    """Return the mean log loss of probabilities (m, t) with true topics (m,) of equal weight."""
     balance = 1 / np.bincount(truths)[truths]
     of_truth = np.maximum(probs[np.arange(len(truths)), truths], 1e-9)
     return float(balance @ -np.log(of_truth) / balance.sum())
 
 
 def fit_temperature(logits: Floats, truths: Ids) -> float | None:
-    """What logits are divided by so that their probabilities fit best, topics weighing evenly.
+    """Return the divisor of logits with the best probabilities, with topics of equal weight.
 
-    Temperature scaling (Guo et al. 2017); None where there are too few to tell.
+    Temperature scaling (Guo et al. 2017); None with too few posts.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp

@@ -1,6 +1,6 @@
-"""What tells topics at query time, on NumPy alone: linear heads, and a second opinion on pictures.
+"""The image topic model at query time, in NumPy alone: a linear head, and a prior from classes.
 
-`topicheads` and `imagehead` train them. Letters in shapes: q pictures, d width, t topics,
+`training` and `image_training` train them. Letters in shapes: q pictures, d width, t topics,
 c classes of the encoder.
 """
 
@@ -11,47 +11,46 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hashlens.indexer.arrays.row_math import softmax
 from hashlens.indexer.errors import ShapeError
 from hashlens.indexer.types import Floats
 
-MIN_PROBABILITY = 0.01  # probability shared out among all topics, so that none is ruled out
-CLASS_WEIGHT = 4.0  # the classes' opinion beside the head's, each as far as it is competent
-MAX_LOGIT_SCALE = (
-    100.0  # cosines of pictures with texts are multiplied by: the bound of CLIP's training
-)
+MIN_PROBABILITY = 0.01  # total that all topics share, so that none is ruled out
+CLASS_WEIGHT = 4.0  # of the classes beside the head, each as far as it is competent
+MAX_LOGIT_SCALE = 100.0  # of cosines of pictures with texts: the bound of CLIP's training
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Head:
     """A linear softmax head: `weights` float32 (t, d), `bias` float32 (t,).
 
-    Temperature is already in them; a topic never seen in training has bias -inf.
+    They include the temperature; a topic without training posts has bias -inf.
     """
 
     weights: Floats
     bias: Floats
 
     def probs(self, logits: Floats) -> Floats:
-        """Softmax of logits (q, t), a little of it shared among all topics."""
+        """Return the softmax of logits (q, t), mixed with a small even share."""
         mixed: Floats = (
-            (1 - MIN_PROBABILITY) * _softmax(logits) + MIN_PROBABILITY / logits.shape[1]
+            (1 - MIN_PROBABILITY) * softmax(logits) + MIN_PROBABILITY / logits.shape[1]
         ).astype("f4")
         return mixed
 
 
 @dataclass(frozen=True, slots=True)
 class OutOfTopicDetector:
-    """Tells pictures of no topic: no class of the head draws them, so their energy is low.
+    """Detects pictures of no topic by their low energy.
 
     Energy is the log of the summed exponents of the logits (Liu et al., Energy-based
-    out-of-distribution detection, 2020); at `middle` a picture is as likely outside as not.
+    out-of-distribution detection, 2020). At `middle`, a picture has even chances to be outside.
     """
 
     middle: float
     width: float
 
     def shares(self, logits: Floats) -> Floats:
-        """How far each picture is outside, float32 (q, 1) in (0, 1)."""
+        """Return how far each picture is outside, float32 (q, 1) in (0, 1)."""
         most = logits.max(axis=1, keepdims=True)
         energy = most + np.log(np.exp(logits - most).sum(axis=1, keepdims=True))
         distance = np.clip((energy - self.middle) / self.width, -50, 50)
@@ -63,9 +62,9 @@ class OutOfTopicDetector:
 class ClassPrior:
     """Classes of the encoder as a second opinion on topics.
 
-    They are its own, or those of `ZeroShot`. `topics` float32 (c, t): the topics of each class, a
-    row sums to 1; `new` float32 (c,) in [0, 1]: how little the pictures that taught the head tell
-    of the class. `temperature` is what the joined logits are divided by.
+    The classes are its own, or those of `ZeroShot`. `topics` float32 (c, t) are the topics of each
+    class; a row sums to 1. `new` float32 (c,) in [0, 1] is the novelty of the class to the
+    pictures that trained the head. The joined logits are divided by `temperature`.
     """
 
     topics: Floats
@@ -73,28 +72,28 @@ class ClassPrior:
     temperature: float = 1.0
 
     def newness(self, classes: Floats) -> Floats:
-        """How new the classes of pictures are, float32 (q, 1), from probabilities (q, c)."""
+        """Return the novelty of pictures' classes, float32 (q, 1), from probabilities (q, c)."""
         newness: Floats = (classes @ self.new)[:, None]
         return newness
 
     def logits(self, own: Floats, classes: Floats) -> Floats:
-        """Both opinions joined, before temperature, float32 (q, t).
+        """Return both opinions joined, before temperature, float32 (q, t).
 
-        A weighted product (logarithmic pool) of the head's probabilities (q, t) and the classes'.
-        The head knows pictures like those that taught it; the newer the classes, the more they
-        speak instead.
+        They are a weighted product (logarithmic pool) of the head's probabilities (q, t) and the
+        classes'. The head knows pictures like those that trained it; with the novelty of the
+        classes, the weight shifts to them.
         """
         new = self.newness(classes)
-        said = np.log(classes @ self.topics + np.float32(1e-9))
-        joined: Floats = (1 - new) ** 2 * np.log(own) + CLASS_WEIGHT * new**2 * said
+        by_classes = np.log(classes @ self.topics + np.float32(1e-9))
+        joined: Floats = (1 - new) ** 2 * np.log(own) + CLASS_WEIGHT * new**2 * by_classes
         return joined
 
     def probs(self, own: Floats, classes: Floats, taught: NDArray[np.bool_]) -> Floats:
-        """Both opinions joined; of topics that no picture taught (t,), the classes' alone."""
+        """Return both opinions joined; for topics without training pictures, the classes' alone."""
         logits = np.where(taught, self.logits(own, classes) / self.temperature, -np.inf)
         absent = np.where(taught, 0, classes @ self.topics)
         rest = 1 - absent.sum(axis=1, keepdims=True)
-        joined = (1 - MIN_PROBABILITY) * (rest * _softmax(logits) + absent) + MIN_PROBABILITY / len(
+        joined = (1 - MIN_PROBABILITY) * (rest * softmax(logits) + absent) + MIN_PROBABILITY / len(
             taught
         )
         probs: Floats = joined.astype(np.float32)
@@ -103,10 +102,10 @@ class ClassPrior:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ZeroShot:
-    """The topics as classes that no picture taught: each is its text, where an encoder reads text.
+    """Topics as classes without training pictures: each is its text, if an encoder reads text.
 
-    `texts` float32 (t, d): unit rows in the space of the pictures; `scale` is what cosines with
-    them are multiplied by (Radford et al., Learning transferable visual models from natural
+    `texts` float32 (t, d) are unit rows in the space of the pictures. Cosines with them are
+    multiplied by `scale` (Radford et al., Learning transferable visual models from natural
     language supervision, 2021).
     """
 
@@ -114,16 +113,16 @@ class ZeroShot:
     scale: float = MAX_LOGIT_SCALE
 
     def classes(self, vectors: Floats) -> Floats:
-        """Probabilities of the topics, float32 (q, t), from unit vectors (q, d) of pictures."""
-        return _softmax(np.float32(self.scale) * (vectors @ self.texts.T))
+        """Return probabilities of the topics, float32 (q, t), from unit vectors (q, d)."""
+        return softmax(np.float32(self.scale) * (vectors @ self.texts.T))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageTopicModel:
-    """All that judges a picture: the head, the encoder's classes, and whether it is outside.
+    """Classifies pictures by the head, the encoder's classes, and the out-of-topic detector.
 
-    `classes` is None where the encoder has no classes, `outside` where too few pictures taught it;
-    with `zero_shot` the classes are those that texts tell.
+    `classes` is None if the encoder has no classes, `outside` if it had too few training pictures.
+    With `zero_shot`, texts give the classes.
     """
 
     head: Head
@@ -132,7 +131,7 @@ class ImageTopicModel:
     zero_shot: ZeroShot | None = None
 
     def probs(self, vectors: Floats, classes: Floats | None) -> Floats:
-        """Topics float32 (q, t) of pictures: see `TopicModel.from_images`.
+        """Return topics float32 (q, t) of pictures: see `TopicModel.from_images`.
 
         Raises:
             ShapeError: vectors or classes are of another width, or of another number.
@@ -146,7 +145,7 @@ class ImageTopicModel:
         if self.classes and classes is not None:
             _check("classes", classes, (len(vectors), len(self.classes.new)))
             probs = self.classes.probs(probs, classes, self.head.bias > -np.inf)
-            # Where the classes are new, it is theirs to say whether a topic fits.
+            # The more novel the classes, the less the head knows whether a topic fits.
             outside = outside * (1 - self.classes.newness(classes))
         spread: Floats = (1 - outside) * probs + outside / np.float32(probs.shape[1])
         return spread
@@ -158,9 +157,3 @@ def _check(name: str, found: Floats, expected: tuple[int | None, int]) -> None:
     ):
         shape = f"({'any' if expected[0] is None else expected[0]}, {expected[1]})"
         raise ShapeError(f"topics: found {name} {found.shape}, expected {shape}")
-
-
-def _softmax(logits: Floats) -> Floats:
-    raised: Floats = np.exp(logits - logits.max(axis=1, keepdims=True))
-    soft: Floats = raised / raised.sum(axis=1, keepdims=True)
-    return soft

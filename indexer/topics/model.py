@@ -1,6 +1,6 @@
-"""Topics: their defining hashtags, and one model that tells them from pictures and text.
+"""Topics: their defining hashtags, and the model that classifies pictures and text.
 
-Here is all that a query needs, on NumPy alone; `topicheads` trains the heads.
+Queries need this module alone, which imports NumPy only; `training` trains the heads.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from hashlens.indexer.config import ALL_TOPICS, data_path
 from hashlens.indexer.errors import ConfigError, InputError, SetupError, unreadable
-from hashlens.indexer.text.hashtags import key
+from hashlens.indexer.text.hashtags import key, strip_sign
 from hashlens.indexer.topics.image_model import (
     ClassPrior,
     Head,
@@ -58,14 +58,14 @@ class TopicTable:
                     )
 
     def defining(self, hashtags: Sequence[str]) -> str | None:
-        """The topic that most of the hashtags define; None where none or two lead."""
+        """Return the topic that most of the hashtags define; None if none or two lead."""
         found = [sum(tag in tags for tag in hashtags) for tags in self.hashtags]
         most = max(found)
         return self.names[found.index(most)] if most and found.count(most) == 1 else None
 
 
 def load_topics(path: Path | None = None) -> TopicTable:
-    """The topics of a TOML file, of those that ship with hashlens where None.
+    """Return the topics of a TOML file; the bundled ones if None.
 
     Raises:
         ConfigError: the file is missing, no TOML, or not of the form of `data/topics.toml`.
@@ -75,8 +75,17 @@ def load_topics(path: Path | None = None) -> TopicTable:
         topics = tomllib.loads(path.read_text(encoding="utf-8")).get("topics")
         if not isinstance(topics, dict):
             raise ConfigError("found no [topics], expected it with `name = [hashtags]` lines")
-        lists = tuple(_keys(name, tags) for name, tags in topics.items())
-        return TopicTable(tuple(topics), lists)
+        lists = []
+        for name, tags in topics.items():
+            if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+                raise ConfigError(
+                    f"topic {name}: found {tags!r}, expected a list of hashtags in quotes"
+                )
+            try:
+                lists.append(tuple(dict.fromkeys(map(key, tags))))
+            except InputError as error:
+                raise ConfigError(f"topic {name}: {error}") from error
+        return TopicTable(tuple(topics), tuple(lists))
     except OSError as error:
         raise SetupError(f"{path}: found {error.strerror}, expected a file of topics") from error
     except (ValueError, RecursionError) as error:
@@ -85,22 +94,13 @@ def load_topics(path: Path | None = None) -> TopicTable:
         raise SetupError(f"{path}: {error}") from error
 
 
-def _keys(topic: str, tags: object) -> tuple[str, ...]:
-    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-        raise ConfigError(f"topic {topic}: found {tags!r}, expected a list of hashtags in quotes")
-    try:
-        return tuple(dict.fromkeys(map(key, tags)))
-    except InputError as error:
-        raise ConfigError(f"topic {topic}: {error}") from error
-
-
 @dataclass(frozen=True, eq=False)
 class TopicModel:
-    """Tells topics from picture vectors, and from tokens (caption words and `#hashtags`).
+    """Classifies topics of picture vectors, and of tokens (caption words and `#hashtags`).
 
-    Probabilities assume that every topic is as frequent as any other. `idf` float32 (v,) and
-    `vocabulary` belong to the text head; either head may be absent. `plain` is what logits of
-    texts without hashtags are divided by: captions alone tell less than they seem to.
+    Probabilities assume that all topics are equally frequent. `idf` float32 (v,) and `vocabulary`
+    belong to the text head; either head may be absent. Logits of texts without hashtags are
+    divided by `plain`, because captions alone tell less.
     """
 
     table: TopicTable
@@ -112,12 +112,12 @@ class TopicModel:
 
     @property
     def has_image_model(self) -> bool:
-        """Whether pictures can be judged."""
+        """Whether pictures can be classified."""
         return self.image is not None
 
     @property
     def without_classes(self) -> TopicModel:
-        """The same with the image head alone: without a second opinion on pictures."""
+        """The same model with the image head alone, without the prior from classes."""
         head = self.image and ImageTopicModel(self.image.head, self.image.outside)
         return replace(self, image=head)
 
@@ -126,13 +126,12 @@ class TopicModel:
         return 1 / len(self.table.names)
 
     def from_images(self, vectors: Floats, classes: Floats | None = None) -> TopicProbs:
-        """Topics of pictures; spread where a picture is of none, even where none taught them.
+        """Return topics of pictures: spread for a picture of none, even without an image head.
 
         Args:
-            vectors: float32 (q, d), unit rows of the encoder that the head was trained on.
-            classes: its probabilities of ImageNet's classes, float32 (q, 1000), for a second
-                opinion; without them the head judges alone, or with the topics' texts where the
-                encoder reads text.
+            vectors: float32 (q, d), unit rows of the encoder of the training pictures.
+            classes: its probabilities of ImageNet's classes, float32 (q, 1000), or None; the
+                topics' texts take their place if the encoder reads text.
 
         Raises:
             ShapeError: vectors or classes are of another width, or of another number.
@@ -142,7 +141,7 @@ class TopicModel:
         return TopicProbs(self.table.names, self.image.probs(vectors, classes))
 
     def from_tokens(self, tokens: Sequence[Sequence[str]]) -> TopicProbs:
-        """Topics of texts; even where no token is known."""
+        """Return topics of texts; even for a text without known tokens."""
         found = self._unknown(len(tokens))
         if self.text is None or not len(tokens):
             return found
@@ -156,7 +155,7 @@ class TopicModel:
         return TopicProbs(self.table.names, np.where(known, self.text.probs(logits), found.probs))
 
     def combine(self, image: TopicProbs, text: TopicProbs) -> TopicProbs:
-        """Both opinions: the product rule over an even prior (Kittler et al. 1998)."""
+        """Join both by the product rule over an even prior (Kittler et al. 1998)."""
         product = image.probs * text.probs
         return TopicProbs(self.table.names, product / product.sum(axis=1, keepdims=True))
 
@@ -178,27 +177,22 @@ class TopicModel:
         if self.image and self.image.zero_shot:
             tensors["texts"] = self.image.zero_shot.texts
         whole = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-        # Not `save_file`: that makes files which nobody else may read, whatever the umask.
+        # Not `save_file`: it makes files that nobody else may read, whatever the umask.
         (folder / _HEADS).write_bytes(save(whole))
         table = dict(zip(self.table.names, self.table.hashtags, strict=True))
         words = sorted(self.vocabulary, key=self.vocabulary.__getitem__)
-        saved = {"topics": table, "vocabulary": words, "plain": self.plain} | self._settings()
-        (folder / _TABLE).write_text(json.dumps(saved, ensure_ascii=False), encoding="utf-8")
-
-    def _settings(self) -> dict[str, float]:
-        """Numbers of the image's opinions, by their names in the table's file."""
-        found = {}
+        saved: dict[str, Any] = {"topics": table, "vocabulary": words, "plain": self.plain}
         if self.image and (outside := self.image.outside):
-            found = {"outside": outside.middle, "outside_width": outside.width}
+            saved |= {"outside": outside.middle, "outside_width": outside.width}
         if self.image and self.image.classes:
-            found["classes"] = self.image.classes.temperature
+            saved["classes"] = self.image.classes.temperature
         if self.image and self.image.zero_shot:
-            found["texts"] = self.image.zero_shot.scale
-        return found
+            saved["texts"] = self.image.zero_shot.scale
+        (folder / _TABLE).write_text(json.dumps(saved, ensure_ascii=False), encoding="utf-8")
 
     @classmethod
     def open(cls, folder: Path) -> TopicModel:
-        """The model saved in `folder`.
+        """Open the model saved in `folder`.
 
         Raises:
             IndexCorruptError: a file is missing, unreadable, or does not fit the other.
@@ -275,15 +269,10 @@ def _check(name: str, array: Floats, shape: tuple[int | None, ...]) -> None:
         raise ValueError(f"{name}: found {array.dtype} {array.shape}, expected finite {shape}")
 
 
-def strip_sign(token: str) -> str:
-    """A token without the sign of a hashtag: to topics, `#sunset` and `sunset` mean the same."""
-    return token[1:] if token.startswith("#") and len(token) > 1 else token
-
-
 def tfidf(
     tokens: Sequence[Sequence[str]], vocabulary: Mapping[str, int], idf: Floats
 ) -> tuple[np.ndarray, np.ndarray, Floats]:
-    """Sparse unit rows of (1 + log count) * idf: rows int64 (z,), columns int64 (z,), values."""
+    """Return sparse unit rows of (1 + log count) * idf: rows and columns int64 (z,), values."""
     width = max(len(idf), 1)
     hits = [
         (row * width + column)

@@ -1,4 +1,4 @@
-"""Training of what tells topics: the text head here, the image head beside it."""
+"""Training of the topic model; the image head is in `image_training`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hashlens.indexer.config import TopicConfig
 from hashlens.indexer.embeddings.space import WordSpace
+from hashlens.indexer.text.hashtags import strip_sign
 from hashlens.indexer.topics.cross_validation import (
     Fit,
     assign_folds,
@@ -23,16 +24,16 @@ from hashlens.indexer.topics.image_model import Head
 from hashlens.indexer.topics.image_training import fit_image_model, zero_shot_model
 from hashlens.indexer.topics.imagenet_topics import classes_by_words
 from hashlens.indexer.topics.logistic import fit_logistic
-from hashlens.indexer.topics.model import TopicModel, TopicTable, strip_sign, tfidf
+from hashlens.indexer.topics.model import TopicModel, TopicTable, tfidf
 from hashlens.indexer.types import Embeddings, Floats, Ids
 
 if TYPE_CHECKING:
     from scipy import sparse
 
-MASKED_VIEW, PLAIN = 1, 2  # views of a text: without its defining hashtags, without any
-MIN_POSTS, MAX_WORDS = 2, 50_000  # a word's posts; words of the posts, and as many pretrained
-MEANING_WEIGHT = 2.0  # how much the mean meaning of a text counts beside its words
-MAX_POSTS_PER_TOPIC = 6_000  # labelled texts, or pictures, a topic: more add minutes, not accuracy
+MASKED_VIEW, PLAIN_VIEW = 1, 2  # of a text: without its defining hashtags, without any
+MIN_POSTS, MAX_WORDS = 2, 50_000  # posts of a word; words of posts, and as many pretrained
+MEANING_WEIGHT = 2.0  # of the mean vector of a text, beside its words
+MAX_POSTS_PER_TOPIC = 6_000  # with texts, or pictures: more add minutes, not accuracy
 TEXT_STRENGTH = 0.3  # inverse weight of the text head's L2 penalty
 
 
@@ -48,12 +49,12 @@ def fit_topics(
     classes: Floats | None = None,
     texts: Floats | None = None,
 ) -> TopicModel:
-    """Train both heads on the posts whose topic is known.
+    """Train both heads on the posts of known topic.
 
-    The text head sees each text whole, without its defining hashtags, and without any, so that it
-    also learns from what stands beside them. To it, `#sunset` is the word `sunset`; through
-    pretrained vectors it also judges words that no post holds. Both heads weigh topics evenly,
-    whatever their share of posts.
+    The text head sees each text whole, without its defining hashtags, and without any hashtag, so
+    that it also learns from the words beside them. `#sunset` and `sunset` are one word to it.
+    Through pretrained vectors it also classifies words that no post contains. In both heads, every
+    topic has the same weight, whatever its share of posts.
 
     Args:
         table: the topics.
@@ -64,11 +65,11 @@ def fit_topics(
         config: settings.
         pretrained: vectors of words, commonest first.
         classes: probabilities of ImageNet's classes of each picture, float32 (m, 1000).
-        texts: a unit vector of each topic's prompts, float32 (t, d), where the encoder reads text.
+        texts: a unit vector of each topic's prompts, float32 (t, d), if the encoder reads text.
 
     Returns:
-        The model; a head that had too few labelled posts is absent from it, but for pictures that
-        texts can judge.
+        The model, without a head that has too few labelled posts; texts can replace the image
+        head.
     """
     number = {name: place for place, name in enumerate(table.names)}
     topics = np.array([number.get(label, -1) if label else -1 for label in labels], dtype=np.int64)
@@ -79,11 +80,12 @@ def fit_topics(
         known = np.flatnonzero(topics[images.ids] >= 0).tolist()
         places = _sampled(known, topics[images.ids], config.seed)
         rows = images.ids[places]
-        seen = None
+        shown = None
         if classes is not None:
-            seen = (classes[places], classes_by_words(table, pretrained))
-        shown = (images.vectors[places], topics[rows], folds[rows], len(number))
-        image = fit_image_model(*shown, config, seen, texts)
+            shown = (classes[places], classes_by_words(table, pretrained))
+        image = fit_image_model(
+            images.vectors[places], topics[rows], folds[rows], len(number), config, shown, texts
+        )
     return TopicModel(table, image, text, vocabulary, idf, plain)
 
 
@@ -95,6 +97,9 @@ def _text_head(
     config: TopicConfig,
     pretrained: WordSpace | None,
 ) -> tuple[Head | None, dict[str, int], Floats, float]:
+    """Return the text head, its vocabulary with idf, and the temperature of plain captions."""
+    from scipy import sparse
+
     known = [r for r in np.flatnonzero(topics >= 0).tolist() if len(tokens[r])]
     rows = _sampled(known, topics, config.seed)
     taught = trainable_topics(topics[rows])
@@ -103,8 +108,12 @@ def _text_head(
         return None, {}, np.zeros(0, np.float32), 1.0
     texts, owners, kinds = _views(table, tokens, rows)
     vocabulary, idf = _vocabulary(texts, pretrained)
-    meanings = _meanings(vocabulary, pretrained)
-    features = _sparse(texts, vocabulary, idf)
+    meanings = np.zeros((len(vocabulary), pretrained.dimensions if pretrained else 0), np.float32)
+    if pretrained:
+        positions, found = pretrained.lookup(list(vocabulary))
+        meanings[positions] = MEANING_WEIGHT * pretrained.vectors[found]
+    cells, columns, values = tfidf(texts, vocabulary, idf)
+    features = sparse.csr_matrix((values, (cells, columns)), shape=(len(texts), len(idf)))
     fit = _text_fitter(features, meanings, topics[owners], len(table.names))
     scores, held = cross_validate(
         fit,
@@ -112,10 +121,10 @@ def _text_head(
         topics[owners],
         folds[owners],
     )
-    # Texts without their defining hashtags are what queries look like.
+    # Queries look like texts without their defining hashtags.
     masked, plain = (
         fit_temperature(scores[kinds[held] == kind], topics[owners[held[kinds[held] == kind]]])
-        for kind in (MASKED_VIEW, PLAIN)
+        for kind in (MASKED_VIEW, PLAIN_VIEW)
     )
     masked = masked or 1.0
     weights, bias = fit(np.arange(len(owners)))
@@ -125,7 +134,7 @@ def _text_head(
 def _views(
     table: TopicTable, tokens: Sequence[Sequence[str]], rows: Ids
 ) -> tuple[list[list[str]], Ids, Ids]:
-    """Texts of the posts, each whole, without defining hashtags, and without any; owners; kinds."""
+    """Return texts of posts: whole, without defining hashtags, and without any; owners; kinds."""
     hidden = {f"#{tag}" for tags in table.hashtags for tag in tags}
     keeps: tuple[Callable[[str], bool], ...] = (
         lambda _: True,
@@ -143,7 +152,7 @@ def _views(
 
 
 def _sampled(rows: list[int], topics: Ids, seed: int) -> Ids:
-    """At most PER_TOPIC rows of each topic, in order."""
+    """Return at most `MAX_POSTS_PER_TOPIC` rows of each topic, in order."""
     shuffled = np.random.default_rng(seed).permutation(np.array(rows, dtype=np.int64))
     of_each = [
         shuffled[topics[shuffled] == topic][:MAX_POSTS_PER_TOPIC]
@@ -155,7 +164,7 @@ def _sampled(rows: list[int], topics: Ids, seed: int) -> Ids:
 def _vocabulary(
     texts: Sequence[Sequence[str]], pretrained: WordSpace | None
 ) -> tuple[dict[str, int], Floats]:
-    """The commonest words of the texts, then of the pretrained; and their smoothed idf."""
+    """Return the commonest words of the texts, then pretrained words; and their smoothed idf."""
     posts = Counter(word for text in texts for word in set(map(strip_sign, text)))
     common = sorted((-n, word) for word, n in posts.items() if n >= MIN_POSTS)[:MAX_WORDS]
     counts = {word: -n for n, word in common}
@@ -165,37 +174,20 @@ def _vocabulary(
     return {word: at for at, word in enumerate(counts)}, idf.astype(np.float32)
 
 
-def _meanings(vocabulary: dict[str, int], pretrained: WordSpace | None) -> Floats:
-    """Pretrained vector of each word, float32 (v, d), zeros where there is none; d may be 0."""
-    if pretrained is None:
-        return np.zeros((len(vocabulary), 0), np.float32)
-    meanings = np.zeros((len(vocabulary), pretrained.dimensions), np.float32)
-    positions, rows = pretrained.lookup(list(vocabulary))
-    meanings[positions] = MEANING_WEIGHT * pretrained.vectors[rows]
-    return meanings
-
-
-def _sparse(
-    texts: Sequence[Sequence[str]], vocabulary: dict[str, int], idf: Floats
-) -> sparse.csr_matrix:
-    from scipy import sparse
-
-    rows, columns, values = tfidf(texts, vocabulary, idf)
-    return sparse.csr_matrix((values, (rows, columns)), shape=(len(texts), len(idf)))
-
-
 def _text_fitter(features: sparse.csr_matrix, meanings: Floats, topics: Ids, width: int) -> Fit:
-    """Logistic regression on words and on their mean meaning, as one weight a word.
+    """Return a fit of logistic regression on words and their mean vector, as one weight a word.
 
-    The mean is linear in the words, so what it adds to a topic is a share of each word's weight:
-    a text head that has learned meanings is still a bag of words.
+    The mean is linear in the words, so it adds a share to each word's weight: the text head stays
+    a bag of words.
     """
     from scipy import sparse
 
     both = sparse.hstack([features, sparse.csr_matrix(features @ meanings)], format="csr")
 
     def fit(some: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        weights, bias, classes = fit_logistic(both[some], topics[some], TEXT_STRENGTH)
+        weights, bias, classes = fit_logistic(
+            both[some], topics[some], 1 / (TEXT_STRENGTH * len(some))
+        )
         of_words, of_meanings = np.split(weights, [features.shape[1]], axis=1)
         return expand_topics(of_words + of_meanings @ meanings.T, bias, classes, width)
 

@@ -1,4 +1,4 @@
-"""Whether the counts that answers rest on are those that the posts give: they are made anew."""
+"""Checks of count matrices: they are computed again from the posts."""
 
 from __future__ import annotations
 
@@ -12,37 +12,43 @@ from hashlens.indexer.arrays.sparse import Matrix, open_npy
 from hashlens.indexer.errors import IndexCorruptError
 from hashlens.indexer.storage.count_matrices import EASE_KEPT, Counts, write_counts
 from hashlens.indexer.storage.store import Store
+from hashlens.indexer.verify.row_checks import find_range_problems
 
-# Solved in floating point: another machine's weights differ a little, and so which are kept.
+# Solved in floating point: weights of another machine differ slightly, and so does their choice.
 _SOLVED = "ease"
 _SHARE, _LEAST = 1e-2, 1e-4
 
 
-def find_count_problems(folder: Path, store: Store, topics: Sequence[str]) -> Iterator[str]:
-    """What is wrong with the counts in a folder.
+def find_count_problems(generation: Path, topics: Sequence[str]) -> Iterator[str]:
+    """Yield problems of the counts in a folder.
 
     Args:
-        folder: `counts` of a generation.
-        store: its rows.
+        generation: its folder.
         topics: names, in the order of the topic model.
     """
-    found = Counts.open(folder).ease
-    linear = int(np.diff(found.starts).max(initial=0)) or EASE_KEPT
-    with TemporaryDirectory(prefix="hashlens-") as place:
+    folder = generation / "counts"
+
+    def segment(key: str) -> Sequence[str]:
+        raise IndexCorruptError(f"found no words of #{key} in the store, expected them")
+
+    with (
+        Store.open(generation / "posts.duckdb") as store,
+        TemporaryDirectory(prefix="hashlens-") as place,
+    ):
+        if beyond := [f"{store.path}: {problem}" for problem in find_range_problems(store)]:
+            yield from beyond
+            return
+        linear = int(np.diff(Counts.open(folder).ease.starts).max(initial=0)) or EASE_KEPT
         anew = Path(place) / "counts"
-        write_counts(store, _uncut, topics, anew, min(linear, EASE_KEPT))
+        write_counts(store, segment, topics, anew, min(linear, EASE_KEPT))
         names = sorted({path.name for path in (*folder.iterdir(), *anew.iterdir())})
         for name in names:
             if not name.startswith(f"{_SOLVED}."):
-                yield from _file_troubles(folder / name, anew / name)
-        yield from _solved_troubles(folder / _SOLVED, anew / _SOLVED)
+                yield from _file_problems(folder / name, anew / name)
+        yield from _ease_problems(folder / _SOLVED, anew / _SOLVED)
 
 
-def _uncut(key: str) -> Sequence[str]:
-    raise IndexCorruptError(f"found no words of #{key} in the store, expected them")
-
-
-def _file_troubles(path: Path, wanted: Path) -> Iterator[str]:
+def _file_problems(path: Path, wanted: Path) -> Iterator[str]:
     if not path.exists() or not wanted.exists():
         yield f"{path}: found or missing, expected the other"
         return
@@ -56,8 +62,8 @@ def _file_troubles(path: Path, wanted: Path) -> Iterator[str]:
         yield f"{path}: found {wrong} values that its posts do not give"
 
 
-def _solved_troubles(path: Path, wanted: Path) -> Iterator[str]:
-    """The weights kept of each row, whichever of nearly equal ones they are."""
+def _ease_problems(path: Path, wanted: Path) -> Iterator[str]:
+    """Compare the sorted weights of each row: nearly equal ones may change places."""
     found, right = Matrix.open(path), Matrix.open(wanted)
     if not np.array_equal(found.starts, right.starts):
         yield f"{path}: found other rows than its posts give"

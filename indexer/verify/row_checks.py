@@ -1,8 +1,8 @@
-"""Whether the rows of a store fit together, and whether its derived tables say what they hold."""
+"""Checks of a store's rows, and of its derived tables against them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -19,8 +19,9 @@ from hashlens.indexer.storage.statistics import (
     uses_of,
 )
 from hashlens.indexer.storage.store import BASE_COUNTS, Store
+from hashlens.indexer.vectors.segments import live_ids
 
-# What there must be none of.
+# Queries that must count none.
 _STRAYS: dict[str, str] = {
     "hashtags of posts that are not there": (
         "select count(*) from post_hashtags anti join posts using (post_key)"
@@ -49,16 +50,16 @@ _STRAYS: dict[str, str] = {
         "select count(*) from hashtag_parts anti join hashtags using (tag_id)"
     ),
 }
-# The id that the next row gets, and the ids that are given.
+# The table and column of the ids of each kind.
 _NEXT = {
     "post": ("posts", "post_key"),
     "hashtag": ("hashtags", "tag_id"),
     "word": ("words", "word_id"),
     "copy": ("copies", "number"),
 }
-# The file of counts that has a row for each id given.
+# The file of counts with a row for each id in use.
 _COUNTED = {"post": "posts", "hashtag": "hashtags", "word": "words"}
-# The columns of ids in the other tables; each derived table has its own besides (see `derived`).
+# The columns of ids in the other tables; those of derived tables are in `statistics`.
 _IDS = {"post_key": "post", "tag_id": "hashtag", "other_id": "hashtag", "word_id": "word"}
 _BASE = {"post_hashtags": ("post_key", "tag_id"), "post_words": ("post_key", "word_id")}
 MAX_COUNT = 2**31 - 1  # of posts or authors, as the files of counts hold them
@@ -70,13 +71,13 @@ _FUNCTIONS = "select count(*) from duckdb_functions() where not internal"
 
 
 def check_rows(store: Store, folder: Path) -> None:
-    """Hold a store that will be changed to its tables, and its next ids to what was counted.
+    """Check the tables and next ids of a store before it is changed.
 
-    Room is made for every id, so a forged one would take all memory.
+    Arrays have room for every id, so a forged one would take all memory.
 
     Args:
         store: open for reading.
-        folder: `counts` of its generation, which has a row for each id given.
+        folder: `counts` of its generation, which has a row for each id in use.
 
     Raises:
         IndexCorruptError: it has other tables, or an id beyond.
@@ -97,12 +98,12 @@ def check_rows(store: Store, folder: Path) -> None:
             raise unreadable(
                 store.path, f"found {kind} {least} to {last}, expected ids below {following}"
             )
-    for trouble in find_range_problems(store):
-        raise unreadable(store.path, trouble)
+    for problem in find_range_problems(store):
+        raise unreadable(store.path, problem)
 
 
 def find_range_problems(store: Store) -> Iterator[str]:
-    """Each column whose ids or numbers are out of their range: they become places in arrays.
+    """Yield columns with ids or numbers out of range, which would become places in arrays.
 
     Args:
         store: with the tables that hashlens makes.
@@ -119,12 +120,22 @@ def find_range_problems(store: Store) -> Iterator[str]:
                 yield f"{table}: found {least} to {last} as {column}, expected 0 to {most}"
 
 
-def find_row_problems(store: Store) -> Iterator[str]:
-    """What is wrong with the tables of a store.
+def find_row_problems(folder: Path, counts: Mapping[str, int]) -> Iterator[str]:
+    """Yield problems of the tables of a generation, and of its manifest's counts.
 
     Args:
-        store: open for reading.
+        folder: of the generation.
+        counts: of the manifest.
     """
+    with Store.open(folder / "posts.duckdb") as store:
+        yield from _table_problems(store)
+        numbers = store.counts() | {"pictures": len(live_ids(folder / "images"))}
+    for name, number in numbers.items():
+        if counts.get(name) != number:
+            yield f"{folder}: found {number} {name}, the manifest has {counts.get(name)}"
+
+
+def _table_problems(store: Store) -> Iterator[str]:
     path = store.path
     columns, views = _schema(prior=store.has_base_counts)
     known = store.rows(_SCHEMA) == columns and store.rows(_VIEWS) in ([], views)
@@ -139,17 +150,23 @@ def find_row_problems(store: Store) -> Iterator[str]:
         ((last,),) = store.rows(f"select max({column}) from {table}")  # noqa: S608
         if last is not None and last >= store.next_id(kind):
             yield f"{path}: found {kind} {last}, expected ids below {store.next_id(kind)}"
+    tables = ", ".join(f"{view} as ({query})" for view, query in uses_of(store).items())
     for name in DERIVED:
-        more, fewer = _differences(store, name)
+        given = statement(name, prior=store.has_base_counts)
+        query = f"""
+            with {tables}, made as materialized ({given})
+            select (select count(*) from (from {name} except all from made)),
+                   (select count(*) from (from made except all from {name}))"""  # noqa: S608
+        ((more, fewer),) = store.rows(query)
         if more or fewer:
             yield f"{path}: {name}: found {more} rows that its posts do not give, and {fewer} lack"
 
 
 @cache
 def _schema(*, prior: bool) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
-    """Schema, table, name and type of every column that hashlens makes; and the views it may make.
+    """Return schema, table, name and type of every column of a store; and its possible views.
 
-    Those are of a store that has nothing but another's counts.
+    Views are of a store that has nothing but another index's counts.
     """
     with Store.create(Path(":memory:")) as store:
         derive(store)
@@ -165,15 +182,3 @@ def _schema(*, prior: bool) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]
             run(f"drop view {view}")
         pairs_as_views(store)
         return columns, store.rows(_VIEWS)
-
-
-def _differences(store: Store, name: str) -> tuple[int, int]:
-    """Rows of a derived table that are too many, and that are too few."""
-    views = ", ".join(f"{view} as ({query})" for view, query in uses_of(store).items())
-    given = statement(name, prior=store.has_base_counts)
-    query = f"""
-        with {views}, made as materialized ({given})
-        select (select count(*) from (from {name} except all from made)),
-               (select count(*) from (from made except all from {name}))"""  # noqa: S608
-    ((more, fewer),) = store.rows(query)
-    return int(more), int(fewer)

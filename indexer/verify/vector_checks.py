@@ -1,9 +1,10 @@
-"""Whether vectors are finite unit vectors, and stand for the posts and hashtags that rows hold."""
+"""Checks that vectors are finite unit vectors of existing posts and hashtags."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from hashlens.indexer.arrays.sparse import open_npy
 from hashlens.indexer.config import ALL_TOPICS
 from hashlens.indexer.embeddings.space import WordSpace
+from hashlens.indexer.images.torch_network import IMAGENET_CLASSES
 from hashlens.indexer.storage.store import Store
 from hashlens.indexer.storage.training_snapshot import NEW_HASHTAGS, TrainingCounts
 from hashlens.indexer.types import Ids
@@ -24,48 +26,52 @@ from hashlens.indexer.vectors.segments import (
     segment_paths,
 )
 
-_BLOCK = 64 << 20  # bytes of vectors read at once
+_BLOCK = 64 << 20  # bytes of vectors that are read at once
 _EXACT, _HALF = 1e-3, 5e-3  # how far from 1 a length may be, in float32 and in float16
-_CLASSES = 1000
 
-_PICTURED = "select post_key from posts where image is not null"
 _WORDED = """
     select distinct post_key from post_words join words using (word_id) semi join known using (word)
     semi join post_hashtags using (post_key)"""
 
 
-def find_vector_problems(folder: Path, store: Store, trained: TrainingCounts) -> Iterator[str]:
-    """What is wrong with the vectors of a generation.
+def find_vector_problems(folder: Path) -> Iterator[str]:
+    """Yield problems of the vectors of a generation in a folder."""
+    with Store.open(folder / "posts.duckdb") as store:
+        posts = _ids(store, "select post_key as id from posts")
+        pictured = _ids(store, "select post_key as id from posts where image is not null")
+        images = live_ids(folder / "images")
+        yield from _strangers(folder / "images", images, pictured, "posts' picture")
+        yield from _caption_problems(folder, store)
+        for path in sorted((folder / "words").glob("*/")):
+            space = WordSpace.open(path)
+            if len(set(space.words)) != len(space.words):
+                yield f"{path}: found a word twice, expected each once"
+            yield from _length_problems(
+                path, len(space), space.dimensions, space.vectors.__getitem__, _HALF
+            )
+        yield from _hashtag_problems(folder, store)
+    for kind in ("images", "captions"):  # last: Milvus may be out of reach
+        yield from _segment_problems(folder / kind, posts)
 
-    Args:
-        folder: of the generation.
-        store: its rows.
-        trained: what was known when vectors were learned.
-    """
-    posts = _ids(store, "select post_key as id from posts")
-    pictured = _ids(store, f"select post_key as id from ({_PICTURED})")  # noqa: S608
-    living = live_ids(folder / "images")
-    yield from _strangers(folder / "images", living, pictured, "posts' picture")
-    yield from _caption_troubles(folder, store)
-    for path in sorted((folder / "words").glob("*/")):
-        yield from _space_troubles(path)
-    yield from _hashtag_troubles(folder, store, trained)
-    for kind in ("images", "captions"):  # last: what is in Milvus may be out of reach
-        yield from _segment_troubles(folder / kind, posts)
 
-
-def _segment_troubles(folder: Path, posts: Ids) -> Iterator[str]:
-    """Each segment by itself, then whether they share ids, and who is dead."""
+def _segment_problems(folder: Path, posts: Ids) -> Iterator[str]:
+    """Check each segment, then ids in several segments, and deleted ids."""
     given = [np.zeros(0, np.int64)]
     for path in segment_paths(folder):
         given.append(segment_ids(path))
         if path.suffix == SUFFIX:
-            yield from _milvus_troubles(path, MilvusVectors.open([path]))
+            yield from _milvus_problems(path, MilvusVectors.open([path]))
         else:
-            yield from _index_troubles(path, VectorIndex.open(path))
+            yield from _index_problems(path, VectorIndex.open(path))
         classes = path.with_suffix(".npy")
         if classes.exists():
-            yield from _class_troubles(classes, len(given[-1]))
+            table, rows = open_npy(classes), len(given[-1])
+            step = _BLOCK // (2 * IMAGENET_CLASSES)
+            if table.shape != (rows, IMAGENET_CLASSES) or table.dtype != np.float16:
+                shape = f"float16 ({rows}, {IMAGENET_CLASSES})"
+                yield f"{classes}: found {table.dtype} {table.shape}, expected {shape}"
+            elif not all(np.isfinite(table[s : s + step]).all() for s in range(0, rows, step)):
+                yield f"{classes}: found NaN or infinite values, expected probabilities"
     ids, times = np.unique(np.concatenate(given), return_counts=True)
     yield from _none(folder, ids[times > 1], "vectors of an id in two segments")
     dead = deleted_ids(folder)
@@ -75,8 +81,8 @@ def _segment_troubles(folder: Path, posts: Ids) -> Iterator[str]:
     yield from _strangers(folder, living, posts, "post")
 
 
-def _caption_troubles(folder: Path, store: Store) -> Iterator[str]:
-    """A tagged post has a caption vector where a word of it is known, and only there."""
+def _caption_problems(folder: Path, store: Store) -> Iterator[str]:
+    """Check that exactly the tagged posts with a known word have a caption vector."""
     space = folder / "words" / ALL_TOPICS
     known = WordSpace.open(space).words if space.is_dir() else ()
     with store.registered(known={"word": list(known)}):
@@ -86,57 +92,60 @@ def _caption_troubles(folder: Path, store: Store) -> Iterator[str]:
     yield from _none(path, np.setdiff1d(worded, living), "tagged posts without a vector")
 
 
-def _space_troubles(folder: Path) -> Iterator[str]:
-    space = WordSpace.open(folder)
-    if len(set(space.words)) != len(space.words):
-        yield f"{folder}: found a word twice, expected each once"
-    step = max(_BLOCK // (4 * space.dimensions), 1)
-    for start in range(0, len(space), step):
-        block = space.vectors[start : start + step].astype(np.float32)
-        if trouble := _lengths(block, _HALF):
-            yield f"{folder}: {trouble}"
-            return
-
-
-def _hashtag_troubles(folder: Path, store: Store, trained: TrainingCounts) -> Iterator[str]:
-    """Learned vectors are of hashtags that were known then, young ones of others that are now."""
+def _hashtag_problems(folder: Path, store: Store) -> Iterator[str]:
+    """Check that trained vectors are of hashtags of that time, and new ones of later hashtags."""
+    trained = TrainingCounts.open(folder / "trained")
     now = _ids(store, "select tag_id as id from hashtags")
     then = np.flatnonzero(trained.tags)
     if len(trained.tags) > store.next_id("hashtag") or trained.first_post > store.next_id("post"):
         yield f"{folder / 'trained'}: found more hashtags or posts than were ever in the index"
     if (path := folder / "texts" / "hashtags.faiss").exists():
         index = VectorIndex.open(path)
-        yield from _index_troubles(path, index)
+        yield from _index_problems(path, index)
         yield from _strangers(path, index.ids, then, "hashtag of the last training")
     for space in sorted((folder / "words").glob("*/")):
         learned = np.zeros(0, np.int64)
         if (path := space / "hashtags.faiss").exists():
             index = VectorIndex.open(path)
-            yield from _index_troubles(path, index)
+            yield from _index_problems(path, index)
             yield from _strangers(path, learned := index.ids, then, "hashtag of the last training")
         if (path := folder / NEW_HASHTAGS / f"{space.name}.faiss").exists():
             index = VectorIndex.open(path)
-            yield from _index_troubles(path, index)
+            yield from _index_problems(path, index)
             yield from _strangers(path, index.ids, now, "hashtag")
             both = np.intersect1d(index.ids, learned)
             yield from _none(path, both, "hashtags that were learned, too")
 
 
-def _index_troubles(path: Path, index: VectorIndex) -> Iterator[str]:
+def _index_problems(path: Path, index: VectorIndex) -> Iterator[str]:
     ids = index.ids
     if len(ids) and ids[0] < 0:
         yield f"{path}: found id {ids[0]}, expected 0 or more"
     if (np.diff(ids) == 0).any():
         yield f"{path}: found an id twice, expected each once"
-    step = max(_BLOCK // (4 * index.width), 1)
-    for start in range(0, len(ids), step):
-        if trouble := _lengths(index.reconstruct(ids[start : start + step]), _EXACT):
-            yield f"{path}: {trouble}"
+    yield from _length_problems(
+        path, len(ids), index.width, lambda some: index.reconstruct(ids[some]), _EXACT
+    )
+
+
+def _length_problems(
+    path: Path,
+    size: int,
+    width: int,
+    read: Callable[[slice], NDArray[np.floating[Any]]],
+    tolerance: float,
+) -> Iterator[str]:
+    """Yield the first problem of vectors (size, width), read in blocks."""
+    step = max(_BLOCK // (4 * width), 1)
+    for start in range(0, size, step):
+        block = read(slice(start, start + step)).astype(np.float32, copy=False)
+        if problem := _lengths(block, tolerance):
+            yield f"{path}: {problem}"
             return
 
 
-def _milvus_troubles(path: Path, part: MilvusVectors) -> Iterator[str]:
-    """The ids of a segment's file against what Milvus has of it, both ways, and the vectors."""
+def _milvus_problems(path: Path, part: MilvusVectors) -> Iterator[str]:
+    """Compare the ids of a segment's file with Milvus, in both directions; check the vectors."""
     there, worst = [np.zeros(0, np.int64)], None
     step = max(_BLOCK // (4 * part.width), 1)
     for start in range(0, len(part), step):
@@ -152,18 +161,8 @@ def _milvus_troubles(path: Path, part: MilvusVectors) -> Iterator[str]:
         yield f"{path}: found {more} vectors in Milvus that are of no id, expected none"
 
 
-def _class_troubles(path: Path, rows: int) -> Iterator[str]:
-    table = open_npy(path)
-    if table.shape != (rows, _CLASSES) or table.dtype != np.float16:
-        yield f"{path}: found {table.dtype} {table.shape}, expected float16 ({rows}, {_CLASSES})"
-        return
-    step = _BLOCK // (2 * _CLASSES)
-    if not all(np.isfinite(table[s : s + step]).all() for s in range(0, rows, step)):
-        yield f"{path}: found NaN or infinite values, expected probabilities"
-
-
 def _lengths(vectors: NDArray[np.float32], tolerance: float) -> str | None:
-    """What is wrong with the rows; None if nothing is."""
+    """Return the problem of some rows, or None."""
     if not np.isfinite(vectors).all():
         return "found NaN or infinite values, expected finite unit vectors"
     off = np.abs(np.linalg.norm(vectors, axis=1) - 1)

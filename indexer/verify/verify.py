@@ -1,7 +1,7 @@
-"""Whether an index is sound: every file as it was sealed, and what is in the files of one piece.
+"""Verification of an index: hashes of all files, and consistency of their contents.
 
-Files are hashed before anything in them is parsed; what a generation's damaged files hold is not
-looked at. Memory stays bounded: rows are compared inside DuckDB, vectors read a block at a time.
+Files are hashed before anything in them is parsed; the contents of a damaged generation are not
+checked. Memory stays bounded: rows are compared inside DuckDB, vectors are read in blocks.
 """
 
 from __future__ import annotations
@@ -21,12 +21,9 @@ from hashlens.indexer.generations.generation import (
     open_leased,
 )
 from hashlens.indexer.generations.manifest import Inodes, check_settings, find_problems, folder_of
-from hashlens.indexer.storage.store import Store
-from hashlens.indexer.storage.training_snapshot import TrainingCounts
 from hashlens.indexer.topics.model import TopicModel
-from hashlens.indexer.vectors.segments import live_ids
 from hashlens.indexer.verify.count_checks import find_count_problems
-from hashlens.indexer.verify.row_checks import find_range_problems, find_row_problems
+from hashlens.indexer.verify.row_checks import find_row_problems
 from hashlens.indexer.verify.vector_checks import find_vector_problems
 
 OpenRanker = Callable[[Path], object]
@@ -34,11 +31,11 @@ OpenRanker = Callable[[Path], object]
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What is wrong with an index, a line each.
+    """Problems of an index, one line each.
 
-    `live` is the generation that `CURRENT` names, 0 where that is damaged; `pointer` says how.
-    `generations` are the troubles of each generation by number, ascending; a sound one has none.
-    `unreached` says why vectors in Milvus could not be looked at, where that is so.
+    `live` is the generation that `CURRENT` names, 0 if that file is damaged; `pointer` says how.
+    `generations` are the problems of each generation by number, ascending; a sound one has none.
+    `unreached` says why vectors in Milvus could not be checked, if so.
     """
 
     live: int
@@ -48,22 +45,22 @@ class VerifyReport:
 
     @property
     def troubles(self) -> tuple[str, ...]:
-        """All that is wrong, each once: generations share files."""
+        """All problems, each once, since generations share files."""
         found = (line for lines in self.generations.values() for line in lines)
         return tuple(dict.fromkeys((*self.pointer, *found)))
 
     @property
     def sound(self) -> bool:
-        """Whether everything was looked at, and nothing is wrong with any generation."""
+        """Whether all generations were checked completely, without a problem."""
         return not self.troubles and not self.unreached
 
     @property
     def newest_sound(self) -> int:
-        """The newest generation that nothing is wrong with; 0 where there is none."""
+        """The newest generation without a problem; 0 if there is none."""
         return max((n for n, troubles in self.generations.items() if not troubles), default=0)
 
     def to_json(self) -> dict[str, Any]:
-        """The same as JSON values."""
+        """Return the report as JSON values."""
         return {
             "live": self.live or None,
             "sound": self.sound,
@@ -77,7 +74,7 @@ class VerifyReport:
         }
 
     def advice(self, index: Path) -> str:
-        """One line on what is sound, and what to do."""
+        """Return one line on what is sound, and what to do."""
         if self.sound:
             numbers = ", ".join(map(str, self.generations))
             return f"{index}: sound (generation {numbers}; live is {self.live})"
@@ -102,8 +99,8 @@ def verify(
 
     Args:
         index: its folder.
-        contents: whether sound files are read and compared with one another, too.
-        open_ranker: opens a ranker's folder, and raises where it is not sound.
+        contents: whether the contents of sound files are checked, too.
+        open_ranker: opens a ranker's folder, and raises an error if it is not sound.
 
     Raises:
         IndexMissingError: there is no index.
@@ -123,17 +120,17 @@ def verify(
     for number in numbers:
         troubles = []
         try:
-            for trouble in _troubles(index, number, read, contents, open_ranker):
-                troubles.append(trouble)
+            for problem in _problems(index, number, read, contents, open_ranker):
+                troubles.append(problem)
         except VectorsUnreachableError as error:
             unreached = str(error)
-        # A writer may have deleted it meanwhile: then it is none.
+        # A writer may have deleted it meanwhile.
         if number == live or folder_of(index, number).exists():
             found[number] = tuple(troubles)
     return VerifyReport(live, pointer, found, unreached)
 
 
-def _troubles(
+def _problems(
     index: Path, number: int, read: Inodes, contents: bool, open_ranker: OpenRanker | None
 ) -> Iterator[str]:
     try:
@@ -141,63 +138,38 @@ def _troubles(
     except IndexUnusableError as error:
         yield str(error)
         return
-    damaged = False
-    for trouble in find_problems(generation.folder, generation.manifest, deep=True, read=read):
-        damaged = True
-        yield trouble
-    if contents and not damaged:
-        yield from _content_troubles(generation, open_ranker)
+    is_damaged = False
+    for problem in find_problems(generation.folder, generation.manifest, deep=True, read=read):
+        is_damaged = True
+        yield problem
+    if contents and not is_damaged:
+        yield from _content_problems(generation, open_ranker)
 
 
-def _content_troubles(generation: Generation, open_ranker: OpenRanker | None) -> Iterator[str]:
-    """What files of the right hash say that cannot be so: a fault of ours, or a forged index."""
-    folder = generation.folder
+def _content_problems(generation: Generation, open_ranker: OpenRanker | None) -> Iterator[str]:
+    """Yield contradictions in files of the right hash: a bug of ours, or a forged index."""
+    folder, manifest = generation.folder, generation.manifest
+
+    def model_problems() -> Iterator[str]:
+        check_settings(folder.parent, manifest)
+        names = TopicModel.open(folder / "topics").table.names
+        if names != manifest.topics:
+            yield f"{folder / 'topics'}: found topics {names}, the manifest has {manifest.topics}"
+        if open_ranker and (folder / RANKER).is_dir():
+            open_ranker(folder / RANKER)
+
     checks: tuple[tuple[Path, Callable[[], Iterator[str]]], ...] = (
-        (folder / "topics", lambda: _learned_troubles(generation, open_ranker)),
-        (folder / "posts.duckdb", lambda: _row_troubles(generation)),
-        (folder / "counts", lambda: _count_troubles(generation)),
-        (folder, lambda: _vector_troubles(folder)),
+        (folder / "topics", model_problems),
+        (folder / "posts.duckdb", lambda: find_row_problems(folder, manifest.counts)),
+        (folder / "counts", lambda: find_count_problems(folder, manifest.topics)),
+        (folder, lambda: find_vector_problems(folder)),
     )
     for path, check in checks:
         try:
             yield from check()
         except VectorsUnreachableError:
             raise
-        # Files may be forged: whatever reading them raises is a finding, and others follow.
+        # Files may be forged: any error of reading them is a finding, and others follow.
         except Exception as error:
             reason = str(error).split("\n")[0]
             yield f"{path}: cannot be checked ({type(error).__name__}: {reason})"
-
-
-def _learned_troubles(generation: Generation, open_ranker: OpenRanker | None) -> Iterator[str]:
-    folder, manifest = generation.folder, generation.manifest
-    check_settings(folder.parent, manifest)
-    names = TopicModel.open(folder / "topics").table.names
-    if names != manifest.topics:
-        yield f"{folder / 'topics'}: found topics {names}, the manifest has {manifest.topics}"
-    if open_ranker and (folder / RANKER).is_dir():
-        open_ranker(folder / RANKER)
-
-
-def _row_troubles(generation: Generation) -> Iterator[str]:
-    folder, told = generation.folder, generation.manifest.counts
-    with Store.open(folder / "posts.duckdb") as store:
-        yield from find_row_problems(store)
-        counts = store.counts() | {"pictures": len(live_ids(folder / "images"))}
-    for name, number in counts.items():
-        if told.get(name) != number:
-            yield f"{folder}: found {number} {name}, the manifest has {told.get(name)}"
-
-
-def _vector_troubles(folder: Path) -> Iterator[str]:
-    with Store.open(folder / "posts.duckdb") as store:
-        yield from find_vector_problems(folder, store, TrainingCounts.open(folder / "trained"))
-
-
-def _count_troubles(generation: Generation) -> Iterator[str]:
-    folder = generation.folder
-    with Store.open(folder / "posts.duckdb") as store:
-        if beyond := [f"{store.path}: {trouble}" for trouble in find_range_problems(store)]:
-            yield from beyond
-            return
-        yield from find_count_problems(folder / "counts", store, generation.manifest.topics)

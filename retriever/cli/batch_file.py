@@ -309,8 +309,8 @@ class _Partial:
         return dict(row)
 
 
-def _opened(path: str, flags: int) -> int:
-    """Opens a file for reading as well, never through a link."""
+def _open_updatable(path: str, flags: int) -> int:
+    """Open a file for reading as well, never through a link."""
     return open_nofollow(path, flags & ~os.O_WRONLY | os.O_RDWR)
 
 

@@ -22,7 +22,7 @@ from hashlens.indexer.images.encoder import EncodedImages, open_encoder
 from hashlens.indexer.topics.model import load_topics
 from hashlens.indexer.types import Post
 from hashlens.retriever.recommendation import Query
-from tests.support.word_search import mean
+from tests.support.vector_oracle import mean
 
 SEA = ("sea", "wave", "beach", "surf", "sand", "coast")
 CITY = ("street", "tower", "metro", "taxi", "roof", "bridge")

@@ -1,4 +1,4 @@
-"""Lines of a file, sought in its bytes and held: both say the same."""
+"""Lines of a file: a search in its bytes and one in a dict agree."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashlens.indexer.embeddings.lines import MAX_SCANS, Lines
+from hashlens.indexer.embeddings.lines import MAX_SEARCHES, Lines
 from hashlens.indexer.errors import IndexCorruptError
 
 WORDS = st.text(st.characters(exclude_characters="\n", codec=None), max_size=5)
@@ -19,7 +19,7 @@ def test_bytes_and_held_lines_say_the_same(tmp_path_factory, words, others):
     lines = Lines(path)
     asked = [*others, *words[::2], "a\nb"]
     true = {word: words.index(word) for word in asked if word in words}
-    for _ in range(MAX_SCANS + 2 if asked else 1):
+    for _ in range(MAX_SEARCHES + 2 if asked else 1):
         places = lines.places(asked)
         assert {word: places[word] for word in asked if word in places} == true
     assert list(lines) == words
@@ -44,5 +44,5 @@ def test_harmed_files_are_named(tmp_path, held, says):
 
 def asked_often(path: Path) -> None:
     lines = Lines(path)
-    for _ in range(MAX_SCANS + 1):
+    for _ in range(MAX_SEARCHES + 1):
         lines.places(["sea"])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hashlens.indexer.embeddings.pretrained import load_pretrained
 from hashlens.indexer.embeddings.space import WordSpace
 from hashlens.indexer.errors import IndexCorruptError, InputError, ShapeError
-from tests.support.word_search import neighbors
+from tests.support.vector_oracle import neighbors
 
 
 def small_space() -> WordSpace:

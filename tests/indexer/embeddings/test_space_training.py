@@ -18,7 +18,7 @@ from hashlens.indexer.embeddings.space_training import (
     train_space,
 )
 from hashlens.indexer.errors import InputError
-from tests.support.word_search import mean, neighbors
+from tests.support.vector_oracle import mean, neighbors
 
 ANIMALS = ["dog", "puppy", "cat", "kitten", "fur", "paw", "#mydog", "#catlife"]
 FOODS = ["bread", "cheese", "soup", "pasta", "salad", "oven", "#yumyum", "#eatme"]

@@ -15,6 +15,7 @@ from PIL import Image
 from hashlens.indexer.decoding.loading import cropped
 from hashlens.indexer.images.catalog import encoder_infos
 from hashlens.indexer.images.encoder import open_encoder
+from hashlens.indexer.images.imagenet import class_titles
 from hashlens.indexer.images.open_clip import EXAMPLE, _card, open_clip_recipe
 from tests.indexer.images.test_onnx_network import ENCODE, run
 from tests.support.encoder_fixtures import (
@@ -133,3 +134,9 @@ def test_squashed_pictures_are_open_clips():
         expected = step(expected)
     found = cropped(picture, shorter=64, crop=64, bicubic=True, squash=True)
     assert np.array_equal(np.asarray(found), np.asarray(expected)[:64, :64])
+
+
+def test_the_bundled_class_names_are_those_of_open_clip() -> None:
+    from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
+
+    assert class_titles() == list(IMAGENET_CLASSNAMES)

@@ -29,7 +29,7 @@ def test_it_is_scikit_learns(classes: int, strength: float) -> None:
     judge = linear.LogisticRegression(
         C=strength, class_weight="balanced", max_iter=500, tol=1e-2
     ).fit(features, labels)
-    weights, bias, found = fit_logistic(features, labels, strength)
+    weights, bias, found = fit_logistic(features, labels, 1 / (strength * len(labels)))
     assert found.tolist() == judge.classes_.tolist()
     unseen, _ = words(300, classes, seed=1)
     chances = softmax(unseen @ weights.T + bias, axis=1)
@@ -42,13 +42,12 @@ def test_it_is_scikit_learns(classes: int, strength: float) -> None:
         assert weights[1] - weights[0] == pytest.approx(judge.coef_[0], abs=2e-3)
 
 
-def test_at_its_minimum_the_slope_is_that_of_the_loss_written_out(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.mark.parametrize("is_sparse", [True, False])
+def test_at_its_minimum_the_slope_is_that_of_the_loss_written_out(is_sparse: bool) -> None:
     """Mean surprise over classes that weigh the same, plus |w|^2 / (2 C n): no step lowers it."""
-    monkeypatch.setattr("hashlens.indexer.topics.logistic.MAX_GRADIENT", 1e-9)
     features, labels = words(200, 4)
-    weights, bias, classes = fit_logistic(features, labels, 0.5)
+    given = features if is_sparse else features.toarray()
+    weights, bias, classes = fit_logistic(given, labels, 1 / (0.5 * 200), max_gradient=1e-9)
     names = labels[:, None] == classes
 
     def loss(weights: np.ndarray, bias: np.ndarray) -> float:
@@ -65,7 +64,7 @@ def test_at_its_minimum_the_slope_is_that_of_the_loss_written_out(
 
 def test_rows_without_a_word_leave_every_class_as_likely() -> None:
     weights, bias, _ = fit_logistic(
-        sparse.csr_matrix((6, 4), dtype=np.float32), np.array([0, 0, 0, 0, 1, 2]), 0.3
+        sparse.csr_matrix((6, 4), dtype=np.float32), np.array([0, 0, 0, 0, 1, 2]), 0.5
     )
     assert not weights.any()
     assert bias == pytest.approx(np.zeros(3), abs=1e-9)

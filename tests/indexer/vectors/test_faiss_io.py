@@ -90,7 +90,7 @@ def test_a_damaged_header_is_refused_or_harmless(tmp_path: Path, kind: Kind) -> 
             VectorIndex.open(path).search(unit(2), 5)
         except IndexCorruptError:
             refused += 1
-    assert refused > 130
+    assert refused > 45  # of the 90 bytes or more before the vectors
 
 
 def test_what_is_no_index_of_ours_is_refused(tmp_path: Path) -> None:

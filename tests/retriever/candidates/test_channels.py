@@ -23,7 +23,7 @@ from hashlens.retriever.ranking.ranker import Ranker
 from hashlens.retriever.recommendation import Query
 from tests.support import tiny_index as tiny
 from tests.support.channel_queries import asked, close, says
-from tests.support.word_search import mean
+from tests.support.vector_oracle import mean
 
 POSTS, AUTHORS = 8, 6  # of `tiny.ROWS`
 

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from hashlens.indexer.config import ALL_TOPICS, data_path
-from hashlens.indexer.images.imagenet import keys_of_classes
-from hashlens.indexer.images.open_clip import imagenet_names
+from hashlens.indexer.images.imagenet import class_titles, keys_of_classes
 from hashlens.indexer.text.hashtags import key
 from hashlens.indexer.types import Embeddings, Floats
 from hashlens.retriever.candidates.candidate_features import FEATURE_COLUMNS, candidate_features
@@ -54,7 +53,7 @@ def _vectors(number: int) -> Floats:
 
 
 def test_the_words_are_of_classes_that_there_are() -> None:
-    names = imagenet_names()
+    names = class_titles()
     header, *lines = data_path("classes.tsv").read_text(encoding="utf-8").splitlines()
     assert header == "words\tclasses"
     for line in lines:

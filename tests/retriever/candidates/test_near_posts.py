@@ -27,7 +27,7 @@ from hashlens.retriever.index.pairs import PAIR_BASE
 from hashlens.retriever.query.batch import prepare
 from hashlens.retriever.recommendation import Query
 from tests.support import tiny_index as tiny
-from tests.support.word_search import mean
+from tests.support.vector_oracle import mean
 
 AUTHORS = [author for author, _, _ in tiny.ROWS]
 WORDS = [set(tokens(caption)) for _, caption, _ in tiny.ROWS]
