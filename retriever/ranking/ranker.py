@@ -147,7 +147,7 @@ def cascade_scores(
 
 def _top_rows(queries: Ids, scores: Floats, rows: Ids, most: int) -> Ids:
     """Return the best `most` of some rows, int64 ascending, of each query by score."""
-    return ScoredPairs(queries[rows], rows, scores[rows][:, None]).top(most).tags
+    return ScoredPairs(queries[rows], rows, scores[rows][:, None]).top(most).ids
 
 
 def confidence_features(candidates: Candidates, scores: Floats) -> Floats:
