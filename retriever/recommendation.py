@@ -5,6 +5,7 @@ Letters in shapes: c candidates, h columns. Arrays are read-only and checked on 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +75,11 @@ class Candidates:
         """Return the rows of each of a number of queries."""
         ends = np.searchsorted(self.queries, np.arange(queries) + 1).tolist()
         return [slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def column_channels(columns: Sequence[str]) -> list[str]:
+    """Return the channel of each column of candidates."""
+    return [column.split(":")[0] for column in columns]
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ def word_neighbours(index: IndexReader, batch: QueryBatch) -> ScoredPairs:
 def seed_neighbours(index: IndexReader, batch: QueryBatch) -> ScoredPairs:
     """Return hashtags of the posts that share the seeds, and how often they join two of them."""
     near, several = search_seeds(index, batch)
-    places, tags, _ = index.counts.post_tags.rows(several.tags)
+    places, tags, _ = index.counts.post_tags.rows(several.ids)
     posts = np.bincount(several.queries, minlength=len(batch))
     both = Groups.of(several.queries[places] * PAIR_BASE + tags)
     share = np.maximum(both.sizes - 0.5, 0) / (posts[both.keys // PAIR_BASE] + 1)
@@ -124,7 +124,7 @@ def cooccurrence(index: IndexReader, batch: QueryBatch) -> ScoredPairs:
     """
     counts, seeds = index.counts, batch.seed_pairs
     places, tags, posts, by_authors = _cooccurring_tags(index, seeds)
-    seed_posts = counts.hashtags[seeds.tags, 0].astype(np.float32)[places]
+    seed_posts = counts.hashtags[seeds.ids, 0].astype(np.float32)[places]
     by_posts = np.maximum(posts - 0.5, 0) / (seed_posts + 2)
     tag_posts = counts.hashtags[tags, 0].astype(np.float32)
     cosine = posts / np.sqrt(np.maximum(seed_posts * tag_posts, 1))
@@ -151,14 +151,14 @@ def _cooccurring_tags(index: IndexReader, pairs: ScoredPairs) -> tuple[Ids, Ids,
     Returns:
         Place of the pair, id of the other hashtag, common posts, P(other given first) by authors.
     """
-    places, tags, values = index.counts.tag_tags.rows(pairs.tags)
-    authors = index.counts.hashtags[pairs.tags, 1].astype(np.float32)[places]
+    places, tags, values = index.counts.tag_tags.rows(pairs.ids)
+    authors = index.counts.hashtags[pairs.ids, 1].astype(np.float32)[places]
     return places, tags, values[:, 1], np.maximum(values[:, 0] - 0.5, 0) / (authors + 2)
 
 
 def linear(index: IndexReader, batch: QueryBatch) -> ScoredPairs:
     """Return the seeds' sum of weights in a linear autoencoder (EASE, Steck 2019)."""
-    places, tags, weights = index.counts.ease.rows(batch.seed_pairs.tags)
+    places, tags, weights = index.counts.ease.rows(batch.seed_pairs.ids)
     pairs = Groups.of(batch.seed_pairs.queries[places] * PAIR_BASE + tags)
     return pairs.pairs(pairs.sum(weights[:, 0]))
 
@@ -184,7 +184,7 @@ def word_counts(index: IndexReader, batch: QueryBatch) -> ScoredPairs:
 def language(index: IndexReader, batch: QueryBatch) -> ScoredPairs:
     """Return hashtags of the caption's language: the mean P(tag | word) of its commonest words."""
     counts, words = index.counts, batch.word_pairs
-    common = words.where(counts.words[words.tags, 1] > MIN_COMMON_SHARE * counts.authors)
+    common = words.where(counts.words[words.ids, 1] > MIN_COMMON_SHARE * counts.authors)
     places, tags, chance, _ = _tags_with_words(index, common)
     pairs = Groups.of(common.queries[places] * PAIR_BASE + tags)
     word_count = np.bincount(common.queries, minlength=len(batch))[pairs.keys // PAIR_BASE]
@@ -198,8 +198,8 @@ def _tags_with_words(index: IndexReader, words: ScoredPairs) -> tuple[Ids, Ids, 
         Place of the word, id of the hashtag, P(hashtag given word), the word's share of authors.
     """
     counts = index.counts
-    places, tags, values = counts.word_tags.rows(words.tags)
-    authors = counts.words[words.tags, 1].astype(np.float32)[places]
+    places, tags, values = counts.word_tags.rows(words.ids)
+    authors = counts.words[words.ids, 1].astype(np.float32)[places]
     chance = np.maximum(values[:, 0] - AUTHOR_DISCOUNT, 0) / (authors + 5)
     return places, tags, chance, authors / counts.authors
 
@@ -215,7 +215,7 @@ def words_inside(index: IndexReader, batch: QueryBatch) -> ScoredPairs:
     Columns: the sum of the words' idf times their share of the hashtag, and that share.
     """
     words = batch.word_pairs
-    places, tags, shares = index.counts.word_inside.rows(words.tags)
+    places, tags, shares = index.counts.word_inside.rows(words.ids)
     pairs = Groups.of(words.queries[places] * PAIR_BASE + tags)
     share = pairs.sum(shares[:, 0])
     return pairs.pairs(pairs.sum(words.values[places, 0] * shares[:, 0]), np.minimum(share, 1))
@@ -263,7 +263,7 @@ def picture_classes(index: IndexReader, batch: QueryBatch) -> ScoredPairs:
     places, tags, chance, _ = _tags_with_words(index, words)
     by_words = _strongest(words, places, tags, chance)
     probability, ratio = names.values.T
-    logs = ScoredPairs(names.queries, names.tags, np.column_stack([probability, np.log(ratio)]))
+    logs = ScoredPairs(names.queries, names.ids, np.column_stack([probability, np.log(ratio)]))
     seen = names.where((probability >= MIN_SHOWN) & (ratio > 1))
     places, tags, _, chance = _cooccurring_tags(index, seen)
     by_tags = _strongest(seen, places, tags, chance)

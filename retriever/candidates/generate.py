@@ -90,7 +90,7 @@ class _CandidateFilter:
 
     def filter(self, pairs: ScoredPairs) -> ScoredPairs:
         """Return the pairs that may be recommended."""
-        tags, keys = pairs.tags, pairs.keys
+        tags, keys = pairs.ids, pairs.keys
         known = tags < len(self._offered)
         offered: NDArray[np.bool_] = known & self._offered[np.where(known, tags, 0)]
         others = np.flatnonzero(~offered)
@@ -105,8 +105,8 @@ def _find_companions(index: IndexReader, scores: dict[str, ScoredPairs]) -> Scor
     totals = Groups.of(np.concatenate([pairs.keys for pairs in guesses]))
     best = totals.pairs(totals.sum(shares)).top(MAX_GUESSES)
     counts = index.counts
-    places, tags, values = counts.tag_tags.rows(best.tags)
-    known: Ids = np.minimum(best.tags, index.hashtag_count - 1)
+    places, tags, values = counts.tag_tags.rows(best.ids)
+    known: Ids = np.minimum(best.ids, index.hashtag_count - 1)
     authors = counts.hashtags[known, 1].astype(np.float32)[places]
     chance: Floats = np.maximum(values[:, 0] - 0.5, 0) / (authors + 3)
     pairs = Groups.of(best.queries[places] * PAIR_BASE + tags)

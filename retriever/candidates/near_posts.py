@@ -58,20 +58,20 @@ def search_words(index: IndexReader, batch: QueryBatch) -> NearPosts:
     """
     counts = index.counts
     words = batch.word_pairs
-    lengths = counts.word_posts.lengths(words.tags)
+    lengths = counts.word_posts.lengths(words.ids)
     order = np.lexsort((lengths, words.queries))
     running = np.cumsum(lengths[order])
     first = np.searchsorted(words.queries[order], words.queries[order], side="left")
     before = running - lengths[order]
     read = order[(running - before[first] <= MAX_POSTINGS) | (np.arange(len(order)) == first)]
-    places, posts, _ = counts.word_posts.rows(words.tags[read])
+    places, posts, _ = counts.word_posts.rows(words.ids[read])
     if not len(posts):
         return NO_POSTS
     weight = words.values[read, 0] ** 2
     gain = weight[places] / np.sqrt(np.maximum(counts.posts[posts, 1], 1))
     found = Groups.of(words.queries[read][places] * PAIR_BASE + posts)
     best = found.pairs(found.sum(gain)).top(MAX_NEIGHBOURS)
-    return NearPosts(best.queries, best.tags, best.relative())
+    return NearPosts(best.queries, best.ids, best.relative())
 
 
 @once
@@ -81,20 +81,20 @@ def search_seeds(index: IndexReader, batch: QueryBatch) -> tuple[NearPosts, Scor
     The second has posts in place of hashtags, and their number of shared seeds.
     """
     counts, seeds = index.counts, batch.seed_pairs
-    places, posts, _ = counts.tag_posts.rows(seeds.tags)
+    places, posts, _ = counts.tag_posts.rows(seeds.ids)
     if not len(posts):
         return NO_POSTS, empty_pairs(1)
-    weight = np.log1p(counts.size / np.maximum(counts.hashtags[seeds.tags, 0], 1)) ** 2
+    weight = np.log1p(counts.size / np.maximum(counts.hashtags[seeds.ids, 0], 1)) ** 2
     found = Groups.of(seeds.queries[places] * PAIR_BASE + posts)
     norms = np.sqrt(np.bincount(seeds.queries, weight, minlength=len(batch)))
     rows = found.pairs(found.sum(weight[places]), found.sizes)
-    lengths = norms[rows.queries] * np.maximum(counts.norms[rows.tags], 1e-9)
+    lengths = norms[rows.queries] * np.maximum(counts.norms[rows.ids], 1e-9)
     cosine = (rows.values[:, 0] / lengths).astype(np.float32)
     shared = rows.values[:, 1]
-    rows = ScoredPairs(rows.queries, rows.tags, np.stack([cosine, shared], axis=1))
+    rows = ScoredPairs(rows.queries, rows.ids, np.stack([cosine, shared], axis=1))
     best, several = rows.top(MAX_NEIGHBOURS), rows.where(shared >= 2).top(MAX_SHARED)
-    near = NearPosts(best.queries, best.tags, np.minimum(best.values[:, 0], 1))
-    return near, ScoredPairs(several.queries, several.tags, several.values[:, 1:])
+    near = NearPosts(best.queries, best.ids, np.minimum(best.values[:, 0], 1))
+    return near, ScoredPairs(several.queries, several.ids, several.values[:, 1:])
 
 
 def vote_hashtags(index: IndexReader, near: NearPosts, power: float) -> ScoredPairs:

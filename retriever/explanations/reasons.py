@@ -107,7 +107,7 @@ class ExplainContext:
     def _by_spelling(self, tag: ScoredTag, part: Evidence) -> str | None:
         coined = enumerate(self.batch.spelt.coined, start=self.index.hashtag_count)
         number = self.ids.get(tag.tag, {key: n for n, key in coined}.get(tag.tag))
-        if number not in self.batch.spelt.entries.of_query(self.query).tags.tolist():
+        if number not in self.batch.spelt.entries.of_query(self.query).ids.tolist():
             return None
         meant = self.batch.meant[self.query]
         said = next((each.said for each in meant if tag.tag in each.keys), tag.tag)
@@ -115,7 +115,7 @@ class ExplainContext:
         return how + ("" if tag.tag in self.ids else ", though no post has it")
 
     def _by_words_inside(self, tag: ScoredTag, part: Evidence) -> str | None:
-        words = self.batch.word_pairs.of_query(self.query).tags
+        words = self.batch.word_pairs.of_query(self.query).ids
         places, tags, _ = self.index.counts.word_inside.rows(words)
         inside = [self.words[int(w)] for w in words[places[tags == self._id(tag)]]]
         if not inside:
@@ -130,18 +130,18 @@ class ExplainContext:
         """Name the one or two words with the largest scores, with the authors who use both."""
         words, counts = self.batch.word_pairs.of_query(self.query), self.index.counts
         is_language = part.channel == "language"
-        authors = counts.words[words.tags, 1].astype(np.float32)
+        authors = counts.words[words.ids, 1].astype(np.float32)
         if is_language:
             words = words.where(authors > MIN_COMMON_SHARE * counts.authors)
-            authors = counts.words[words.tags, 1].astype(np.float32)
-        places, tags, values = counts.word_tags.rows(words.tags)
+            authors = counts.words[words.ids, 1].astype(np.float32)
+        places, tags, values = counts.word_tags.rows(words.ids)
         rows = tags == self._id(tag)
         places, uses = places[rows], values[rows, 0]
         weight = 1 if is_language else words.values[places, 0] ** 2
         scores = weight * np.maximum(uses - AUTHOR_DISCOUNT, 0) / (authors[places] + 5)
         return self._uses(
             [
-                (uses[place], f"with '{self.words[int(words.tags[places[place]])]}'")
+                (uses[place], f"with '{self.words[int(words.ids[places[place]])]}'")
                 for place in _best_two(scores)
                 if uses[place] > 0
             ]

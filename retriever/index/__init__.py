@@ -1,1 +1,1 @@
-"""An open index and its parts: reading, ids, habits of authors, block lists."""
+"""An open index: its reader, id maps, author priors and block lists."""

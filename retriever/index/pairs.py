@@ -17,25 +17,26 @@ PAIR_BASE = 1 << 32  # above every id, so that one integer encodes a pair
 class ScoredPairs:
     """The scores of one channel.
 
-    `queries` and `tags` int64 (r,), each pair once, ascending; `values` float32 (r, f): the
-    channel's columns, of which the first orders its candidates. Higher is better.
+    `queries` and `ids` int64 (r,), each pair once, ascending; `ids` are of hashtags, or of words or
+    posts on the way to them. `values` float32 (r, f) are the channel's columns, of which the first
+    orders its candidates. Higher is better.
     """
 
     queries: Ids
-    tags: Ids
+    ids: Ids
     values: Floats
 
     def __len__(self) -> int:
-        return len(self.tags)
+        return len(self.ids)
 
     @property
     def keys(self) -> Ids:
         """One integer for each pair, ascending."""
-        return self.queries * PAIR_BASE + self.tags
+        return self.queries * PAIR_BASE + self.ids
 
     def where(self, kept: NDArray[np.bool_]) -> ScoredPairs:
         """Return the pairs of a mask, bool (r,)."""
-        return ScoredPairs(self.queries[kept], self.tags[kept], self.values[kept])
+        return ScoredPairs(self.queries[kept], self.ids[kept], self.values[kept])
 
     def of_query(self, query: int) -> ScoredPairs:
         """Return the pairs of one query."""

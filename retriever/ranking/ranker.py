@@ -22,7 +22,7 @@ from hashlens.indexer.errors import unreadable
 from hashlens.indexer.types import Floats, Ids
 from hashlens.retriever.index.pairs import ScoredPairs, query_runs, rank_rows
 from hashlens.retriever.ranking.tree_model import TreeModel
-from hashlens.retriever.recommendation import Candidates
+from hashlens.retriever.recommendation import Candidates, column_channels
 
 PAIRWISE_FILE, POINTWISE_FILE, CALIBRATION_FILE = "better.txt", "odds.txt", "chance.txt"
 RANKER_FILE = "ranker.json"
@@ -111,7 +111,7 @@ class Ranker:
         """
         features = self.features(candidates)
         found = self.pairwise.contributions(features) + self.pointwise.contributions(features)
-        owners = [column.split(":")[0] for column in self.columns]
+        owners = column_channels(self.columns)
         # Features of the query are the same for all its candidates, so they are no evidence.
         channels = tuple(dict.fromkeys(n for n in owners if f"{n}: " != QUERY_PREFIX))
         member = np.array([[owner == channel for channel in channels] for owner in owners])
@@ -147,7 +147,7 @@ def cascade_scores(
 
 def _top_rows(queries: Ids, scores: Floats, rows: Ids, most: int) -> Ids:
     """Return the best `most` of some rows, int64 ascending, of each query by score."""
-    return ScoredPairs(queries[rows], rows, scores[rows][:, None]).top(most).tags
+    return ScoredPairs(queries[rows], rows, scores[rows][:, None]).top(most).ids
 
 
 def confidence_features(candidates: Candidates, scores: Floats) -> Floats:

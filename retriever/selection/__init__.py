@@ -1,1 +1,1 @@
-"""From ranked candidates to the short list that is shown."""
+"""Selection of the short list from ranked candidates."""

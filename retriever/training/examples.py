@@ -18,7 +18,7 @@ from hashlens.retriever.candidates.generate import generate_candidates
 from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.index.pairs import PAIR_BASE
 from hashlens.retriever.query.batch import prepare
-from hashlens.retriever.recommendation import Candidates, Query
+from hashlens.retriever.recommendation import Candidates, Query, column_channels
 
 BATCH = 256  # questions answered at a time
 MIN_DRAWS = 2  # questions drawn of a post, with different inputs
@@ -185,7 +185,7 @@ def select_rows(examples: TrainingExamples, rows: NDArray[np.bool_]) -> Training
 def drop_channels(examples: TrainingExamples, *channels: str) -> TrainingExamples:
     """Return the examples without some channels' scores, and without their own candidates."""
     candidates = examples.candidates
-    dropped = np.array([column.split(":")[0] in channels for column in candidates.columns])
+    dropped = np.isin(column_channels(candidates.columns), channels)
     others = ~dropped & ~np.isin(candidates.columns, FEATURE_COLUMNS)
     scores = candidates.scores.copy()
     scores[:, dropped] = np.nan

@@ -14,6 +14,7 @@ from hashlens.retriever.candidates.channels import POST_CHANNELS
 from hashlens.retriever.index.pairs import query_runs
 from hashlens.retriever.ranking.ranker import cascade_scores
 from hashlens.retriever.ranking.tree_model import TreeModel
+from hashlens.retriever.recommendation import column_channels
 from hashlens.retriever.training.examples import TrainingExamples
 
 _FOREST = {
@@ -112,7 +113,7 @@ def train_order(
     size, rounds = (_CONTINUED, more) if base else (_SIZES[large], _ROUNDS[large])
     if not base and not large:
         # More votes of posts never lower a hashtag: what few examples say against that is chance.
-        owners = [column.split(":")[0] for column in examples.candidates.columns]
+        owners = column_channels(examples.candidates.columns)
         size = size | {"monotone_constraints": [int(owner in POST_CHANNELS) for owner in owners]}
     pairwise, pointwise = base or (None, None)
     return (

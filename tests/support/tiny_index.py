@@ -87,5 +87,5 @@ def said(
     """Return a channel's columns for one query, by hashtag."""
     names = dict(index.store.rows("select tag_id, key from hashtags"))
     names |= dict(enumerate(coined, start=index.hashtag_count))
-    rows = zip(found.queries.tolist(), found.tags.tolist(), found.values.tolist(), strict=True)
+    rows = zip(found.queries.tolist(), found.ids.tolist(), found.values.tolist(), strict=True)
     return {names[tag]: values for number, tag, values in rows if number == query}

@@ -88,7 +88,7 @@ def test_posts_near_by_seeds_have_the_cosine_of_their_weights(
         assert told(near, query) == pytest.approx(cosines(set(seeds)), rel=1e-5)
         shared = {post: len(set(seeds) & set(tags)) for post, tags in enumerate(TAGS)}
         mine = several.queries == query
-        counted = zip(several.tags[mine].tolist(), several.values[mine, 0].tolist(), strict=True)
+        counted = zip(several.ids[mine].tolist(), several.values[mine, 0].tolist(), strict=True)
         assert dict(counted) == {post: n for post, n in shared.items() if n > 1}
 
 
@@ -193,7 +193,7 @@ def test_votes_are_those_of_a_plain_loop(
     )
     votes = vote_hashtags(tiny_index, given_near, power)
     assert votes.values.shape == (len(ballots), 4)
-    assert (np.diff(votes.queries * PAIR_BASE + votes.tags) > 0).all()
+    assert (np.diff(votes.queries * PAIR_BASE + votes.ids) > 0).all()
     for query in range(3):
         everyone = sum(similarity**power for similarity in voters[query].values())
         expected = {}

@@ -37,7 +37,7 @@ def scored(values: Values) -> ScoredPairs:
 
 
 def as_values(found: ScoredPairs) -> Values:
-    ids = zip(found.queries.tolist(), found.tags.tolist(), strict=True)
+    ids = zip(found.queries.tolist(), found.ids.tolist(), strict=True)
     return dict(zip(ids, found.values[:, 0].tolist(), strict=True))
 
 
@@ -82,7 +82,7 @@ def test_the_top_are_the_largest_of_each_query_ties_to_the_older_hashtag(
         mine.sort(key=lambda pair: (sign * values[pair], pair[1]))
         expected |= {pair: -sign * values[pair] for pair in mine[:most]}
     both = scored(values)
-    first = ScoredPairs(both.queries, both.tags, both.values[:, [column, 1 - column]])
+    first = ScoredPairs(both.queries, both.ids, both.values[:, [column, 1 - column]])
     found = first.top(most)
     assert as_values(found) == expected
     assert (np.diff(found.keys) > 0).all()
@@ -92,7 +92,7 @@ def test_a_missing_score_comes_last() -> None:
     found = ScoredPairs(
         np.zeros(3, np.int64), np.arange(3), np.array([[np.nan], [-5], [1]], np.float32)
     )
-    assert found.top(2).tags.tolist() == [1, 2]
+    assert found.top(2).ids.tolist() == [1, 2]
 
 
 @given(pairs.map(lambda values: {pair: abs(value) for pair, value in values.items()}))

@@ -73,7 +73,7 @@ def test_new_hashtags_are_coined_with_ids_past_the_indexs(tiny_index: IndexReade
     found = spelt(tiny_index, "Off to Petersburg", "petersburg again")
     assert found.coined == ("off", "to", "petersburg", "again")
     assert set(told(tiny_index, found, 1)) == {"petersburg", "again"}
-    tags = found.entries.tags[found.entries.queries == 1]
+    tags = found.entries.ids[found.entries.queries == 1]
     assert tags.tolist() == [tiny_index.hashtag_count + 2, tiny_index.hashtag_count + 3]
 
 
@@ -218,7 +218,7 @@ def test_any_text_spells_only_hashtags(tiny_index: IndexReader, captions: list[s
     assert len(set(found.coined)) == len(found.coined)
     assert tiny_index.tag_ids(found.coined) == {}
     assert (np.diff(found.entries.keys) > 0).all()
-    assert found.entries.tags.max(initial=0) < tiny_index.hashtag_count + max(len(found.coined), 1)
+    assert found.entries.ids.max(initial=0) < tiny_index.hashtag_count + max(len(found.coined), 1)
     assert np.isfinite(found.entries.values).all()
     shares = found.entries.values[:, COLUMNS.index("place")]
     assert ((shares >= 0) & (shares < 1)).all()
