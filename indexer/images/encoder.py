@@ -151,7 +151,7 @@ class ImageEncoder:
         rows = [np.zeros(0, np.int64)]
         failures: list[tuple[int, str]] = []
         vectors, probs = RowWriter(self.width), RowWriter(IMAGENET_CLASSES)
-        with closing(_mapped(encode, batches, workers)) as done:
+        with closing(map_in_threads(encode, batches, workers)) as done:
             for batch in done:
                 rows.append(batch.rows)
                 failures += batch.failures
@@ -228,7 +228,7 @@ class ImageEncoder:
         return EncodedImages(np.array(list(seen), np.int64), vectors, tuple(failures), probs)
 
 
-def _mapped(
+def map_in_threads(
     work: Callable[[_Item], _Made], items: Iterable[_Item], workers: int
 ) -> Generator[_Made]:
     """Yield the result of `work` for each item, in order, at most `2 * workers` ahead."""
