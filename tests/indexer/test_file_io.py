@@ -28,9 +28,14 @@ def test_a_file_is_replaced_once_all_is_written(tmp_path: Path) -> None:
 def test_a_failure_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"old")
-    with pytest.raises(ValueError, match="no"), replace_file(path) as file:
-        file.write(b"half")
-        raise ValueError("no")
+
+    def fail() -> None:
+        with replace_file(path) as file:
+            file.write(b"half")
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        fail()
     assert path.read_bytes() == b"old"
     assert [each.name for each in tmp_path.iterdir()] == ["a"]
 
