@@ -12,8 +12,8 @@ from hashlens.indexer.config import data_path
 from hashlens.indexer.errors import InputError
 from hashlens.indexer.file_io import replace_file
 
-LATER = "later.jsonl"  # posts that came later: a scrape to update an index with
-PICTURES = "pictures"  # folder beside the posts, as their `image` fields name it
+LATER = "later.jsonl"  # newer posts, to update an index with
+PICTURES = "pictures"  # folder of the posts' `image` fields
 
 
 def gather_sample(folder: Path) -> Path:

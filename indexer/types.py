@@ -58,7 +58,7 @@ def check_unit(vectors: Floats) -> None:
     """
     if len(vectors) == 1 and abs(float(np.vdot(vectors, vectors)) - 1) <= _LENGTH_TOLERANCE:
         return  # a single query, the quick way
-    squares = np.einsum("ij,ij->i", vectors, vectors)  # NaN or infinite where a row is
+    squares = np.einsum("ij,ij->i", vectors, vectors)  # not finite if a row is not
     if not len(squares) or np.abs(squares - 1).max() <= _LENGTH_TOLERANCE:
         return
     if not np.isfinite(vectors).all():
@@ -103,7 +103,7 @@ class Post:
 class Query:
     """A user's input: any of a picture, a caption and seed hashtags (keys).
 
-    `topics` are probabilities that the person sets by hand: the others share what is left.
+    `topics` are probabilities that the user sets by hand; the other topics share the rest.
     """
 
     image: Path | None = None

@@ -27,7 +27,7 @@ from hashlens.indexer.images.torch_network import Network, Outputs, Pixels, Torc
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-VERSION = 1  # raised when what is exported, or how, changes
+VERSION = 1  # of exports; a change makes all of them again
 AGREEMENT = 1e-4  # most that unit vectors may differ from PyTorch's
 _APART = 0.05  # most that numbers of fingerprints differ, which are 1 on average
 _OPSET = 18

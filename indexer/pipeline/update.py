@@ -1,4 +1,4 @@
-"""Posts into the next generation of an index; what is there already is not read or learned again.
+"""Posts into the next generation of an index, without reading or learning known ones again.
 
 Removed posts leave the tables and every count. Their vectors stay in segments, which older
 generations share, and are skipped until `compact`.

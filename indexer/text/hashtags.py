@@ -44,7 +44,7 @@ _ADDRESS = (
 )
 
 
-# What may not stand before a hashtag, what it is made of, holds, and may not be followed by.
+# Forbidden before a hashtag; its characters; one that it needs; forbidden after it.
 _GRAMMARS = {
     "instagram": (
         "&",  # `&#x27;` is a character reference
@@ -111,9 +111,8 @@ def extract(text: str, rule: str = "instagram") -> list[str]:
 def split_cell(text: str) -> list[str]:
     """Return the hashtags of a cell that lists them, with or without signs, with repeats.
 
-    Whatever no hashtag can hold stands between them: spaces of any kind, U+FFFD, commas, bars,
-    slashes. Hyphens, points and apostrophes are left for `key` to refuse, for they may be parts
-    of a word.
+    Any character that no hashtag can contain separates them: spaces of any kind, U+FFFD, commas,
+    bars, slashes. Hyphens, points and apostrophes may be parts of a word: `key` refuses them.
     """
     found = (form.strip(_ENDS) for form in _compiled(_BORDERS).split(text))
     return [form for form in found if form]
@@ -144,7 +143,8 @@ def strip(text: str, rule: str = "instagram") -> str:
 def join_words(text: str) -> str | None:
     """Return a hashtag for a tag of several words: `film photography`, `rock & roll`.
 
-    Spaces and all that no hashtag holds are left out; None where no letter or emoji stays.
+    Spaces, and characters that no hashtag contains, are left out; None if no letter or emoji is
+    left.
     """
     joined = "".join(_KEY.findall(text))[:MAX_LENGTH]
     try:
@@ -234,8 +234,8 @@ def key(form: str) -> str:
 def display_of(folded: str, form: str) -> str:
     """Return the display form of a hashtag: the given form if it has this key, else the key.
 
-    Files of an index may be a stranger's: what is neither is shown without the signs that no
-    hashtag has.
+    Files of an index may be a stranger's: if neither is a hashtag, characters that no hashtag
+    contains are left out.
     """
     for shown in (form, folded):
         if _KEY.fullmatch(shown):
