@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from bisect import bisect_left
-from collections.abc import Collection
 from contextlib import suppress
 from functools import cache, lru_cache
 from itertools import pairwise
@@ -23,7 +21,6 @@ from hashlens.indexer.errors import InputError
 RULES = ("instagram", "x")
 MAX_LENGTH = 150  # characters of a hashtag without its sign, as in Instaloader
 
-_VOICING = "\u3099\u309a"  # the marks that make が of か, and ぱ of は
 _SIGN = "[#＃]"
 # Underscore, ZWNJ and ZWJ, Hebrew and Cyrillic signs, wave dashes, kana signs, Tibetan tsheg.
 _JOINING = (
@@ -83,7 +80,6 @@ _SCRIPT_WORD = (
     r"(?<!\p{Han})\p{Han}{1,4}(?!\p{Han})"
     r"|(?<![\p{Katakana}ー])\p{Katakana}[\p{Katakana}ー]{1,9}(?![\p{Katakana}ー])"
 )
-_YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 _NOISE = rf"{_ADDRESS}|[@＠][\p{{L}}\p{{M}}\p{{Nd}}_.]+"
 _UNWORDED = str.maketrans({"©": " ", "®": " ", "™": " ", "’": "'", "ʼ": "'"})
 
@@ -152,34 +148,6 @@ def join_words(text: str) -> str | None:
     except InputError:
         return None
     return joined
-
-
-def is_dated(keys: Collection[str]) -> frozenset[str]:
-    """Return whether hashtags name a year from 1900 to 2099, such as `#summer2020`."""
-    return frozenset(key for key in keys if _YEAR.search(key))
-
-
-def truncated_keys(keys: Collection[str]) -> frozenset[str]:
-    """Return hashtags that are others truncated before a voicing mark.
-
-    Some programs take the mark of が, written as か and a sign of its own, for the hashtag's end:
-    a hashtag that ends so, and another one that goes on with the voiced kana, tell of it.
-    """
-    ordered = sorted(keys)
-
-    def begins_one(start: str) -> bool:
-        place = bisect_left(ordered, start)
-        return place < len(ordered) and ordered[place].startswith(start)
-
-    return frozenset(
-        key
-        for key in keys
-        if not key.isascii()
-        and any(
-            len(voiced) == len(key) and begins_one(voiced)
-            for voiced in (unicodedata.normalize("NFC", key + mark) for mark in _VOICING)
-        )
-    )
 
 
 @cache  # to compile these takes a twentieth of a whole query, and few texts need them
