@@ -25,7 +25,12 @@ from hashlens.retriever.index.lookup import completions, hashtag_facts, post_fac
 from hashlens.retriever.json_format import FORMAT, answer_json, row_json
 from hashlens.retriever.selection.platforms import platforms
 from hashlens.retriever.selection.selection import Selection
-from hashlens.retriever.server.errors import JSON_REFUSALS, REFUSALS, add_refusals, without_path
+from hashlens.retriever.server.error_responses import (
+    JSON_REFUSALS,
+    REFUSALS,
+    add_refusals,
+    without_path,
+)
 from hashlens.retriever.server.header_timeout import TimelyHeads, bounds
 from hashlens.retriever.server.logs import LOGS
 from hashlens.retriever.server.metrics import Meters
