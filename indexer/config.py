@@ -18,7 +18,7 @@ ALL_TOPICS = "all"  # the space of every post; other spaces are named after thei
 RANKER = "ranker"  # folder of a ranker, in a generation and in `data/`
 # The ranker that an index began with; the one in `RANKER` has also learned from its posts.
 BASE_RANKER = "base-ranker"
-# The most of each setting: an index may be a stranger's, and learning anew obeys its settings.
+# Upper limits: an index may be a stranger's, and retraining uses its settings.
 MAX_SETTINGS = {
     "dimensions": 4_096,
     "epochs": 1_000,
@@ -139,8 +139,8 @@ VECTOR_PRESETS: dict[str, VectorConfig] = {
 class TopicConfig(JsonConfig):
     """Settings of the topic model, and of assigning topics to posts.
 
-    A post without a given topic or defining hashtags takes the text head's topic where that
-    has at least `min_probability`; otherwise it has none and counts in the space of all only.
+    A post without a given topic or defining hashtags gets the text head's topic if that has at
+    least `min_probability`; otherwise it has none and counts in the space of all posts only.
     """
 
     min_probability: float = 0.7
@@ -156,10 +156,10 @@ GATES = ("soft", "hard", "none")
 class RankingConfig(JsonConfig):
     """Settings of the ranker's training, and of the use of topics.
 
-    It learns from posts that an index without their authors is asked about: one of `folds` parts
-    of the posts at a time, until `enough` questions were asked, and half as many with pictures and
-    with captions where `fewest` posts or more have them. With fewer than `fewest` posts that have
-    hashtags the ranker that ships is taken. `gate` says whether all likely topics are used
+    The ranker is trained by cross-fitting: an index without the authors of one of `folds` parts
+    of the posts is queried for these posts. Training ends after `enough` queries, and half as many
+    with pictures and with captions if `fewest` posts or more have them. With fewer than `fewest`
+    tagged posts, the bundled ranker is used. `gate` says whether all likely topics are used
     (`soft`), the likeliest alone (`hard`), or none.
     """
 
@@ -180,7 +180,7 @@ class RankingConfig(JsonConfig):
 class UpdateConfig(JsonConfig):
     """Settings of updates: they retrain if more than this share of the posts is newer.
 
-    Until then new hashtags have the mean vector of what they appear with, and new words none.
+    Until then new hashtags have the mean vector of their posts, and new words none.
     """
 
     retrain_share: float = 0.2

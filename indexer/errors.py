@@ -24,7 +24,7 @@ _OWN_MODULES = (
 )  # modules of unforeseen errors
 MAX_EXPLANATION = 1000  # characters of an error that is not ours
 
-# What to do about damaged files of an index.
+# Advice on damaged files of an index.
 DAMAGED = "run `hashlens verify`, then `hashlens rollback` or build again"
 
 

@@ -12,8 +12,8 @@ from hashlens.indexer.config import data_path
 from hashlens.indexer.errors import InputError
 from hashlens.indexer.file_io import replace_file
 
-LATER = "later.jsonl"  # posts that came later: a scrape to update an index with
-PICTURES = "pictures"  # folder beside the posts, as their `image` fields name it
+LATER = "later.jsonl"  # newer posts, to update an index with
+PICTURES = "pictures"  # folder of the posts' `image` fields
 
 
 def gather_sample(folder: Path) -> Path:
@@ -36,7 +36,13 @@ def gather_sample(folder: Path) -> Path:
     # Posts come last: a folder that has them has their pictures too.
     copies |= {folder / name: data_path("sample", name) for name in (LATER, "posts.jsonl")}
     try:
-        missing = [target for target, source in copies.items() if not _is_same(source, target)]
+        missing = [target for target in copies if not target.exists()]
+        for target in copies.keys() - missing:
+            if not filecmp.cmp(copies[target], target, shallow=False):
+                raise InputError(
+                    f"found another file at {target}, expected none or the sample's own; "
+                    "name a new folder, or move that file away"
+                )
         (folder / PICTURES).mkdir(parents=True, exist_ok=True)
         for target in missing:
             with copies[target].open("rb") as source, replace_file(target) as file:
@@ -71,19 +77,3 @@ def _package_file(package: str, file: str) -> Path:
     raise InputError(
         f'found {what}, expected the sample pictures it carries: pip install "hashlens[demo]"'
     )
-
-
-def _is_same(source: Path, target: Path) -> bool:
-    """Return whether `target` is a copy of `source`.
-
-    Raises:
-        InputError: it is another file, which is never overwritten.
-    """
-    if not target.exists():
-        return False
-    if not filecmp.cmp(source, target, shallow=False):
-        raise InputError(
-            f"found another file at {target}, expected none or the sample's own; "
-            "name a new folder, or move that file away"
-        )
-    return True

@@ -58,7 +58,7 @@ def check_unit(vectors: Floats) -> None:
     """
     if len(vectors) == 1 and abs(float(np.vdot(vectors, vectors)) - 1) <= _LENGTH_TOLERANCE:
         return  # a single query, the quick way
-    squares = np.einsum("ij,ij->i", vectors, vectors)  # NaN or infinite where a row is
+    squares = np.einsum("ij,ij->i", vectors, vectors)  # not finite if a row is not
     if not len(squares) or np.abs(squares - 1).max() <= _LENGTH_TOLERANCE:
         return
     if not np.isfinite(vectors).all():

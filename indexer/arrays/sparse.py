@@ -98,7 +98,7 @@ class Matrix:
         shifts = begins - np.cumsum(lengths) + lengths
         entries = np.arange(lengths.sum()) + np.repeat(shifts, lengths)
         columns = self.columns[entries].astype(np.int64)
-        # Looked at here, where it costs little: a file of the right hash may still be forged.
+        # A file of the right hash may still be forged; a check here costs little.
         if len(columns) and not 0 <= columns.min() <= columns.max() < self.width:
             raise IndexCorruptError(f"counts: found a column outside 0 to {self.width}; {DAMAGED}")
         return places, columns, np.asarray(self.values[entries])

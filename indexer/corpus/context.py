@@ -1,4 +1,4 @@
-"""What every step of a build shares."""
+"""Settings and tools that all steps of a build share."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class BuildContext:
     """Settings, progress, workers and engine of a build.
 
     Args:
-        config: what is learned, and how.
-        topics: the topics that are told apart; the ten bundled ones by default.
+        config: settings.
+        topics: topics and their defining hashtags; the ten bundled ones by default.
         text_reader: encodes texts, if the picture encoder reads text.
         progress: told of every stage.
         workers: threads for decoding pictures and training vectors.

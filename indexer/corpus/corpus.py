@@ -125,7 +125,7 @@ class Corpus:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedModels:
-    """What was learned from posts: topics, the space of all topics, and counts of that time."""
+    """Models trained on posts: topics, the space of all topics, and counts at that time."""
 
     model: TopicModel
     space: WordSpace
@@ -276,7 +276,7 @@ def predict_topics(corpus: Corpus, model: TopicModel, config: BuildConfig) -> li
 def _predict_missing_topics(
     terms: TokenLists, known: list[PostTopic], model: TopicModel, config: BuildConfig
 ) -> list[PostTopic]:
-    """Complete topics with those of the text head where it is sure enough."""
+    """Complete topics by the text head, if it is confident enough."""
     unknown = np.array([r for r, (topic, _) in enumerate(known) if topic is None], dtype=np.int64)
     topics = list(known)
     for start in range(0, len(unknown), BATCH_POSTS):

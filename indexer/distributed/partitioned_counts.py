@@ -57,7 +57,24 @@ def derive_in_parts(store: Store, parts: int, count: CountParts) -> None:
             f"""create or replace temp table {name}_parts (
             {left} bigint, {right} bigint, posts bigint, authors bigint)"""
         )
-    for part in count(_uses_in_parts(store, parts)):
+
+    def uses_in_parts() -> Iterator[Uses]:
+        run(
+            f"""create or replace temp table owners as
+            select post_key, dense_rank() over (order by {store.voice[0]}) as author from posts"""  # noqa: S608
+        )
+        for part in range(parts):
+            tagged, said = (
+                store.arrays(
+                    f"""select post_key, {kind}_id, author from {linked}
+                    join owners using (post_key) where author % {parts} = {part}"""  # noqa: S608
+                )
+                for kind, linked in (("tag", "post_hashtags"), ("word", "post_words"))
+            )
+            yield Uses(tagged, said)
+        run("drop table owners")
+
+    for part in count(uses_in_parts()):
         for name, columns in part.items():
             with store.registered(counted=columns):
                 run(f"insert into {name}_parts by name select * from counted")  # noqa: S608
@@ -66,21 +83,3 @@ def derive_in_parts(store: Store, parts: int, count: CountParts) -> None:
         run(f"create or replace table {name} as {rows}")
         run(f"drop table {name}_parts")
     run("checkpoint")
-
-
-def _uses_in_parts(store: Store, parts: int) -> Iterator[Uses]:
-    """Yield the uses of all posts, in parts of whole authors."""
-    store.connection.execute(
-        f"""create or replace temp table owners as
-        select post_key, dense_rank() over (order by {store.voice[0]}) as author from posts"""  # noqa: S608
-    )
-    for part in range(parts):
-        tagged, said = (
-            store.arrays(
-                f"""select post_key, {kind}_id, author from {linked} join owners using (post_key)
-                where author % {parts} = {part}"""  # noqa: S608
-            )
-            for kind, linked in (("tag", "post_hashtags"), ("word", "post_words"))
-        )
-        yield Uses(tagged, said)
-    store.connection.execute("drop table owners")

@@ -92,7 +92,7 @@ class RayEngine(Engine):
             apart=True,
         )
         tables = [part for part in found if part.reader.tables]
-        there = self._spread(_read, ((part, Path.cwd()) for part in tables))
+        there = self._spread(read_table, ((part, Path.cwd()) for part in tables))
 
         def rows() -> Iterator[ReadRow]:
             for part in found:
@@ -194,7 +194,7 @@ def _encode_by_ray_data(batches: Iterable[Table], wanted: EncoderSpec) -> Iterat
         yield from data.iter_batches(batch_size=None, batch_format="pyarrow")
 
 
-def _read(part: Part, folder: Path) -> list[ReadRow]:
+def read_table(part: Part, folder: Path) -> list[ReadRow]:
     """Return the rows of a table, read from a folder so that relative names stay as given."""
     if not (folder / part.path).is_file():
         raise ClusterError(

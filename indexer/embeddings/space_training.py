@@ -199,7 +199,7 @@ def _train_pretrained(
     model.wv.vectors_lockf = locks
     vectors = _fit_word2vec(model, sentences, config, on_progress)
     with _one_thread():
-        turned = _procrustes_align(pretrained.vectors, rows, vectors[known])
+        turned = procrustes_align(pretrained.vectors, rows, vectors[known])
     others = np.ones(len(pretrained), bool)
     others[rows] = False
     rest = np.flatnonzero(others)
@@ -240,12 +240,12 @@ def _initial_vectors(
     spelled, rows = pretrained.lookup([strip_sign(word) for word in words])
     starts[spelled] = pretrained.vectors[rows]
     new = np.setdiff1d(np.arange(len(words)), pretrained.lookup(words)[0])
-    contexts = _context_means(incidence, starts)[new]
+    contexts = context_means(incidence, starts)[new]
     starts[new] = np.where(contexts.any(axis=1, keepdims=True), contexts, starts[new])
     return starts
 
 
-def _context_means(incidence: sparse.csr_array, meanings: Floats) -> Floats:
+def context_means(incidence: sparse.csr_array, meanings: Floats) -> Floats:
     """Return the mean direction of the posts that contain each word; unit or zero float32 (v, d).
 
     A post's direction is the mean of its words' `meanings`, in which rare words weigh more.
@@ -265,7 +265,7 @@ def _normalize(rows: NDArray[Any]) -> NDArray[Any]:
     return unit
 
 
-def _procrustes_align(vectors: NDArray[Any], rows: Ids, targets: Floats) -> Floats:
+def procrustes_align(vectors: NDArray[Any], rows: Ids, targets: Floats) -> Floats:
     """Rotate all pretrained vectors so that `rows` fit `targets` best (Schonemann 1966)."""
     from scipy.linalg import orthogonal_procrustes
 

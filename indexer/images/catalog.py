@@ -22,8 +22,8 @@ _PICTURES = 16  # different ones that are encoded again and again
 class EncoderInfo:
     """A known encoder: the width of its vectors, and whether its weights are `at_hand`.
 
-    `where` is the file of its weights, or where they would come from; `images_per_second` is
-    from files to vectors, None where that was not measured.
+    `where` is the file of its weights, or their source. `images_per_second` is the speed from
+    files to vectors, None if not measured.
     """
 
     name: str

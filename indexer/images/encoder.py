@@ -1,7 +1,7 @@
 """Pictures into unit vectors, by pretrained networks.
 
-ONNX Runtime does the work; PyTorch is the reference, and is imported only where a network is
-exported for the first time on a machine, or asked for.
+ONNX Runtime does the work. PyTorch is the reference, and is imported only on request, or to export
+a network for the first time on a machine.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ _Picture = NDArray[np.uint8]  # (crop, crop, 3)
 class EncodedImages:
     """Results of encoding a list of pictures.
 
-    `rows` int64 (n,): places in the list that could be encoded, rising; `vectors` float32 (n, d):
-    their unit vectors; `failures`: place and reason of each of the others, rising; `classes`
-    float32 (n, 1000): probabilities of ImageNet's classes, None where they were not asked for or
-    the network has none. Many vectors and classes are on disk: see `rowfile`.
+    `rows` int64 (n,) are places in the list that could be encoded, ascending, and `vectors`
+    float32 (n, d) their unit vectors. `failures` are place and reason of each other picture,
+    ascending. `classes` float32 (n, 1000) are probabilities of ImageNet's classes, None if not
+    requested or if the network has none. Many vectors and classes are on disk: see `disk_rows`.
     """
 
     rows: Ids
@@ -110,7 +110,7 @@ class ImageEncoder:
     def reads_text(self) -> bool:
         """Whether `encode_texts` works: texts and pictures share one space.
 
-        A build then reads topics and hashtags by it (`prompts`), so that no query needs to.
+        Builds then encode topics and hashtags (`topics.prompts`), so that no query needs to.
         """
         return self.name.startswith(PREFIX)
 
@@ -128,13 +128,13 @@ class ImageEncoder:
 
         Args:
             paths: n files.
-            batch_size: pictures the network takes at once; more of them leave a core's cache,
+            batch_size: pictures in one run of the network; larger batches exceed a core's cache
                 and were slower. No vector depends on it.
-            workers: threads, each of which decodes a batch and runs the network on one core; a
-                single batch has the network run on as many cores.
-            classes: whether to give the probabilities of ImageNet's classes, from the same pass.
-            on_progress: told, batch by batch, how many more pictures are done or have failed.
-            seconds: how long a picture may be decoded.
+            workers: threads, each of which decodes a batch and runs the network on one core; for a
+                single batch the network uses all these cores.
+            classes: whether to return the probabilities of ImageNet's classes, too.
+            on_progress: called with the number of further pictures that are done or failed.
+            seconds: time limit for decoding a picture.
 
         Raises:
             ConfigError: `batch_size` or `workers` is below 1.
@@ -151,7 +151,7 @@ class ImageEncoder:
         rows = [np.zeros(0, np.int64)]
         failures: list[tuple[int, str]] = []
         vectors, probs = RowWriter(self.width), RowWriter(IMAGENET_CLASSES)
-        with closing(_mapped(encode, batches, workers)) as done:
+        with closing(map_in_threads(encode, batches, workers)) as done:
             for batch in done:
                 rows.append(batch.rows)
                 failures += batch.failures
@@ -186,7 +186,7 @@ class ImageEncoder:
         """Return unit vectors float32 (n, width) of texts, in the space of pictures.
 
         Raises:
-            EncoderError: this encoder learned from pictures alone.
+            EncoderError: this encoder does not read text.
         """
         if not self.reads_text:
             raise EncoderError(f"{self.name}: encodes pictures alone, expected {FORM} for texts")
@@ -197,10 +197,10 @@ class ImageEncoder:
 
         Args:
             path: its file.
-            seconds: how long it may be decoded.
+            seconds: time limit for decoding it.
 
         Raises:
-            ImageError: the file is no picture that can be used.
+            ImageError: the file is not a usable picture.
         """
         recipe = self.recipe
         return decoder_pool.crop_picture(
@@ -228,7 +228,7 @@ class ImageEncoder:
         return EncodedImages(np.array(list(seen), np.int64), vectors, tuple(failures), probs)
 
 
-def _mapped(
+def map_in_threads(
     work: Callable[[_Item], _Made], items: Iterable[_Item], workers: int
 ) -> Generator[_Made]:
     """Yield the result of `work` for each item, in order, at most `2 * workers` ahead."""
@@ -257,16 +257,16 @@ def open_encoder(
 
     Args:
         name: `efficientnet-lite0`, `efficientnet-lite2`, `resnet50`, `open-clip:MODEL/PRETRAINED`
-            or `auto`: ResNet50 where torch's cache has its weights, else EfficientNet-Lite0.
+            or `auto`: ResNet50 if torch's cache has its weights, else EfficientNet-Lite0.
         weights: a state dict of that network, saved by torch or as .safetensors, in place of the
             usual file; a classifier of other classes than ImageNet's is left out.
-        reference: whether PyTorch runs the network, which is slower; nothing is kept then.
-        recorded: its `fingerprint` where that is known; a kept export is held to it.
-        verify: whether PyTorch checks a kept export whose fingerprint is not known.
+        reference: whether PyTorch runs the network, which is slower; no export is made then.
+        recorded: its `fingerprint` if known; a kept export is checked against it.
+        verify: whether PyTorch checks a kept export of unknown fingerprint.
 
     Raises:
-        EncoderError: the name is unknown, the weights cannot be had or are of another model, or
-            the cache cannot be written.
+        EncoderError: the name is unknown, the weights are missing or of another model, or the
+            cache cannot be written.
     """
     recipe = _recipe(name, weights)
     file = weights or weights_file(recipe)
@@ -278,7 +278,7 @@ def open_recorded(recorded: Mapping[str, Any], weights: Path | None = None) -> I
 
     Raises:
         EncoderError: as `open_encoder`; or the weights are not on this machine.
-        IndexMismatchError: what is here encodes otherwise than the index was.
+        IndexMismatchError: the encoder differs from that of the index.
     """
     recipe = _recipe(str(recorded["name"]), weights)
     file = weights or weights_file(recipe, fetch=False)
@@ -326,7 +326,7 @@ def check_name(name: str) -> None:
     """Check an encoder's name; only OpenCLIP itself knows its models.
 
     Raises:
-        EncoderError: there is none.
+        EncoderError: there is no such encoder.
     """
     if name not in (AUTO, *RECIPES) and not name.startswith(PREFIX):
         close = get_close_matches(name.lower(), [AUTO, *RECIPES, PREFIX], 1)

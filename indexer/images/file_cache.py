@@ -1,8 +1,8 @@
 """Files that are expensive to make, in the user's cache folder, checked by content.
 
-A file's name ends in the hash of what it holds: one that was damaged, or cut short, is made anew.
-A hash in a name does not say who wrote it, so only this user may write to the folders, and files
-of other users, but for root, are not read.
+A file's name ends in the hash of its content: a damaged or truncated file is made again. A hash in
+a name does not say who wrote it. So only this user may write to the folders, and files of other
+users except root are not read.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ def cached(
     """Return the file that `make` wrote for this key; make it if needed.
 
     Args:
-        kind: folder in the cache, which is also the file's ending.
-        name: what people read in the file's name.
-        key: everything that what `make` writes depends on.
-        make: writes the file at a path; what it leaves is put in place at once or not at all.
-        is_sound: judges a whole file that is there; one that is not sound is made anew.
+        kind: folder in the cache, and the file's ending.
+        name: readable part of the file's name.
+        key: everything that the content depends on.
+        make: writes the file at a path; it is put in place as a whole or not at all.
+        is_sound: judges an undamaged file; one that is not sound is made again.
 
     Raises:
         EncoderError: it cannot be written there, or others may write there.
@@ -56,17 +56,17 @@ def cached(
     readable = "".join(c if c.isalnum() or c in "-." else "_" for c in name)
     stem = f"{readable}-{hashlib.sha256(key.encode()).hexdigest()[:_DIGITS]}"
 
-    def found() -> Path | None:
+    def find_sound() -> Path | None:
         for file in sorted(folder.glob(f"{stem}-*.{kind}")):
             if _is_whole(file) and is_sound(file):
                 return file
         return None
 
     try:
-        if _is_own(folder) and (file := found()):
+        if _is_own(folder) and (file := find_sound()):
             return file
         with _making(folder) as place:
-            if file := found():  # another process made it meanwhile
+            if file := find_sound():  # another process made it meanwhile
                 return file
             for file in folder.glob(f"{stem}-*.{kind}"):
                 file.unlink(missing_ok=True)

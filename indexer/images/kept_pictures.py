@@ -16,7 +16,7 @@ from hashlens.indexer.decoding.loading import (
 from hashlens.indexer.errors import InputError
 from hashlens.indexer.images.file_cache import cache_folder, keep
 
-HEAD = 256  # bytes that tell what a file is
+HEAD = 256  # bytes that identify the format of a file
 
 _KIND = "pictures"
 _VIDEO_MARKS = ((4, b"ftyp"), (0, b"\x1aE\xdf\xa3"))

@@ -27,7 +27,7 @@ from hashlens.indexer.images.torch_network import Network, Outputs, Pixels, Torc
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-VERSION = 1  # raised when what is exported, or how, changes
+VERSION = 1  # of exports; a change makes all of them again
 AGREEMENT = 1e-4  # most that unit vectors may differ from PyTorch's
 _APART = 0.05  # most that numbers of fingerprints differ, which are 1 on average
 _OPSET = 18
@@ -180,6 +180,9 @@ def _session(file: Path, cores: int) -> InferenceSession:
 
 
 def _export(recipe: Recipe, weights: Path, file: Path) -> None:
+    """Write a network's export into a file, and check it against PyTorch."""
+    import torch
+
     log.warning(
         "encoder %s: exporting its network for ONNX Runtime into %s, once; it takes some seconds",
         recipe.name,
@@ -189,18 +192,6 @@ def _export(recipe: Recipe, weights: Path, file: Path) -> None:
     if sum(tensor.nbytes for tensor in network.module.state_dict().values()) > _MOST_BYTES:
         raise EncoderError(f"{recipe.name}: larger than the 2 GB of an export: name a smaller one")
     shown = _noise_pictures(recipe.crop)
-    try:
-        _trace(network, shown, file)
-    # Exporters fail with errors of many classes.
-    except Exception as error:
-        reason = str(error).partition("\n")[0]
-        raise EncoderError(f"{recipe.name}: not exported ({reason}): name another") from error
-    _check(recipe, network, OnnxNetwork(file), shown)
-
-
-def _trace(network: TorchNetwork, seen: Pixels, file: Path) -> None:
-    import torch
-
     outputs = ["features", "logits"][: 1 + network.has_classes]
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # one operation, which ONNX lacks
@@ -210,7 +201,7 @@ def _trace(network: TorchNetwork, seen: Pixels, file: Path) -> None:
             # The tracing exporter takes a second, torch's newer one seven, to the same graph.
             torch.onnx.export(
                 network.module,
-                (torch.from_numpy(seen),),
+                (torch.from_numpy(shown),),
                 str(file),
                 dynamo=False,
                 opset_version=_OPSET,
@@ -218,8 +209,13 @@ def _trace(network: TorchNetwork, seen: Pixels, file: Path) -> None:
                 output_names=outputs,
                 dynamic_axes={name: {0: "pictures"} for name in ["pixels", *outputs]},
             )
+    # Exporters fail with errors of many classes.
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise EncoderError(f"{recipe.name}: not exported ({reason}): name another") from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+    _check(recipe, network, OnnxNetwork(file), shown)
 
 
 def _check(recipe: Recipe, network: TorchNetwork, export: OnnxNetwork, seen: Pixels) -> None:

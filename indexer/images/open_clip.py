@@ -128,6 +128,7 @@ def _text_model(recipe: Recipe, file: Path, _digest: str) -> tuple[Any, Any]:
 
 
 def _write_card(name: str, weights: Path | None, file: Path) -> None:
+    """Write what open_clip knows of a model and its preprocessing."""
     import open_clip
 
     model, pretrained = _model(name)
@@ -143,10 +144,15 @@ def _write_card(name: str, weights: Path | None, file: Path) -> None:
             f"found {pretrained!r} as weights of open_clip model {model}, expected one of those it "
             f"knows ({tags}): name one, or a file with --weights FILE"
         )
-    file.write_text(json.dumps(_card(name, config, known)), encoding="utf-8")
+    file.write_text(json.dumps(model_card(name, config, known)), encoding="utf-8")
 
 
-def _card(name: str, config: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+def model_card(name: str, config: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+    """Return the card of a model, from open_clip's settings of the model and of its weights.
+
+    Raises:
+        EncoderError: it takes pictures in another way than we prepare them.
+    """
     from open_clip.transform import PreprocessCfg
 
     usual, size = PreprocessCfg(), config["vision_cfg"].get("image_size", 224)
@@ -171,13 +177,19 @@ def _card(name: str, config: dict[str, Any], known: dict[str, Any]) -> dict[str,
 
 def _recipe(name: str, card: dict[str, Any]) -> Recipe:
     model, pretrained = _model(name)
+
+    def fetch(_: Path) -> None:
+        import open_clip
+
+        open_clip.download_pretrained(open_clip.get_pretrained_cfg(model, pretrained))
+
     return Recipe(
         name=name,
         width=card["width"],
         network=partial(_network, model),
         file=partial(_file, card["source"]),
         source=card["source"],
-        fetch=partial(_fetch, model, pretrained),
+        fetch=fetch,
         shorter=card["size"],
         crop=card["size"],
         bicubic=card["bicubic"],
@@ -230,9 +242,3 @@ def _file(source: str) -> Path:
         if isinstance(found, str):
             return Path(found)
     return Path(HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / (file or _HUB_FILES[0])
-
-
-def _fetch(model: str, pretrained: str, _file: Path) -> None:
-    import open_clip
-
-    open_clip.download_pretrained(open_clip.get_pretrained_cfg(model, pretrained))

@@ -1,7 +1,7 @@
 """The known image networks: how each is made, where its weights are, and its preprocessing.
 
-To add one, write its `Recipe` here and name it in `RECIPES`. Libraries are imported inside
-functions, so that naming networks never waits for PyTorch.
+To add one, write its `Recipe` here and add it to `RECIPES`. Libraries are imported inside
+functions, so that listing networks does not load PyTorch.
 
 `resnet50`: He et al., Deep residual learning for image recognition, 2016.
 `efficientnet-lite0`, `-lite2`: Tan and Le, EfficientNet, 2019, as varied for small devices.
@@ -31,11 +31,11 @@ JPEG_DRAFT_FACTOR = 2
 class Recipe:
     """Recipe of a network: how it is made, found and fed; sizes in pixels, mean and std of 0 to 1.
 
-    `network` makes it with drawn weights; `tower` is its part that gives an image's features, the
-    whole network where empty; `unread` are its top-level parts whose weights may be anything;
-    `head` is the one of these that turns features into the 1,000 classes of ImageNet.
-    `file` is where its weights lie or will lie, `source` where they come from, `fetch` gets them.
-    `read` brings a state dict of another layout into the network's own.
+    `network` makes it with random weights. `tower` is its part for image features, the whole
+    network if empty. `unread` are top-level parts whose weights are ignored; `head` is the one of
+    these that turns features into the 1,000 classes of ImageNet. `file` returns the file of its
+    weights, existing or not, `source` says where they come from, and `fetch` downloads them.
+    `read` converts a state dict of another layout.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Recipe:
     bicubic: bool
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    squash: bool = False  # both sides are made `shorter`, whatever the picture's shape
+    squash: bool = False  # both sides become `shorter`, for pictures of any shape
     head: str = ""
     tower: str = ""
     unread: frozenset[str] = frozenset()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 IMAGENET_CLASSES = 1000  # of ImageNet
 
 Pixels = NDArray[np.uint8]  # (b, crop, crop, 3), RGB
-Outputs = tuple[Floats, Floats | None]  # features (b, width); logits (b, 1000) where it has them
+Outputs = tuple[Floats, Floats | None]  # features (b, width); logits (b, 1000) or None
 
 
 class Network(Protocol):

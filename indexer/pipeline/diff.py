@@ -14,6 +14,7 @@ from hashlens.indexer.posts.columns import question_columns
 from hashlens.indexer.posts.dedup import SIGNATURE, Marked
 from hashlens.indexer.posts.tables.tables import read_rows
 from hashlens.indexer.storage.store import Store
+from hashlens.indexer.text.escaping import count_noun
 from hashlens.indexer.types import Ids, Post
 
 _TABLES = (".jsonl", ".csv", ".parquet")
@@ -43,6 +44,18 @@ class PostDiff:
     def __bool__(self) -> bool:
         return bool(len(self.removed) or self.copies or self.arriving or self.moved)
 
+    def deletion_notes(self, posts: Sequence[Post], deleted: Sequence[str]) -> tuple[str, ...]:
+        """Return notes on ids to delete that are unknown, or given as posts, too."""
+        notes = []
+        if missing := self.not_found:
+            first = ", ".join(map(repr, missing[:3]))
+            number, are = count_noun(len(missing), "ids"), "is" if len(missing) == 1 else "are"
+            notes.append(f"{number} to delete {are} not in the index: {first}")
+        if both := {post.post_id for post in posts} & set(deleted) if deleted else None:
+            number, were = count_noun(len(both), "posts"), "was" if len(both) == 1 else "were"
+            notes.append(f"{number} {were} given and to be deleted: not in the index now")
+        return tuple(notes)
+
 
 def diff_posts(store: Store, posts: Sequence[Post], deleted: Collection[str]) -> PostDiff:
     """Compare posts with those of an index, by id and content hash.
@@ -62,7 +75,14 @@ def diff_posts(store: Store, posts: Sequence[Post], deleted: Collection[str]) ->
     removed = np.array([key for key, _ in gone], np.int64)
     query = "select post_id from copies where post_id in (select unnest(?::varchar[])) order by 1"
     copies = tuple(name for (name,) in store.rows(query, [gone_ids]))
-    heirs = _reposts_to_promote(store, removed, copies)
+    # Of the reposts of removed posts, the first takes its post's place. Others may become posts,
+    # too, such as the next of an author's series.
+    query = f"""select post_id from copies
+        where signature[:{SIGNATURE}] in (select signature[:{SIGNATURE}] from posts
+                where post_key in (select unnest(?::bigint[])))
+            and post_id not in (select unnest(?::varchar[]))"""  # noqa: S608
+    names = [name for (name,) in store.rows(query, [removed.tolist(), list(copies)])]
+    heirs = store.copies(names) if names else []
     found = {*(name for _, name in gone), *copies}
     query = """select signature, author from posts where signature is not null
         and post_key not in (select unnest(?::bigint[])) order by post_key"""
@@ -104,19 +124,6 @@ def _compare_hashes(store: Store, posts: Sequence[Post]) -> tuple[list[int], lis
         np.flatnonzero(found[name].astype(bool)).tolist() for name in ("new", "changed", "moved")
     )
     return new, changed, moved
-
-
-def _reposts_to_promote(store: Store, removed: Ids, copies: Collection[str]) -> list[Post]:
-    """Return the reposts of removed posts that stay: the first of them takes its post's place.
-
-    Others may be kept as posts, too, such as the next of an author's series.
-    """
-    query = f"""select post_id from copies
-        where signature[:{SIGNATURE}] in (select signature[:{SIGNATURE}] from posts
-                where post_key in (select unnest(?::bigint[])))
-            and post_id not in (select unnest(?::varchar[]))"""  # noqa: S608
-    names = [name for (name,) in store.rows(query, [removed.tolist(), list(copies)])]
-    return store.copies(names) if names else []
 
 
 def read_ids(path: Path) -> list[str]:

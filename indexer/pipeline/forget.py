@@ -116,29 +116,18 @@ def forget(
         if is_left
         else None,
     )
-    return ForgetReport(
-        changed.generation,
-        len(ids),
-        names,
-        changed.counts,
-        (*changed.notes, *_remaining_notes(index, changed.generation, retrain=changed.retrained)),
-        time.monotonic() - began,
-    )
-
-
-def _remaining_notes(index: Path, generation: int, *, retrain: bool) -> tuple[str, ...]:
-    """Return notes on where traces of the removed posts remain."""
-    notes = []
-    if not retrain:
+    notes = list(changed.notes)
+    if not changed.retrained:
         notes.append(
             "words and hashtags that only they held are gone; vectors, topic heads and ranker were "
             "learned with them: `hashlens update --retrain` learns them anew"
         )
-    older = [number for number in all_numbers(index) if number != generation]
+    older = [number for number in all_numbers(index) if number != changed.generation]
     if older:
         numbers = ", ".join(map(str, older))
         notes.append(
             f"generation {numbers} is held by a reader and still has them: "
             "run `hashlens compact --keep 1` when it is done, or the same command again"
         )
-    return tuple(notes)
+    seconds = time.monotonic() - began
+    return ForgetReport(changed.generation, len(ids), names, changed.counts, tuple(notes), seconds)

@@ -1,4 +1,4 @@
-"""Posts into the next generation of an index; what is there already is not read or learned again.
+"""Posts into the next generation of an index, without reading or learning known ones again.
 
 Removed posts leave the tables and every count. Their vectors stay in segments, which older
 generations share, and are skipped until `compact`.
@@ -49,7 +49,6 @@ from hashlens.indexer.posts.spool import Posts
 from hashlens.indexer.progress import NullProgress, Progress
 from hashlens.indexer.storage.store import BASE_POSTS, Store
 from hashlens.indexer.storage.training_snapshot import TrainingCounts
-from hashlens.indexer.text.escaping import count_noun
 from hashlens.indexer.topics.model import TopicModel
 from hashlens.indexer.types import Rejection
 from hashlens.indexer.vectors.milvus_generations import (
@@ -209,7 +208,7 @@ def update(
             changes = diff_posts(store, admission.posts, leaving)
             ids = frozenset(deleted)
             gone = traces_in(store, lambda post_id, _: post_id in ids) if ids else []
-        notes = (*admission.notes, *_deletion_notes(changes, admission.posts, deleted))
+        notes = (*admission.notes, *changes.deletion_notes(admission.posts, deleted))
         after = admission.memory.deleted(deleted, [(each.post_id, each.author) for each in gone])
         if not (changes or retrain or given.erasing):
             outcome = _Outcome(previous.manifest.counts, notes=("nothing new: no generation made",))
@@ -291,20 +290,6 @@ def _save_forgotten_with(
     Forgotten.of(new.index).save(new.index)
 
 
-def _deletion_notes(changes: PostDiff, posts: Posts, deleted: Sequence[str]) -> tuple[str, ...]:
-    """Return notes on ids to delete that are unknown, or given as posts, too."""
-    notes = []
-    if missing := changes.not_found:
-        first = ", ".join(map(repr, missing[:3]))
-        number, are = count_noun(len(missing), "ids"), "is" if len(missing) == 1 else "are"
-        notes.append(f"{number} to delete {are} not in the index: {first}")
-    both = {post.post_id for post in posts} & set(deleted) if deleted else None
-    if both:
-        number, were = count_noun(len(both), "posts"), "was" if len(both) == 1 else "were"
-        notes.append(f"{number} {were} given and to be deleted: not in the index now")
-    return tuple(notes)
-
-
 def _write_generation(
     new: GenerationWriter, previous: Generation, changes: PostDiff, given: UpdateRequest
 ) -> tuple[_Outcome, ImageEncoder | None]:
@@ -323,7 +308,12 @@ def _write_generation(
     coming = {post.post_id for post in given.posts} if corpus.copies else set()
     copies = sum(post.post_id in coming for post in corpus.copies)
     trained = TrainingCounts.open(previous.folder / "trained")
-    why, notes = _retrain_reason(previous, given, _new_share(previous, trained, changes, corpus))
+    with Store.open(previous.folder / "posts.duckdb") as store:
+        query = "select count(*), count(*) filter (post_key >= ?) from posts"
+        ((number, later),) = store.rows(query, [trained.first_post])
+    later += len(corpus.posts) - int((changes.removed >= trained.first_post).sum())
+    share = later / max(number + len(corpus.posts) - len(changes.removed), 1)
+    why, notes = _retrain_reason(previous, given, share)
     rest = previous.manifest.counts["posts"] - len(changes.removed) + len(corpus.posts)
     if why and (rest or not given.erasing):  # without posts to learn from, none may stay either
         if encoder is None and recorded is not None:  # it may read topics and hashtags, too
@@ -398,18 +388,6 @@ def _retrain_reason(
         return "", ()
     over = f"{share:.0%} of the posts are new, over {limit:.0%}"
     return "as asked" if given.retrain else over, ()
-
-
-def _new_share(
-    previous: Generation, trained: TrainingCounts, changes: PostDiff, corpus: Corpus
-) -> float:
-    """Return the share of posts that are newer than the last training."""
-    with Store.open(previous.folder / "posts.duckdb") as store:
-        query = "select count(*), count(*) filter (post_key >= ?) from posts"
-        ((posts, later),) = store.rows(query, [trained.first_post])
-    later -= int((changes.removed >= trained.first_post).sum())
-    posts += len(corpus.posts) - len(changes.removed)
-    return float((later + len(corpus.posts)) / max(posts, 1))
 
 
 def _retrain(

@@ -40,7 +40,7 @@ def write_new_hashtag_vectors(
     )["tag_id"].astype(np.int64)
     if not (spaces := sorted((folder / "words").glob("*/"))):
         return
-    lacking = {words: np.setdiff1d(used, _learned(words)) for words in spaces}
+    lacking = {words: np.setdiff1d(used, _trained_ids(words)) for words in spaces}
     uses = _uses(store, {words.name: tags for words, tags in lacking.items()})
     for words, tags in lacking.items():
         in_topic = words.name == ALL_TOPICS or uses.topics == words.name
@@ -48,13 +48,13 @@ def write_new_hashtag_vectors(
         if not chosen.any():
             continue
         space = everyone if words.name == ALL_TOPICS else WordSpace.open(words)
-        found = _young(uses, chosen, space, trained, config)
+        found = _mean_vectors(uses, chosen, space, trained, config)
         if len(found.ids):
             (folder / NEW_HASHTAGS).mkdir(exist_ok=True)
             VectorIndex.build(found).save(folder / NEW_HASHTAGS / f"{words.name}.faiss")
 
 
-def _learned(words: Path) -> Ids:
+def _trained_ids(words: Path) -> Ids:
     path = words / "hashtags.faiss"
     return VectorIndex.open(path).ids if path.exists() else np.zeros(0, np.int64)
 
@@ -93,14 +93,14 @@ def _uses(store: Store, lacking: Mapping[str, Ids]) -> _Uses:
     return _Uses(tags, posts, authors, found["topic"], words, hashtags)
 
 
-def _young(
+def _mean_vectors(
     uses: _Uses,
     chosen: NDArray[np.bool_],
     space: WordSpace,
     trained: TrainingCounts,
     config: VectorConfig,
 ) -> Embeddings:
-    """Vectors of hashtags by id, from the chosen ones of their uses."""
+    """Return vectors of hashtags by id, from the chosen ones of their uses."""
     keys, places = np.unique(uses.posts[chosen], return_inverse=True)
     company = _companies(uses, keys, space, trained, config)
     row_of = np.full(len(keys), -1, np.int64)
@@ -116,7 +116,7 @@ def _young(
 def _companies(
     uses: _Uses, keys: Ids, space: WordSpace, trained: TrainingCounts, config: VectorConfig
 ) -> Embeddings:
-    """Vectors of posts, by place in `keys`, from their words and the hashtags that were learned."""
+    """Return vectors of posts, by place in `keys`, from their words and trained hashtags."""
     said = [uses.words.get(post, ()) for post in keys.tolist()]
     held = [uses.hashtags.get(post, ()) for post in keys.tolist()]
     texts = [

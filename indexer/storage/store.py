@@ -120,7 +120,7 @@ class Store(AbstractContextManager["Store"]):
         Raises:
             IndexCorruptError: DuckDB cannot read the file, or it holds SQL that a query would run.
         """
-        return cls._opened(path, {})
+        return cls._connect(path, {})
 
     @classmethod
     def open(cls, path: Path, spill: Path | None = None) -> Store:
@@ -134,13 +134,13 @@ class Store(AbstractContextManager["Store"]):
         Raises:
             IndexCorruptError: DuckDB cannot read the file, or it holds SQL that a query would run.
         """
-        return cls._opened(
+        return cls._connect(
             path,
             {"access_mode": "read_only", "threads": "2", "temp_directory": str(spill or "")},
         )
 
     @classmethod
-    def _opened(cls, path: Path, config: dict[str, str]) -> Store:
+    def _connect(cls, path: Path, config: dict[str, str]) -> Store:
         import duckdb
 
         whole: Any = _SHUT | {"memory_limit": MEMORY} | config

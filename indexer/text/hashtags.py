@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from bisect import bisect_left
-from collections.abc import Collection
 from contextlib import suppress
 from functools import cache, lru_cache
 from itertools import pairwise
@@ -23,7 +21,6 @@ from hashlens.indexer.errors import InputError
 RULES = ("instagram", "x")
 MAX_LENGTH = 150  # characters of a hashtag without its sign, as in Instaloader
 
-_VOICING = "\u3099\u309a"  # the marks that make が of か, and ぱ of は
 _SIGN = "[#＃]"
 # Underscore, ZWNJ and ZWJ, Hebrew and Cyrillic signs, wave dashes, kana signs, Tibetan tsheg.
 _JOINING = (
@@ -44,7 +41,7 @@ _ADDRESS = (
 )
 
 
-# What may not stand before a hashtag, what it is made of, holds, and may not be followed by.
+# Forbidden before a hashtag; its characters; one that it needs; forbidden after it.
 _GRAMMARS = {
     "instagram": (
         "&",  # `&#x27;` is a character reference
@@ -83,7 +80,6 @@ _SCRIPT_WORD = (
     r"(?<!\p{Han})\p{Han}{1,4}(?!\p{Han})"
     r"|(?<![\p{Katakana}ー])\p{Katakana}[\p{Katakana}ー]{1,9}(?![\p{Katakana}ー])"
 )
-_YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 _NOISE = rf"{_ADDRESS}|[@＠][\p{{L}}\p{{M}}\p{{Nd}}_.]+"
 _UNWORDED = str.maketrans({"©": " ", "®": " ", "™": " ", "’": "'", "ʼ": "'"})
 
@@ -111,9 +107,8 @@ def extract(text: str, rule: str = "instagram") -> list[str]:
 def split_cell(text: str) -> list[str]:
     """Return the hashtags of a cell that lists them, with or without signs, with repeats.
 
-    Whatever no hashtag can hold stands between them: spaces of any kind, U+FFFD, commas, bars,
-    slashes. Hyphens, points and apostrophes are left for `key` to refuse, for they may be parts
-    of a word.
+    Any character that no hashtag can contain separates them: spaces of any kind, U+FFFD, commas,
+    bars, slashes. Hyphens, points and apostrophes may be parts of a word: `key` refuses them.
     """
     found = (form.strip(_ENDS) for form in _compiled(_BORDERS).split(text))
     return [form for form in found if form]
@@ -144,7 +139,8 @@ def strip(text: str, rule: str = "instagram") -> str:
 def join_words(text: str) -> str | None:
     """Return a hashtag for a tag of several words: `film photography`, `rock & roll`.
 
-    Spaces and all that no hashtag holds are left out; None where no letter or emoji stays.
+    Spaces, and characters that no hashtag contains, are left out; None if no letter or emoji is
+    left.
     """
     joined = "".join(_KEY.findall(text))[:MAX_LENGTH]
     try:
@@ -152,34 +148,6 @@ def join_words(text: str) -> str | None:
     except InputError:
         return None
     return joined
-
-
-def is_dated(keys: Collection[str]) -> frozenset[str]:
-    """Return whether hashtags name a year from 1900 to 2099, such as `#summer2020`."""
-    return frozenset(key for key in keys if _YEAR.search(key))
-
-
-def truncated_keys(keys: Collection[str]) -> frozenset[str]:
-    """Return hashtags that are others truncated before a voicing mark.
-
-    Some programs take the mark of が, written as か and a sign of its own, for the hashtag's end:
-    a hashtag that ends so, and another one that goes on with the voiced kana, tell of it.
-    """
-    ordered = sorted(keys)
-
-    def begins_one(start: str) -> bool:
-        place = bisect_left(ordered, start)
-        return place < len(ordered) and ordered[place].startswith(start)
-
-    return frozenset(
-        key
-        for key in keys
-        if not key.isascii()
-        and any(
-            len(voiced) == len(key) and begins_one(voiced)
-            for voiced in (unicodedata.normalize("NFC", key + mark) for mark in _VOICING)
-        )
-    )
 
 
 @cache  # to compile these takes a twentieth of a whole query, and few texts need them
@@ -234,8 +202,8 @@ def key(form: str) -> str:
 def display_of(folded: str, form: str) -> str:
     """Return the display form of a hashtag: the given form if it has this key, else the key.
 
-    Files of an index may be a stranger's: what is neither is shown without the signs that no
-    hashtag has.
+    Files of an index may be a stranger's: if neither is a hashtag, characters that no hashtag
+    contains are left out.
     """
     for shown in (form, folded):
         if _KEY.fullmatch(shown):

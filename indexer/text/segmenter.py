@@ -21,7 +21,7 @@ _ZIPF_KNEE = 10_000
 # high ranks: up to these, among pretrained words or the index's own.
 _SHORT_RANKS = {1: (100, 0), 2: (1_100, 120), 3: (9_000, 1_000), 4: (60_000, 5_000)}
 _SMALLEST_TEXT = 1_000_000  # words
-_OWN_SHARE = 0.5  # weight of the index's own words beside the pretrained, however few they are
+_OWN_SHARE = 0.5  # total weight of the index's own words, relative to pretrained ones
 
 
 def vocabulary_counts(own: Mapping[str, int], ranked: Sequence[str]) -> dict[str, int]:

@@ -7,6 +7,7 @@ c classes of the encoder.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,10 @@ from hashlens.indexer.types import Floats
 MIN_PROBABILITY = 0.01  # total that all topics share, so that none is ruled out
 CLASS_WEIGHT = 4.0  # of the classes beside the head, each as far as it is competent
 MAX_LOGIT_SCALE = 100.0  # of cosines of pictures with texts: the bound of CLIP's training
+
+# Share of a topic's own pictures with less energy than the middle of `OutOfTopicDetector`.
+OUTLIER_SHARE = 0.02
+TRANSITION_SHARE = 0.1  # the detector's width, as a share of the distance to the median
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +43,13 @@ class Head:
         return mixed
 
 
+def _energies(logits: Floats) -> Floats:
+    """Return the log of the summed exponents of logits (q, t), float32 (q, 1)."""
+    most = logits.max(axis=1, keepdims=True)
+    energies: Floats = most + np.log(np.exp(logits - most).sum(axis=1, keepdims=True))
+    return energies
+
+
 @dataclass(frozen=True, slots=True)
 class OutOfTopicDetector:
     """Detects pictures of no topic by their low energy.
@@ -49,11 +61,15 @@ class OutOfTopicDetector:
     middle: float
     width: float
 
+    @classmethod
+    def fit(cls, logits: Floats) -> Self:
+        """Return a detector from logits (m, t) of held-out pictures of known topic."""
+        middle, median = np.quantile(_energies(logits), [OUTLIER_SHARE, 0.5]).tolist()
+        return cls(middle, max(TRANSITION_SHARE * (median - middle), 1e-3))
+
     def shares(self, logits: Floats) -> Floats:
         """Return how far each picture is outside, float32 (q, 1) in (0, 1)."""
-        most = logits.max(axis=1, keepdims=True)
-        energy = most + np.log(np.exp(logits - most).sum(axis=1, keepdims=True))
-        distance = np.clip((energy - self.middle) / self.width, -50, 50)
+        distance = np.clip((_energies(logits) - self.middle) / self.width, -50, 50)
         shares: Floats = (1 / (1 + np.exp(distance))).astype(np.float32)
         return shares
 

@@ -35,9 +35,6 @@ from hashlens.indexer.topics.imagenet_topics import class_prior
 from hashlens.indexer.topics.logistic import fit_logistic
 from hashlens.indexer.types import Floats, Ids
 
-# Share of a topic's own pictures with less energy than the middle of `OutOfTopicDetector`.
-OUTLIER_SHARE = 0.02
-TRANSITION_SHARE = 0.1  # the detector's width, as a share of the distance to the median
 # Candidates for the novelty of the topics' texts: their weights are 0, 1/4, 1, 4 and 22 times that
 # of the head, or they judge alone.
 PRIOR_NOVELTIES = (0.0, 0.2, 1 / 3, 0.5, 0.7, 1.0)
@@ -106,7 +103,7 @@ def fit_image_model(
         prior = _tuned_prior(head.probs(scores), shown, topics[held], bias > -np.inf)
     elif classes is not None:
         prior = _class_prior(head.probs(scores), held, topics, folds, classes[0][some], classes[1])
-    return ImageTopicModel(head, _out_of_topic_detector(scores), prior, zero_shot)
+    return ImageTopicModel(head, OutOfTopicDetector.fit(scores), prior, zero_shot)
 
 
 def zero_shot_model(texts: Floats) -> ImageTopicModel:
@@ -148,11 +145,3 @@ def _class_prior(
         joined[mine] = prior.logits(probs[mine], classes[held[mine]])
     temperature = fit_temperature(joined, topics[held]) or 1.0
     return replace(class_prior(classes, topics, words), temperature=temperature)
-
-
-def _out_of_topic_detector(scores: Floats) -> OutOfTopicDetector:
-    """Return a detector of pictures without a topic, from logits (m, t) of held-out pictures."""
-    most = scores.max(axis=1)
-    energies = most + np.log(np.exp(scores - most[:, None]).sum(axis=1))
-    middle, median = np.quantile(energies, [OUTLIER_SHARE, 0.5]).tolist()
-    return OutOfTopicDetector(middle, max(TRANSITION_SHARE * (median - middle), 1e-3))

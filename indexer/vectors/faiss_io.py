@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,12 +27,17 @@ def read_index(path: Path, *, mmap: bool) -> Library:
     Raises:
         IndexCorruptError: the file is missing, truncated or not a supported index.
     """
+    usual = faiss().get_deserialization_vector_byte_limit()
     try:
         mapped = mmap and _is_mappable(path)
-        with _allocation_limit(max(path.stat().st_size, MIN_ALLOCATION)):
-            index = faiss().read_index(str(path), faiss().IO_FLAG_MMAP_IFC if mapped else 0)
+        # No file may make FAISS allocate more than its own size.
+        limit = max(path.stat().st_size, MIN_ALLOCATION)
+        faiss().set_deserialization_vector_byte_limit(limit)
+        index = faiss().read_index(str(path), faiss().IO_FLAG_MMAP_IFC if mapped else 0)
     except (OSError, RuntimeError, MemoryError) as error:
         raise _corrupt(path, str(error).split("\n")[0]) from error
+    finally:
+        faiss().set_deserialization_vector_byte_limit(usual)
     if not is_supported(index):
         raise _corrupt(path, f"a {type(index).__name__} of unknown make")
     if kind_of(index) != "exact":
@@ -110,14 +113,3 @@ def _corrupt(path: Path, found: str) -> IndexCorruptError:
         f"{path}: found {found}, expected a whole vector index; "
         "see `hashlens verify`, go back with `hashlens rollback`, or build again"
     )
-
-
-@contextmanager
-def _allocation_limit(size: int) -> Iterator[None]:
-    """Let FAISS allocate at most `size` bytes for what a file claims to contain."""
-    before = faiss().get_deserialization_vector_byte_limit()
-    faiss().set_deserialization_vector_byte_limit(size)
-    try:
-        yield
-    finally:
-        faiss().set_deserialization_vector_byte_limit(before)

@@ -266,8 +266,11 @@ def client_session(address: str, *, making: bool = False) -> Iterator[Library]:
     from pymilvus.exceptions import MilvusException
 
     try:
-        if not local:
-            _check_reachable(address)
+        # pymilvus alone would retry for long. Proxies may reach what we do not.
+        if not local and not any(os.environ.get(name) for name in _PROXIES):
+            parts = urlsplit(address)
+            port = parts.port or (443 if parts.scheme == "https" else 19530)
+            socket.create_connection((parts.hostname or "", port), timeout=_CONNECTING).close()
         yield _client(address, os.environ.get(TOKEN, ""), os.getpid())
     except (MilvusException, RpcError, OSError) as error:
         reason = str(getattr(error, "message", "") or error).split("\n")[0]
@@ -285,15 +288,6 @@ def client_session(address: str, *, making: bool = False) -> Iterator[Library]:
 
 def _is_file(address: str) -> bool:
     return address.endswith(".db") and "://" not in address
-
-
-def _check_reachable(address: str) -> None:
-    """Open a connection: pymilvus alone would retry for a long time."""
-    parts = urlsplit(address)
-    if any(os.environ.get(name) for name in _PROXIES):  # which may reach what we do not
-        return
-    port = parts.port or (443 if parts.scheme == "https" else 19530)
-    socket.create_connection((parts.hostname or "", port), timeout=_CONNECTING).close()
 
 
 @cache

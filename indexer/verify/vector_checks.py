@@ -41,7 +41,14 @@ def find_vector_problems(folder: Path) -> Iterator[str]:
         pictured = _ids(store, "select post_key as id from posts where image is not null")
         images = live_ids(folder / "images")
         yield from _strangers(folder / "images", images, pictured, "posts' picture")
-        yield from _caption_problems(folder, store)
+        # Exactly the tagged posts with a known word have a caption vector.
+        space_folder, captions = folder / "words" / ALL_TOPICS, folder / "captions"
+        known = WordSpace.open(space_folder).words if space_folder.is_dir() else ()
+        with store.registered(known={"word": list(known)}):
+            worded = _ids(store, f"select post_key as id from ({_WORDED})")  # noqa: S608
+        live = live_ids(captions)
+        yield from _strangers(captions, live, worded, "tagged post of known words")
+        yield from _none(captions, np.setdiff1d(worded, live), "tagged posts without a vector")
         for path in sorted((folder / "words").glob("*/")):
             space = WordSpace.open(path)
             if len(set(space.words)) != len(space.words):
@@ -79,17 +86,6 @@ def _segment_problems(folder: Path, posts: Ids) -> Iterator[str]:
     yield from _none(folder / DELETED, np.intersect1d(dead, posts), "dead ids of posts that live")
     living = np.setdiff1d(ids, dead)
     yield from _strangers(folder, living, posts, "post")
-
-
-def _caption_problems(folder: Path, store: Store) -> Iterator[str]:
-    """Check that exactly the tagged posts with a known word have a caption vector."""
-    space = folder / "words" / ALL_TOPICS
-    known = WordSpace.open(space).words if space.is_dir() else ()
-    with store.registered(known={"word": list(known)}):
-        worded = _ids(store, f"select post_key as id from ({_WORDED})")  # noqa: S608
-    living, path = live_ids(folder / "captions"), folder / "captions"
-    yield from _strangers(path, living, worded, "tagged post of known words")
-    yield from _none(path, np.setdiff1d(worded, living), "tagged posts without a vector")
 
 
 def _hashtag_problems(folder: Path, store: Store) -> Iterator[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from hashlens.evaluation.assets.unfit_hashtags import dated_keys
 from hashlens.indexer.generations.generation import open_current
 from hashlens.indexer.storage.store import Store
-from hashlens.indexer.text.hashtags import is_dated
 from hashlens.indexer.verify.verify import verify
 from hashlens.retriever.index.blocklist import blocked_keys, unshipped_keys
 from hashlens.retriever.index.default import bundled_index
@@ -32,7 +32,7 @@ def test_it_is_sound_small_and_without_posts() -> None:
         keys = {key for (key,) in store.rows("select key from hashtags")}
     assert posts >= 5
     assert authors >= 3
-    assert not keys & (blocked_keys() | unshipped_keys() | is_dated(keys))
+    assert not keys & (blocked_keys() | unshipped_keys() | dated_keys(keys))
 
 
 @pytest.mark.parametrize(

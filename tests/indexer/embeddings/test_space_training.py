@@ -13,8 +13,8 @@ from hashlens.indexer.config import VectorConfig
 from hashlens.indexer.embeddings.pretrained import load_pretrained
 from hashlens.indexer.embeddings.space import WordSpace
 from hashlens.indexer.embeddings.space_training import (
-    _context_means,
-    _procrustes_align,
+    context_means,
+    procrustes_align,
     train_space,
 )
 from hashlens.indexer.errors import InputError
@@ -191,11 +191,11 @@ def test_unseen_words_follow_the_turn_of_the_seen_ones():
     vectors = random.normal(size=(40, 4)).astype(np.float32)
     turn = np.linalg.qr(random.normal(size=(4, 4)))[0].astype(np.float32)
     known = np.arange(0, 40, 2)
-    turned = _procrustes_align(vectors, known, 3 * vectors[known] @ turn)
+    turned = procrustes_align(vectors, known, 3 * vectors[known] @ turn)
     np.testing.assert_allclose(turned, vectors @ turn, atol=0.05)
     np.testing.assert_allclose(turned @ turned.T, vectors @ vectors.T, atol=1e-4)
     np.testing.assert_allclose(
-        _procrustes_align(vectors, known[:0], vectors[:0]), vectors, atol=1e-6
+        procrustes_align(vectors, known[:0], vectors[:0]), vectors, atol=1e-6
     )
 
 
@@ -205,7 +205,7 @@ def test_company_is_the_rarity_weighted_mean_of_posts():
     # equally rare, so post 1 has no direction, and post 0 that of word 0.
     beside = sparse.csr_array(np.array([[1, 0, 1], [1, 1, 1], [0, 1, 0]], np.float32))
     meanings = np.array([[1, 0], [0, 1], [0, 0]], np.float32)
-    company = _context_means(beside, meanings)
+    company = context_means(beside, meanings)
     np.testing.assert_allclose(company[2], np.sqrt(0.5) * np.array([1, -1]), atol=1e-6)
 
 

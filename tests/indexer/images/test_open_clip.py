@@ -16,7 +16,7 @@ from hashlens.indexer.decoding.loading import cropped
 from hashlens.indexer.images.catalog import encoder_infos
 from hashlens.indexer.images.encoder import open_encoder
 from hashlens.indexer.images.imagenet import class_titles
-from hashlens.indexer.images.open_clip import EXAMPLE, _card, open_clip_recipe
+from hashlens.indexer.images.open_clip import EXAMPLE, model_card, open_clip_recipe
 from tests.indexer.images.test_onnx_network import ENCODE, run
 from tests.support.encoder_fixtures import (
     PHOTOS,
@@ -97,7 +97,7 @@ def test_names_that_open_clip_does_not_know(cache: Path):
 def test_the_first_example_is_as_open_clip_has_it():
     tag = EXAMPLE.partition("/")[2]
     known = open_clip.get_pretrained_cfg("ViT-B-32", tag)
-    card = _card(EXAMPLE, open_clip.get_model_config("ViT-B-32"), known)
+    card = model_card(EXAMPLE, open_clip.get_model_config("ViT-B-32"), known)
     recipe = open_clip_recipe(EXAMPLE)
     assert (recipe.width, recipe.crop, recipe.bicubic) == (card["width"], card["size"], True)
     assert (list(recipe.mean), list(recipe.std)) == (card["mean"], card["std"])

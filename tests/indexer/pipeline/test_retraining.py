@@ -250,7 +250,7 @@ def test_an_encoder_with_other_weights_is_refused(
     more = written([{**rows[0], "id": "q"}], tmp_path / "more")
     shutil.copy(sample_pictures()[name], more / name)
     monkeypatch.setattr("hashlens.indexer.images.encoder.weights_hash", lambda file: "0" * 64)
-    monkeypatch.setattr("hashlens.indexer.images.encoder.exported", lambda *given: None)
+    monkeypatch.setattr("hashlens.indexer.images.encoder.load_or_export", lambda *given: None)
     with pytest.raises(IndexMismatchError, match="0000"):
         update([more], tmp_path / "index", retrain=False)
     assert open_current(tmp_path / "index").number == 1

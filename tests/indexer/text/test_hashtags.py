@@ -16,7 +16,6 @@ from hashlens.indexer.text.hashtags import (
     MAX_LENGTH,
     RULES,
     extract,
-    is_dated,
     is_spaced,
     join_words,
     key,
@@ -24,7 +23,6 @@ from hashlens.indexer.text.hashtags import (
     script_words,
     strip,
     tokens,
-    truncated_keys,
 )
 
 # text, hashtags by the rule of Instagram, hashtags by the rule of X
@@ -272,25 +270,3 @@ def test_lengths_are_of_characters() -> None:
 )
 def test_words_that_japanese_writing_shows(text: str, words: list[str]) -> None:
     assert script_words(text) == words
-
-
-def test_hashtags_that_were_cut_at_a_mark_are_told() -> None:
-    whole = [
-        "写真好きな人と繋がりたい",
-        "スニーカーコーデ",
-        "パスタ",
-        "空",
-        "dog",
-        "dogs",
-        "はな",
-        "ハワイ",
-    ]
-    cut = ["写真好きな人と繋か", "スニーカーコーテ", "ハ"]
-    assert truncated_keys([*whole, *cut]) == set(cut)
-    assert truncated_keys(["写真好きな人と繋か", "空"]) == set()
-
-
-def test_years_are_told_from_other_numbers() -> None:
-    over = ["summer2020", "1999", "лето2020", "coachella2017❤", "expo2015milano"]
-    lasting = ["summer", "route66", "canon2470mm", "12019", "2100", "1888", "mi6", "10k", "20200"]
-    assert is_dated([*over, *lasting]) == set(over)
