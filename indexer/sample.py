@@ -63,17 +63,18 @@ def sample_pictures() -> dict[str, Path]:
     """
     with data_path("sample", "pictures.toml").open("rb") as file:
         listed = tomllib.load(file)["picture"]
-    return {entry["name"]: _package_file(entry["package"], entry["file"]) for entry in listed}
-
-
-def _package_file(package: str, file: str) -> Path:
-    # The spec alone says where a package is; importing it would take seconds.
-    spec = find_spec(package)
-    places = (spec and spec.submodule_search_locations) or ()
-    for place in places:
-        if (path := Path(place, file)).is_file():
-            return path
-    what = f"no {file} in {package}" if spec else f"no package {package}"
-    raise InputError(
-        f'found {what}, expected the sample pictures it carries: pip install "hashlens[demo]"'
-    )
+    found = {}
+    for entry in listed:
+        package, file = entry["package"], entry["file"]
+        # The spec alone says where a package is; importing it would take seconds.
+        spec = find_spec(package)
+        places = (spec and spec.submodule_search_locations) or ()
+        paths = [path for place in places if (path := Path(place, file)).is_file()]
+        if not paths:
+            what = f"no {file} in {package}" if spec else f"no package {package}"
+            raise InputError(
+                f"found {what}, expected the sample pictures it carries: "
+                'pip install "hashlens[demo]"'
+            )
+        found[entry["name"]] = paths[0]
+    return found

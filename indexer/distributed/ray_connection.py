@@ -22,7 +22,6 @@ _GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + _SETTINGS + bytes(5
 # Ray sends and prints nothing by itself; none of this changes results.
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS_SKIP_REGEX": "(?s).*",  # it would report dead nodes on stdout
 }
@@ -43,14 +42,12 @@ def ray_session(address: str | None = None) -> Iterator[Any]:
         os.environ.setdefault(name, value)
     try:
         import ray
-        import ray.data
     except ImportError as error:
         raise SetupError(
             f"engine ray: found no usable package ray ({error}), expected version 2.60 or later: "
             "run `pip install 'hashlens[cluster]'`, or build with --engine local"
         ) from error
     logging.getLogger("ray").setLevel(logging.ERROR)
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     if ray.is_initialized():
         yield ray
         return
@@ -150,12 +147,11 @@ def _check_answers(address: str) -> None:
 @contextmanager
 def translate_ray_errors() -> Iterator[None]:
     """Raise our errors as in the task, and lost machines as a `ClusterError`."""
-    from ray.data.exceptions import ExecutionTimeoutError
     from ray.exceptions import RayError, RayTaskError
 
     try:
         yield
-    except (RayError, ExecutionTimeoutError) as error:
+    except RayError as error:
         if ours := _own_error(error):
             raise ours from None
         if isinstance(error, RayTaskError) and not isinstance(error.cause, RayError):
@@ -174,6 +170,6 @@ def _own_error(error: BaseException | None) -> HashlensError | None:
 
     while error is not None:
         if isinstance(error, HashlensError) and not isinstance(error, RayError):
-            return type(error)(str(error).partition("\n")[0])  # Ray Data adds lines of its own
+            return type(error)(str(error).partition("\n")[0])  # Ray adds lines of its own
         error = getattr(error, "cause", None) or error.__cause__
     return None

@@ -66,7 +66,7 @@ def ray_engine(
     """
     with ray_session(address) as ray:
         cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
-        yield RayEngine(cores, pictures, is_client=ray.util.client.ray.is_connected())
+        yield RayEngine(cores, pictures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +74,10 @@ class RayEngine(Engine):
     """An `Engine` on the connected cluster.
 
     `cores` is the cluster's number of cores at first, `pictures` the number of pictures per task.
-    Ray Data cannot be used through Ray's client (`is_client`): plain tasks encode pictures then.
     """
 
     cores: int
     pictures: int
-    is_client: bool = False
 
     def read_posts(self, sources: Sources, rejections: list[Rejection]) -> Iterator[Post]:
         """Yield posts; several tables are read by a task each, anything else here."""
@@ -115,12 +113,9 @@ class RayEngine(Engine):
             EncoderError: a machine lacks this encoder.
             ClusterError: a machine has other files, or too many machines were lost.
         """
-        batches, wanted = path_batches(paths, self.pictures), EncoderSpec.of(encoder)
-        found = (
-            self._spread(encode_batch, ((batch, wanted) for batch in batches))
-            if self.is_client
-            else _encode_by_ray_data(batches, wanted)
-        )
+        wanted = EncoderSpec.of(encoder)
+        calls = ((batch, wanted) for batch in path_batches(paths, self.pictures))
+        found = self._spread(encode_batch, calls)
 
         def checked() -> Iterator[Table]:
             for batch in found:
@@ -174,24 +169,6 @@ class RayEngine(Engine):
                 yield _result(waiting.popleft())
         while waiting:
             yield _result(waiting.popleft())
-
-
-def _encode_by_ray_data(batches: Iterable[Table], wanted: EncoderSpec) -> Iterator[Table]:
-    """Yield `encode_batch` of each batch, in any order."""
-    import ray.data
-
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.raise_original_map_exception = True
-    data = ray.data.from_arrow(list(batches)).map_batches(
-        encode_batch,
-        batch_size=None,
-        batch_format="pyarrow",
-        fn_kwargs={"wanted": wanted},
-        num_cpus=1,
-    )
-    with translate_ray_errors():
-        yield from data.iter_batches(batch_size=None, batch_format="pyarrow")
 
 
 def read_table(part: Part, folder: Path) -> list[ReadRow]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, cast
@@ -77,8 +78,10 @@ def _text_rows(path: Path, stream: IO[bytes]) -> _Rows:
         width = width or len(numbers)
         # A few words of large GloVe files contain spaces, so numbers are counted from the end.
         spare = max(len(numbers) - width, 0)
-        if spare and _is_number(numbers[spare - 1]):
-            raise _bad(path, place, f"{len(numbers)} numbers", f"{width}")
+        if spare:
+            with suppress(ValueError):
+                float(numbers[spare - 1])
+                raise _bad(path, place, f"{len(numbers)} numbers", f"{width}")
         expected = f"a word and {width} numbers" if width else "a word and its numbers"
         try:
             vector = np.array(numbers[spare:], np.float32)
@@ -87,14 +90,6 @@ def _text_rows(path: Path, stream: IO[bytes]) -> _Rows:
         if not width or len(vector) != width:
             raise _bad(path, place, f"{len(vector)} numbers", expected)
         yield " ".join([word, *numbers[:spare]]), _finite(path, place, vector)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _binary_rows(path: Path, stream: IO[bytes]) -> _Rows:

@@ -212,13 +212,13 @@ def test_a_caption_query_loads_no_slow_library(tiny_index: IndexReader, tmp_path
     program = f"""
 import sys
 from pathlib import Path
-from hashlens.indexer.generations.generation import unsealed
+from hashlens.indexer.generations.generation import temporary_generation
 from hashlens.retriever.recommendation import Query
 from hashlens.retriever.cli.terminal_tables import *
 from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.recommender import Recommender
 
-found = unsealed(Path({str(folder)!r}), {tiny_index.manifest.topics!r},
+found = temporary_generation(Path({str(folder)!r}), {tiny_index.manifest.topics!r},
     {tiny_index.manifest.config!r}, {tiny_index.manifest.counts!r})
 answer = Recommender(IndexReader(found)).recommend(
     Query(caption='a walk at home', seeds=('kitten',)), 3, explain=True)
