@@ -1,6 +1,6 @@
-"""Pictures decoded by processes of their own: one that takes too long is killed, nothing else.
+"""Decode pictures in other processes, so that one that takes too long can be killed alone.
 
-Processes start where the first picture is asked for, and are kept. A caption starts none.
+The first picture starts a process, and later pictures use it again. A caption starts none.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashlens.indexer.decoding import decoder_process
-from hashlens.indexer.decoding.decoder_process import FAILURE, LARGE, LENGTH, MAX_SECONDS, READY
+from hashlens.indexer.decoding.decoder_process import FAILURE, LARGE, LENGTH, READY
 from hashlens.indexer.decoding.loading import opened
 from hashlens.indexer.errors import EncoderError, ImageError
 
-# Seconds until an answer; on a busy machine these are few of a processor. A build can wait.
+MAX_SECONDS = 3.0  # of processor time for one picture
+# Seconds until an answer; a busy machine gives a picture only a part of them. A build can wait.
 MAX_WAIT = 20.0
-MAX_QUERY_WAIT = 4.0
+MAX_QUERY_WAIT = 3.5
 
-_large = Lock()  # held by a large picture, so that processes do not add up their memory
+_large = Lock()  # lets one large picture be decoded at a time, which bounds the memory of all
 
 
 def crop_picture(
@@ -41,7 +42,7 @@ def crop_picture(
     squash: bool,
     seconds: float = MAX_WAIT,
 ) -> NDArray[np.uint8]:
-    """The part of a picture file that a network sees, uint8 (crop, crop, 3).
+    """Return the part of a picture file that a network sees, uint8 (crop, crop, 3).
 
     Args:
         path: as in `images.open_image`.
@@ -62,7 +63,7 @@ def crop_picture(
 
 
 def thumbnail(path: Path, side: int) -> bytes:
-    """A picture file as a small JPEG, no side above `side` pixels, without what EXIF tells.
+    """Return a picture file as a small JPEG without EXIF, no side above `side` pixels.
 
     Raises:
         ImageError: as `images.open_image`, or decoding takes too long.
@@ -72,7 +73,7 @@ def thumbnail(path: Path, side: int) -> bytes:
 
 
 def start(processes: int) -> None:
-    """Have as many processes start as soon will be needed, without waiting for them.
+    """Start that many processes, without waiting until they are ready.
 
     Raises:
         EncoderError: they cannot be started.
@@ -81,28 +82,28 @@ def start(processes: int) -> None:
 
 
 def stop() -> None:
-    """Kill all processes; pictures at work fail, and later ones have new processes."""
+    """Kill all processes. Pictures being decoded fail; later ones get new processes."""
     _pool.stop()
 
 
 class _Pool:
-    """Processes: those at rest, and all of them."""
+    """All processes, and those that are idle."""
 
     def __init__(self) -> None:
-        self._resting: list[_Process] = []
+        self._idle: list[_Process] = []
         self._all: set[_Process] = set()
         self._lock = Lock()
 
     def start(self, processes: int) -> None:
-        """Have that many processes at least."""
+        """Start processes until there are that many."""
         with self._lock:
             while len(self._all) < processes:
-                self._resting.append(self._started())
+                self._idle.append(self._launch())
 
     def ask(self, path: Path, request: dict[str, Any], seconds: float) -> bytearray:
-        """What a process makes of a picture file."""
+        """Return the answer of a process to a request about a picture file."""
         with opened(path) as file:
-            process = self._taken()
+            process = self._take()
             try:
                 answer = process.answer(file, request | {"suffix": path.suffix}, seconds)
             except ImageError as error:
@@ -112,31 +113,31 @@ class _Pool:
         return answer
 
     def stop(self) -> None:
-        """Kill all processes; who waits for one sees that it is gone."""
+        """Kill all processes. Threads that wait for one get an error."""
         with self._lock:
             for process in self._all:
                 process.kill()
-            for process in self._resting:
+            for process in self._idle:
                 process.close()
             self._all.clear()
-            self._resting.clear()
+            self._idle.clear()
 
     def forget(self) -> None:
-        """Let processes go that are another's."""
+        """Give up the processes of a parent after a fork, without killing them."""
         for process in self._all:
             process.forget()
 
-    def _taken(self) -> _Process:
+    def _take(self) -> _Process:
         with self._lock:
-            while self._resting:
-                process = self._resting.pop()
+            while self._idle:
+                process = self._idle.pop()
                 if process.is_alive:
                     return process
                 self._all.discard(process)  # killed while it rested
                 process.close()
-            return self._started()
+            return self._launch()
 
-    def _started(self) -> _Process:
+    def _launch(self) -> _Process:
         process = _Process()
         self._all.add(process)
         return process
@@ -144,17 +145,17 @@ class _Pool:
     def _give_back(self, process: _Process) -> None:
         with self._lock:
             if process.is_usable and process in self._all:
-                self._resting.append(process)
+                self._idle.append(process)
                 return
             self._all.discard(process)
         process.close()
 
 
 class _Process:
-    """One process, asked by one thread at a time."""
+    """One process; one thread uses it at a time."""
 
     def __init__(self) -> None:
-        """Start it.
+        """Start the process.
 
         Raises:
             EncoderError: it cannot be started.
@@ -162,8 +163,8 @@ class _Process:
         self.is_usable = True
         self._is_ready = False
         self._line, theirs = socket.socketpair()
-        # Its library of matrices would start threads that it never uses.
-        named = {"OPENBLAS_NUM_THREADS": "1"}
+        # OpenBLAS would start threads that decoding never uses.
+        settings = {"OPENBLAS_NUM_THREADS": "1"}
         try:
             with theirs:
                 self._process = subprocess.Popen(  # noqa: S603 (this Python, a module of ours)
@@ -171,7 +172,7 @@ class _Process:
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
-                    env=os.environ | named,
+                    env=os.environ | settings,
                     start_new_session=True,  # Ctrl-C is for this process alone
                 )
         except OSError as error:
@@ -183,15 +184,16 @@ class _Process:
 
     @property
     def is_alive(self) -> bool:
-        """Whether nobody has killed it."""
+        """Whether the process still runs."""
         return self._process.poll() is None
 
     def answer(self, file: IO[bytes], request: dict[str, Any], seconds: float) -> bytearray:
-        """What it makes of a picture file, within so many seconds once it is at it.
+        """Return its answer about a picture file, within so many seconds once it is ready.
 
         Raises:
-            ImageError: it can make nothing of it, or was killed; without the file's name.
-            EncoderError: it did not start.
+            ImageError: the picture cannot be decoded, or the process was killed. It lacks the
+                file's name.
+            EncoderError: the process did not start.
         """
         self.is_usable = False  # until it has answered in full
         try:
@@ -208,17 +210,17 @@ class _Process:
         return answer
 
     def kill(self) -> None:
-        """End it at once; its line stays for who may be reading it."""
+        """Kill the process; the socket stays open for a thread that may be reading it."""
         self._process.kill()
         self._process.wait()
 
     def close(self) -> None:
-        """End it, and close its line."""
+        """Kill the process and close its socket."""
         self.kill()
         self._line.close()
 
     def forget(self) -> None:
-        """Close the line to a process that another process started, and leave it alone."""
+        """Close the socket to a process of the parent, and leave the process alone."""
         self._line.close()
         self._process.returncode = 0
 
@@ -227,21 +229,22 @@ class _Process:
     ) -> tuple[bytes, bytearray]:
         if not self._is_ready:
             self._line.settimeout(MAX_WAIT)
-            self._is_ready = self._received()[0] == READY
+            self._is_ready = self._receive()[0] == READY
         self._line.settimeout(seconds)
-        socket.send_fds(self._line, [json.dumps(request).encode()], [file.fileno()])
-        kind, answer = self._received()
+        limits = {"processor_seconds": MAX_SECONDS}
+        socket.send_fds(self._line, [json.dumps(request | limits).encode()], [file.fileno()])
+        kind, answer = self._receive()
         if kind != LARGE:
             return kind, answer
         with _large:
             self._line.sendall(b"\n")
-            return self._received()
+            return self._receive()
 
-    def _received(self) -> tuple[bytes, bytearray]:
-        head = self._bytes(1 + LENGTH)
-        return bytes(head[:1]), self._bytes(int.from_bytes(head[1:]))
+    def _receive(self) -> tuple[bytes, bytearray]:
+        head = self._read_bytes(1 + LENGTH)
+        return bytes(head[:1]), self._read_bytes(int.from_bytes(head[1:]))
 
-    def _bytes(self, size: int) -> bytearray:
+    def _read_bytes(self, size: int) -> bytearray:
         found = bytearray(size)
         rest = memoryview(found)
         while rest:
@@ -252,7 +255,7 @@ class _Process:
         return found
 
     def _failure(self, error: OSError | EOFError) -> ImageError | EncoderError:
-        """Why there is no answer, by how the process ended."""
+        """Return the reason for a missing answer, by how the process ended."""
         status = self._process.returncode
         if not self._is_ready and status >= 0:
             return EncoderError(
@@ -275,7 +278,7 @@ atexit.register(stop)
 
 
 def _leave_processes() -> None:
-    """In a forked child: the processes are the parent's."""
+    """Start afresh in a forked child, as the processes belong to the parent."""
     global _pool, _large
     _pool.forget()
     _pool, _large = _Pool(), Lock()

@@ -2,9 +2,9 @@
 
     python -m hashlens.indexer.decoding.decoder_process
 
-Strangers make pictures, so what decodes them has a bound of memory and of processor time, and
-may be killed. Standard input is a socket: a request is one line of JSON with the picture's open
-file, an answer is a kind, a length and as many bytes. It ends when the socket does.
+Pictures come from strangers, so this process has limits of memory and processor time, and may be
+killed. Standard input is a socket. A request is one line of JSON with the picture's open file; an
+answer is a kind, a length and as many bytes. The process ends when the socket is closed.
 """
 
 from __future__ import annotations
@@ -20,19 +20,18 @@ from typing import IO, Any
 from hashlens.indexer.decoding.loading import MAX_BYTES, cropped, decoded, prepare_pillow, thumbnail
 from hashlens.indexer.errors import ImageError
 
-MAX_SECONDS = 3.0  # of processor time for one picture
 MAX_MEMORY = 2_500_000_000  # bytes; pictures are refused long before by `MAX_DECODED_BYTES`
 MAX_REQUEST = 4096  # bytes
 
-# Kinds of answers: ready for requests; a result; why there is none; waits for a word, as the
-# picture is large.
+# Kinds of answers: ready for requests; a result; a failure with its reason; a large picture,
+# which waits for one byte before it is decoded.
 READY, RESULT, FAILURE, LARGE = b"r", b"=", b"!", b"l"
 LENGTH = 4  # bytes of an answer's length
 
 
 def main() -> None:
-    """Answer requests until there are no more."""
-    # The parent is stopped by these, and ends this process by closing the socket.
+    """Answer requests until the socket is closed."""
+    # These signals stop the parent, which then closes the socket.
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
@@ -61,10 +60,10 @@ def _requests(line: socket.socket) -> Iterator[tuple[dict[str, Any], IO[bytes]]]
 
 
 def _answer(line: socket.socket, request: dict[str, Any], file: IO[bytes]) -> None:
-    # The kernel ends this process when its time is over, whatever a decoder does meanwhile.
-    signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS)
+    # The kernel ends this process when its time is over, even inside a decoder.
+    signal.setitimer(signal.ITIMER_PROF, request["processor_seconds"])
     try:
-        kind, answer = RESULT, _made(line, request, file)
+        kind, answer = RESULT, _decode(line, request, file)
     except ImageError as error:
         kind, answer = FAILURE, str(error).encode("utf-8", "backslashreplace")
     except MemoryError:
@@ -73,7 +72,7 @@ def _answer(line: socket.socket, request: dict[str, Any], file: IO[bytes]) -> No
     _send(line, kind, answer)
 
 
-def _made(line: socket.socket, request: dict[str, Any], file: IO[bytes]) -> bytes:
+def _decode(line: socket.socket, request: dict[str, Any], file: IO[bytes]) -> bytes:
     @contextmanager
     def allowed() -> Iterator[None]:
         _send(line, LARGE, b"")

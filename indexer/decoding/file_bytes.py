@@ -6,6 +6,7 @@ import re
 import zlib
 
 MAX_SCANS = 100  # of a progressive JPEG; encoders write some ten
+MAX_SCANNED_PIXELS = 1_000_000_000  # pixels times scans: ten scans of the largest pictures
 _MAX_TURNING = 1 << 20  # bytes of a text that may tell which side is up
 
 _MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # restart markers belong to a scan's data
@@ -18,7 +19,7 @@ _TURNING = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0")  # texts of EXIF
 
 
 def count_scans(jpeg: bytes) -> int:
-    """How many scans the first picture of a JPEG file has; at most `MAX_SCANS + 1` are counted.
+    """Count the scans of the first picture of a JPEG file, up to `MAX_SCANS + 1`.
 
     Each scan of a progressive JPEG goes over all pixels again, however few bytes it has.
     """

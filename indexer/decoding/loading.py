@@ -19,7 +19,12 @@ from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hashlens.indexer.decoding.file_bytes import MAX_SCANS, count_scans, pixels_of_png
+from hashlens.indexer.decoding.file_bytes import (
+    MAX_SCANNED_PIXELS,
+    MAX_SCANS,
+    count_scans,
+    pixels_of_png,
+)
 from hashlens.indexer.errors import ImageError
 
 if TYPE_CHECKING:
@@ -184,14 +189,10 @@ def decoded(
     Raises:
         ImageError: as `open_image`, but for the file's name.
     """
-    if content.startswith(b"\xff\xd8") and count_scans(content) > MAX_SCANS:
-        raise ImageError(
-            f"JPEG picture of more than {MAX_SCANS} scans, each of which takes as long as a "
-            "picture: save it as a plain JPEG"
-        )
     form = format_of(content[:_HEAD])
     with _identified(content, form, suffix) as picture:
         _check_shape(*picture.size)
+        _check_scans(content, math.prod(picture.size))
         try:
             whole = picture.size
             if side:
@@ -355,6 +356,22 @@ def _check_shape(width: int, height: int) -> None:
         raise ImageError(f"{found}, expected at least 1 a side: fetch it again")
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise ImageError(f"{found}, at most {MAX_ASPECT} times as long as wide: crop it")
+
+
+def _check_scans(content: bytes, pixels: int) -> None:
+    """Refuse a JPEG whose scans would take long: each goes over all pixels again.
+
+    Raises:
+        ImageError: there are more scans than its size allows.
+    """
+    if not content.startswith(b"\xff\xd8"):
+        return
+    most = min(MAX_SCANS, MAX_SCANNED_PIXELS // pixels)
+    if (found := count_scans(content)) > most:
+        raise ImageError(
+            f"JPEG picture of {found} scans or more, at most {most} at this size, as each takes "
+            "as long as a picture: save it as a plain JPEG"
+        )
 
 
 def _decoded_bytes(picture: ImageFile, whole: tuple[int, int]) -> int:

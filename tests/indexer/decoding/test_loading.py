@@ -332,7 +332,18 @@ def test_scans_of_a_jpeg_are_counted_before_it_is_decoded(tmp_path):
     path.write_bytes(progressive(64, 100))
     assert open_image(path).size == (64, 64)
     path.write_bytes(progressive(64, 101))
-    assert refusal(path).startswith("JPEG picture of more than 100 scans, each of which takes")
+    assert refusal(path).startswith("JPEG picture of 101 scans or more, at most 100 at this size")
+
+
+def test_a_large_jpeg_may_have_fewer_scans(tmp_path):
+    path = tmp_path / "scans.jpg"
+    path.write_bytes(progressive(7000, 21))
+    assert refusal(path) == (
+        "JPEG picture of 21 scans or more, at most 20 at this size, as each takes as long as a "
+        "picture: save it as a plain JPEG"
+    )
+    path.write_bytes(progressive(7000, 20))
+    assert open_image(path, side=512).size == (875, 875)
 
 
 def test_only_scans_of_the_first_picture_count():
