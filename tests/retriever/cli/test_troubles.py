@@ -150,7 +150,7 @@ def test_ctrl_c_ends_a_build_in_one_line(delay: float, tmp_path: Path) -> None:
 
 def test_ctrl_c_is_handled_before_other_modules_load(tmp_path: Path) -> None:
     (tmp_path / "hashlens").symlink_to(ROOT)  # found without what `site` would load
-    program = "import sys; old = set(sys.modules); import hashlens.retriever.cli.interrupts; "
+    program = "import sys; old = set(sys.modules); import hashlens.interrupts; "
     program += "print(*sorted(set(sys.modules) - old))"
     command = [sys.executable, "-S", "-c", f"import os; {program}"]
     places = os.environ | {"PYTHONPATH": str(tmp_path)}

@@ -1,10 +1,8 @@
 """Ctrl-C ends the program in one line with status 130: while it loads, works, or ends.
 
-It imports nothing that Python has not loaded when it starts. Ctrl-C before it is a traceback.
-Even `signal`, `contextlib` and `typing` take too long: `_signal` is part of the interpreter.
+Before this module is loaded, Python prints a traceback for Ctrl-C. So it imports only modules
+that Python has loaded at its start: even `signal`, `typing` and `__future__` take too long.
 """
-
-from __future__ import annotations
 
 import _signal
 import os
@@ -19,12 +17,12 @@ _LINE = b"hashlens: interrupted\n"
 
 
 def end_on_interrupt() -> None:
-    """From now on Ctrl-C ends the process at once: there is nothing to be cleared away."""
+    """Let Ctrl-C end the process at once from now on: nothing must be cleared away yet."""
     _handle(_end)
 
 
 class loading:  # noqa: N801 (used as a function)
-    """Ctrl-C ends the process at once while modules are loaded inside."""
+    """Let Ctrl-C end the process at once while modules load inside."""
 
     def __enter__(self) -> None:
         self._before = _handle(_end)
@@ -34,12 +32,12 @@ class loading:  # noqa: N801 (used as a function)
 
 
 class noticing:  # noqa: N801 (used as a function)
-    """Ctrl-C raises KeyboardInterrupt inside; gives whether it came.
+    """Let Ctrl-C raise KeyboardInterrupt inside, and give a function that says whether it came.
 
-    A library may make another error of it: DuckDB raises a RuntimeError.
+    A library may turn it into another error: DuckDB raises a RuntimeError.
     """
 
-    def __enter__(self) -> Callable[[], bool]:
+    def __enter__(self) -> "Callable[[], bool]":
         self._came = False
         self._before = _handle(self._interrupt)
         return lambda: self._came
@@ -55,12 +53,12 @@ class noticing:  # noqa: N801 (used as a function)
 def _end(number: int, frame: object) -> None:
     try:
         os.write(2, _LINE)
-    finally:  # stderr may be closed: the status says it
+    finally:  # stderr may be closed
         os._exit(INTERRUPTED)
 
 
-def _handle(handler: Callable[[int, object], None]) -> Any:  # noqa: ANN401 (as `signal` has it)
-    """Set the handler; where Ctrl-C is ignored, as by nohup, or in a thread, nothing changes."""
+def _handle(handler: "Callable[[int, object], None]") -> "Any":  # noqa: ANN401 (as in `signal`)
+    """Set the handler and return the one before; None if Ctrl-C is ignored, or in a thread."""
     try:
         if _signal.getsignal(_signal.SIGINT) != _signal.SIG_IGN:
             return _signal.signal(_signal.SIGINT, handler)
@@ -69,6 +67,6 @@ def _handle(handler: Callable[[int, object], None]) -> Any:  # noqa: ANN401 (as 
     return None
 
 
-def _restore(before: Any) -> None:  # noqa: ANN401
+def _restore(before: "Any") -> None:  # noqa: ANN401
     if before is not None:
         _signal.signal(_signal.SIGINT, before)
