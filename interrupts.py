@@ -5,15 +5,22 @@ that Python has loaded at its start: even `signal`, `typing` and `__future__` ta
 """
 
 import _signal
+import _thread
 import os
+import sys
+import time
 
 TYPE_CHECKING = False  # that of `typing`, which type checkers know by name
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
     from typing import Any
 
 INTERRUPTED = 130  # exit status
+MAX_WAIT = 10.0  # seconds that Ctrl-C waits for modules to load
+_PAUSE = 0.02  # seconds until Ctrl-C is tried again
 _LINE = b"hashlens: interrupted\n"
+_IMPORT = "<frozen importlib._bootstrap>"  # the file of Python's frames while it loads a module
 
 
 def end_on_interrupt() -> None:
@@ -34,20 +41,48 @@ class loading:  # noqa: N801 (used as a function)
 class noticing:  # noqa: N801 (used as a function)
     """Let Ctrl-C raise KeyboardInterrupt inside, and give a function that says whether it came.
 
-    A library may turn it into another error: DuckDB raises a RuntimeError.
+    A library may turn it into another error: DuckDB raises a RuntimeError. It waits until modules
+    are loaded: raised there, it makes a library abort the process. Where Python drops it, as in
+    `__del__`, it comes again.
     """
 
     def __enter__(self) -> "Callable[[], bool]":
         self._came = False
+        self._waits = 0
         self._before = _handle(self._interrupt)
+        self._report, sys.unraisablehook = sys.unraisablehook, self._raise_again
         return lambda: self._came
 
     def __exit__(self, *_: object) -> None:
+        sys.unraisablehook = self._report
         _restore(self._before)
 
-    def _interrupt(self, number: int, frame: object) -> None:
+    def _interrupt(self, number: int, frame: "FrameType | None") -> None:
+        if self._waits * _PAUSE < MAX_WAIT and _is_loading(frame):
+            self._waits += 1
+            _thread.start_new_thread(_interrupt_soon, ())
+            return
+        self._waits = 0
         self._came = True
         raise KeyboardInterrupt
+
+    def _raise_again(self, dropped: "sys.UnraisableHookArgs") -> None:
+        if dropped.exc_type is not KeyboardInterrupt:
+            self._report(dropped)
+            return
+        self._came = False
+        _thread.start_new_thread(_interrupt_soon, ())
+
+
+def _is_loading(frame: "FrameType | None") -> bool:
+    while frame and frame.f_code.co_filename != _IMPORT:
+        frame = frame.f_back
+    return frame is not None
+
+
+def _interrupt_soon() -> None:
+    time.sleep(_PAUSE)
+    _signal.raise_signal(_signal.SIGINT)  # its handler runs in the main thread
 
 
 def _end(number: int, frame: object) -> None:
