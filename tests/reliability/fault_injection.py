@@ -2,8 +2,9 @@
 
 Run it as a program under the shim (`faultshim.c`). It writes a tiny index at the place that its
 argument names, and says `ready`. Then it reads jobs from stdin, one JSON object a line, and writes
-how each ended. A job is `{"argv", "folder", "kind", "at", "errno", "sticky", "encoding", "port"}`. A server gets
-a question at its port, and then Ctrl-C.
+how each ended. A job is
+`{"argv", "folder", "kind", "at", "errno", "sticky", "encoding", "port"}`. A server gets a question
+at its port, and then Ctrl-C.
 """
 
 from __future__ import annotations

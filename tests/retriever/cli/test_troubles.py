@@ -215,13 +215,13 @@ def test_ctrl_c_waits_for_a_library_that_would_abort(tmp_path: Path) -> None:
 def test_ctrl_c_that_python_drops_comes_again(tmp_path: Path) -> None:
     tiny.published(tmp_path / "index")
     program = (
-        "import os, signal\n"
+        "import os, signal, time\n"
         "import hashlens.retriever.summary as summary\n"
         "class Dropping:\n"
         "    def __del__(self): os.kill(os.getpid(), signal.SIGINT); list(range(9))\n"
         "def summarize(index):\n"
         "    Dropping()\n"
-        "    while True: pass\n"
+        "    time.sleep(20)\n"
         "summary.summarize = summarize\n"
         "from hashlens.cli import main\n"
         "main()"
