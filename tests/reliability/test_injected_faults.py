@@ -258,3 +258,16 @@ def test_a_fault_at_any_call_is_one_line(runner: Runner, name: str) -> None:
             wrong.append((why, fault, found["status"], found["err"][-300:]))
     print(f"{name}: {FAULTS} faults, statuses {dict(ends)}")  # noqa: T201 (with pytest -rP)
     assert not wrong, "\n".join(map(str, wrong))
+
+
+@pytest.mark.parametrize("sticky", [0, 1])
+def test_forget_is_not_done_while_the_disk_keeps_a_file(runner: Runner, sticky: int) -> None:
+    forget, index = COMMANDS["forget"], runner.work / "index"
+    removals = runner.run(forget)["seen"]["remove"]
+    fault = {"kind": "remove", "at": removals // 2, "errno": errno.EACCES, "sticky": sticky}
+    found = runner.run(forget, **fault)
+    assert (found["status"], found["out"]) == (1, "")
+    assert "kept files with forgotten posts" in found["err"]
+    assert runner.run_again(forget)["status"] == 0
+    assert [path.name for path in index.glob("*gen-*")] == [f"gen-{live_number(index):06d}"]
+    assert not runner.find_damage()
