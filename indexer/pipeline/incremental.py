@@ -102,7 +102,8 @@ def _without_remains(new: GenerationWriter) -> None:
     if place := Place.of(folder):
         place.renewed(new.index, new.number).save(folder)
     for kind, (vectors, classes) in found.items():
-        shutil.rmtree(folder / kind, ignore_errors=True)
+        if (folder / kind).is_dir():  # an error ends the update: the old segments have the vectors
+            shutil.rmtree(folder / kind)
         if vectors is not None:
             save_segment(folder / kind, vectors, classes)
 

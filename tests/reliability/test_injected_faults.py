@@ -254,10 +254,19 @@ def test_a_fault_at_any_call_is_one_line(runner: Runner, name: str) -> None:
     for fault in draw_faults(sound["seen"], name):
         found = runner.run(COMMANDS[name], **fault)
         ends[found["status"]] += 1
-        if why := find_trouble(COMMANDS[name], found, fault) or runner.find_damage():
+        why = find_trouble(COMMANDS[name], found, fault)
+        # A bad byte that is read while a file is hashed is sealed as it was read.
+        if why := why or ("" if fault["errno"] == GARBLE else runner.find_damage()):
             wrong.append((why, fault, found["status"], found["err"][-300:]))
     print(f"{name}: {FAULTS} faults, statuses {dict(ends)}")  # noqa: T201 (with pytest -rP)
     assert not wrong, "\n".join(map(str, wrong))
+
+
+@pytest.mark.parametrize("at", [6, 8, 10])
+def test_forget_leaves_no_old_segment_in_the_new_generation(runner: Runner, at: int) -> None:
+    found = runner.run(COMMANDS["forget"], kind="remove", at=at, errno=errno.EIO, sticky=0)
+    assert found["seen"]["remove"] >= at
+    assert not runner.find_damage()
 
 
 @pytest.mark.parametrize("sticky", [0, 1])
