@@ -92,7 +92,7 @@ def _end(number: int, frame: object) -> None:
         os._exit(INTERRUPTED)
 
 
-def _handle(handler: "Callable[[int, object], None]") -> "Any":  # noqa: ANN401 (as in `signal`)
+def _handle(handler: "Callable[[int, FrameType | None], None]") -> "Any":  # noqa: ANN401
     """Set the handler and return the one before; None if Ctrl-C is ignored, or in a thread."""
     try:
         if _signal.getsignal(_signal.SIGINT) != _signal.SIG_IGN:
