@@ -240,7 +240,9 @@ def find_trouble(argv: list[str], found: dict[str, Any], fault: dict[str, Any]) 
 
 
 def test_no_command_is_left_out() -> None:
-    named = {each.name or each.callback.__name__ for each in app.registered_commands}
+    named = {
+        each.name or getattr(each.callback, "__name__", "") for each in app.registered_commands
+    }
     assert {argv[0] for argv in COMMANDS.values()} == named
 
 
