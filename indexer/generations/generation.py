@@ -251,7 +251,7 @@ def finish_erasure(index: Path, keep: int, parent: int = 0) -> None:
     Raises:
         HashlensError: the disk kept files of a generation that an erasure removes.
     """
-    memory, live = Forgotten.of(index), _live(index)
+    memory, live = Forgotten.of(index), live_number(index)
     prune(index, 1 if memory.clean else keep, live=live, parent=parent or live)
     if memory.clean and (left := leftovers(index)):
         raise HashlensError(
@@ -288,8 +288,18 @@ def writer(index: Path) -> Iterator[GenerationWriter]:
             yield new
         finally:
             # The disk decides, not a flag: an interrupt may come just after the rename.
-            if _live(index) != number:
+            if _is_unpublished(index, number):
                 remove(new.folder)
+
+
+def _is_unpublished(index: Path, number: int) -> bool:
+    """Whether `CURRENT` is missing or names another; an unreadable one may name this number."""
+    try:
+        return live_number(index) != number
+    except IndexMissingError:
+        return True
+    except HashlensError:
+        return False
 
 
 def _left_behind(index: Path, number: int) -> str:

@@ -282,3 +282,13 @@ def test_forget_is_not_done_while_the_disk_keeps_a_file(runner: Runner, sticky: 
     assert runner.run_again(forget)["status"] == 0
     assert [path.name for path in index.glob("*gen-*")] == [f"gen-{live_number(index):06d}"]
     assert not runner.find_damage()
+
+
+@pytest.mark.parametrize("kind", ["read", "open"])
+def test_an_unreadable_pointer_costs_no_published_generation(runner: Runner, kind: str) -> None:
+    calls = runner.run(COMMANDS["delete"])["seen"][kind]
+    for at in range(calls - 7, calls + 1):
+        runner.run(
+            COMMANDS["delete"], kind=kind, at=at, errno=errno.EIO, sticky=int(kind == "open")
+        )
+        assert not runner.find_damage(), at
