@@ -3,9 +3,7 @@
 The names below are the Python interface of hashlens; each is loaded when it is first asked for.
 """
 
-from __future__ import annotations
-
-TYPE_CHECKING = False  # `typing` takes long to load, and Ctrl-C is not handled yet
+TYPE_CHECKING = False  # `typing` and `__future__` take long, and Ctrl-C is not handled yet
 if TYPE_CHECKING:
     from typing import Any
 
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Query", "Recommendation", "Recommender", "Selection"]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 (any of the names)
+def __getattr__(name: str) -> "Any":  # noqa: ANN401 (any of the names)
     if name == "Recommender":
         from hashlens.retriever.recommender import Recommender
 

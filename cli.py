@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hashlens.retriever.cli.interrupts import end_on_interrupt, loading
+from hashlens.interrupts import end_on_interrupt, loading
 
 with loading():
     import sys

@@ -58,7 +58,7 @@ from hashlens.indexer.generations.manifest import (
     read_manifest,
     to_bytes,
 )
-from hashlens.indexer.generations.retention import clear, prune, remove
+from hashlens.indexer.generations.retention import clear, leftovers, prune, remove
 
 KEEP = 3  # generations left after a publication, beside those that readers hold
 
@@ -247,9 +247,17 @@ def finish_erasure(index: Path, keep: int, parent: int = 0) -> None:
     """Remove generations beyond `keep`; all but the live one while an erasure is open.
 
     The erasure ends when no older generation is left. Call it as the index's writer.
+
+    Raises:
+        HashlensError: the disk kept files of a generation that an erasure removes.
     """
-    memory, live = Forgotten.of(index), _live(index)
+    memory, live = Forgotten.of(index), live_number(index)
     prune(index, 1 if memory.clean else keep, live=live, parent=parent or live)
+    if memory.clean and (left := leftovers(index)):
+        raise HashlensError(
+            f"{left[0]}: found that the disk kept files with forgotten posts, expected them to be "
+            "removed: see who may write there, and repeat the command"
+        )
     if memory.clean and numbers_of(index) == [live]:
         memory.finished().save(index)
 
@@ -280,8 +288,18 @@ def writer(index: Path) -> Iterator[GenerationWriter]:
             yield new
         finally:
             # The disk decides, not a flag: an interrupt may come just after the rename.
-            if _live(index) != number:
+            if _is_unpublished(index, number):
                 remove(new.folder)
+
+
+def _is_unpublished(index: Path, number: int) -> bool:
+    """Whether `CURRENT` is missing or names another; an unreadable one may name this number."""
+    try:
+        return live_number(index) != number
+    except IndexMissingError:
+        return True
+    except HashlensError:
+        return False
 
 
 def _left_behind(index: Path, number: int) -> str:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hashlens.indexer.generations.forgotten import FORGOTTEN_FILE
+from hashlens.indexer.generations.filesystem import names_in
 from hashlens.indexer.generations.manifest import MANIFEST, NAME, folder_of, numbers_of
 
 
@@ -22,6 +23,11 @@ def clear(index: Path, live: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     for name in ("CURRENT", FORGOTTEN_FILE):
         (index / f"{name}.tmp").unlink(missing_ok=True)
+
+
+def leftovers(index: Path) -> list[Path]:
+    """Return the folders of removed generations that are still there: the disk kept them."""
+    return [index / name for name in names_in(index) if name.startswith(".gen-")]
 
 
 def prune(index: Path, keep: int, *, live: int, parent: int) -> None:

@@ -101,7 +101,8 @@ def _rewrite_without_remains(new: GenerationWriter) -> None:
     found = {kind: load_live(folder / kind) for kind in KINDS}
     renew_location(new, folder)
     for kind, (vectors, classes) in found.items():
-        shutil.rmtree(folder / kind, ignore_errors=True)
+        if (folder / kind).is_dir():  # an error ends the update: the old segments have the vectors
+            shutil.rmtree(folder / kind)
         if vectors is not None:
             save_segment(folder / kind, vectors, classes)
 

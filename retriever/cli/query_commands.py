@@ -12,8 +12,8 @@ import typer
 
 from hashlens.indexer.errors import CallError, HashlensError, InputError
 from hashlens.indexer.text.escaping import count_noun
+from hashlens.interrupts import INTERRUPTED
 from hashlens.retriever.cli import options
-from hashlens.retriever.cli.interrupts import INTERRUPTED
 from hashlens.retriever.cli.output import (
     SOME_REJECTED,
     print_json,

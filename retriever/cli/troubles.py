@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import typer
 
 from hashlens.indexer.errors import HashlensError, explain, is_foreseen
-from hashlens.retriever.cli.interrupts import INTERRUPTED, noticing
+from hashlens.interrupts import INTERRUPTED, noticing
 from hashlens.retriever.cli.output import drop_output, warn
 
 TRACEBACK = "HASHLENS_TRACEBACK"  # environment variable that shows where an error came from

@@ -1,14 +1,16 @@
-"""Runs commands in forked children of a warmed process, each with one fault of the system.
+"""Run commands in forked children of a warm process, each with one fault of the system.
 
-Run as a program under the shim (`faultshim.c`): it reads jobs from stdin, one JSON object a line,
-and writes how each ended. A job is
-`{"argv", "folder", "kind", "at", "errno", "sticky", "encoding", "port"}`. A server is asked at
-its port, and then stopped by Ctrl-C.
+Run it as a program under the shim (`faultshim.c`). It writes a tiny index at the place that its
+argument names, and says `ready`. Then it reads jobs from stdin, one JSON object a line, and writes
+how each ended. A job is
+`{"argv", "folder", "kind", "at", "errno", "sticky", "encoding", "port"}`. A server gets a question
+at its port, and then Ctrl-C.
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -39,21 +41,21 @@ LIBRARIES = (
 
 def warm() -> None:
     """Import what commands import, so that a child costs no imports."""
-    import evaluation
-    import indexer
-    import retriever
+    import hashlens
 
-    for package in (indexer, retriever, evaluation):
-        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+    for part in ("indexer", "retriever", "evaluation"):
+        places = [f"{place}/{part}" for place in hashlens.__path__]
+        for module in pkgutil.walk_packages(places, f"hashlens.{part}."):
             importlib.import_module(module.name)
-    for name in (*LIBRARIES, "cli"):
+    for name in (*LIBRARIES, "hashlens.cli"):
         importlib.import_module(name)
     # The starter index has hundreds of common hashtags: a matrix of them is inverted for seconds.
     setattr(sys.modules["hashlens.indexer.storage.count_matrices"], "EASE_POSTS", 10**6)  # noqa: B010 (a module of ours)
+    gc.freeze()  # a child that looks through all of this memory would copy it
 
 
 def work(shim: Any, job: dict[str, Any], out: int, err: int) -> None:
-    """Be the command, in a child; never returns."""
+    """Run the command of a job in this child, and end the child."""
     os.chdir(job["folder"])
     os.dup2(out, 1)
     os.dup2(err, 2)
@@ -101,7 +103,7 @@ def ask(port: int) -> None:
 
 
 def run(shim: Any, job: dict[str, Any]) -> dict[str, Any]:
-    """Run one job in a child, and say how it ended."""
+    """Return how one job ended: its status, its output, and the calls that it made."""
     with tempfile.TemporaryDirectory() as place:
         job["counts"] = f"{place}/counts"
         names = [f"{place}/out", f"{place}/err"]
@@ -133,12 +135,31 @@ def _wait(pid: int) -> int:
     return -999
 
 
+def make_index(place: Path) -> None:
+    """Write the tiny index from a child: threads of libraries would not outlive a fork."""
+    from tests.support import tiny_index
+
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            tiny_index.published(place)
+            status = 0
+        finally:
+            os._exit(status)
+    if status := os.waitpid(pid, 0)[1]:
+        raise SystemExit(f"{place}: no index came of it ({status})")
+
+
 def main() -> None:
     """Answer jobs until stdin ends."""
     shim = ctypes.CDLL(None)
     shim.fault_seen.restype = ctypes.c_long
     shim.fault_arm.argtypes = [ctypes.c_int, ctypes.c_long, ctypes.c_int, ctypes.c_int]
     warm()
+    make_index(Path(sys.argv[1]))
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     for line in sys.stdin:
         sys.stdout.write(json.dumps(run(shim, json.loads(line))) + "\n")
         sys.stdout.flush()

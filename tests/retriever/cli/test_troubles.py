@@ -150,37 +150,84 @@ def test_ctrl_c_ends_a_build_in_one_line(delay: float, tmp_path: Path) -> None:
 
 def test_ctrl_c_is_handled_before_other_modules_load(tmp_path: Path) -> None:
     (tmp_path / "hashlens").symlink_to(ROOT)  # found without what `site` would load
-    program = "import sys; old = set(sys.modules); import hashlens.retriever.cli.interrupts; "
+    program = "import sys; old = set(sys.modules); import hashlens.__main__; "
     program += "print(*sorted(set(sys.modules) - old))"
     command = [sys.executable, "-S", "-c", f"import os; {program}"]
     places = os.environ | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, env=places, capture_output=True, text=True, check=True)
-    ours = ("", ".retriever", ".retriever.cli", ".retriever.cli.interrupts")
-    assert done.stdout.split() == ["__future__", *(f"hashlens{name}" for name in ours)]
+    ours = ("", ".__main__", ".interrupts")
+    assert done.stdout.split() == [f"hashlens{name}" for name in ours]
 
 
-def test_ctrl_c_while_modules_load_is_one_line() -> None:
+def called_with(program: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a program that has its words after its own name."""
+    command = [sys.executable, "-c", program, *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("entry", "module"),
+    [
+        ("hashlens.__main__", "hashlens.cli"),
+        ("hashlens.__main__", "typer"),
+        ("hashlens.__main__", "hashlens.retriever.index.version"),
+        ("hashlens.cli", "typer"),
+        ("hashlens.cli", "hashlens.evaluation.commands"),
+        ("hashlens.cli", "hashlens.retriever.cli.maintenance_commands"),
+        ("hashlens.cli", "hashlens.retriever.recommender"),
+    ],
+)
+def test_ctrl_c_while_modules_load_is_one_line(entry: str, module: str) -> None:
     program = (
-        "import os, signal, sys\nmodule = sys.argv[1]\n"
+        "import importlib, os, signal, sys\nentry, module = sys.argv[1:]\n"
         "class Finder:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name == module: os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.meta_path.insert(0, Finder())\n"
-        "from hashlens.cli import main\n"
+        "main = importlib.import_module(entry).main\n"
         "sys.argv[1:] = ['recommend', '--caption', 'x']\n"
         "main()"
     )
-    for module in (
-        "typer",
-        "hashlens.evaluation.commands",
-        "hashlens.retriever.cli.maintenance_commands",
-        "hashlens.retriever.recommender",
-    ):
-        command = [sys.executable, "-c", program, module]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 130, done.stderr
-        assert done.stderr.startswith("hashlens: interrupted")
-        assert len(done.stderr.splitlines()) == 1
+    done = called_with(program, entry, module)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.startswith("hashlens: interrupted")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_ctrl_c_waits_for_a_library_that_would_abort(tmp_path: Path) -> None:
+    tiny.published(tmp_path / "index")
+    program = (
+        "import enum, os, signal, sys\n"
+        "call, calls = enum.EnumType.__call__, []\n"
+        "def press(kind, *given, **more):\n"
+        "    if 'duckdb' in sys.modules and len(calls) < 9:\n"
+        "        calls.append(kind)\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return call(kind, *given, **more)\n"
+        "enum.EnumType.__call__ = press\n"
+        "from hashlens.cli import main\n"
+        "main()"
+    )
+    done = called_with(program, "inspect", "--index", str(tmp_path / "index"))
+    assert (done.returncode, the_line(done)) == (130, "interrupted; nothing half-made was left")
+
+
+def test_ctrl_c_that_python_drops_comes_again(tmp_path: Path) -> None:
+    tiny.published(tmp_path / "index")
+    program = (
+        "import os, signal, time\n"
+        "import hashlens.retriever.summary as summary\n"
+        "class Dropping:\n"
+        "    def __del__(self): os.kill(os.getpid(), signal.SIGINT); list(range(9))\n"
+        "def summarize(index):\n"
+        "    Dropping()\n"
+        "    time.sleep(20)\n"
+        "summary.summarize = summarize\n"
+        "from hashlens.cli import main\n"
+        "main()"
+    )
+    done = called_with(program, "inspect", "--index", str(tmp_path / "index"))
+    assert (done.returncode, the_line(done)) == (130, "interrupted; nothing half-made was left")
 
 
 def test_an_interrupt_that_a_library_hides_is_still_one() -> None:
@@ -195,11 +242,7 @@ def test_an_interrupt_that_a_library_hides_is_still_one() -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, the_line_of(done)) == (130, "interrupted; nothing half-made was left")
-
-
-def the_line_of(done: subprocess.CompletedProcess[str]) -> str:
-    return the_line(done)
+    assert (done.returncode, the_line(done)) == (130, "interrupted; nothing half-made was left")
 
 
 # ---- places and rights
