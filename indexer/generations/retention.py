@@ -7,8 +7,8 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from hashlens.indexer.generations.forgotten import FORGOTTEN_FILE
 from hashlens.indexer.generations.filesystem import names_in
+from hashlens.indexer.generations.forgotten import FORGOTTEN_FILE
 from hashlens.indexer.generations.manifest import MANIFEST, NAME, folder_of, numbers_of
 
 
