@@ -45,9 +45,9 @@ def read_posts(
     """Stream the posts of files and folders, in order.
 
     A post's hashtags are those of its caption, then those of its `hashtags` field whose key is
-    new and that are no torn piece of one in the caption; scrapes and exports have no such
-    field here. Of posts with one id, in whatever source, the first is taken. A post without an id
-    is named after its content (see `once_each`).
+    new. Pieces that a tokeniser of ASCII cut off the caption's hashtags are left out. Of posts with
+    one id, in whatever source, the first is taken. A post without an id is named after its content
+    (see `once_each`).
 
     Args:
         sources: files and folders that one of `READERS` is for.
