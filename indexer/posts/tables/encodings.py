@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -49,6 +50,9 @@ _LETTERS = {
     ),
     "cp1254": ("çğıöşüâîû",),
 }  # letters outside of ASCII of each language that a Latin encoding is for
+_SINGLE_BYTE = ("cp1251", "koi8_r", "cp1253")  # of other scripts
+_WORD = re.compile(rb"[A-Za-z\x80-\xff]+")
+_ASCII_LETTER = re.compile(rb"[A-Za-z]")
 _CLOSE = 0.05  # difference in disorder that says nothing
 _MAX_DISORDER = 0.3  # of a text that is read as it was written
 _GUESSED_FROM = 1 << 16  # bytes of lines that are not ASCII
@@ -140,9 +144,16 @@ def _guess(lines: Iterable[bytes]) -> str:
         )
     )
     latin = [match.chaos for match in found if match.encoding in _LETTERS]
-    if not found or (latin and min(latin) < found[0].chaos + _CLOSE):
+    is_latin = not found or (latin and min(latin) < found[0].chaos + _CLOSE)
+    if is_latin or (found[0].encoding in _SINGLE_BYTE and _is_mixed(few)):
         return max(_LETTERS, key=lambda name: _fit(few, name))
     return found[0].encoding
+
+
+def _is_mixed(lines: list[bytes]) -> bool:
+    """Whether half of the words with letters outside of ASCII have ASCII letters, too."""
+    words = [word for line in lines for word in _WORD.findall(line) if not word.isascii()]
+    return 2 * sum(bool(_ASCII_LETTER.search(word)) for word in words) >= len(words)
 
 
 def _fit(lines: list[bytes], encoding: str) -> int:
