@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+import unicodedata
 from collections import deque
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -112,14 +113,14 @@ class Reading:
         """Form of each hashtag by key, in order: of more than `MAX_HASHTAGS` the first."""
         found: dict[str, str] = {}
         written = [*extract(caption, self.rule), *self._commented()]
-        wide = [form for form in written[:MAX_HASHTAGS] if not form.isascii()]
         listed = self._listed()
+        pieces = _find_pieces(written[:MAX_HASHTAGS], listed)
         unread = len(written) + len(listed)
         for place, form in enumerate(chain(written, listed)):
             if len(found) == MAX_HASHTAGS:
                 break
             unread -= 1
-            if place >= len(written) and wide and _is_torn(form, wide):
+            if place >= len(written) and _bare(form) in pieces:
                 continue
             try:
                 found.setdefault(key(form), form.strip().lstrip("#＃"))
@@ -204,16 +205,28 @@ def _folded(form: str) -> str:
         return ""
 
 
-def _is_torn(listed: str, written: list[str]) -> bool:
-    """Whether a listed hashtag is what a scraper's narrow pattern left of a written one.
+def _find_pieces(written: list[str], listed: list[str]) -> set[str]:
+    """Return the listed pieces that a tokeniser of ASCII left of hashtags in the caption.
 
-    Many scrapers' lists hold `espa` where the caption has `#España`.
+    Many scrapers' lists hold `espa` where the caption has `#España`. Such a list has no letter
+    outside of ASCII, and a piece of each hashtag that is cut within a Latin word. Any other list
+    was made as a list, and stays as it is.
     """
-    start = listed.strip().lstrip("#＃").lower()
-    return bool(start) and any(
-        form.lower().startswith(start) and not form[len(start) : len(start) + 1].isascii()
-        for form in written
-    )
+    pieces = {piece for form in written if (piece := _cut(form))}
+    is_torn = all(map(str.isascii, listed)) and pieces <= set(map(_bare, listed))
+    return pieces if is_torn else set()
+
+
+def _cut(form: str) -> str:
+    """Return the ASCII letters before the first other letter of a Latin word, or nothing."""
+    end = next((place for place, letter in enumerate(form) if not letter.isascii()), 0)
+    letter = form[end : end + 1]
+    is_latin = bool(letter) and unicodedata.name(letter, "").startswith(("LATIN", "COMBINING"))
+    return form[:end].lower() if is_latin else ""
+
+
+def _bare(form: str) -> str:
+    return form.strip().lstrip("#＃").lower()
 
 
 def _clean(text: str) -> str:

@@ -45,9 +45,9 @@ def read_posts(
     """Stream the posts of files and folders, in order.
 
     A post's hashtags are those of its caption, then those of its `hashtags` field whose key is
-    new and that are no torn piece of one in the caption; scrapes and exports have no such
-    field here. Of posts with one id, in whatever source, the first is taken. A post without an id
-    is named after its content (see `once_each`).
+    new. Pieces that a tokeniser of ASCII cut off the caption's hashtags are left out. Of posts with
+    one id, in whatever source, the first is taken. A post without an id is named after its content
+    (see `once_each`).
 
     Args:
         sources: files and folders that one of `READERS` is for.
@@ -70,7 +70,7 @@ class ReadRow:
     """The outcome of a row: its post, without what `problems` tell of, or why it makes none.
 
     `remarks` are counted over all rows of the place; if each row is a file, of the `source`. A row
-    with a `note` is about its file.
+    with a `note` is about its file. If `is_named_by_picture`, several posts may have one id.
     """
 
     place: str
@@ -80,6 +80,7 @@ class ReadRow:
     remarks: tuple[str, ...] = ()
     note: str | None = None
     source: str = ""
+    is_named_by_picture: bool = False
 
     @property
     def counted_at(self) -> str:
@@ -124,7 +125,15 @@ class Part:
             except UnusablePostError as error:
                 post, reading.problems = None, [str(error)]
             problems, remarks = tuple(reading.problems), tuple(reading.remarks)
-            yield ReadRow(place, found.row.line, post, problems, remarks, source=source)
+            yield ReadRow(
+                place,
+                found.row.line,
+                post,
+                problems,
+                remarks,
+                source=source,
+                is_named_by_picture=self.reader.is_named_by_picture,
+            )
 
     def _found(self) -> Iterator[Found]:
         try:
@@ -175,37 +184,64 @@ def parts(
 
 
 def once_each(rows: Iterable[ReadRow], rejections: list[Rejection]) -> Iterator[Post]:
-    """The posts of rows, each once; `rejections` gets what is left out, and notes at the end.
+    """Yield the posts of rows, each once.
 
-    Of posts with one id the first is taken. One with the same content again is the same post, and
-    is counted; one with other content is rejected. A row without an id that is there already is a
-    copy: it gets an id with its number.
+    Of posts with one id the first is taken. The same content again is the same post, and is
+    counted. Other content under the same id is rejected, except in sources that name a post after
+    its picture: two posts may show one picture, so the second gets a number, if it has words or
+    hashtags. A row without an id that is there already is a copy: it gets an id with its number.
+
+    Args:
+        rows: rows of all sources.
+        rejections: gets what is left out, and notes at the end.
     """
-    seen: dict[str, tuple[str, str]] = {}
+    seen = _SeenPosts()
     remarks: Counter[tuple[str, str]] = Counter()
-    copies: Counter[str] = Counter()
     for row in rows:
-        post, problems = row.post, row.problems
         remarks.update((row.counted_at, remark) for remark in row.remarks)
         if row.note:
             rejections.append(Rejection(row.place, None, row.note, post_kept=True, is_note=True))
-        if post and post.post_id in seen:
-            first, content = seen[post.post_id]
-            if is_nameless(post):
-                copies[post.post_id] += 1
-                post = replace(post, post_id=f"{post.post_id}-{copies[post.post_id] + 1}")
-            elif content == post.content_hash:
-                remarks[row.counted_at, _AGAIN] += 1
-                post, problems = None, ()
-            else:
-                reason = f"found id {post.post_id!r} again, first at {first}"
-                post, problems = None, (reason,)
+        post, problems = (row.post, row.problems) if row.post is None else seen.add(row, row.post)
+        if post is None and row.post is not None and not problems:
+            remarks[row.counted_at, _AGAIN] += 1
         for problem in problems:
             rejections.append(Rejection(row.place, row.line, problem, bool(post)))
         if post:
-            seen.setdefault(post.post_id, (str(row), post.content_hash))
             yield post
     rejections += _counted(remarks)
+
+
+class _SeenPosts:
+    """The ids of the posts read so far, with the place and content of each."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[str, str]] = {}
+        self._copies: Counter[str] = Counter()
+        self._contents: dict[str, list[str]] = {}  # of ids that several posts share
+
+    def add(self, row: ReadRow, post: Post) -> tuple[Post | None, tuple[str, ...]]:
+        """Return the post under an id of its own, or None if it counts no more; and its problems.
+
+        A post that was read before has no problems.
+        """
+        if post.post_id in self._first:
+            first, content = self._first[post.post_id]
+            if is_nameless(post):
+                self._copies[post.post_id] += 1
+                post = replace(post, post_id=f"{post.post_id}-{self._copies[post.post_id] + 1}")
+            elif content == post.content_hash:
+                return None, ()
+            elif not row.is_named_by_picture:
+                return None, (f"found id {post.post_id!r} again, first at {first}",)
+            else:
+                contents = self._contents.setdefault(post.post_id, [content])
+                says_more = bool(post.caption or post.hashtags)
+                if post.content_hash in contents or not says_more:
+                    return None, ()
+                contents.append(post.content_hash)
+                post = replace(post, post_id=f"{post.post_id}-{len(contents)}")
+        self._first.setdefault(post.post_id, (str(row), post.content_hash))
+        return post, row.problems
 
 
 def _counted(remarks: Counter[tuple[str, str]]) -> Iterator[Rejection]:

@@ -149,7 +149,7 @@ def batch(
     """
     from hashlens.retriever.cli.batch_file import STDOUT, About, answers_file
     from hashlens.retriever.cli.progress_bar import progress_bar
-    from hashlens.retriever.query.parse import count_queries, passed_over, read_queries, rows_file
+    from hashlens.retriever.query.parse import find_queries, rows_file
     from hashlens.retriever.recommender import Recommender
 
     shown = "stdout" if out == STDOUT else out
@@ -173,9 +173,10 @@ def batch(
             warn_bare(f"{out}: {count_noun(len(answers.kept), 'answers')} taken over")
         elif resume:
             warn_bare(f"{out}: found no answers to go on from: all rows are answered")
-        progress.stage("Answering", count_queries(source, out), done=len(answers.kept))
+        queries = find_queries(source, root, out)
+        progress.stage("Answering", queries.count(), done=len(answers.kept))
         try:
-            rows = answers.left(read_queries(source, root, out))
+            rows = answers.left(queries.read())
             for row_id, answer in recommender.stream(rows, selection=wanted):
                 answers.write(row_id, answer)
                 progress.advance()
@@ -183,8 +184,7 @@ def batch(
             hint = "" if out == STDOUT else "; the same call with --resume goes on"
             warn(f"interrupted{hint}")
             raise typer.Exit(INTERRUPTED) from None
-        others = passed_over(source, out)
-    if others:
+    if others := queries.others:
         some = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
         are = "file is no picture" if len(others) == 1 else "files are no pictures"
         warn_bare(f"{posts}: {len(others):,} {are}: {some}")

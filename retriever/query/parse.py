@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
@@ -71,62 +72,106 @@ def _stdin() -> BinaryIO:
     return sys.stdin.buffer
 
 
-def read_queries(
-    source: Path, root: Path | None = None, answers: Path | None = None
-) -> Iterator[tuple[str, Query | HashlensError]]:
-    """Rows to answer, with their ids; one that cannot be asked has its error.
+@dataclass(frozen=True, slots=True)
+class QuerySource:
+    """The queries of a table, of a folder of tables, or of a folder of pictures.
 
-    A row without an id has its number. Where another row has that number for its id, or several
-    tables are read, the table's name stands before it.
+    `tables` hold rows with any of the fields `id`, `image`, `caption` and `seeds`. Otherwise
+    `pictures` are queries, `problems` are paths that cannot be looked at, and `others` names the
+    files that are no pictures. `root` is the folder that pictures of rows are looked for in; None
+    for that of their table.
+    """
+
+    path: Path
+    tables: Sequence[Path] = ()
+    pictures: list[Path] = field(default_factory=list)
+    problems: list[tuple[Path, str]] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    root: Path | None = None
+
+    def count(self) -> int | None:
+        """Return about how many queries there are, for a progress bar; None if unknown."""
+        counts = [count_lines(path) for path in self.tables]
+        found = sum(count or 0 for count in counts)
+        return found + len(self.pictures) + len(self.problems) or None
+
+    def read(self) -> Iterator[tuple[str, Query | HashlensError]]:
+        """Yield each query with its id; a row that cannot be asked has its error.
+
+        The id of a picture is its path in the folder. A row without an id has its number. If
+        another row has that number for its id, or several tables are read, the table's name
+        stands before it. Hashtags in a caption are seeds; a field `hashtags` is not looked at.
+
+        Raises:
+            InputError: a table cannot be read.
+        """
+        for path, problem in self.problems:
+            yield shown(path.relative_to(self.path)), InputError(f"{shown(path)}: {problem}")
+        for path in self.pictures:
+            yield shown(path.relative_to(self.path)), Query(path)
+        numbers = _RowNumbers(self.path, self.tables)
+        for path in self.tables:
+            place = (self.root or path.parent).absolute()
+            for row in read_rows(path, COLUMNS):
+                row_id = _given_id(row) or numbers.name(path, row)
+                try:
+                    if row.problem:
+                        raise InputError(f"{path.name}:{row.line}: {row.problem}")
+                    yield row_id, _query(row.fields, place)
+                except InputError as error:
+                    yield row_id, error
+
+
+def find_queries(
+    source: Path, root: Path | None = None, answers: Path | None = None
+) -> QuerySource:
+    """Find the tables of rows that a source stands for, or else the pictures of a folder.
 
     Args:
-        source: a table with any of the fields `id`, `image`, `caption` and `seeds`, a folder
-            that holds one, or a folder of pictures, whose ids are their paths in it. Hashtags in
-            a caption are seeds; a field `hashtags` is not looked at.
-        root: folder that pictures of rows are looked for in; that of their table where None.
-        answers: file that is written, which is no source where it lies in a folder of them.
+        source: a table, a folder that holds one, or a folder of pictures.
+        root: folder that pictures of rows are looked for in; that of their table if None.
+        answers: file that is written. An earlier run may have left it in the folder.
 
     Raises:
         InputError: there is nothing to read.
     """
-    tables, listed = _found(source, answers)
-    for path, problem in listed.problems:
-        yield shown(path.relative_to(source)), InputError(f"{shown(path)}: {problem}")
-    for path in listed.pictures:
-        yield shown(path.relative_to(source)), Query(path)
-    numbers = _Numbers(source, tables)
-    for path in tables:
-        place = (root or path.parent).absolute()
-        for row in read_rows(path, COLUMNS):
-            row_id = _given_id(row) or numbers.of(path, row)
-            try:
-                if row.problem:
-                    raise InputError(f"{path.name}:{row.line}: {row.problem}")
-                yield row_id, _query(row.fields, place)
-            except InputError as error:
-                yield row_id, error
+    try:
+        tables = [path for path in find_tables(source) if not _is_same(path, answers)]
+        if tables:
+            return QuerySource(source, tables, root=root)
+        raise InputError(f"found answers of an earlier run alone in {source}, expected rows")
+    except InputError:
+        found = _list_pictures(source, answers) if source.is_dir() else QuerySource(source)
+        if found.pictures or found.problems:
+            return found
+        raise
 
 
-class _Numbers:
+class _RowNumbers:
     """Ids for the rows that have none: their numbers, unless those are taken."""
 
     def __init__(self, source: Path, tables: Sequence[Path]) -> None:
-        """Look through the tables for ids that are numbers, or begin with a table's name."""
         self._names = {path: _relative(path, source) for path in tables}
-        self._alone = len(tables) < 2
-        rows = (row for path in tables for row in read_rows(path, COLUMNS))
-        given = (row_id for row in rows if (row_id := _given_id(row)))
-        starts = tuple(f"{name}:" for name in self._names.values())
-        self._taken = {i for i in given if i.isdecimal() or i.startswith(starts)}
 
-    def of(self, path: Path, row: Row) -> str:
-        """The id of a row of a table."""
-        if self._alone and str(row.line) not in self._taken:
+    def name(self, path: Path, row: Row) -> str:
+        """Return the id of a row of a table."""
+        if len(self._names) < 2 and str(row.line) not in self._taken:
             return str(row.line)
         found = f"{self._names[path]}:{row.line}"
         while found in self._taken:
             found += "#"
         return found
+
+    @cached_property
+    def _taken(self) -> set[str]:
+        """The ids of all rows that are numbers, or begin with a table's name.
+
+        The tables are read for them once more, if any row has no id.
+        """
+        rows = (row for path in self._names for row in read_rows(path, COLUMNS))
+        given = (row_id for row in rows if (row_id := _given_id(row)))
+        starts = tuple(f"{name}:" for name in self._names.values())
+        return {i for i in given if i.isdecimal() or i.startswith(starts)}
 
 
 def _relative(path: Path, source: Path) -> str:
@@ -149,57 +194,6 @@ def _clean(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def count_queries(source: Path, answers: Path | None = None) -> int | None:
-    """About how many rows `read_queries` gives, for a progress bar; None where unknown.
-
-    Raises:
-        InputError: there is nothing to read.
-    """
-    tables, listed = _found(source, answers)
-    counts = [count_lines(path) for path in tables]
-    return sum(count or 0 for count in counts) + listed.rows or None
-
-
-def passed_over(source: Path, answers: Path | None = None) -> list[str]:
-    """Files of a folder of pictures that are none by their content, as paths in it, in order.
-
-    Raises:
-        InputError: there is nothing to read.
-    """
-    return _found(source, answers)[1].others
-
-
-@dataclass(frozen=True, slots=True)
-class _Listed:
-    """A folder of pictures: these, what could not be looked at, and all other files."""
-
-    pictures: list[Path] = field(default_factory=list)
-    problems: list[tuple[Path, str]] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)
-
-    @property
-    def rows(self) -> int:
-        """How many queries it stands for."""
-        return len(self.pictures) + len(self.problems)
-
-
-def _found(source: Path, answers: Path | None = None) -> tuple[list[Path], _Listed]:
-    """The tables of rows that a source stands for, or else the pictures of a folder.
-
-    The file of `answers` is neither: an earlier run may have left it in the folder.
-    """
-    try:
-        tables = [path for path in find_tables(source) if not _is_same(path, answers)]
-        if tables:
-            return tables, _Listed()
-        raise InputError(f"found answers of an earlier run alone in {source}, expected rows")
-    except InputError:
-        listed = _listed(source, answers) if source.is_dir() else _Listed()
-        if listed.rows:
-            return [], listed
-        raise
-
-
 def _is_same(path: Path, answers: Path | None) -> bool:
     """Whether a file is that of the answers, or what a run keeps beside it meanwhile."""
     if answers is None or path.resolve().parent != answers.resolve().parent:
@@ -207,9 +201,9 @@ def _is_same(path: Path, answers: Path | None) -> bool:
     return path.name == answers.name or path.name.startswith(f"{answers.name}.")
 
 
-def _listed(source: Path, answers: Path | None = None) -> _Listed:
-    """The content of a folder and of those in it; hidden files do not count."""
-    found = _Listed()
+def _list_pictures(source: Path, answers: Path | None) -> QuerySource:
+    """List a folder and those in it, by the content of each file; hidden files do not count."""
+    found = QuerySource(source)
     for folder in walk(source):
         linked = [path for path, _ in folder.problems if path.is_file()]  # a person's own links
         found.problems.extend(row for row in folder.problems if row[0] not in linked)

@@ -32,6 +32,7 @@ from hashlens.indexer.posts.formats.files import (
 from hashlens.indexer.posts.formats.gallery_sites import Place, Site, find_site, values
 from hashlens.indexer.posts.formats.markup import has_markup, strip_markup
 from hashlens.indexer.posts.tables.tables import Row
+from hashlens.indexer.text.escaping import count_noun, safe
 from hashlens.indexer.text.hashtags import extract, join_words
 
 MAX_TAGS = 500  # listed tags of a post that are looked at
@@ -70,7 +71,7 @@ class _Part:
     @property
     def category(self) -> str:
         """The name of the site."""
-        return _printable(str(self.value.get("category")))
+        return safe(str(self.value.get("category"))[:MAX_NAME])
 
 
 @dataclass(slots=True)
@@ -87,17 +88,18 @@ class _Report:
     def notes(self) -> Iterator[str]:
         """A sentence for each remark."""
         for site, number in self.tagged.items():
-            yield f"took listed tags of {_count(number, 'post')} of {site} as hashtags"
+            yield f"took listed tags of {count_noun(number, 'posts')} of {site} as hashtags"
         for site, number in self.unknown.most_common(MAX_SITES):
-            yield f"read {_count(number, 'post')} of {site}, a site not known: {self.fields[site]}"
+            posts = count_noun(number, "posts")
+            yield f"read {posts} of {site}, a site not known: {self.fields[site]}"
         if (more := len(self.unknown) - MAX_SITES) > 0:
-            yield f"read posts of {_count(more, 'other site')} not known"
+            yield f"read posts of {count_noun(more, 'other sites')} not known"
         for site, number in self.nameless.items():
-            yield f"found no id in {_count(number, 'file')} of {site}, each is a post of its own"
+            yield f"found no id in {count_noun(number, 'files')} of {site}, each is a post of its own"
         if self.strangers:
-            yield f"passed over {_named(self.strangers, 'JSON file')}, about no post of gallery-dl"
+            yield f"passed over {_named(self.strangers, 'JSON files')}, about no post of gallery-dl"
         if self.alone:
-            yield f"passed over {_named(self.alone, 'picture')} without a JSON file of its name"
+            yield f"passed over {_named(self.alone, 'pictures')} without a JSON file of its name"
 
     def add(self, part: _Part, *, is_tagged: bool) -> None:
         """Count a post by the file that stands for it."""
@@ -365,21 +367,12 @@ def _fields_found(part: _Part) -> str:
     for name, places in parts.items():
         place = next((place for found, place in values(value, places) if _name(found)), None)
         taken.append(f"{name} from {'.'.join(place)}" if place else f"no {name}")
-    names = [_printable(name) for name in value if name not in ("category", "subcategory")]
+    names = [safe(name[:MAX_NAME]) for name in value if name not in ("category", "subcategory")]
     more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     found = ", ".join(sorted(names)[:MAX_NAMES])
     return f"took {', '.join(taken)}; its fields are {found or 'none'}{more}"
 
 
-def _printable(name: str) -> str:
-    """A name of a file as people can be shown it on one line."""
-    return "".join(c if c.isprintable() else "?" for c in name[:MAX_NAME])
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
-
-
-def _named(names: list[str], what: str) -> str:
+def _named(names: list[str], things: str) -> str:
     more = ", …" if len(names) > 1 else ""
-    return f"{_count(len(names), what)} ({_printable(shown(names[0]))}{more})"
+    return f"{count_noun(len(names), things)} ({safe(shown(names[0])[:MAX_NAME])}{more})"

@@ -41,7 +41,8 @@ class Reader:
     says about how many rows there are, or None. `tables` gives the files of a source that may be
     read apart, on any machine that has them: `rows` of each, in order, are those of the source.
     `passed_over` says in a sentence what of a source is not read.
-    If `is_divided`, a source may be one of several parts, and each is read with all others.
+    If `is_divided`, a source may be one of several parts, and each is read with all others. If
+    `is_named_by_picture`, a post's id may be the name of its picture, which others may show, too.
     """
 
     about: str
@@ -51,6 +52,7 @@ class Reader:
     tables: Callable[[Path], list[Path]] | None = None
     passed_over: Callable[[Path], str | None] | None = None
     is_divided: bool = False
+    is_named_by_picture: bool = False
 
 
 def _of_files(rows: Callable[[Path], Iterator[Found]]) -> Callable[..., Iterator[Found]]:
@@ -91,6 +93,7 @@ READERS: dict[str, Reader] = {
         account.rows,
         lambda _: None,
         is_divided=True,
+        is_named_by_picture=True,
     ),
     "captioned": Reader(
         "pictures, each with its caption in a .txt file beside it",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 from hashlens.indexer.errors import InputError
-from hashlens.indexer.posts.tables.encodings import WESTERN, find_encoding
+from hashlens.indexer.posts.tables.encodings import GUESSED, find_encoding
 from hashlens.indexer.posts.tables.rows import MAX_LINE, TOO_LONG, Columns, Row
 
 _DELIMITERS = (",", ";", "\t", "|")
@@ -40,9 +40,10 @@ def read_csv(path: Path, columns: Columns, notes: list[str]) -> Iterator[Row]:
     """
     csv.field_size_limit(MAX_LINE)
     encoding = find_encoding(path)
-    if encoding == WESTERN:
+    if encoding in GUESSED:
         notes.append(
-            "read as Windows-1252, since it is not UTF-8 (if letters are wrong, save it as UTF-8)"
+            f"read as {GUESSED[encoding]}, since it is not UTF-8 "
+            "(if letters are wrong, save it as UTF-8)"
         )
     errors = "replace" if encoding.startswith(("utf-16", "utf-32")) else "surrogateescape"
     with path.open(encoding=encoding, errors=errors) as file:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 UTF8, WESTERN = "utf-8-sig", "cp1252"
@@ -13,15 +15,57 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+GUESSED = {
+    WESTERN: "Windows-1252",
+    "cp1250": "Windows-1250",
+    "cp1254": "Windows-1254",
+    "cp1251": "Windows-1251",
+    "koi8_r": "KOI8-R",
+    "cp1253": "Windows-1253",
+    "cp932": "Shift-JIS",
+    "gb18030": "GBK",
+    "big5": "Big5",
+    "cp949": "EUC-KR",
+}  # encodings without a mark, as people know them; the Latin ones first
+_LETTERS = {
+    WESTERN: (
+        "äöüß",
+        "àâæçéèêëîïôœùûüÿ",
+        "áéíñóúü",
+        "áâãàçéêíóôõúü",
+        "àèéìíîòóùú",
+        "åäöé",
+        "æøåé",
+        "ëïéèöüó",
+        "áéíóúýþæðö",
+        "àçèéíïòóúü",
+    ),
+    "cp1250": (
+        "áčďéěíňóřšťúůýž",
+        "áäčďéíĺľňóôŕšťúýž",
+        "ąćęłńóśźż",
+        "áéíóöőúüű",
+        "čćđšž",
+        "ăâîşţ",
+    ),
+    "cp1254": ("çğıöşüâîû",),
+}  # letters outside of ASCII of each language that a Latin encoding is for
+_SINGLE_BYTE = ("cp1251", "koi8_r", "cp1253")  # of other scripts
+_WORD = re.compile(rb"[A-Za-z\x80-\xff]+")
+_ASCII_LETTER = re.compile(rb"[A-Za-z]")
+_CLOSE = 0.05  # difference in disorder that says nothing
+_MAX_DISORDER = 0.3  # of a text that is read as it was written
+_GUESSED_FROM = 1 << 16  # bytes of lines that are not ASCII
 _HEAD = 4096  # bytes
 _CHUNK = 1 << 20
 _SAMPLED = 16 << 20  # bytes whose lines tell UTF-8 with damage from another encoding
 
 
 def find_encoding(path: Path) -> str:
-    """The encoding of a file: its mark, UTF-16 by its zero bytes, UTF-8, else Windows-1252.
+    """Return the encoding of a file: by its mark, by UTF-16's zero bytes, or UTF-8, else a guess.
 
-    A file with more lines of UTF-8 than of bytes that are not is UTF-8 with damaged lines.
+    A file with more lines of UTF-8 than of bytes that are not is UTF-8 with damaged lines. A guess
+    is one of `GUESSED`.
 
     Raises:
         OSError: it cannot be read.
@@ -69,13 +113,56 @@ def _wide(head: bytes) -> str | None:
 
 def _by_lines(sample: bytes) -> str:
     score = 0
-    for line in sample.splitlines():
-        if line.isascii():
-            continue
+    lines = [line for line in sample.splitlines() if not line.isascii()]
+    for line in lines:
         try:
             line.decode("utf-8")
         except UnicodeDecodeError:
             score -= 1
         else:
             score += 1
-    return UTF8 if score > 0 else WESTERN
+    return UTF8 if score > 0 else _guess(lines)
+
+
+def _guess(lines: Iterable[bytes]) -> str:
+    """Return the encoding in which lines that are not UTF-8 look most like text."""
+    from charset_normalizer import from_bytes
+
+    few: list[bytes] = []
+    size = 0
+    for line in lines:
+        if few and size + len(line) > _GUESSED_FROM:
+            break
+        few.append(line[:_GUESSED_FROM])
+        size += len(line)
+    found = list(
+        from_bytes(
+            b"\n".join(few),
+            cp_isolation=list(GUESSED),
+            threshold=_MAX_DISORDER,
+            enable_fallback=False,
+        )
+    )
+    latin = [match.chaos for match in found if match.encoding in _LETTERS]
+    is_latin = not found or (latin and min(latin) < found[0].chaos + _CLOSE)
+    if is_latin or (found[0].encoding in _SINGLE_BYTE and _is_mixed(few)):
+        return max(_LETTERS, key=lambda name: _fit(few, name))
+    return found[0].encoding
+
+
+def _is_mixed(lines: list[bytes]) -> bool:
+    """Whether half of the words with letters outside of ASCII have ASCII letters, too."""
+    words = [word for line in lines for word in _WORD.findall(line) if not word.isascii()]
+    return 2 * sum(bool(_ASCII_LETTER.search(word)) for word in words) >= len(words)
+
+
+def _fit(lines: list[bytes], encoding: str) -> int:
+    """Return how many letters are of one language: in each line, and in all lines together.
+
+    Disorder does not tell Latin encodings apart: Czech in Windows-1252 has letters of Italian,
+    Danish and French, which no language has together.
+    """
+    alphabets = [frozenset(letters) for letters in _LETTERS[encoding]]
+    texts = [line.decode(encoding, "replace").lower() for line in lines]
+    counts = [[sum(map(letters.__contains__, text)) for letters in alphabets] for text in texts]
+    return sum(map(max, counts)) + max(map(sum, zip(*counts, strict=True)), default=0)

@@ -11,10 +11,11 @@ from typing import IO, Any, TextIO
 
 from hashlens.indexer.posts.tables.encodings import UTF8, find_json_encoding
 from hashlens.indexer.posts.tables.rows import MAX_LINE, TELLING, TOO_LONG, Columns, Row, kind
-from hashlens.indexer.text.escaping import count_noun
+from hashlens.indexer.text.escaping import count_noun, safe
 
 MAX_DEPTH = 8  # objects around a list of posts
 _CHUNK = 1 << 16  # characters
+_MAX_NAME = 80  # characters of a list's name in a note
 _BLANK = re.compile(r"\s*")
 _LIST = re.compile(rb"\s*\[\s*[{\]]")
 _DECODER = json.JSONDecoder()
@@ -127,8 +128,7 @@ def _inside(
 
 
 def _unused(name: str, number: int) -> str:
-    shown = "".join(c if c.isprintable() else "�" for c in name[:80])
-    return f"unused list {shown!r} of {count_noun(number, 'entries')}"
+    return f"unused list {safe(name[:_MAX_NAME])!r} of {count_noun(number, 'entries')}"
 
 
 def _members(text: _Text, columns: Columns, notes: list[str], name: str) -> Iterator[Any]:

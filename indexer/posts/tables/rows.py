@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from hashlens.indexer.errors import InputError
+from hashlens.indexer.text.escaping import safe
 
 MAX_LINE = 1 << 20  # bytes; a longer line is no row of anyone's, and would cost memory
 TOO_LONG = f"found a line longer than {MAX_LINE:,} bytes, expected one post a line"
 TELLING = frozenset({"image", "caption", "hashtags", "seeds"})  # fields that make a row useful
 _SHOWN = 8  # columns in a message
+_MAX_NAME = 60  # characters of a column's name in a message
 _WRAPPERS = ("data", "node", "post", "tweet", "legacy")  # objects that hold the post itself
 _MAX_WRAPPERS = 3  # within one another
 
@@ -113,9 +115,9 @@ class Columns:
 
 
 def shown_names(names: Sequence[str]) -> str:
-    """The first names of columns for a message, without what a terminal would obey."""
-    parts = ("".join(c if c.isprintable() else "�" for c in name[:60]) for name in names[:_SHOWN])
-    return ", ".join(parts) + (", …" if len(names) > _SHOWN else "") or "(none)"
+    """Return the first names of columns for a message, without control characters."""
+    shown = ", ".join(safe(name[:_MAX_NAME]) for name in names[:_SHOWN])
+    return shown + (", …" if len(names) > _SHOWN else "") or "(none)"
 
 
 def _wrapper(value: Mapping[str, Any]) -> str | None:

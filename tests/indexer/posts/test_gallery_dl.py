@@ -195,8 +195,8 @@ def test_an_unknown_site_is_read_and_reported_once(tmp_path: Path) -> None:
     assert posts[0].post_id.endswith("site:1")
     assert rejections == []
     assert notes == [
-        "took listed tags of 2 posts of new?[31msite as hashtags",
-        "read 2 posts of new?[31msite, a site not known: took caption from body, author from "
+        "took listed tags of 2 posts of new�[31msite as hashtags",
+        "read 2 posts of new�[31msite, a site not known: took caption from body, author from "
         "creator.name, id from post_id; its fields are body, creator, extension, filename, "
         "post_id, tags",
     ]

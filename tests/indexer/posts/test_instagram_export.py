@@ -14,6 +14,7 @@ import pytest
 
 from hashlens.indexer.decoding.loading import open_image
 from hashlens.indexer.errors import ImageError, InputError
+from hashlens.indexer.pipeline.build import build
 from hashlens.indexer.posts.exports import archive
 from hashlens.indexer.posts.exports.instagram_export import repaired
 from hashlens.indexer.posts.exports.labels import UNKNOWN
@@ -516,6 +517,31 @@ def test_a_heic_is_told_at_the_build(tmp_path: Path) -> None:
     assert (post.caption, post.hashtags, rejections) == ("", (), [])
     with pytest.raises(ImageError, match="HEIC picture"):
         open_image(post.image or tmp_path)
+
+
+def test_two_posts_that_show_one_picture_are_both_kept(tmp_path: Path) -> None:
+    put(tmp_path / "a" / URI)
+    entries = [{"media": [item(title=title)]} for title in ("Harbour #harbour", "", "Again #x")]
+    first, *more = entries
+    put_json(tmp_path / "a" / "content" / "posts_1.json", [*entries, first])
+    put_json(tmp_path / "b" / "content" / "posts_2.json", [*more, first])
+    posts, (note,) = read(tmp_path / "a", tmp_path / "b")
+    found = [(post.post_id, post.caption) for post in posts]
+    assert found == [(URI, "Harbour"), (f"{URI}-2", "Again")]
+    assert {post.image for post in posts} == {(tmp_path / "a" / URI).resolve()}
+    assert (note.reason, note.is_note) == ("posts read before, which count once: 5", True)
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_post_of_an_unreadable_heic_that_is_listed_twice_is_no_loss(tmp_path: Path) -> None:
+    put(tmp_path / "in" / "media" / "1.heic", HEIC)
+    entries = [{"media": [item("media/1.heic", title=title)]} for title in ("Quay #quay", "")]
+    put_json(tmp_path / "in" / "content" / "posts_1.json", entries)
+    report = build([tmp_path / "in"], tmp_path / "index")
+    assert {(r.source, r.post_kept) for r in report.rejections if not r.is_note} == {
+        (str(tmp_path / "in" / "media" / "1.heic"), True)
+    }
+    assert report.counts["posts"] == 1
 
 
 # ZIP files that mean ill.

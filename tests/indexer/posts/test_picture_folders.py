@@ -2,6 +2,8 @@
 
 import csv
 import os
+import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from hashlens.indexer.images.kept_pictures import keep_picture
 from hashlens.indexer.posts.formats import captioned
 from hashlens.indexer.posts.formats.registry import READERS, find_reader
 from hashlens.indexer.posts.post_images import find_picture
-from hashlens.retriever.query.parse import count_queries, passed_over, read_queries
+from hashlens.retriever.query.parse import find_queries
 from tests.retriever.cli.test_cli import run
 from tests.support.web_client import jpeg
 
@@ -60,20 +62,21 @@ PICTURES += ["page.jpg", "trip/IMG_1.jpg"]
 
 
 def test_pictures_of_a_folder_are_queries(folder: Path):
-    rows = dict(read_queries(folder))
+    found = find_queries(folder)
+    rows = dict(found.read())
     assert list(rows) == PICTURES
     assert {name: getattr(query, "image", None) for name, query in rows.items()} == {
         name: folder / name for name in PICTURES
     }
-    assert count_queries(folder) == 8
-    assert passed_over(folder) == ["clip.mov", "trip/notes.md"]
+    assert found.count() == 8
+    assert found.others == ["clip.mov", "trip/notes.md"]
 
 
 def test_links_are_followed_and_broken_ones_named(folder: Path, tmp_path: Path):
     (folder / "IMG_10.jpg").symlink_to(picture(tmp_path / "outside.jpg", "JPEG"))
     (folder / "broken.jpg").symlink_to(tmp_path / "none.jpg")
     (folder / "again").symlink_to(folder)
-    rows = dict(read_queries(folder))
+    rows = dict(find_queries(folder).read())
     assert list(rows) == ["again", "broken.jpg", "IMG_1.jpg", "IMG_10.jpg", *PICTURES[1:]]
     assert str(rows["again"]) == f"{folder}/again: found a link to a folder, which is not followed"
     assert str(rows["broken.jpg"]).startswith(f"{folder}/broken.jpg: found a link out of the ")
@@ -81,15 +84,60 @@ def test_links_are_followed_and_broken_ones_named(folder: Path, tmp_path: Path):
 
 def test_a_folder_without_pictures_or_tables_is_refused(tmp_path: Path):
     (tmp_path / "clip.mov").write_bytes(VIDEO)
-    for ask in (count_queries, passed_over, lambda source: list(read_queries(source))):
-        with pytest.raises(InputError, match=r"expected posts\.jsonl"):
-            ask(tmp_path)
+    with pytest.raises(InputError, match=r"expected posts\.jsonl"):
+        find_queries(tmp_path)
 
 
 def test_a_table_beside_pictures_is_what_is_asked(folder: Path):
     (folder / "posts.jsonl").write_text('{"id": "a", "image": "IMG_1.jpg"}\n')
-    assert [row_id for row_id, _ in read_queries(folder)] == ["a"]
-    assert passed_over(folder) == []
+    found = find_queries(folder)
+    assert [row_id for row_id, _ in found.read()] == ["a"]
+    assert found.others == []
+
+
+@pytest.fixture
+def opened() -> Iterator[list[str]]:
+    """The paths of all files that are opened; a hook stays for good, so it is switched off."""
+    paths: list[str] = []
+    is_on = True
+
+    def note(event: str, args: tuple[object, ...]) -> None:
+        if is_on and event == "open":
+            paths.append(str(args[0]))
+
+    sys.addaudithook(note)
+    yield paths
+    is_on = False
+
+
+def test_the_head_of_each_file_is_read_once(folder: Path, opened: list[str]):
+    found = find_queries(folder)
+    assert (found.count(), len(list(found.read())), len(found.others)) == (8, 8, 2)
+    inside = [name for name in opened if name.startswith(f"{folder}/")]
+    assert sorted(inside) == [
+        f"{folder}/{name}" for name in ("IMG_5", "IMG_6.dat", "clip.mov", "trip/notes.md")
+    ]  # the names of the others say what they are
+
+
+@pytest.mark.parametrize(
+    ("rows", "ids"),
+    [
+        ('{"id": "a"}\n{"id": "2"}\n', ["a", "2"]),
+        ('{"caption": "x"}\n{"id": 1}\n', ["posts.jsonl:1", "1"]),
+        ('{"caption": "x"}\n{"id": "1"}\n{"id": "posts.jsonl:1"}\n', ["posts.jsonl:1#", "1"]),
+    ],
+)
+def test_ids_of_rows_never_collide_and_a_table_with_ids_is_read_once(
+    tmp_path: Path, opened: list[str], rows: str, ids: list[str]
+):
+    (tmp_path / "posts.jsonl").write_text(rows)
+    opened.clear()
+    found = [row_id for row_id, _ in find_queries(tmp_path).read()]
+    assert (found[: len(ids)], len(set(found))) == (ids, len(found))
+    one_pass = 2  # the encoding, and the rows
+    is_whole = "caption" not in rows
+    table = str(tmp_path / "posts.jsonl")
+    assert opened.count(table) == (one_pass if is_whole else 2 * one_pass)
 
 
 @no_heif

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import time
 import tracemalloc
 import unicodedata
@@ -209,6 +210,31 @@ def test_pieces_that_a_scraper_tore_off_are_left_out(folder: Path) -> None:
     (post,), rejections = one(folder, caption=caption, hashtags=listed)
     assert post.hashtags == ("españa", "fútbol", "zürich", "lagos", "lago", "spain", "zur", "b")
     assert rejections == []
+
+
+@pytest.mark.parametrize(
+    ("caption", "listed"),
+    [
+        ("#日本語", ["日本"]),  # no tokeniser cuts there
+        ("#tokyo東京 #seoul서울", ["tokyo", "seoul"]),  # whole words, whoever cut them
+        ("#España #Fútbol", ["espa"]),  # a tokeniser would have cut both
+        ("#España", ["espa", "playa de mañana"]),  # it would have cut this one, too
+        ("#España", ["esp"]),
+        ("#москва #cafe", ["мос", "caf"]),
+    ],
+)
+def test_lists_that_were_made_as_lists_stay_whole(
+    folder: Path, caption: str, listed: list[str]
+) -> None:
+    (post,), _ = one(folder, caption=caption, hashtags=listed)
+    assert {tag for tag in listed if " " not in tag} <= set(post.hashtags)
+
+
+@pytest.mark.parametrize("caption", ["#España #sol", unicodedata.normalize("NFD", "#España #sol")])
+def test_a_list_of_pieces_alone_is_left_out(folder: Path, caption: str) -> None:
+    cut = re.findall(r"#(\w+)", caption, re.ASCII)
+    (post,), _ = one(folder, caption=caption, hashtags=cut)
+    assert post.hashtags == ("españa", "sol")
 
 
 def test_text_is_made_storable(folder: Path) -> None:
