@@ -19,9 +19,9 @@ from hashlens.evaluation.benchmark.report import Judged, write_files
 from hashlens.evaluation.benchmark.scoring import FORMAT, Known, judge, places
 from hashlens.evaluation.benchmark.topic_accuracy import judge_topics
 from hashlens.evaluation.methods.base import Features, Method
-from hashlens.evaluation.methods.features import learn_features
+from hashlens.evaluation.methods.feature_learning import learn_features
 from hashlens.evaluation.methods.hashlens import Product
-from hashlens.evaluation.methods.registry import METHODS, VARIANTS
+from hashlens.evaluation.methods.method_registry import METHODS, VARIANTS
 from hashlens.evaluation.metrics.intervals import paired_difference
 from hashlens.evaluation.metrics.ranking import PerQuery
 from hashlens.evaluation.tasks.suite import TOPICS, Prepared, Task, prepare
@@ -212,7 +212,7 @@ class _Run:
     def _kept(self, name: str, module: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What was kept of the same work by the same code, or else what `work` gives."""
         code = code_of(
-            [module, "hashlens.evaluation.tasks.inputs", "hashlens.evaluation.methods.features"]
+            [module, "hashlens.evaluation.tasks.inputs", "hashlens.evaluation.methods.feature_learning"]
         )
         settings = [FORMAT, self.ready.digest(), self.seed, self.k, code]
         return self.parts.get(f"{self.ready.task.name}+{name}", settings, work)

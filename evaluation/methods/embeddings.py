@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashlens.evaluation.methods.base import Features, Ranking, Scores, Vocabulary, answers
-from hashlens.evaluation.methods.features import post_terms, query_terms
+from hashlens.evaluation.methods.feature_learning import post_terms, query_terms
 from hashlens.indexer.config import VECTOR_PRESETS, TopicConfig, VectorConfig
 from hashlens.indexer.embeddings.pretrained import load_pretrained
 from hashlens.indexer.embeddings.space import WordSpace

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hashlens.evaluation.methods.base import Features, Ranking, Scores, Vocabulary, answers
 from hashlens.evaluation.methods.embeddings import topic_posts, topic_shares
-from hashlens.evaluation.methods.features import post_terms, query_terms
+from hashlens.evaluation.methods.feature_learning import post_terms, query_terms
 from hashlens.indexer.types import Floats, Post, Query
 
 if TYPE_CHECKING:

@@ -52,13 +52,13 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "pyperclip": ("retriever.cli",),
     "safetensors": ("indexer.images.weights", "indexer.topics.model"),
     "threadpoolctl": ("indexer", "evaluation.performance.encoder_speed"),
-    "sklearn": ("evaluation.methods.text",),
+    "sklearn": ("evaluation.methods.caption_methods",),
     "lightgbm": ("retriever.training.models",),
     "ctypes": ("retriever.ranking.tree_model",),  # LightGBM's library, without its Python package
     "ftfy": ("indexer.posts",),
     "snowballstemmer": ("retriever.query.glossary",),
-    "bm25s": ("evaluation.methods.text",),
-    "fasttext": ("evaluation.methods.text", "evaluation.performance.peers"),
+    "bm25s": ("evaluation.methods.caption_methods",),
+    "fasttext": ("evaluation.methods.caption_methods", "evaluation.performance.peers"),
     "ir_measures": ("evaluation.metrics",),
     "matplotlib": ("evaluation.benchmark.plots", "evaluation.performance.speed_report"),
     "gensim": (

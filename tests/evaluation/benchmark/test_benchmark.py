@@ -18,7 +18,7 @@ from hashlens.evaluation.benchmark.report import COLUMNS, page, rows
 from hashlens.evaluation.benchmark.run import WITHOUT_FEATURES, benchmark
 from hashlens.evaluation.methods.base import Features, Ranking
 from hashlens.evaluation.methods.hashlens import Product
-from hashlens.evaluation.methods.registry import METHODS
+from hashlens.evaluation.methods.method_registry import METHODS
 from hashlens.evaluation.tasks.suite import Task, tasks_from, tasks_of
 from hashlens.indexer.config import BuildConfig, VectorConfig
 from hashlens.indexer.errors import ConfigError, InputError

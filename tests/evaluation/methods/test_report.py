@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hashlens.evaluation.methods import features as made
+from hashlens.evaluation.methods import feature_learning
 from hashlens.evaluation.methods.base import Features, Method, Rows
 from hashlens.evaluation.methods.embeddings import NearestHashtags, NearestInTopic, topic_posts
-from hashlens.evaluation.methods.features import learn_features, picture_vectors
-from hashlens.evaluation.methods.registry import METHODS
+from hashlens.evaluation.methods.feature_learning import learn_features, picture_vectors
+from hashlens.evaluation.methods.method_registry import METHODS
 from hashlens.evaluation.methods.topic_models import ImageLabels, ImageTopic, Lda
 from hashlens.indexer.config import VECTOR_PRESETS, VectorConfig
 from hashlens.indexer.errors import ConfigError, InputError
@@ -236,7 +236,7 @@ def test_features_keep_picture_vectors_by_content(
     twin.write_bytes(pictures[0].read_bytes())
     broken.write_bytes(b"no picture")
     paths = [*pictures, twin, broken, tmp_path / "missing.png", None]
-    encoder = open_encoder(made.ENCODER)
+    encoder = open_encoder(feature_learning.ENCODER)
     alone = encoder.encode(pictures).vectors
     fresh = picture_vectors(paths, encoder, tmp_path / "cache")
     assert fresh.keys == (*pictures, twin)

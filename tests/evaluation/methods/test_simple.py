@@ -29,8 +29,8 @@ from hashlens.evaluation.methods.counting import (
     Popularity,
     TopicPopularity,
 )
-from hashlens.evaluation.methods.neighbours import ImageKnn, PostVote
-from hashlens.evaluation.methods.text import Bm25Knn, FastText, Spelled, TfidfKnn, WordCounts
+from hashlens.evaluation.methods.knn import ImageKnn, PostVote
+from hashlens.evaluation.methods.caption_methods import Bm25Knn, FastText, Spelled, TfidfKnn, WordCounts
 from hashlens.indexer.errors import ConfigError, ShapeError
 from hashlens.indexer.types import Post, Query
 

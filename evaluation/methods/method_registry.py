@@ -21,8 +21,8 @@ from hashlens.evaluation.methods.embeddings import (
     NearestInTopic,
 )
 from hashlens.evaluation.methods.hashlens import Product
-from hashlens.evaluation.methods.neighbours import ImageKnn, PostVote
-from hashlens.evaluation.methods.text import Bm25Knn, FastText, Spelled, TfidfKnn, WordCounts
+from hashlens.evaluation.methods.knn import ImageKnn, PostVote
+from hashlens.evaluation.methods.caption_methods import Bm25Knn, FastText, Spelled, TfidfKnn, WordCounts
 from hashlens.evaluation.methods.topic_models import ImageLabels, ImageTopic, Lda
 from hashlens.indexer.config import BuildConfig, RankingConfig
 

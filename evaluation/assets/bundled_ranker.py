@@ -1,6 +1,6 @@
 """Makes the ranker that ships.
 
-    python -m hashlens.evaluation.assets.ranker FOLDER... --out data/ranker
+    python -m hashlens.evaluation.assets.bundled_ranker FOLDER... --out data/ranker
 
 It is for an index of too few posts to fit its own, so it learns from small indexes: a few hundred
 to a few thousand posts of each folder, whole authors together.
