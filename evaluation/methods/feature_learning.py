@@ -1,12 +1,11 @@
-"""What is computed once of a task's posts and queries: picture vectors and topics.
+"""Features that a task's methods share: picture vectors, and topics of posts and queries.
 
 Letters in shapes: n posts or queries, t topics, d width of picture vectors.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from zipfile import BadZipFile
@@ -14,120 +13,129 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from hashlens.evaluation.methods.base import Features, Rows
+from hashlens.evaluation.methods.base import Features, VectorTable
+from hashlens.evaluation.result_files import write_file
 from hashlens.indexer.config import TopicConfig
 from hashlens.indexer.embeddings.pretrained import load_pretrained
-from hashlens.indexer.errors import InputError
+from hashlens.indexer.generations.filesystem import read_entry
 from hashlens.indexer.images.encoder import ImageEncoder, open_encoder
 from hashlens.indexer.text.hashtags import tokens
-from hashlens.indexer.topics.model import TopicModel, TopicTable, load_topics
+from hashlens.indexer.topics.model import TopicModel, load_topics
 from hashlens.indexer.topics.training import fit_topics
 from hashlens.indexer.types import Embeddings, Floats, Post, Query, TopicProbs
 
-ENCODER = "efficientnet-lite0"  # its weights come with the package, so any machine has them
+ENCODER = "efficientnet-lite0"  # available on every machine
 
 
 def learn_features(
-    train: Sequence[Post],
-    queries: Sequence[Query],
-    *,
-    encoder: bool = True,
-    cache: Path | None = None,
+    train: Sequence[Post], queries: Sequence[Query], *, cache: Path | None = None
 ) -> Features:
-    """Picture vectors of posts and queries, and their topics by heads that saw `train` alone.
+    """Return picture vectors and topics of posts and queries; topics are learned from `train`.
 
-    Pictures are left alone where no query has one. The topics are the ten that ship. A query has
-    topics by all that it gives and, of its picture alone, under `Query(image=...)`; one that says
-    nothing of its topic has no row.
+    Pictures are not encoded if no query has one. The topics are the ten that ship. A query has
+    topics from all its inputs, and `Query(image=...)` has those of its picture alone. A query with
+    nothing known of its topic has no row.
 
     Args:
         train: posts to learn from.
-        queries: those of every combination of inputs.
-        encoder: whether to look at pictures at all.
-        cache: folder for picture vectors, made where it is missing; by content, so that one
-            folder serves all tasks. Nothing is kept where None.
+        queries: of every combination of inputs.
+        cache: folder for picture vectors by content, created if missing; None for no cache.
 
     Raises:
-        EncoderError: the encoder's weights cannot be had.
+        EncoderError: the encoder's weights are not available.
         InputError: the cache cannot be written.
     """
     pictures = None
-    if encoder and any(query.image for query in queries):
+    if any(query.image for query in queries):
         paths = [post.image for post in train] + [query.image for query in queries]
-        pictures = picture_vectors(paths, open_encoder(ENCODER), cache)
+        pictures = encode_pictures(paths, open_encoder(ENCODER), cache)
     table = load_topics()
-    terms = post_terms(train)
-    labels = [_label(post, table) for post in train]
+    labels = [
+        post.topic if post.topic in table.names else table.defining(post.hashtags) for post in train
+    ]
     if not any(labels):
         return Features(pictures)
+    terms, images = post_terms(train), [post.image for post in train]
+    embeddings = None
+    if pictures:
+        rows, vectors = pictures.lookup(images)
+        embeddings = Embeddings(rows, vectors) if len(rows) else None
     model = fit_topics(
         table,
         tokens=terms,
         labels=labels,
         groups=[post.author for post in train],
-        images=_embeddings(train, pictures),
+        images=embeddings,
         config=TopicConfig(),
         pretrained=load_pretrained(),
     )
-    images = [post.image for post in train]
-    known, probs = _judged(model, images, terms, pictures)
+    known, probs = _predict_topics(model, images, terms, pictures)
     for row, label in enumerate(labels):
         if label:
             known[row], probs[row] = True, np.eye(len(table.names))[table.names.index(label)]
-    asked = list(dict.fromkeys([*queries, *(Query(image=q.image) for q in queries if q.image)]))
-    found, said = _judged(model, [q.image for q in asked], query_terms(asked), pictures)
+    # Of an id that occurs twice, the first row counts.
+    posts = {train[row].post_id: row for row in reversed(np.flatnonzero(known).tolist())}
+    pictured = [*queries, *(Query(image=q.image) for q in queries if q.image)]
+    unique = list(dict.fromkeys(pictured))
+    known_queries, query_probs = _predict_topics(
+        model, [query.image for query in unique], query_terms(unique), pictures
+    )
     return Features(
         pictures,
         table.names,
-        _rows([post.post_id for post in train], known, probs),
-        Rows(tuple(q for q, has in zip(asked, found, strict=True) if has), said[found]),
+        VectorTable(tuple(posts), probs[np.array(list(posts.values()), np.int64)]),
+        VectorTable(
+            tuple(unique[row] for row in np.flatnonzero(known_queries)),
+            query_probs[known_queries],
+        ),
     )
 
 
 def post_terms(posts: Sequence[Post]) -> list[list[str]]:
-    """Caption words and `#hashtags` of each post."""
+    """Return the caption words and `#hashtags` of each post."""
     return [tokens(post.caption) + [f"#{tag}" for tag in post.hashtags] for post in posts]
 
 
 def query_terms(queries: Sequence[Query]) -> list[list[str]]:
-    """Caption words and `#seeds` of each query."""
+    """Return the caption words and `#seeds` of each query."""
     return [tokens(query.caption) + [f"#{seed}" for seed in query.seeds] for query in queries]
 
 
-def picture_vectors(
+def encode_pictures(
     paths: Iterable[Path | None], encoder: ImageEncoder, cache: Path | None = None
-) -> Rows[Path]:
-    """Unit vectors of the readable pictures by their path; equal files are encoded once.
+) -> VectorTable[Path]:
+    """Return unit vectors of the readable pictures by path; equal files are encoded once.
 
     Raises:
         InputError: the cache cannot be written.
     """
-    digests = {path: _digest(path) for path in dict.fromkeys(paths) if path}
+    digests: dict[Path, bytes] = {}
+    for path in dict.fromkeys(paths):
+        try:
+            if path:
+                digests[path] = bytes.fromhex(read_entry(path)["sha256"])
+        except OSError:
+            continue  # other methods may do without it
     file = cache / f"{encoder.name}-{encoder.weights_sha256[:16]}.npz" if cache else None
-    vectors = _kept(file, encoder.width)
-    new = {d: path for path, d in digests.items() if d and d not in vectors}
+    vectors = _load_vectors(file, encoder.width)
+    new = {digest: path for path, digest in digests.items() if digest not in vectors}
     if new:
         encoded = encoder.encode(list(new.values()))
         names = list(new)
         vectors |= {names[r]: v for r, v in zip(encoded.rows, encoded.vectors, strict=True)}
         if file:
-            _keep(file, vectors)
-    found = {path: vectors[d] for path, d in digests.items() if d in vectors}
-    width = (0, encoder.width)
-    return Rows(tuple(found), np.stack(list(found.values())) if found else np.empty(width, "f4"))
+            content = io.BytesIO()
+            keys = np.frombuffer(b"".join(vectors), np.uint8).reshape(-1, 32)
+            values = np.array(list(vectors.values()), np.float32).reshape(-1, encoder.width)
+            np.savez(content, digests=keys, vectors=values)
+            write_file(file, content.getvalue())
+    found = {path: vectors[digest] for path, digest in digests.items() if digest in vectors}
+    values = np.array(list(found.values()), np.float32).reshape(-1, encoder.width)
+    return VectorTable(tuple(found), values)
 
 
-def _digest(path: Path) -> bytes:
-    """SHA-256 of a file; empty where it cannot be read, as other methods may do without it."""
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").digest()
-    except OSError:
-        return b""
-
-
-def _kept(file: Path | None, width: int) -> dict[bytes, Floats]:
-    """Vectors by digest; none where there is no such file or it was damaged."""
+def _load_vectors(file: Path | None, width: int) -> dict[bytes, Floats]:
+    """Return vectors by digest; none if the file is missing or damaged."""
     if file is None or not file.is_file():
         return {}
     try:
@@ -141,52 +149,20 @@ def _kept(file: Path | None, width: int) -> dict[bytes, Floats]:
     return {bytes(digest): vector for digest, vector in zip(digests, vectors, strict=True)}
 
 
-def _keep(file: Path, vectors: dict[bytes, Floats]) -> None:
-    part = file.with_suffix(f".{os.getpid()}.npz")
-    digests = np.frombuffer(b"".join(vectors), np.uint8).reshape(-1, 32)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if vectors:
-            np.savez(part, digests=digests, vectors=np.stack(list(vectors.values())))
-            os.replace(part, file)
-    except OSError as error:
-        raise InputError(
-            f"{file}: cannot be written: {error.strerror}; name another folder"
-        ) from error
-
-
-def _label(post: Post, table: TopicTable) -> str | None:
-    return post.topic if post.topic in table.names else table.defining(post.hashtags)
-
-
-def _embeddings(posts: Sequence[Post], pictures: Rows[Path] | None) -> Embeddings | None:
-    """Picture vectors by position of the post; None where there are none."""
-    if pictures is None:
-        return None
-    places, vectors = pictures.of([post.image for post in posts])
-    return Embeddings(places, vectors) if len(places) else None
-
-
-def _judged(
+def _predict_topics(
     model: TopicModel,
     images: Sequence[Path | None],
     terms: Sequence[Sequence[str]],
-    pictures: Rows[Path] | None,
+    pictures: VectorTable[Path] | None,
 ) -> tuple[NDArray[np.bool_], Floats]:
-    """Whether anything is known of each topic, bool (n,), and probabilities float32 (n, t)."""
+    """Return whether each topic is known, bool (n,), and probabilities float32 (n, t)."""
     text = model.from_tokens(terms)
     probs = text.probs.copy()
-    known = np.ptp(probs, axis=1) > 0  # even where no word was known
+    known = np.ptp(probs, axis=1) > 0  # equal probabilities: no word is known
     if pictures and model.sees:
-        places, vectors = pictures.of(images)
-        if len(places):
-            said = TopicProbs(text.topics, text.probs[places])
-            probs[places] = model.combine(model.from_images(vectors), said).probs
-            known[places] = True
+        rows, vectors = pictures.lookup(images)
+        if len(rows):
+            by_text = TopicProbs(text.topics, text.probs[rows])
+            probs[rows] = model.combine(model.from_images(vectors), by_text).probs
+            known[rows] = True
     return known, probs
-
-
-def _rows(keys: Sequence[str], known: NDArray[np.bool_], probs: Floats) -> Rows[str]:
-    """Rows of what is known; of a key that stands twice, the first."""
-    first = {keys[row]: row for row in reversed(np.flatnonzero(known).tolist())}
-    return Rows(tuple(first), probs[np.array(list(first.values()), np.int64)])

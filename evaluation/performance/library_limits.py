@@ -1,93 +1,74 @@
-"""The least that each stage of a build could take: the library under it, doing that and no more."""
+"""The least time that each stage of a build could take: the library under it, and no more."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from hashlens.evaluation.performance.encoder_speed import encoder_speed
-from hashlens.evaluation.performance.isolated import seconds_of
-from hashlens.evaluation.tasks.suite import usable
+from hashlens.evaluation.methods.feature_learning import post_terms
+from hashlens.evaluation.performance.encoder_speed import measure_encoder
+from hashlens.evaluation.performance.isolated import measure_seconds
+from hashlens.evaluation.result_files import Json
+from hashlens.evaluation.tasks.suite import read_all_posts
 from hashlens.indexer.config import BuildConfig
 from hashlens.indexer.embeddings.pretrained import load_pretrained
 from hashlens.indexer.embeddings.training import train
-from hashlens.indexer.text.hashtags import tokens
-from hashlens.indexer.types import Embeddings, Floats, Post
+from hashlens.indexer.types import Embeddings, Post
 from hashlens.indexer.vectors.index import VectorIndex
 
-PICTURES = 256  # encoded for a steady figure
-WINDOW = 5  # words each side, as ours have
-FEWEST = 64  # pictures without which encoding is not measured
-
-Figures = dict[str, Any]
+MAX_PICTURES = 256  # enough for a stable figure
+MIN_PICTURES = 64  # with fewer, encoding is not measured
+WINDOW = 5  # words on each side, as in a build
 
 
-def limits(posts: Path, pictures: Sequence[Path]) -> Figures:
-    """Seconds of our stages and of their limits, side by side.
+def measure_limits(posts: Path, pictures: Sequence[Path]) -> Json:
+    """Return the seconds of hashlens and of the library alone, for each stage.
 
     Args:
         posts: folder with a `posts.jsonl` and nothing else.
         pictures: real ones, for encoding.
     """
-    file = posts / "posts.jsonl"
+    import faiss
+    from gensim.models import Word2Vec
+
     read: list[Post] = []
-    found: Figures = {
-        "read": _pair(lambda: read.extend(usable([posts], "instagram", [])), lambda: _parsed(file))
-    }
-    texts = [tokens(post.caption) + [f"#{tag}" for tag in post.hashtags] for post in read]
-    config = BuildConfig().vectors
+
+    def parse_json() -> None:
+        with (posts / "posts.jsonl").open(encoding="utf-8") as lines:
+            for line in lines:
+                json.loads(line)
+
+    limits = {"read": _compare(lambda: read.extend(read_all_posts([posts])), parse_json)}
+    texts, config = post_terms(read), BuildConfig().vectors
     words = load_pretrained(config.pretrained)
-    found["train"] = _pair(
+    limits["train"] = _compare(
         lambda: train(texts, config, pretrained=words, workers=2),
-        lambda: _gensim(texts, words.dimensions),
+        lambda: Word2Vec(
+            texts,
+            vector_size=words.dimensions,
+            window=WINDOW,
+            min_count=config.min_count,
+            sg=int(config.skip_gram),
+            negative=config.negative,
+            epochs=config.epochs,
+            workers=2,
+            shrink_windows=False,
+        ),
     )
     vectors = np.random.default_rng(1).normal(size=(len(read), words.dimensions)).astype("f4")
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    found["add"] = _pair(lambda: _added(vectors), lambda: _faiss(vectors))
-    if len(pictures) >= FEWEST:
-        found["encode"] = encoder_speed(pictures[:PICTURES])
-    return found
-
-
-def _pair(ours: Callable[[], object], limit: Callable[[], object]) -> Figures:
-    return {"seconds": seconds_of(ours), "limit": seconds_of(limit)}
-
-
-def _parsed(file: Path) -> int:
-    """JSON alone."""
-    with file.open(encoding="utf-8") as lines:
-        return sum(len(json.loads(line)) for line in lines)
-
-
-def _gensim(texts: Sequence[Sequence[str]], width: int) -> object:
-    """Word2Vec by gensim on the same texts, as many rounds, from nothing."""
-    from gensim.models import Word2Vec
-
-    config = BuildConfig().vectors
-    return Word2Vec(
-        texts,
-        vector_size=width,
-        window=WINDOW,
-        min_count=config.min_count,
-        sg=int(config.skip_gram),
-        negative=config.negative,
-        epochs=config.epochs,
-        workers=2,
-        shrink_windows=False,
+    stored = Embeddings(np.arange(len(vectors), dtype=np.int64), vectors)
+    limits["add"] = _compare(
+        lambda: VectorIndex.build(stored),
+        lambda: faiss.IndexFlatIP(vectors.shape[1]).add(vectors),
     )
+    if len(pictures) >= MIN_PICTURES:
+        limits["encode"] = measure_encoder(pictures[:MAX_PICTURES])
+    return limits
 
 
-def _added(vectors: Floats) -> object:
-    return VectorIndex.build(Embeddings(np.arange(len(vectors), dtype=np.int64), vectors))
-
-
-def _faiss(vectors: Floats) -> object:
-    import faiss
-
-    index = faiss.IndexFlatIP(vectors.shape[1])
-    index.add(vectors)
-    return index
+def _compare(ours: Callable[[], object], limit: Callable[[], object]) -> Json:
+    return {"seconds": measure_seconds(ours), "limit": measure_seconds(limit)}

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hashlens.evaluation.metrics.intervals import bootstrap_mean, bootstrap_means, paired_difference
+from hashlens.evaluation.metrics.intervals import bootstrap_means, paired_difference
 from hashlens.evaluation.metrics.ranking import (
     FAMILIES,
-    PerQuery,
+    QueryMetrics,
     calibration,
     coverage,
     evaluate,
@@ -135,13 +135,13 @@ def test_what_cannot_be_judged_is_refused(runs, answers, ks, error, message) -> 
 
 
 def test_metrics_per_query_are_read_only_and_named() -> None:
-    found = PerQuery(("P@1", "P@5"), np.array([[1.0, 0.2], [0.0, 0.4]]))
+    found = QueryMetrics(("P@1", "P@5"), np.array([[1.0, 0.2], [0.0, 0.4]]))
     assert found.means() == pytest.approx({"P@1": 0.5, "P@5": 0.3})
     assert not found.values.flags.writeable
     with pytest.raises(ConfigError, match="found 'P@2', expected one of P@1, P@5"):
         found.column("P@2")
     with pytest.raises(ShapeError, match=r"found float64 \(2, 1\), expected float64 \(any, 2\)"):
-        PerQuery(("P@1", "P@5"), np.zeros((2, 1)))
+        QueryMetrics(("P@1", "P@5"), np.zeros((2, 1)))
 
 
 def test_coverage_is_the_share_of_the_vocabulary_ever_recommended() -> None:
@@ -222,6 +222,13 @@ def test_predictions_that_cannot_be_judged_are_refused(stated, true, bins, error
         calibration(stated, true, bins)
 
 
+def bootstrap_mean(values, seed: int, resamples: int = 2000) -> tuple[float, float]:
+    """The interval of the mean of one column."""
+    column = np.array(values, dtype=np.float64)[:, None]
+    low, high, _ = bootstrap_means(column, seed, resamples)
+    return float(low[0]), float(high[0])
+
+
 def test_the_interval_of_two_values_is_that_of_their_three_means() -> None:
     # Means of two draws of {0, 1}: 0, 1/2, 1 with probabilities 1/4, 1/2, 1/4.
     assert bootstrap_mean([0, 1], seed=1) == (0, 1)
@@ -250,7 +257,8 @@ def test_intervals_hold_the_true_mean_about_as_often_as_they_say() -> None:
 
 def test_intervals_of_columns_are_those_of_each_and_the_same_every_time() -> None:
     values = np.random.default_rng(2).random((500, 3))
-    low, high = bootstrap_means(values, seed=4, resamples=300)
+    low, high, means = bootstrap_means(values, seed=4, resamples=300)
+    assert means.shape == (3, 300)
     for column in range(3):
         alone = bootstrap_mean(values[:, column], seed=4, resamples=300)
         assert alone == (low[column], high[column])
@@ -305,7 +313,7 @@ def test_chance_is_called_a_difference_one_time_in_twenty_and_a_real_one_often()
     ("a", "b", "resamples", "error", "message"),
     [
         ([], [], 9, InputError, "found no values"),
-        ([1, 2], [1], 9, ShapeError, "found 2 and 1 values"),
+        ([1, 2], [1], 9, ShapeError, r"found values of shape \(2,\) and \(1,\)"),
         ([1, float("nan")], [1, 2], 9, ShapeError, "expected finite numbers"),
         ([[1]], [[1]], 9, ShapeError, r"found values of shape \(1, 1\)"),
         ([1], [1], 0, ConfigError, "found 0 resamples"),

@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from hashlens.evaluation.benchmark.ablation import ablation
+from hashlens.evaluation.benchmark.ablation import run_ablation
 from hashlens.evaluation.tasks.inputs import Inputs, make_queries
 from hashlens.indexer.config import RankingConfig
 from hashlens.indexer.types import Post
@@ -31,7 +31,7 @@ def test_what_only_spelling_can_know_is_lost_without_it() -> None:
     unseen = [post(100 + number, town) for number, town in enumerate(TOWNS[80:])]
     questions = {"caption": make_queries(unseen, Inputs.parse("caption"), seed=1)}
     config = replace(tiny.SMALL, ranking=RankingConfig(folds=3, fewest=1))
-    found = ablation(learned, questions, seed=1, config=config)["caption"]
+    found = run_ablation(learned, questions, seed=1, config=config)["caption"]
     # Of five places two can be right: the town, which no post of the index names, and #walk.
     assert found["metrics"]["P@5"] == pytest.approx(0.4)
     gains = {name: part["gain"]["P@5"]["diff"] for name, part in found["channels"].items()}

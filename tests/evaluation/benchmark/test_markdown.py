@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hashlens.evaluation.benchmark.markdown import markdown
+from hashlens.evaluation.benchmark.markdown import format_markdown
 
 
 def test_methods_stand_down_and_tasks_across() -> None:
@@ -37,7 +37,7 @@ def test_methods_stand_down_and_tasks_across() -> None:
             {"task": "pictures", "topic": {"accuracy": 0.9, "interval": [0.85, 0.95]}},
         ]
     }
-    assert markdown(report).splitlines() == [
+    assert format_markdown(report).splitlines() == [
         "| method | posts: seeds:2 | posts: caption |",
         "| --- | --- | --- |",
         "| ease | .150 / .300 |  |",
@@ -54,7 +54,7 @@ def test_collections_left_out_stand_beside_the_accuracy() -> None:
     topic = {"accuracy": 0.9, "interval": [0.85, 0.95], "left_out": left_out}
     (line,) = [
         line
-        for line in markdown({"tasks": [{"task": "pictures", "topic": topic}]}).splitlines()
+        for line in format_markdown({"tasks": [{"task": "pictures", "topic": topic}]}).splitlines()
         if line.startswith("- ")
     ]
     assert line == (
@@ -68,7 +68,7 @@ def test_what_a_channel_brings_stands_in_a_table_of_its_own() -> None:
     noise = {"nDCG@10": {"diff": -0.0004, "low": -0.002, "high": 0.001}}
     channels = {"spelled": {"ms": 0.25, "gain": gain}, "linear": {"ms": 1.0, "gain": noise}}
     task = {"task": "posts", "combinations": [], "ablation": {"caption": {"channels": channels}}}
-    lines = markdown({"tasks": [task]}).splitlines()
+    lines = format_markdown({"tasks": [task]}).splitlines()
     assert "| without | posts: caption |" in lines
     assert "| spelled | **+0.0123**, 0.2 ms |" in lines
     assert "| linear | -0.0004, 1.0 ms |" in lines

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hashlens.evaluation.methods.hashlens import Product, asked, falling, write_posts
+from hashlens.evaluation.methods.base import strictly_decreasing
+from hashlens.evaluation.methods.hashlens import Product, run_queries, write_posts
 from hashlens.indexer.config import BuildConfig, RankingConfig, VectorConfig
 from hashlens.indexer.errors import ConfigError
 from hashlens.indexer.posts.reader import read_posts
@@ -43,7 +44,7 @@ def test_written_posts_are_read_back_as_they_were(sample_folder: Path, tmp_path:
 
 
 def test_scores_fall_strictly_in_single_precision_and_stay_where_they_can() -> None:
-    found = falling("abcd", [0.5, 0.5, 0.7, 0.25])
+    found = strictly_decreasing("abcd", [0.5, 0.5, 0.7, 0.25])
     below = np.nextafter(np.float32(0.5), np.float32(0))
     twice_below = np.nextafter(below, np.float32(0))
     assert found == [("a", 0.5), ("b", float(below)), ("c", float(twice_below)), ("d", 0.25)]
@@ -81,10 +82,10 @@ def test_refused_queries_are_silent_and_counted(sample_index: Path, tmp_path: Pa
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no picture")
     queries = [Query(broken), Query(seeds=("dog",))]
-    (silent, said), failed = asked(Recommender.open(sample_index), queries, 3)
+    (silent, said), failed = run_queries(Recommender.open(sample_index), queries, 3)
     assert (silent, len(said), failed) == ([], 3, 1)
 
 
 def test_k_below_one_is_refused(sample_index: Path) -> None:
     with pytest.raises(ConfigError, match="found 0, expected 1"):
-        asked(Recommender.open(sample_index), [Query(seeds=("dog",))], 0)
+        run_queries(Recommender.open(sample_index), [Query(seeds=("dog",))], 0)

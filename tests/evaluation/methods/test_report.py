@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from hashlens.evaluation.methods import feature_learning
-from hashlens.evaluation.methods.base import Features, Method, Rows
-from hashlens.evaluation.methods.embeddings import NearestHashtags, NearestInTopic, topic_posts
-from hashlens.evaluation.methods.feature_learning import learn_features, picture_vectors
+from hashlens.evaluation.methods.base import Features, Method, VectorTable
+from hashlens.evaluation.methods.embeddings import NearestHashtags, NearestInTopic, posts_by_topic
+from hashlens.evaluation.methods.feature_learning import encode_pictures, learn_features
 from hashlens.evaluation.methods.method_registry import METHODS
 from hashlens.evaluation.methods.topic_models import ImageLabels, ImageTopic, Lda
 from hashlens.indexer.config import VECTOR_PRESETS, VectorConfig
@@ -109,8 +109,8 @@ def by_topic() -> tuple[list[Post], Features]:
     }
     return posts, Features(
         topics=("sea", "city"),
-        post_topics=Rows(tuple(p.post_id for p in posts), np.array(probs, np.float32)),
-        query_topics=Rows(tuple(queries), np.array(list(queries.values()), np.float32)),
+        post_topics=VectorTable(tuple(p.post_id for p in posts), np.array(probs, np.float32)),
+        query_topics=VectorTable(tuple(queries), np.array(list(queries.values()), np.float32)),
     )
 
 
@@ -133,9 +133,9 @@ def test_the_topic_of_the_query_chooses_the_space() -> None:
 def test_a_post_has_its_likeliest_topic_where_that_is_likely_enough() -> None:
     posts = [post(name, ("a",)) for name in "pqrs"]
     probs = np.array([[0.98, 0.01, 0.01], [0.4, 0.3, 0.3], [0.01, 0, 0.99]], np.float32)
-    features = Features(topics=("a", "b", "c"), post_topics=Rows(("p", "q", "s"), probs))
-    assert topic_posts(posts, features) == {0: [0], 2: [3]}
-    assert topic_posts(posts, None) == {}
+    features = Features(topics=("a", "b", "c"), post_topics=VectorTable(("p", "q", "s"), probs))
+    assert posts_by_topic(posts, features) == {0: [0], 2: [3]}
+    assert posts_by_topic(posts, None) == {}
 
 
 def test_image_only_reads_the_topic_of_the_picture_alone() -> None:
@@ -176,7 +176,9 @@ def test_the_multi_label_head_learns_planted_pictures() -> None:
     ]
     asked = tuple(Path(f"{name}.jpg") for name in names)
     paths = (*(p.image for p in posts if p.image), *asked)
-    features = Features(pictures=Rows(paths, np.vstack([vectors, centres]).astype(np.float32)))
+    features = Features(
+        pictures=VectorTable(paths, np.vstack([vectors, centres]).astype(np.float32))
+    )
     method = ImageLabels(epochs=50, rate=0.05)
     method.fit(posts, features=features)
     for path, name in zip(asked, names, strict=True):
@@ -199,7 +201,7 @@ def test_answers_fall_strictly_without_seeds_or_brands(make: Callable[[], Method
     extended = [*posts, post("brand", ("onlyhere", "x"), "sandy", image="0.png")]
     vectors = np.random.default_rng(0).normal(size=(122, 4)).astype(np.float32)
     paths = (*(p.image for p in posts if p.image), Path("sea.png"))
-    given = replace(features, pictures=Rows(paths, vectors))
+    given = replace(features, pictures=VectorTable(paths, vectors))
     method = make()
     method.fit(extended, features=given)
     ranking = method.recommend([Query(image=Path("sea.png"), seeds=("x",))], 9)[0]
@@ -238,7 +240,7 @@ def test_features_keep_picture_vectors_by_content(
     paths = [*pictures, twin, broken, tmp_path / "missing.png", None]
     encoder = open_encoder(feature_learning.ENCODER)
     alone = encoder.encode(pictures).vectors
-    fresh = picture_vectors(paths, encoder, tmp_path / "cache")
+    fresh = encode_pictures(paths, encoder, tmp_path / "cache")
     assert fresh.keys == (*pictures, twin)
     np.testing.assert_array_equal(fresh.values, np.vstack([alone, alone[:1]]))
 
@@ -250,15 +252,15 @@ def test_features_keep_picture_vectors_by_content(
         return encode(encoder, paths)
 
     monkeypatch.setattr(type(encoder), "encode", told)
-    kept = picture_vectors(paths, encoder, tmp_path / "cache")
+    kept = encode_pictures(paths, encoder, tmp_path / "cache")
     assert asked == [broken]  # what could not be read is tried again
     np.testing.assert_array_equal(kept.values, fresh.values)
     (file,) = (tmp_path / "cache").iterdir()
     file.write_bytes(file.read_bytes()[:100])
-    again = picture_vectors(pictures, encoder, tmp_path / "cache")
+    again = encode_pictures(pictures, encoder, tmp_path / "cache")
     np.testing.assert_array_equal(again.values, alone)
     with pytest.raises(InputError, match=r"cannot be written.*name another folder"):
-        picture_vectors(pictures[:1], encoder, broken / "cache")
+        encode_pictures(pictures[:1], encoder, broken / "cache")
 
 
 def test_topics_of_features_are_given_defined_or_told_by_the_text() -> None:

@@ -17,10 +17,17 @@ from hashlens.evaluation.methods.base import (
     Features,
     Method,
     Ranking,
-    Rows,
-    Vocabulary,
-    answers,
-    nearest,
+    TermIndex,
+    VectorTable,
+    keep_nearest,
+    rank,
+)
+from hashlens.evaluation.methods.caption_methods import (
+    Bm25Knn,
+    FastText,
+    Spelled,
+    TfidfKnn,
+    WordCounts,
 )
 from hashlens.evaluation.methods.counting import (
     Cooccurrence,
@@ -30,7 +37,6 @@ from hashlens.evaluation.methods.counting import (
     TopicPopularity,
 )
 from hashlens.evaluation.methods.knn import ImageKnn, PostVote
-from hashlens.evaluation.methods.caption_methods import Bm25Knn, FastText, Spelled, TfidfKnn, WordCounts
 from hashlens.indexer.errors import ConfigError, ShapeError
 from hashlens.indexer.types import Post, Query
 
@@ -76,8 +82,8 @@ def test_topic_popularity_weighs_each_topics_shares_by_its_probability() -> None
     query = Query(caption="a cat")
     features = Features(
         topics=("pets", "food"),
-        post_topics=Rows(("0", "1", "2", "3"), probs),
-        query_topics=Rows((query,), np.array([[0.75, 0.25]], np.float32)),
+        post_topics=VectorTable(("0", "1", "2", "3"), probs),
+        query_topics=VectorTable((query,), np.array([[0.75, 0.25]], np.float32)),
     )
     method = TopicPopularity()
     method.fit(ABC, features=features)
@@ -114,7 +120,7 @@ def test_ease_is_the_closed_form_of_two_hashtags() -> None:
 def test_ease_columns_solve_the_ridge_regression_that_leaves_the_hashtag_out() -> None:
     draws = np.random.default_rng(3).random((60, 5)) < 0.4
     train = posts(*(" ".join(np.array(list("abcde"))[row]) or "a" for row in draws))
-    uses = Vocabulary.of(post.hashtags for post in train).matrix([p.hashtags for p in train])
+    uses = TermIndex.count(post.hashtags for post in train).matrix([p.hashtags for p in train])
     dense = uses.toarray()
     method = Ease(penalty=7)
     method.fit(train)
@@ -193,7 +199,7 @@ def pictures() -> tuple[list[Post], Features]:
     ]
     vectors = np.array([[1, 0], [0.5, math.sqrt(0.75)], [-1, 0], [1, 0]], np.float32)
     paths = (*(post.image for post in train if post.image), Path("query.png"))
-    return train, Features(pictures=Rows(paths, vectors))
+    return train, Features(pictures=VectorTable(paths, vectors))
 
 
 def test_image_knn_adds_the_cosines_of_similar_pictures() -> None:
@@ -268,41 +274,41 @@ def test_batches_give_what_single_queries_give(monkeypatch: pytest.MonkeyPatch) 
     method.fit(ABC)
     alone = [method.recommend([query], 5)[0] for query in queries]
     monkeypatch.setattr(
-        "hashlens.evaluation.methods.base._CELLS", 6
+        "hashlens.evaluation.methods.base._MAX_CELLS", 6
     )  # two queries of three hashtags
     assert method.recommend(queries, 5) == alone
 
 
 def test_nearest_keeps_ties_with_the_last_and_nothing_below_zero() -> None:
     rows: NDArray[np.float64] = np.array([[0.5, 0.9, 0.5, 0.1], [-1.0, 0.0, 0.3, -0.2]])
-    kept = nearest(rows, 2).toarray()
+    kept = keep_nearest(rows, 2).toarray()
     assert kept == pytest.approx(np.array([[0.5, 0.9, 0.5, 0], [0, 0, 0.3, 0]]))
 
 
 def test_a_score_of_zero_or_less_offers_nothing() -> None:
-    vocabulary = Vocabulary.of([["a", "b", "c"]], min_posts=1)
+    vocabulary = TermIndex.count([["a", "b", "c"]], min_posts=1)
     scores = np.array([[-1.0, 0.0, 0.2]])
-    found = answers([Query(caption="x")], 5, vocabulary, lambda _: scores)
+    found = rank([Query(caption="x")], 5, vocabulary, lambda _: scores)
     assert [tag for tag, _ in found[0]] == ["c"]
 
 
 def test_a_vocabulary_keeps_the_most_used_ties_by_key() -> None:
     lists = [["a", "b", "c"], ["b", "c"], ["a", "d"], ["c"]]
-    assert Vocabulary.of(lists).terms == ("a", "b", "c")
-    assert Vocabulary.of(lists, most=2).terms == ("a", "c")
-    matrix = Vocabulary.of(lists).matrix([["c", "a", "c", "unknown"], []])
+    assert TermIndex.count(lists).terms == ("a", "b", "c")
+    assert TermIndex.count(lists, max_terms=2).terms == ("a", "c")
+    matrix = TermIndex.count(lists).matrix([["c", "a", "c", "unknown"], []])
     assert matrix.toarray().tolist() == [[1, 0, 1], [0, 0, 0]]
 
 
 def test_rows_are_found_by_key_and_checked() -> None:
-    rows = Rows(("x", "y"), np.array([[1, 2], [3, 4]], np.float32))
-    places, values = rows.of(["y", None, "unknown", "x", "y"])
+    rows = VectorTable(("x", "y"), np.array([[1, 2], [3, 4]], np.float32))
+    places, values = rows.lookup(["y", None, "unknown", "x", "y"])
     assert places.tolist() == [0, 3, 4]
     assert values.tolist() == [[3, 4], [1, 2], [3, 4]]
     with pytest.raises(ShapeError, match="expected float32"):
-        Rows(("x",), np.zeros((2, 2), np.float32))
+        VectorTable(("x",), np.zeros((2, 2), np.float32))
     with pytest.raises(ShapeError, match="one twice"):
-        Rows(("x", "x"), np.zeros((2, 2), np.float32))
+        VectorTable(("x", "x"), np.zeros((2, 2), np.float32))
     with pytest.raises(ShapeError, match="one for each of 3 topics"):
         Features(topics=("a", "b", "c"), post_topics=rows)
 

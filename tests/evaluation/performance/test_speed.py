@@ -10,17 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hashlens.evaluation.performance import peers, sizes, speed
-from hashlens.evaluation.performance import profiling as profiles
-from hashlens.evaluation.performance.isolated import Stages, apart
-from hashlens.evaluation.performance.peers import compared
-from hashlens.evaluation.performance.sizes import captions_of, size_of
-from hashlens.evaluation.performance.speed_report import speed_markdown, speed_plot
+from hashlens.evaluation.performance import peers, profiling, sizes, speed
+from hashlens.evaluation.performance.isolated import StageTimer, run_isolated
+from hashlens.evaluation.performance.peers import compare_peers
+from hashlens.evaluation.performance.sizes import count_bytes, read_captions
+from hashlens.evaluation.performance.speed_report import format_speed, plot_speed
 from hashlens.evaluation.performance.synthetic_posts import (
-    CHANGED,
-    COINED,
-    synthesised,
-    write_synthesised,
+    CHANGED_SHARE,
+    NEW_SHARE,
+    synthesise,
+    write_synthetic_posts,
 )
 from hashlens.indexer.errors import HashlensError, InputError
 from hashlens.indexer.posts.reader import read_posts
@@ -40,7 +39,7 @@ POSTS = [
 
 
 def test_synthetic_posts_are_real_ones_with_some_words_exchanged() -> None:
-    rows = list(synthesised(POSTS, 400))
+    rows = list(synthesise(POSTS, 400))
     assert [row["id"] for row in rows] == [f"s1-{n}" for n in range(400)]
     captions = {post.caption: set(post.caption.split()) for post in POSTS}
     same, new, total = 0, 0, 0
@@ -51,24 +50,26 @@ def test_synthetic_posts_are_real_ones_with_some_words_exchanged() -> None:
         new += sum(word not in WORDS for word in words)
         total += len(words)
     assert total == 400 * 20
-    assert 1 - CHANGED < same / total < 1 - CHANGED / 10  # many are exchanged for their own
-    assert COINED / 3 < new / total < COINED * 3
+    assert (
+        1 - CHANGED_SHARE < same / total < 1 - CHANGED_SHARE / 10
+    )  # many are exchanged for their own
+    assert NEW_SHARE / 3 < new / total < NEW_SHARE * 3
     # Each round has every post once, by authors of its own.
     authors = Counter(row["author"] for row in rows)
     assert len(authors) == 10 * 20
     assert set(authors.values()) == {2}
-    assert list(synthesised(POSTS, 400)) == rows
-    assert list(synthesised(POSTS, 400, seed=2)) != rows
+    assert list(synthesise(POSTS, 400)) == rows
+    assert list(synthesise(POSTS, 400, seed=2)) != rows
 
 
 def test_synthetic_posts_are_read_as_posts_are(tmp_path: Path) -> None:
-    write_synthesised(POSTS, 30, tmp_path / "posts", first=10)
+    write_synthetic_posts(POSTS, 30, tmp_path / "posts")
     read = list(read_posts([tmp_path / "posts"], rule="instagram", rejections=[]))
-    assert [post.post_id for post in read] == [f"s1-{n}" for n in range(10, 30)]
-    rows = list(synthesised(POSTS, 30))[10:]
+    assert [post.post_id for post in read] == [f"s1-{n}" for n in range(30)]
+    rows = list(synthesise(POSTS, 30))
     assert [post.caption for post in read] == [row["caption"] for row in rows]
     assert [list(post.forms) for post in read] == [list(dict.fromkeys(r["hashtags"])) for r in rows]
-    assert len(captions_of(tmp_path / "posts", 7)) == 7
+    assert len(read_captions(tmp_path / "posts", 7)) == 7
 
 
 def _large(mib: int) -> tuple[int, int]:
@@ -84,16 +85,16 @@ def _gone() -> None:
 
 
 def test_work_apart_has_its_own_memory_and_errors() -> None:
-    found = apart(_large, 300)
+    found = run_isolated(_large, 300)
     assert found.value[0] != os.getpid()
     assert found.value[1] == 300 << 20
     assert found.peak_mib > 300
     assert found.processor > 0
     assert 0 < found.seconds < 60
     with pytest.raises(HashlensError, match="_refused: InputError: found nothing"):
-        apart(_refused)
-    with pytest.raises(HashlensError, match="_gone: it ended without a word"):
-        apart(_gone)
+        run_isolated(_refused)
+    with pytest.raises(HashlensError, match="_gone: the process ended without a result"):
+        run_isolated(_gone)
 
 
 def _counts_words_again() -> int:
@@ -110,16 +111,18 @@ def _both() -> None:
 
 
 def test_a_profile_tells_our_time_from_that_of_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profiles, "OURS", (*profiles.OURS, f"{Path(__file__).parent}/"))
-    assert profiles.profiled(_counts_words_again)["ours"] > 0.9  # `split` is ours to answer for
-    found = profiles.profiled(_both)
+    monkeypatch.setattr(profiling, "OURS", (*profiling.OURS, f"{Path(__file__).parent}/"))
+    assert (
+        profiling.profile_work(_counts_words_again)["ours"] > 0.9
+    )  # `split` is ours to answer for
+    found = profiling.profile_work(_both)
     assert 0 < found["ours"] < 0.9
     assert found["largest"][0][0] == "tests/evaluation/performance/test_speed.py: <genexpr>"
-    assert profiles.profiled(_sorts)["ours"] < 0.5
+    assert profiling.profile_work(_sorts)["ours"] < 0.5
 
 
 def test_stages_are_told_apart() -> None:
-    stages = Stages()
+    stages = StageTimer()
     stages.stage("one")
     stages.advance()
     stages.stage("two")
@@ -132,7 +135,7 @@ def test_peers_are_asked_the_same_and_missing_ones_named(monkeypatch: pytest.Mon
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     stored = Embeddings(np.arange(600, dtype=np.int64) * 3, vectors)
     monkeypatch.setitem(peers.PEERS, "Nobody", ("no_such_package", peers.PlainFaiss))
-    found = compared(stored, vectors[:20])
+    found = compare_peers(stored, vectors[:20])
     assert found["Nobody"] == {"missing": "no_such_package"}
     measured = {name: each for name, each in found.items() if "missing" not in each}
     assert {"hashlens", "FAISS + dict"} <= measured.keys()
@@ -146,11 +149,11 @@ def test_peers_are_asked_the_same_and_missing_ones_named(monkeypatch: pytest.Mon
 def test_costs_are_measured_by_size_and_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sizes, "COLD", 1)
-    monkeypatch.setattr(speed, "NEW", 20)
-    monkeypatch.setattr(speed, "SINGLE", 10)
-    monkeypatch.setattr(speed, "MANY", 30)
-    write_synthesised(POSTS, 60, tmp_path / "real")
+    monkeypatch.setattr(sizes, "COLD_STARTS", 1)
+    monkeypatch.setattr(speed, "UPDATE_POSTS", 20)
+    monkeypatch.setattr(speed, "SINGLE_QUERIES", 10)
+    monkeypatch.setattr(speed, "BATCH_QUERIES", 30)
+    write_synthetic_posts(POSTS, 60, tmp_path / "real")
     speed.main([str(tmp_path / "real"), "--sizes", "100", "50", "--out", str(tmp_path / "bench")])
     text = capsys.readouterr().out
     assert text == (tmp_path / "bench" / "speed.md").read_text(encoding="utf-8")
@@ -164,14 +167,14 @@ def test_costs_are_measured_by_size_and_told(
         assert each["bytes"] > 100_000
     assert found["limits"].keys() == {"read", "train", "add"}
     assert found["peers"]["hashlens"]["recall"] == 1
-    assert found["profiles"].keys() == {"build", "query"}
+    assert found["profiling"].keys() == {"build", "query"}
     assert found["growth"]["times"].keys() >= {"build", "query", "disk", "update"}
     assert "| caption query, warm, median ms |" in text
-    assert speed_markdown(found) == text
-    assert b"<svg" in speed_plot(found)
-    assert size_of(tmp_path / "bench") > 0
+    assert format_speed(found) == text
+    assert b"<svg" in plot_speed(found)
+    assert count_bytes(tmp_path / "bench") > 0
 
 
 def test_nothing_to_draw_from_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no post with a caption or hashtags"):
-        speed.measured([], [10], tmp_path)
+        speed.measure_all_sizes([], [10], tmp_path)

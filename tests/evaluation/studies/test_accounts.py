@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hashlens.evaluation.studies import accounts
-from hashlens.evaluation.studies.accounts import account_quality
+from hashlens.evaluation.studies.accounts import measure_accounts
 from hashlens.indexer.types import Post
 from hashlens.retriever.index.default import starter
 
@@ -38,9 +38,9 @@ CAPTIONS = ["a bowl", "two cups", "glaze again", "sunset", "the sea", "a bowl", 
 def test_first_posts_join_and_later_ones_are_asked_about(
     sample_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accounts, "JOINED", (0, 3))
+    monkeypatch.setattr(accounts, "ADDED", (0, 3))
     some = [*posts("ann", CAPTIONS), *reversed(posts("bob", CAPTIONS)), *posts("eve", ["x y"] * 9)]
-    before, after = account_quality(some, starter(), sample_index, tmp_path)
+    before, after = measure_accounts(some, starter(), sample_index, tmp_path)
     # Of eve all later captions were said before, of the others the second bowl was.
     assert (before["own_posts"], before["accounts"], before["queries"]) == (0, 2, 8)
     assert (after["own_posts"], after["accounts"], after["queries"]) == (3, 2, 8)
@@ -50,7 +50,7 @@ def test_first_posts_join_and_later_ones_are_asked_about(
         assert after[index]["nDCG@10"] > 0.9
     assert before["unnamed"]["P@5"] == after["unnamed"]["P@5"] == 0
     (tmp_path / "again").mkdir()
-    repeated = account_quality(
+    repeated = measure_accounts(
         posts("eve", ["x y"] * 9), starter(), sample_index, tmp_path / "again"
     )
     assert repeated[0]["queries"] == 0
@@ -59,10 +59,10 @@ def test_first_posts_join_and_later_ones_are_asked_about(
 def test_of_accounts_that_copy_one_another_one_is_asked_about(
     sample_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accounts, "JOINED", (0, 3))
+    monkeypatch.setattr(accounts, "ADDED", (0, 3))
     template = "new in the shop today, come and see our {}"
     copies = [f"new in the shop today, come in and see our {n}" for n in ("cups", *"abcdefg")]
     some = [*posts("ann", [template.format(n) for n in ("bowls", *"hijklmn")])]
     some += [*posts("bob", copies), *posts("cat", CAPTIONS)]
-    before, _ = account_quality(some, starter(), sample_index, tmp_path)
+    before, _ = measure_accounts(some, starter(), sample_index, tmp_path)
     assert before["accounts"] == 2

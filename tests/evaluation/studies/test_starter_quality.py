@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hashlens.evaluation.studies.starter_quality import _sayable, _together
+from hashlens.evaluation.studies.starter_quality import average_tasks, keep_known
 from hashlens.indexer.types import Query
 from hashlens.retriever.index.reader import IndexReader
 from hashlens.retriever.recommender import Recommender
@@ -15,9 +15,9 @@ def test_an_answer_keeps_what_the_other_index_knows_or_the_caption_spells(
 ) -> None:
     other = Recommender(tiny_index)
     answer = [("dog", 0.5), ("rare", 0.4), ("petersburg", 0.3), ("kitten", 0.2)]
-    spelt = _sayable(answer, Query(caption="Off to Petersburg", seeds=("park",)), other)
+    spelt = keep_known(answer, Query(caption="Off to Petersburg", seeds=("park",)), other)
     assert spelt == [answer[0], *answer[2:]]
-    assert _sayable(answer, Query(seeds=("park",)), other) == [answer[0], answer[3]]
+    assert keep_known(answer, Query(seeds=("park",)), other) == [answer[0], answer[3]]
 
 
 def test_questions_of_all_folders_weigh_alike() -> None:
@@ -35,7 +35,7 @@ def test_questions_of_all_folders_weigh_alike() -> None:
         "two: seeds:2": task(100, 0.5, 0.4),
         "two: caption,seeds:2": task(50, 0.6, 0.3),
     }
-    found = _together(tasks)
+    found = average_tasks(tasks)
     assert found.keys() == {"caption", "seeds:2", "caption,seeds:2"}
     assert found["caption"]["full"] == pytest.approx(
         {"queries": 400, "P@5": 0.125, "nDCG@10": 0.25}

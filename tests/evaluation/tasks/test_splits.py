@@ -1,4 +1,4 @@
-"""Splits: what stays together, what is drawn, and that a saved split is read as it was."""
+"""Splits: posts that stay together, the random draw, and the JSON form."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_nothing_leaks_and_order_does_not_matter(posts: list[Post], rule: str, s
         assert "stay together" in str(error) or "found no" in str(error)  # noqa: PT017
         return
     assert sorted(made.train + made.test) == [post.post_id for post in posts]
-    train, test = made.parts(posts)
+    train, test = made.select(posts)
     assert not [(a, b) for a in train for b in test if near(a, b)]
     if made.rule == "author":
         assert not {post.author for post in train} & {post.author for post in test} - {None}
@@ -97,7 +97,7 @@ def test_nothing_leaks_and_order_does_not_matter(posts: list[Post], rule: str, s
 @given(posts_lists)
 def test_no_training_post_is_later_than_what_is_tested(posts: list[Post]) -> None:
     try:
-        train, test = split(posts, rule="time").parts(posts)
+        train, test = split(posts, rule="time").select(posts)
     except InputError:
         return
     together = [{post.post_id} for post in posts]
@@ -286,51 +286,29 @@ def test_unknown_rules_and_shares_are_refused() -> None:
             split(some_posts(9), test_share=share)
 
 
-def test_a_saved_split_is_read_as_it_was(tmp_path: Path) -> None:
+def test_a_split_is_written_as_json() -> None:
     made = split([*some_posts(9, authors=4), Post("süß 🌊", caption="x")], seed=5)
-    made.save(tmp_path / "split.json")
-    assert Split.load(tmp_path / "split.json") == made
-    assert [path.name for path in tmp_path.iterdir()] == ["split.json"]
+    values = json.loads(made.to_json())
+    assert (values["format"], values["rule"], values["seed"]) == (1, made.rule, 5)
+    assert (tuple(values["train"]), tuple(values["test"])) == (made.train, made.test)
+    assert "süß 🌊" in made.to_json()
 
 
-GOOD = {"format": 1, "rule": "post", "seed": 1, "train": ["a"], "test": ["b"]}
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("{", "cannot read a split from .*: Expecting"),
-        ("[]", "expected a JSON object of format 1"),
-        (json.dumps({**GOOD, "format": 2}), "expected a JSON object of format 1"),
-        (json.dumps({**GOOD, "test": "b"}), "expected lists of post ids"),
-        (json.dumps({**GOOD, "test": [1]}), "expected lists of post ids"),
-        (json.dumps({**GOOD, "test": []}), "expected lists of post ids"),
-        (json.dumps({**GOOD, "seed": True}), "a number as seed"),
-        (json.dumps({**GOOD, "rule": "auto"}), "one of author, time, post"),
-        (json.dumps({**GOOD, "train": ["a", "b"]}), "found post 'b' in both parts"),
-    ],
-)
-def test_other_files_are_no_split(tmp_path: Path, content: str, message: str) -> None:
-    (tmp_path / "split.json").write_text(content)
-    with pytest.raises(InputError, match=message):
-        Split.load(tmp_path / "split.json")
-
-
-def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"cannot read a split from .*none\.json"):
-        Split.load(tmp_path / "none.json")
-    with pytest.raises(InputError, match=r"cannot write the split to .*none.split\.json"):
-        split(some_posts(9)).save(tmp_path / "none" / "split.json")
+def test_a_post_in_both_parts_and_an_empty_part_are_refused() -> None:
+    with pytest.raises(InputError, match="found post 'b' in both parts"):
+        Split(("a", "b"), ("b",), 1, "post")
+    with pytest.raises(InputError, match="found an empty part"):
+        Split(("a",), (), 1, "post")
 
 
 def test_parts_are_the_posts_of_the_split() -> None:
     posts = some_posts(10)
     made = split(posts, rule="post")
-    train, test = made.parts([*posts[::-1], a_post(99)])
+    train, test = made.select([*posts[::-1], a_post(99)])
     assert tuple(post.post_id for post in train) == made.train
     assert tuple(post.post_id for post in test) == made.test
     with pytest.raises(InputError, match=r"found no post 'p0000' \(1 missing\)"):
-        made.parts(posts[1:])
+        made.select(posts[1:])
 
 
 def test_sets_of_real_posts_are_split_to_the_share(posts_folder: Path) -> None:

@@ -41,11 +41,6 @@ def test_inputs_are_read_and_written(text: str, expected: Inputs, written: str) 
     assert Inputs.parse(written) == expected
 
 
-def test_inputs_name_what_a_method_must_read() -> None:
-    assert Inputs.parse("caption,seeds:2").names == {"caption", "seeds"}
-    assert Inputs.parse("image").names == {"image"}
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
