@@ -72,7 +72,18 @@ def write_aggregates(
         derive(store)
         trained = Trained.of(store)
         trained.save(folder / "trained")
-        model = _select_words(TopicModel.open(full.folder / "topics"), tags | words | common)
+        model = TopicModel.open(full.folder / "topics")
+        if model.text is not None:  # without the rarer words in its text head
+            selected = tags | words | common
+            kept = {word: row for word, row in model.vocabulary.items() if word in selected}
+            columns = np.array(list(kept.values()), np.int64)
+            weights = np.ascontiguousarray(model.text.weights[:, columns])
+            model = replace(
+                model,
+                text=replace(model.text, weights=weights),
+                vocabulary={word: place for place, word in enumerate(kept)},
+                idf=model.idf[columns],
+            )
         model.save(folder / "topics")
         terms = words | {config.vectors.token(key) for key in tags}
         spaces = {}
@@ -90,17 +101,6 @@ def write_aggregates(
     Store.compact(database, compacted)
     os.replace(compacted, database)
     return counts
-
-
-def _select_words(model: TopicModel, words: set[str]) -> TopicModel:
-    """Return the topic model with only these words in its text head."""
-    if model.text is None:
-        return model
-    kept = {word: row for word, row in model.vocabulary.items() if word in words}
-    rows = np.array(list(kept.values()), np.int64)
-    text = replace(model.text, weights=np.ascontiguousarray(model.text.weights[:, rows]))
-    vocabulary = {word: place for place, word in enumerate(kept)}
-    return replace(model, text=text, vocabulary=vocabulary, idf=model.idf[rows])
 
 
 def _copy_counts(

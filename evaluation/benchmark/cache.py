@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -62,16 +62,12 @@ def hash_code(modules: Sequence[str]) -> list[str]:
 
 
 @cache
-def _read_module(module: str) -> tuple[str, tuple[str, ...]]:
+def _read_module(module: str) -> tuple[str, list[str]]:
     """Return the SHA-256 of a module's file, and the hashlens modules that it imports."""
     spec = find_spec(module)
     text = Path(spec.origin).read_bytes() if spec and spec.origin else b""
-    return hashlib.sha256(text).hexdigest(), tuple(_find_imports(ast.parse(text)))
-
-
-def _find_imports(tree: ast.AST) -> Iterator[str]:
-    """Yield the hashlens modules that a file imports, at its head or inside functions."""
-    for node in ast.walk(tree):
+    imported: list[str] = []
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hashlens."):
             package = find_spec(str(node.module))
             folders = list(package.submodule_search_locations or ()) if package else []
@@ -80,4 +76,5 @@ def _find_imports(tree: ast.AST) -> Iterator[str]:
                 for alias in node.names
                 if any(Path(folder, f"{alias.name}.py").is_file() for folder in folders)
             ]
-            yield from modules or [str(node.module)]
+            imported += modules or [str(node.module)]
+    return hashlib.sha256(text).hexdigest(), imported

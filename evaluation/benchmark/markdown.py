@@ -36,8 +36,18 @@ def format_markdown(report: Json) -> str:
             if row["method"] == "hashlens" and row.get("differences"):
                 lines.append(f"- {name}: {_format_differences(row)}")
     for task in report["tasks"]:
-        if "topic" in task:
-            lines.append(f"- {task['task']}: {_format_topic(task['topic'])}")
+        if topic := task.get("topic"):
+            low, high = topic["interval"]
+            lines.append(
+                f"- {task['task']}: topic of a picture, accuracy {topic['accuracy']:.3f} "
+                f"[{low:.3f}, {high:.3f}]"
+            )
+            if found := topic.get("left_out"):
+                each = ", ".join(f"{o['origin']} {o['accuracy']:.2f}" for o in found["origins"])
+                lines[-1] += (
+                    f"; left-out collections: {found['errors']:,} errors, "
+                    f"{found['head_errors']:,} by the plain logistic head ({each})"
+                )
     return "\n".join([*lines, *_format_ablation(report)]) + "\n"
 
 
@@ -61,19 +71,6 @@ def _format_differences(row: Json) -> str:
     if row.get("calibration"):
         parts.append(f"calibration error {row['calibration']['error']:.3f}")
     return "; ".join(parts)
-
-
-def _format_topic(topic: Json) -> str:
-    low, high = topic["interval"]
-    text = f"topic of a picture, accuracy {topic['accuracy']:.3f} [{low:.3f}, {high:.3f}]"
-    if "left_out" not in topic:
-        return text
-    found = topic["left_out"]
-    each = ", ".join(f"{row['origin']} {row['accuracy']:.2f}" for row in found["origins"])
-    return (
-        f"{text}; left-out collections: {found['errors']:,} errors, {found['head_errors']:,} by "
-        f"the plain logistic head ({each})"
-    )
 
 
 def _format_ablation(report: Json) -> list[str]:

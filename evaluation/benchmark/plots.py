@@ -50,9 +50,23 @@ def plot_methods(part: Json) -> list[Plot]:
 def plot_topics(topic: Json) -> list[Plot]:
     """Return the plots of a task of kind `topics`: confusion and calibration."""
     row = {"method": "topic", "calibration": topic["calibration"]}
+
+    def draw_confusion(axes: Axes) -> None:
+        names, counts = [_escape(name) for name in topic["topics"]], topic["confusion"]
+        shares = [[count / max(sum(line), 1) for count in line] for line in counts]
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for row, line in enumerate(counts):
+            for column, count in enumerate(line):
+                if count:
+                    colour = "white" if shares[row][column] > 0.5 else "black"
+                    centre = {"ha": "center", "va": "center"}
+                    axes.text(column, row, f"{count}", centre, color=colour, fontsize=7)
+        axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
+        axes.set_yticks(range(len(names)), names, fontsize=8)
+
     title = "True topic of the picture (rows), and predicted topic (columns)"
     return [
-        _render(title, lambda axes: _draw_confusion(axes, topic)),
+        _render(title, draw_confusion),
         _render(_CALIBRATION_TITLE, lambda axes: _draw_calibration(axes, [row])),
     ]
 
@@ -147,17 +161,3 @@ def _draw_calibration(axes: Axes, rows: Rows) -> None:
     axes.set(xlabel="predicted probability", ylabel="share of true outcomes")
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.legend(frameon=False, fontsize=8)
-
-
-def _draw_confusion(axes: Axes, topic: Json) -> None:
-    names, counts = [_escape(name) for name in topic["topics"]], topic["confusion"]
-    shares = [[count / max(sum(line), 1) for count in line] for line in counts]
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, line in enumerate(counts):
-        for column, count in enumerate(line):
-            if count:
-                colour = "white" if shares[row][column] > 0.5 else "black"
-                centre = {"ha": "center", "va": "center"}
-                axes.text(column, row, f"{count}", centre, color=colour, fontsize=7)
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
-    axes.set_yticks(range(len(names)), names, fontsize=8)

@@ -60,24 +60,19 @@ def write_report(out: Path, report: Json, judged: Sequence[JudgedRun]) -> None:
             for tag in right
         )
         write_file(out / "runs" / f"{name}.qrels", qrels)
-        run = "".join(_format_run(each))
-        write_file(out / "runs" / f"{name}.{to_file_name(each.method)}.run", run)
+        run = []  # TREC's form: query Q0 document rank score run
+        for post_id, ranking in zip(each.queries.post_ids, each.rankings, strict=True):
+            # Scores must strictly decrease in single precision, too.
+            decreasing = strictly_decreasing([tag for tag, _ in ranking], [s for _, s in ranking])
+            for place, (tag, score) in enumerate(decreasing, start=1):
+                names = f"{_quote_spaces(post_id)} Q0 {_quote_spaces(tag)}"
+                run.append(f"{names} {place} {score:.9g} {_quote_spaces(each.method)}\n")
+        write_file(out / "runs" / f"{name}.{to_file_name(each.method)}.run", "".join(run))
     write_file(out / "per_query.csv", format_per_query(judged))
     write_file(out / "report.html", format_page(report))
     write_file(out / "report.md", format_markdown(report))
     text = json.dumps(report, ensure_ascii=False, indent=1, allow_nan=False)
     write_file(out / "report.json", text + "\n")
-
-
-def _format_run(judged: JudgedRun) -> Iterator[str]:
-    """Yield lines in TREC's form: query Q0 document rank score run."""
-    method = _quote_spaces(judged.method)
-    for post_id, ranking in zip(judged.queries.post_ids, judged.rankings, strict=True):
-        # Scores must strictly decrease in single precision, too.
-        decreasing = strictly_decreasing([tag for tag, _ in ranking], [s for _, s in ranking])
-        for place, (tag, score) in enumerate(decreasing, start=1):
-            names = f"{_quote_spaces(post_id)} Q0 {_quote_spaces(tag)}"
-            yield f"{names} {place} {score:.9g} {method}\n"
 
 
 def _quote_spaces(text: str) -> str:

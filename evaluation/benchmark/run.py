@@ -240,28 +240,28 @@ class _TaskRun:
             judged.append(
                 JudgedRun(self.ready.task.name, inputs, name, queries, rankings, metrics[name])
             )
-        best = _add_differences(rows, metrics, self.seed)
+        best = self._add_differences(rows, metrics)
         head = {"inputs": inputs, "queries": len(queries.queries)}
         head |= {"left_out": dict(queries.left_out)}
         return head | {"best_baseline": best, "methods": rows}
 
-
-def _add_differences(
-    rows: Sequence[Json], metrics: Mapping[str, QueryMetrics], seed: int
-) -> str | None:
-    """Add to each row its differences to the best baselines, and return the best by P@5."""
-    baselines = [name for name in metrics if name not in (Product.name, *VARIANTS)]
-    best = {
-        metric: max(baselines, key=lambda name: metrics[name].column(metric).mean(), default=None)
-        for metric in COMPARED
-    }
-    for row in rows:
-        row["differences"] = {}
-        for metric, against in best.items():
-            name = row["method"]
-            if against is not None and name in metrics and name != against:
-                values, others = (metrics[each].column(metric) for each in (name, against))
-                ratio = float(values.mean() / others.mean()) if others.any() else None
-                difference = paired_difference(values, others, seed)._asdict()
-                row["differences"][metric] = {"ratio": ratio} | difference | {"against": against}
-    return best[COMPARED[0]]
+    def _add_differences(
+        self, rows: Sequence[Json], metrics: Mapping[str, QueryMetrics]
+    ) -> str | None:
+        """Add to each row its differences to the best baselines, and return the best by P@5."""
+        baselines = [name for name in metrics if name not in (Product.name, *VARIANTS)]
+        best = {
+            metric: max(baselines, key=lambda n: metrics[n].column(metric).mean(), default=None)
+            for metric in COMPARED
+        }
+        for row in rows:
+            row["differences"] = {}
+            for metric, against in best.items():
+                name = row["method"]
+                if against is not None and name in metrics and name != against:
+                    values, others = (metrics[each].column(metric) for each in (name, against))
+                    ratio = float(values.mean() / others.mean()) if others.any() else None
+                    difference = paired_difference(values, others, self.seed)._asdict()
+                    row["differences"][metric] = {"ratio": ratio} | difference
+                    row["differences"][metric]["against"] = against
+        return best[COMPARED[0]]

@@ -91,6 +91,9 @@ def score_rankings(
         for place, (tag, _) in enumerate(ranking[:deepest]):
             hits[place] += tag in right
     curve = np.cumsum(hits) / np.arange(1, deepest + 1) / len(rankings)
+    counted = Counter(topic for topic in topics if topic)
+    frequent = sorted(counted, key=lambda topic: (-counted[topic], topic))[:MAX_TOPICS]
+    names = np.array([topic or "" for topic in topics])
     row = {
         "metrics": metrics.means(),
         "intervals": compute_intervals(metrics, seed),
@@ -100,7 +103,11 @@ def score_rankings(
         "novelty": novelty(rankings, counts.uses, counts.posts, deepest),
         "generic@5": generic_share(rankings, generic_hashtags(counts.uses), 5),
         "calibration": judge_calibration(rankings, queries) if probabilities else None,
-        "topics": _average_by_topic(metrics, topics),
+        "topics": {
+            topic: {"queries": counted[topic]}
+            | {name: float(metrics.column(name)[names == topic].mean()) for name in TOPIC_METRICS}
+            for topic in sorted(frequent)
+        },
     }
     return metrics, row
 
@@ -123,20 +130,6 @@ def judge_calibration(rankings: Sequence[Ranking], queries: QuerySet) -> Json | 
         return None
     predicted, true = np.array(pairs, dtype=np.float64).T
     return calibration(np.clip(predicted, 0, 1), true).to_json()
-
-
-def _average_by_topic(
-    metrics: QueryMetrics, topics: Sequence[str | None]
-) -> dict[str, dict[str, float]]:
-    """Return mean metrics of the most frequent topics."""
-    counts = Counter(topic for topic in topics if topic)
-    frequent = sorted(counts, key=lambda topic: (-counts[topic], topic))[:MAX_TOPICS]
-    names = np.array([topic or "" for topic in topics])
-    return {
-        topic: {"queries": counts[topic]}
-        | {name: float(metrics.column(name)[names == topic].mean()) for name in TOPIC_METRICS}
-        for topic in sorted(frequent)
-    }
 
 
 def evaluate_index(

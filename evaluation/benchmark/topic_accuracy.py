@@ -33,6 +33,38 @@ class LabelledPictures:
     vectors: Floats
     classes: Floats | None
 
+    @classmethod
+    def encode(
+        cls,
+        name: str,
+        posts: Sequence[Post],
+        table: TopicTable,
+        encoder: ImageEncoder,
+        progress: Progress,
+    ) -> LabelledPictures:
+        """Return the readable pictures of posts with a topic of the table."""
+        labelled = [post for post in posts if post.image and post.topic in table.names]
+        paths = [post.image for post in labelled if post.image]
+        progress.stage(f"Encoding {name} pictures", len(paths))
+        encoded = encoder.encode(paths, classes=True, on_progress=progress.advance)
+        if not len(encoded.rows):
+            raise InputError(
+                f"found no readable {name} picture with a topic, expected posts with `image` and "
+                f"as `topic` one of {', '.join(table.names)}"
+            )
+        readable = tuple(labelled[row] for row in encoded.rows)
+        topics = np.array([table.names.index(str(post.topic)) for post in readable], dtype=np.int64)
+        return cls(readable, topics, encoded.vectors, encoded.classes)
+
+    def concat(self, other: LabelledPictures) -> LabelledPictures:
+        """Return the pictures of both."""
+        classes = None
+        if self.classes is not None and other.classes is not None:
+            classes = np.concatenate([self.classes, other.classes])
+        topics = np.concatenate([self.topics, other.topics])
+        vectors = np.concatenate([self.vectors, other.vectors])
+        return LabelledPictures(self.posts + other.posts, topics, vectors, classes)
+
     def select(self, rows: NDArray[np.int64]) -> LabelledPictures:
         """Return the pictures at positions int64 (p,)."""
         classes = None if self.classes is None else self.classes[rows]
@@ -78,7 +110,7 @@ def judge_topics(
     if encoder.reads_text:
         texts = topic_texts(table, words, TextReader(encoder.encode_texts))
     learned, unseen = (
-        _encode_pictures(name, posts, table, encoder, progress)
+        LabelledPictures.encode(name, posts, table, encoder, progress)
         for name, posts in (("training", train), ("test", test))
     )
     learn = partial(fit_image_topics, table=table, words=words, seed=seed, texts=texts)
@@ -106,37 +138,8 @@ def judge_topics(
     if model.image and model.image.zero_shot:
         by_text = model.image.zero_shot.classes(unseen.vectors).argmax(axis=1)
         result["zero_shot"] = float((by_text == unseen.topics).mean())
-    left_out = leave_collections_out(_concat(learned, unseen), names, learn, progress)
+    left_out = leave_collections_out(learned.concat(unseen), names, learn, progress)
     return result | ({"left_out": left_out} if left_out["origins"] else {})
-
-
-def _encode_pictures(
-    name: str, posts: Sequence[Post], table: TopicTable, encoder: ImageEncoder, progress: Progress
-) -> LabelledPictures:
-    labelled = [post for post in posts if post.image and post.topic in table.names]
-    paths = [post.image for post in labelled if post.image]
-    progress.stage(f"Encoding {name} pictures", len(paths))
-    encoded = encoder.encode(paths, classes=True, on_progress=progress.advance)
-    if not len(encoded.rows):
-        raise InputError(
-            f"found no readable {name} picture with a topic, expected posts with `image` and "
-            f"as `topic` one of {', '.join(table.names)}"
-        )
-    readable = tuple(labelled[row] for row in encoded.rows)
-    topics = np.array([table.names.index(str(post.topic)) for post in readable], dtype=np.int64)
-    return LabelledPictures(readable, topics, encoded.vectors, encoded.classes)
-
-
-def _concat(one: LabelledPictures, other: LabelledPictures) -> LabelledPictures:
-    classes = None
-    if one.classes is not None and other.classes is not None:
-        classes = np.concatenate([one.classes, other.classes])
-    return LabelledPictures(
-        one.posts + other.posts,
-        np.concatenate([one.topics, other.topics]),
-        np.concatenate([one.vectors, other.vectors]),
-        classes,
-    )
 
 
 def fit_image_topics(

@@ -189,9 +189,13 @@ def rank(
             columns, values = rows.indices[begin:end], rows.data[begin:end].astype(np.float32)
             seeds = [vocabulary.numbers[seed] for seed in query.seeds if seed in vocabulary.numbers]
             allowed = (values > 0) & ~np.isin(columns, seeds)
-            columns, values = _top_columns(columns[allowed], values[allowed], k)
-            tags = [vocabulary.terms[column] for column in columns.tolist()]
-            rankings.append(strictly_decreasing(tags, values))
+            columns, values = columns[allowed], values[allowed]
+            if len(values) > k:
+                contenders = values >= np.partition(values, -k)[-k]
+                columns, values = columns[contenders], values[contenders]
+            order = np.lexsort((columns, -values))[:k]
+            tags = [vocabulary.terms[column] for column in columns[order].tolist()]
+            rankings.append(strictly_decreasing(tags, values[order]))
     return rankings
 
 
@@ -211,15 +215,6 @@ class ScoringMethod(ABC):
 
     def _zeros(self, queries: Sequence[Query]) -> NDArray[np.float64]:
         return np.zeros((len(queries), len(self._vocabulary.terms)))
-
-
-def _top_columns(columns: Ids, values: Floats, k: int) -> tuple[Ids, Floats]:
-    """Return the k columns of greatest value, best first, ties by column, and their values."""
-    if len(values) > k:
-        contenders = values >= np.partition(values, -k)[-k]
-        columns, values = columns[contenders], values[contenders]
-    order = np.lexsort((columns, -values))[:k]
-    return columns[order], values[order]
 
 
 def strictly_decreasing(tags: Iterable[str], scores: Iterable[float]) -> Ranking:

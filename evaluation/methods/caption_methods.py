@@ -22,6 +22,7 @@ from hashlens.evaluation.methods.base import (
     rank,
     sum_columns,
 )
+from hashlens.evaluation.methods.knn import NearestPosts
 from hashlens.indexer.errors import SetupError
 from hashlens.indexer.text.hashtags import tokens
 from hashlens.indexer.types import Post, Query
@@ -29,7 +30,6 @@ from hashlens.indexer.types import Post, Query
 if TYPE_CHECKING:
     from scipy import sparse
 
-NEIGHBOURS = 100
 SHRINKAGE = 2.0  # added to the number of captions that spell a hashtag
 MAX_SPELLED_WORDS = 3  # that are joined to a hashtag
 FASTTEXT_SETTINGS = ((5, 0.1), (5, 0.5), (20, 0.1), (20, 0.5))  # epochs, learning rate
@@ -38,14 +38,11 @@ _LABEL = "__label__"  # fastText's prefix of classes
 _CAPTION = frozenset({"caption"})
 
 
-class _CaptionKnn(ScoringMethod):
+class _CaptionKnn(NearestPosts):
     """Posts with similar captions vote for their hashtags, weighted by similarity."""
 
     inputs = _CAPTION
-
-    def __init__(self, neighbours: int = NEIGHBOURS) -> None:
-        """Set the number of posts that vote; those that tie with the last one vote, too."""
-        self._neighbours = neighbours
+    neighbours = 100
 
     def fit(self, posts: Sequence[Post], *, features: Features | None = None) -> None:
         """Store the words and hashtags of posts that have both; see `Method`."""

@@ -20,11 +20,18 @@ from hashlens.indexer.types import Post, Query
 if TYPE_CHECKING:
     from scipy import sparse
 
-SEED_NEIGHBOURS = 200
-IMAGE_NEIGHBOURS = 50
+
+class NearestPosts(ScoringMethod):
+    """A method whose nearest training posts vote with their hashtags."""
+
+    neighbours: int  # the default number of posts that vote
+
+    def __init__(self, neighbours: int | None = None) -> None:
+        """Set the number of posts that vote; those that tie with the last one vote, too."""
+        self._neighbours = neighbours or self.neighbours
 
 
-class PostVote(ScoringMethod):
+class PostVote(NearestPosts):
     """Posts that share seeds vote for their other hashtags, weighted by similarity to the query.
 
     Similarity is the cosine of hashtag lists, weighted by inverse document frequency,
@@ -35,10 +42,7 @@ class PostVote(ScoringMethod):
 
     name = "post-vote"
     inputs = frozenset({"seeds"})
-
-    def __init__(self, neighbours: int = SEED_NEIGHBOURS) -> None:
-        """Set the number of posts that vote; those that tie with the last one vote, too."""
-        self._neighbours = neighbours
+    neighbours = 200
 
     def fit(self, posts: Sequence[Post], *, features: Features | None = None) -> None:
         """Store the posts' hashtags; see `Method`."""
@@ -69,7 +73,7 @@ def _unit_rows(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
     return sparse.csr_matrix(sparse.diags(1 / lengths) @ matrix)
 
 
-class ImageKnn(ScoringMethod):
+class ImageKnn(NearestPosts):
     """Posts with the most similar pictures vote for their hashtags, weighted by cosine.
 
     Picture vectors come from `Features`; without them the answer is empty. Negative cosines do not
@@ -78,10 +82,7 @@ class ImageKnn(ScoringMethod):
 
     name = "image-knn"
     inputs = frozenset({"image"})
-
-    def __init__(self, neighbours: int = IMAGE_NEIGHBOURS) -> None:
-        """Set the number of posts that vote; those that tie with the last one vote, too."""
-        self._neighbours = neighbours
+    neighbours = 50
 
     def fit(self, posts: Sequence[Post], *, features: Features | None = None) -> None:
         """Store the posts' hashtags and picture vectors; see `Method`."""

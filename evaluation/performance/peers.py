@@ -173,28 +173,20 @@ def compare_peers(stored: Embeddings, queries: Floats) -> dict[str, Json]:
             add_seconds[name].append(time.perf_counter() - began)
             results[name] = {"bytes": count_bytes(folder)}
         for _, name in turns:
-            ms, results[name]["recall"] = _measure_queries(peers[name], queries, nearest)
-            query_ms[name] += ms
+            for query in queries[:5]:  # to warm up
+                peers[name].nearest(query, NEIGHBOURS)
+            recalls = []
+            for query, expected in zip(queries, nearest, strict=True):
+                began = time.perf_counter()
+                ids = peers[name].nearest(query, NEIGHBOURS)
+                query_ms[name].append(1000 * (time.perf_counter() - began))
+                recalls.append(np.isin(expected, ids).mean())
+            results[name]["recall"] = float(np.mean(recalls))
     for name in names:
         low, middle, high = np.percentile(query_ms[name], [25, 50, 75]).tolist()
         results[name] |= {"add_s": median(add_seconds[name]), "ms": middle}
         results[name]["ms_quartiles"] = [low, high]
     return {name: results[name] for name in PEERS}
-
-
-def _measure_queries(
-    peer: Peer, queries: Floats, nearest: Sequence[Ids]
-) -> tuple[list[float], float]:
-    """Return the milliseconds of each query, after some to warm up, and the mean recall."""
-    for query in queries[:5]:
-        peer.nearest(query, NEIGHBOURS)
-    times, recalls = [], []
-    for query, expected in zip(queries, nearest, strict=True):
-        began = time.perf_counter()
-        ids = peer.nearest(query, NEIGHBOURS)
-        times.append(1000 * (time.perf_counter() - began))
-        recalls.append(float(np.isin(expected, ids).mean()))
-    return times, float(np.mean(recalls))
 
 
 def compare_on_index(index: Path, posts: Path, captions: Sequence[str]) -> dict[str, Json]:

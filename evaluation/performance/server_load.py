@@ -66,7 +66,12 @@ def measure_server(
     lines = data_path("sample/posts.jsonl").read_text(encoding="utf-8").splitlines()
     texts = [str(json.loads(line).get("caption") or "") for line in lines]  # in ten languages
     captions = [text.partition("#")[0].strip() for text in texts if text]
-    picture = _make_picture()
+    height, width = _PICTURE_SIZE
+    tiles = np.random.default_rng(1).integers(0, 255, (height // 24, width // 24, 3))
+    pixels = np.kron(tiles, np.ones((24, 24, 1))).astype(np.uint8)  # smooth as photos are
+    with TemporaryDirectory(prefix="hashlens-") as folder:
+        save_jpeg(pixels, Path(folder) / "picture.jpg")
+        picture = (Path(folder) / "picture.jpg").read_bytes()
 
     def mix_captions() -> str:
         """Return words of two captions, so that no request equals an earlier one."""
@@ -116,29 +121,23 @@ def _run_server(index: Path) -> Iterator[tuple[str, int]]:
             process.terminate()
 
 
-class _Client:
-    """One persistent connection."""
+def _connect(address: str) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
 
-    def __init__(self, address: str) -> None:
-        self._connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
 
-    def post(self, body: Body) -> int:
-        """Send a request, read the answer, and return its status."""
-        content, kind = body
-        self._connection.request("POST", "/v1/recommend", content, {"Content-Type": kind})
-        answer = self._connection.getresponse()
-        answer.read()
-        return answer.status
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
+def _post(connection: http.client.HTTPConnection, body: Body) -> int:
+    """Send a request, read the answer, and return its status."""
+    content, kind = body
+    connection.request("POST", "/v1/recommend", content, {"Content-Type": kind})
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status
 
 
 def _send_on_schedule(address: str, bodies: Sequence[Body], rate: float) -> Json:
     """Send requests at a rate, and return latencies and statuses."""
     # Used in turn: a server closes connections that stay unused.
-    clients = deque(_Client(address) for _ in range(MAX_THREADS))
+    clients = deque(_connect(address) for _ in range(MAX_THREADS))
     start = time.perf_counter() + 0.1
 
     def send(number: int) -> tuple[float, int]:
@@ -146,7 +145,7 @@ def _send_on_schedule(address: str, bodies: Sequence[Body], rate: float) -> Json
         time.sleep(max(0.0, due - time.perf_counter()))
         client = clients.popleft()
         try:
-            status = client.post(bodies[number])
+            status = _post(client, bodies[number])
         finally:
             clients.append(client)
         return time.perf_counter() - due, status
@@ -171,23 +170,13 @@ def _send_in_turn(address: str, bodies: Sequence[Body]) -> float:
     """Return answers a second to clients that wait for each answer."""
 
     def send(part: int) -> None:
-        with closing(_Client(address)) as client:
+        with closing(_connect(address)) as connection:
             for body in bodies[part::CLIENTS]:
-                client.post(body)
+                _post(connection, body)
 
     with ThreadPoolExecutor(CLIENTS) as threads:
         seconds = measure_seconds(lambda: list(threads.map(send, range(CLIENTS))))
     return round(len(bodies) / seconds, 1)
-
-
-def _make_picture() -> bytes:
-    """Return a JPEG of one megapixel, smooth as photos are."""
-    height, width = _PICTURE_SIZE
-    tiles = np.random.default_rng(1).integers(0, 255, (height // 24, width // 24, 3))
-    pixels = np.kron(tiles, np.ones((24, 24, 1))).astype(np.uint8)
-    with TemporaryDirectory(prefix="hashlens-") as folder:
-        save_jpeg(pixels, Path(folder) / "picture.jpg")
-        return (Path(folder) / "picture.jpg").read_bytes()
 
 
 def _encode_form(**fields: str | bytes) -> Body:

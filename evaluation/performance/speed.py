@@ -87,7 +87,13 @@ def measure_all_sizes(
         if size == peer_size:
             figures |= _compare(folder, captions, pictures)
         shutil.rmtree(folder)
-        figures["growth"] = _compute_growth(figures["sizes"])
+        first, last = figures["sizes"][str(sizes[0])], figures["sizes"][str(size)]
+        figures["growth"] = {
+            "from": sizes[0],
+            "to": size,
+            "times": {name: cost(last) / cost(first) for name, cost in COSTS.items()},
+            "n_log_n": size * math.log(size) / (sizes[0] * math.log(max(sizes[0], 2))),
+        }
         save(figures)
     return figures
 
@@ -128,15 +134,6 @@ def _compare(folder: Path, captions: Sequence[str], pictures: Sequence[Path]) ->
         "limits": run_isolated(measure_limits, posts, pictures).value,
         "peers": run_isolated(compare_on_index, index, posts, captions).value,
     }
-
-
-def _compute_growth(sizes: dict[str, Json]) -> Json:
-    """Return each cost at the largest size as a multiple of the smallest, and n log n."""
-    small, large = min(map(int, sizes)), max(map(int, sizes))
-    first, last = sizes[str(small)], sizes[str(large)]
-    times = {name: cost(last) / cost(first) for name, cost in COSTS.items()}
-    bound = large * math.log(large) / (small * math.log(small)) if small > 1 else 1.0
-    return {"from": small, "to": large, "times": times, "n_log_n": bound}
 
 
 def _log(text: str) -> None:

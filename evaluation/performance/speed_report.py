@@ -52,6 +52,17 @@ def format_speed(figures: Json) -> str:
     columns = [f"{int(size):,} posts" for size in sizes]
     stages = dict.fromkeys(stage for f in sizes.values() for stage in f["build"]["stages"])
     bound = growth["n_log_n"]
+    peers = []
+    for name, found in figures.get("peers", {}).items():
+        if "missing" in found:
+            peers.append([name, f"`{found['missing']}` is not installed", "", "", ""])
+        elif "train_s" in found:
+            peers.append([name, f"{found['train_s']:.1f} (training)", f"{found['ms']:.2f}", "", ""])
+        else:
+            query = f"{found['ms']:.3f} ({{:.3f}} to {{:.3f}})".format(*found["ms_quartiles"])
+            sizes_mib = f"{found['bytes'] / 2**20:.1f}"
+            cells = [f"{found['add_s']:.2f}", query, f"{found['recall']:.3f}", sizes_mib]
+            peers.append([name, *cells])
     tables = [
         _table(["", *columns], [[n, *map(cell, sizes.values())] for n, cell in _ROWS.items()]),
         _table(
@@ -86,7 +97,7 @@ def format_speed(figures: Json) -> str:
         *_format_limits(figures.get("limits", {})),
         _table(
             ["caption vectors", "add, s", "query, ms (quartiles)", "recall@100", "MiB on disk"],
-            [[name, *_peer_cells(found)] for name, found in figures.get("peers", {}).items()],
+            peers,
         ),
     ]
     head = (
@@ -116,17 +127,6 @@ def _format_limits(limits: Json) -> list[str]:
             f"each core (ratio {ratios['ready_threads']:.2f})."
         )
     return parts
-
-
-def _peer_cells(found: Json) -> list[str]:
-    if "missing" in found:
-        return [f"`{found['missing']}` is not installed", "", "", ""]
-    if "train_s" in found:
-        return [f"{found['train_s']:.1f} (training)", f"{found['ms']:.2f}", "", ""]
-    low, high = found["ms_quartiles"]
-    query = f"{found['ms']:.3f} ({low:.3f} to {high:.3f})"
-    mib = found["bytes"] / 2**20
-    return [f"{found['add_s']:.2f}", query, f"{found['recall']:.3f}", f"{mib:.1f}"]
 
 
 def plot_speed(figures: Json) -> bytes:

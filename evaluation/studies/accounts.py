@@ -52,33 +52,26 @@ def measure_accounts(
     for number in ADDED:
         row: dict[str, Any] = {"own_posts": number, "accounts": len(accounts)}
         row["queries"] = len(answers)
-        for name, rankings in _ask_indexes(accounts, number, starter, full, place).items():
-            means = evaluate(rankings, answers, KS).means() if answers else {}
+        shared = full
+        if number and accounts:
+            shared = place / f"shared-{number}"
+            extend_index([p for first, _ in accounts for p in first[:number]], full, shared)
+        recommender = Recommender.open(shared)
+        rankings: dict[str, list[Ranking]] = {"joined": [], "named": [], "unnamed": []}
+        for account, (first, later) in enumerate(accounts):
+            own = starter
+            if number:
+                own = place / f"own-{number}-{account}"
+                extend_index(first[:number], starter, own)
+            queries = [Query(caption=post.caption) for post in later]
+            rankings["joined"] += run_queries(Recommender.open(own), queries, max(KS))[0]
+            rankings["named"] += run_queries(recommender, queries, max(KS), first[0].author)[0]
+            rankings["unnamed"] += run_queries(recommender, queries, max(KS))[0]
+        for name, answered in rankings.items():
+            means = evaluate(answered, answers, KS).means() if answers else {}
             row[name] = {metric: round(means[metric], 4) for metric in METRICS if answers}
         rows.append(row)
     return rows
-
-
-def _ask_indexes(
-    accounts: Sequence[Account], number: int, starter: Path, full: Path, place: Path
-) -> dict[str, list[Ranking]]:
-    """Return the answers of each kind of index to all accounts' later captions."""
-    shared = full
-    if number and accounts:
-        shared = place / f"shared-{number}"
-        extend_index([p for first, _ in accounts for p in first[:number]], full, shared)
-    recommender = Recommender.open(shared)
-    rankings: dict[str, list[Ranking]] = {"joined": [], "named": [], "unnamed": []}
-    for account, (first, later) in enumerate(accounts):
-        own = starter
-        if number:
-            own = place / f"own-{number}-{account}"
-            extend_index(first[:number], starter, own)
-        queries = [Query(caption=post.caption) for post in later]
-        rankings["joined"] += run_queries(Recommender.open(own), queries, max(KS))[0]
-        rankings["named"] += run_queries(recommender, queries, max(KS), first[0].author)[0]
-        rankings["unnamed"] += run_queries(recommender, queries, max(KS))[0]
-    return rankings
 
 
 def extend_index(posts: Sequence[Post], source: Path, index: Path) -> Path:

@@ -159,28 +159,20 @@ def _shared_keys(
     posts: Sequence[Post], captions: Sequence[Sequence[str]], *, by_author: bool
 ) -> Iterator[tuple[int, Hashable]]:
     """Yield positions of posts with keys; posts with an equal key must stay together."""
-    pictures = _identify_pictures(posts)
-    for position, (post, words) in enumerate(zip(posts, captions, strict=True)):
-        if by_author and post.author is not None:
-            yield position, ("author", post.author)
-        if len(words) >= MIN_WORDS:
-            yield position, ("caption", tuple(words))
-        if post.image:
-            yield position, ("picture", pictures[position])
-        elif len(post.hashtags) >= MIN_HASHTAGS:
-            yield position, ("hashtags", frozenset(post.hashtags))
-
-
-def _identify_pictures(posts: Sequence[Post]) -> list[Hashable]:
-    """Return a key of each post's picture, equal for equal files; None without a picture."""
     try:
         sizes = [post.image.stat().st_size if post.image else None for post in posts]
         counts = Counter(sizes)
-        # Only files of equal size can be equal, so only those are read.
-        return [
-            (size, read_entry(post.image)["sha256"]) if post.image and counts[size] > 1 else size
-            for post, size in zip(posts, sizes, strict=True)
-        ]
+        for position, (post, words, size) in enumerate(zip(posts, captions, sizes, strict=True)):
+            if by_author and post.author is not None:
+                yield position, ("author", post.author)
+            if len(words) >= MIN_WORDS:
+                yield position, ("caption", tuple(words))
+            if post.image:
+                # Only files of equal size can be equal, so only those are read.
+                digest = read_entry(post.image)["sha256"] if counts[size] > 1 else ""
+                yield position, ("picture", size, digest)
+            elif len(post.hashtags) >= MIN_HASHTAGS:
+                yield position, ("hashtags", frozenset(post.hashtags))
     except OSError as error:
         raise InputError(
             f"split: cannot read the picture {error.filename}: {error.strerror}; "

@@ -33,7 +33,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "duckdb": ("indexer.storage.store",),
     "pymilvus": ("indexer.vectors.milvus_client",),
     "grpc": ("indexer.vectors.milvus_client",),  # pymilvus lets its errors through
-    "PIL": ("indexer.decoding", "evaluation.performance.encoder_speed"),
+    "PIL": ("indexer.decoding", "evaluation.performance.library_limits"),
     "pillow_heif": ("indexer.decoding",),
     "pillow_jxl": ("indexer.decoding",),
     "torch": (
@@ -41,9 +41,9 @@ OWNERS: dict[str, tuple[str, ...]] = {
         "indexer.topics.image_training",
         "indexer.embeddings.glove",
         "evaluation.methods.topic_models",
-        "evaluation.performance.encoder_speed",
+        "evaluation.performance.library_limits",
     ),
-    "torchvision": ("indexer.images.specs", "evaluation.performance.encoder_speed"),
+    "torchvision": ("indexer.images.specs", "evaluation.performance.library_limits"),
     "efficientnet_lite_pytorch": ("indexer.images.specs",),
     "onnxruntime": ("indexer.images.onnx_network",),
     "open_clip": ("indexer.images.open_clip",),
@@ -51,7 +51,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "platformdirs": ("indexer.images.file_cache", "retriever.cli.user_config"),
     "pyperclip": ("retriever.cli",),
     "safetensors": ("indexer.images.weights", "indexer.topics.model"),
-    "threadpoolctl": ("indexer", "evaluation.performance.encoder_speed"),
+    "threadpoolctl": ("indexer", "evaluation.performance.library_limits"),
     "sklearn": ("evaluation.methods.caption_methods",),
     "lightgbm": ("retriever.training.models",),
     "ctypes": ("retriever.ranking.tree_model",),  # LightGBM's library, without its Python package

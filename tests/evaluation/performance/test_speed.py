@@ -167,7 +167,7 @@ def test_costs_are_measured_by_size_and_told(
         assert each["bytes"] > 100_000
     assert found["limits"].keys() == {"read", "train", "add"}
     assert found["peers"]["hashlens"]["recall"] == 1
-    assert found["profiling"].keys() == {"build", "query"}
+    assert found["profiles"].keys() == {"build", "query"}
     assert found["growth"]["times"].keys() >= {"build", "query", "disk", "update"}
     assert "| caption query, warm, median ms |" in text
     assert format_speed(found) == text
