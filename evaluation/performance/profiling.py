@@ -6,10 +6,12 @@ cProfile slows Python down but not compiled code, so the shares of hashlens are 
 from __future__ import annotations
 
 import cProfile
+import os
 import pstats
 import re
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from hashlens.evaluation.result_files import Json
 
 Function = tuple[str, int, str]  # file, line and name, as in pstats
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 OURS = tuple(f"{ROOT / folder}/" for folder in ("indexer", "retriever", "evaluation"))
 # Built-in functions, whose time counts for their caller.
 _BUILTIN = re.compile(
@@ -26,6 +28,7 @@ _BUILTIN = re.compile(
 )
 # The call of LightGBM: the profiler counts a foreign function's time for its caller.
 _FOREIGN = {("retriever/ranking/tree_model.py", "_call")}
+_resolve = cache(os.path.realpath)  # an editable install may reach files through links
 MAX_FUNCTIONS = 5  # in the result
 
 
@@ -56,6 +59,7 @@ def profile_work(work: Callable[..., object], *arguments: object) -> Json:
 def _name_own(function: Function) -> str:
     """Return a function of hashlens as `file: name`, and an empty string for others."""
     file, _, name = function
+    file = _resolve(file)
     if not file.startswith(OURS):
         return ""
     place = Path(file).relative_to(ROOT).as_posix()

@@ -28,7 +28,7 @@ _ROWS: dict[str, Callable[[Json], str]] = {
     "caption query, warm, median ms": lambda f: f"{f['query']['median_ms']:.1f}",
     "caption query, warm, p99 ms": lambda f: f"{f['query']['p99_ms']:.1f}",
     "captions in `batch`, a second": lambda f: f"{f['query']['batch_a_second']:.0f}",
-    "memory while asked, MiB": lambda f: f"{f['query']['resident_mib']:,.0f}",
+    "memory of queries, MiB": lambda f: f"{f['query']['resident_mib']:,.0f}",
     "`hashlens recommend --caption`, s": lambda f: f"{median(f['cold_s']):.2f}",
     "nearest captions, ms (exact)": lambda f: (
         "{ms:.2f} ({exact_ms:.2f})".format(**near) if (near := f["neighbours"]) else ""
