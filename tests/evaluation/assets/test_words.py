@@ -16,7 +16,7 @@ from hashlens.indexer.text.hashtags import tokens
 def test_quantized_vectors_are_scaled_by_their_largest_number() -> None:
     found = quantize(np.array([[2, -4, 1, 0], [0.5, 0.25, -0.125, 0.5]], np.float32))
     assert found.dtype == np.int8
-    # 63 / 4 of the first, where halves go to the even neighbour; 63 / 0.5 of the second.
+    # The first is scaled by 63 / 4, with halves rounded to even; the second by 63 / 0.5.
     assert found.tolist() == [[32, -63, 16, 0], [63, 32, -16, 63]]
 
 

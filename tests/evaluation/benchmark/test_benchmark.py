@@ -64,7 +64,7 @@ class Unsorted(Broken):
     name = "unsorted"
 
     def fit(self, posts: Sequence[Post], *, features: Features | None = None) -> None:
-        """Nothing to learn."""
+        """Learn nothing."""
 
     def recommend(self, queries: Sequence[Query], k: int) -> list[Ranking]:
         return [[("dog", 0.5), ("cat", 0.5)] for _ in queries]
@@ -108,7 +108,7 @@ def finished(registered: None, captions: Path, tmp_path_factory: pytest.TempPath
     return out, run_benchmark(tasks, out, methods=names, on_message=messages.append), messages
 
 
-def test_figures_are_those_of_the_run_and_qrels_files(finished: Run) -> None:
+def test_figures_agree_with_the_run_and_qrels_files(finished: Run) -> None:
     out, report, _ = finished
     assert json.loads((out / "report.json").read_text()) == report
     (task,) = report["tasks"]
@@ -126,19 +126,19 @@ def test_figures_are_those_of_the_run_and_qrels_files(finished: Run) -> None:
             for place, metric in ((0, "P@1"), (4, "P@5"), (9, "P@10")):
                 assert row["curve"][place] == pytest.approx(row["metrics"][metric])
             judged += 1
-    assert judged == 4 + 5  # co-occurrence has nothing to say to captions alone
+    assert judged == 4 + 5  # co-occurrence does not read captions
     assert [part["inputs"] for part in task["combinations"]] == ["caption", "caption,seeds:1"]
 
 
-def test_a_method_that_reads_no_input_given_is_left_out(finished: Run) -> None:
+def test_a_method_that_reads_none_of_the_inputs_is_left_out(finished: Run) -> None:
     _, report, _ = finished
-    asked = [
+    methods = [
         {row["method"] for row in part["methods"]} for part in report["tasks"][0]["combinations"]
     ]
-    assert asked[1] - asked[0] == {"cooccurrence"}  # it reads seeds alone
+    assert methods[1] - methods[0] == {"cooccurrence"}  # it reads seeds alone
 
 
-def test_a_faulty_method_is_a_row_and_the_others_go_on(finished: Run) -> None:
+def test_a_faulty_method_is_a_row_and_the_others_run(finished: Run) -> None:
     _, report, messages = finished
     for part in report["tasks"][0]["combinations"]:
         errors = {row["method"]: row["error"] for row in part["methods"] if "error" in row}
@@ -149,7 +149,7 @@ def test_a_faulty_method_is_a_row_and_the_others_go_on(finished: Run) -> None:
     assert "no &lt;posts&gt;" in format_page(report)
 
 
-def test_the_per_query_file_holds_what_the_means_are_of(finished: Run) -> None:
+def test_the_per_query_file_has_the_same_means(finished: Run) -> None:
     out, report, _ = finished
     with (out / "per_query.csv").open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
@@ -186,14 +186,14 @@ def test_topics_answers_and_calibration_are_judged(finished: Run) -> None:
             assert 0 < sum(topic["queries"] for topic in row["topics"].values()) <= part["queries"]
             assert (row["calibration"] is not None) == (row["method"] == "hashlens")
             assert 0 <= row["coverage"] <= row["answered"] <= 1
-        assert by_name["topic-popularity"]["answered"] > 0.8  # it has the features it needs
+        assert by_name["topic-popularity"]["answered"] > 0.8  # it has features
         own = by_name["hashlens"]["calibration"]
         gaps = [abs(p - o) for p, o in zip(own["predicted"], own["observed"], strict=True)]
         weighed = sum(gap * n for gap, n in zip(gaps, own["counts"], strict=True))
         assert own["error"] == pytest.approx(weighed / sum(own["counts"]))
 
 
-def test_the_page_has_plots_and_asks_for_nothing_outside(finished: Run) -> None:
+def test_the_page_has_plots_and_loads_nothing_from_outside(finished: Run) -> None:
     out, _, _ = finished
     text = (out / "report.html").read_text(encoding="utf-8")
     assert text.count('src="data:image/svg+xml;base64,') == 2 * 4
@@ -282,7 +282,7 @@ def test_the_same_seed_gives_the_same_figures_and_another_seed_others(
     assert runs[0]["tasks"][0]["combinations"][0]["queries"] == 12
 
 
-def test_posts_with_a_dollar_or_markup_in_their_topic_do_no_harm(tmp_path: Path) -> None:
+def test_a_dollar_or_markup_in_a_topic_is_escaped(tmp_path: Path) -> None:
     posts = [
         {"id": f"p {n}", "hashtags": ["a", "b", f"c{n % 3}"], "topic": f"<b>${n % 2}^{{$"}
         for n in range(40)
@@ -341,7 +341,7 @@ def test_invalid_settings_are_refused_in_one_line(
         ([{"author": "nobody"}], "found no usable post"),
     ],
 )
-def test_posts_that_are_too_few_or_without_hashtags(
+def test_too_few_posts_or_posts_without_hashtags_are_refused(
     posts: list[dict[str, Any]], message: str, tmp_path: Path
 ) -> None:
     source = tmp_path / "posts.jsonl"
@@ -350,14 +350,16 @@ def test_posts_that_are_too_few_or_without_hashtags(
         run_benchmark(make_tasks(source, ["caption"]), tmp_path / "out", methods=FEW)
 
 
-def test_two_tasks_of_one_name_and_no_tasks(sample_folder: Path, tmp_path: Path) -> None:
+def test_two_tasks_of_one_name_and_no_tasks_are_refused(
+    sample_folder: Path, tmp_path: Path
+) -> None:
     task = Task("same", (sample_folder,), ("caption",))
     for tasks in ((task, task), ()):
         with pytest.raises(ConfigError, match="expected each name once"):
             run_benchmark(tasks, tmp_path)
 
 
-def test_standard_tasks_are_those_whose_folders_are_there(tmp_path: Path) -> None:
+def test_standard_tasks_are_those_with_a_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="found none of the folders instagram_captions, harrison"):
         standard_tasks(tmp_path)
     for name in ("tweets_images", "topic_images"):

@@ -1,4 +1,4 @@
-"""The measuring of a server, on the sample posts and for a moment."""
+"""The measurement of a server, for a second on the sample posts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Synthetic posts, work in a process of its own, and the measuring of costs by size."""
+"""Synthetic posts, isolated work, and costs by size."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ POSTS = [
 ]
 
 
-def test_synthetic_posts_are_real_ones_with_some_words_exchanged() -> None:
+def test_synthetic_posts_are_real_ones_with_some_words_replaced() -> None:
     rows = list(synthesise(POSTS, 400))
     assert [row["id"] for row in rows] == [f"s1-{n}" for n in range(400)]
     captions = {post.caption: set(post.caption.split()) for post in POSTS}
@@ -52,9 +52,9 @@ def test_synthetic_posts_are_real_ones_with_some_words_exchanged() -> None:
     assert total == 400 * 20
     assert (
         1 - CHANGED_SHARE < same / total < 1 - CHANGED_SHARE / 10
-    )  # many are exchanged for their own
+    )  # many words are replaced by themselves
     assert NEW_SHARE / 3 < new / total < NEW_SHARE * 3
-    # Each round has every post once, by authors of its own.
+    # Each round has every post once, with new authors.
     authors = Counter(row["author"] for row in rows)
     assert len(authors) == 10 * 20
     assert set(authors.values()) == {2}
@@ -62,7 +62,7 @@ def test_synthetic_posts_are_real_ones_with_some_words_exchanged() -> None:
     assert list(synthesise(POSTS, 400, seed=2)) != rows
 
 
-def test_synthetic_posts_are_read_as_posts_are(tmp_path: Path) -> None:
+def test_synthetic_posts_are_read_like_other_posts(tmp_path: Path) -> None:
     write_synthetic_posts(POSTS, 30, tmp_path / "posts")
     read = list(read_posts([tmp_path / "posts"], rule="instagram", rejections=[]))
     assert [post.post_id for post in read] == [f"s1-{n}" for n in range(30)]
@@ -72,56 +72,56 @@ def test_synthetic_posts_are_read_as_posts_are(tmp_path: Path) -> None:
     assert len(read_captions(tmp_path / "posts", 7)) == 7
 
 
-def _large(mib: int) -> tuple[int, int]:
+def fill_memory(mib: int) -> tuple[int, int]:
     return os.getpid(), int(np.ones(mib << 20, np.uint8).sum())
 
 
-def _refused() -> None:
+def raise_error() -> None:
     raise InputError("found nothing")
 
 
-def _gone() -> None:
+def exit_at_once() -> None:
     os._exit(3)
 
 
-def test_work_apart_has_its_own_memory_and_errors() -> None:
-    found = run_isolated(_large, 300)
+def test_isolated_work_has_its_own_memory_and_errors() -> None:
+    found = run_isolated(fill_memory, 300)
     assert found.value[0] != os.getpid()
     assert found.value[1] == 300 << 20
     assert found.peak_mib > 300
     assert found.processor > 0
     assert 0 < found.seconds < 60
-    with pytest.raises(HashlensError, match="_refused: InputError: found nothing"):
-        run_isolated(_refused)
-    with pytest.raises(HashlensError, match="_gone: the process ended without a result"):
-        run_isolated(_gone)
+    with pytest.raises(HashlensError, match="raise_error: InputError: found nothing"):
+        run_isolated(raise_error)
+    with pytest.raises(HashlensError, match="exit_at_once: the process ended without a result"):
+        run_isolated(exit_at_once)
 
 
-def _counts_words_again() -> int:
+def count_words() -> int:
     return sum(len(" ".join(WORDS).split()) for _ in range(3_000))
 
 
-def _sorts() -> object:
+def sort_numbers() -> object:
     return np.sort(np.tile(np.arange(1000), 3_000))
 
 
-def _both() -> None:
-    _counts_words_again()
-    _sorts()
+def count_and_sort() -> None:
+    count_words()
+    sort_numbers()
 
 
-def test_a_profile_tells_our_time_from_that_of_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_profile_separates_our_time_from_that_of_libraries(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(profiling, "OURS", (*profiling.OURS, f"{Path(__file__).parent}/"))
-    assert (
-        profiling.profile_work(_counts_words_again)["ours"] > 0.9
-    )  # `split` is ours to answer for
-    found = profiling.profile_work(_both)
+    assert profiling.profile_work(count_words)["ours"] > 0.9  # `split` counts for its caller
+    found = profiling.profile_work(count_and_sort)
     assert 0 < found["ours"] < 0.9
     assert found["largest"][0][0] == "tests/evaluation/performance/test_speed.py: <genexpr>"
-    assert profiling.profile_work(_sorts)["ours"] < 0.5
+    assert profiling.profile_work(sort_numbers)["ours"] < 0.5
 
 
-def test_stages_are_told_apart() -> None:
+def test_stages_are_timed_separately() -> None:
     stages = StageTimer()
     stages.stage("one")
     stages.advance()
@@ -130,7 +130,9 @@ def test_stages_are_told_apart() -> None:
     assert list(stages.seconds()) == ["start", "one", "two"]
 
 
-def test_peers_are_asked_the_same_and_missing_ones_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peers_answer_the_same_queries_and_missing_ones_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     vectors = np.random.default_rng(1).normal(size=(600, 16)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     stored = Embeddings(np.arange(600, dtype=np.int64) * 3, vectors)
@@ -146,7 +148,7 @@ def test_peers_are_asked_the_same_and_missing_ones_named(monkeypatch: pytest.Mon
     assert measured["hashlens"]["recall"] == measured["FAISS + dict"]["recall"] == 1
 
 
-def test_costs_are_measured_by_size_and_told(
+def test_costs_are_measured_by_size_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sizes, "COLD_STARTS", 1)
@@ -175,6 +177,6 @@ def test_costs_are_measured_by_size_and_told(
     assert count_bytes(tmp_path / "bench") > 0
 
 
-def test_nothing_to_draw_from_is_said(tmp_path: Path) -> None:
+def test_posts_without_text_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no post with a caption or hashtags"):
         speed.measure_all_sizes([], [10], tmp_path)

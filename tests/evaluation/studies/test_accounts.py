@@ -1,4 +1,4 @@
-"""What an account's own posts bring, on two accounts that always tag the same."""
+"""The gain of an account's own posts, for two accounts that always use the same hashtags."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def posts(author: str, captions: list[str]) -> list[Post]:
 CAPTIONS = ["a bowl", "two cups", "glaze again", "sunset", "the sea", "a bowl", "coffee", "rain"]
 
 
-def test_first_posts_join_and_later_ones_are_asked_about(
+def test_first_posts_are_added_and_later_ones_are_queries(
     sample_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(accounts, "ADDED", (0, 3))
     some = [*posts("ann", CAPTIONS), *reversed(posts("bob", CAPTIONS)), *posts("eve", ["x y"] * 9)]
     before, after = measure_accounts(some, starter(), sample_index, tmp_path)
-    # Of eve all later captions were said before, of the others the second bowl was.
+    # All later captions of eve repeat earlier ones, and one of each other account does.
     assert (before["own_posts"], before["accounts"], before["queries"]) == (0, 2, 8)
     assert (after["own_posts"], after["accounts"], after["queries"]) == (3, 2, 8)
     for index in ("joined", "named"):
@@ -56,7 +56,7 @@ def test_first_posts_join_and_later_ones_are_asked_about(
     assert repeated[0]["queries"] == 0
 
 
-def test_of_accounts_that_copy_one_another_one_is_asked_about(
+def test_of_accounts_that_copy_one_another_one_is_used(
     sample_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(accounts, "ADDED", (0, 3))

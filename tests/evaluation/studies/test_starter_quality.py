@@ -1,4 +1,4 @@
-"""How much aggregates keep: what is taken out of an answer that another index could not give."""
+"""The share of quality that aggregates keep."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hashlens.retriever.index.reader import IndexReader
 from hashlens.retriever.recommender import Recommender
 
 
-def test_an_answer_keeps_what_the_other_index_knows_or_the_caption_spells(
+def test_an_answer_keeps_hashtags_that_the_other_index_knows_or_the_caption_spells(
     tiny_index: IndexReader,
 ) -> None:
     other = Recommender(tiny_index)
@@ -20,12 +20,12 @@ def test_an_answer_keeps_what_the_other_index_knows_or_the_caption_spells(
     assert keep_known(answer, Query(seeds=("park",)), other) == [answer[0], answer[3]]
 
 
-def test_questions_of_all_folders_weigh_alike() -> None:
+def test_queries_of_all_folders_have_the_same_weight() -> None:
     def task(queries: int, full: float, starter: float) -> dict[str, object]:
-        told = {"full": full, "starter": starter, "full, less rare": full}
+        means_by_index = {"full": full, "starter": starter, "full, less rare": full}
         scores = {
             index: {"queries": queries, "P@5": mean / 2, "nDCG@10": mean}
-            for index, mean in told.items()
+            for index, mean in means_by_index.items()
         }
         return scores | {"kept": starter / full}
 

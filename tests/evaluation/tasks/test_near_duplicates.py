@@ -1,4 +1,4 @@
-"""Pairs that say nearly the same: all that a comparison of every two finds, and no others."""
+"""Near-duplicates are the pairs that a comparison of every two texts finds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ texts = st.lists(st.lists(st.sampled_from("abcdefghijkl"), max_size=14), max_siz
 
 
 def components(pairs: set[tuple[int, int]], count: int) -> list[int]:
-    """The smallest text that each hangs together with."""
+    """Return the smallest text that each is connected with."""
     least = list(range(count))
     for _ in range(count):
         for one, other in pairs:
@@ -30,14 +30,14 @@ def components(pairs: set[tuple[int, int]], count: int) -> list[int]:
 
 @settings(max_examples=200, deadline=None)
 @given(texts, st.sampled_from([0.5, 0.7, 0.8, 1.0]))
-def test_those_that_comparing_every_two_finds_hang_together(
+def test_pairs_connect_the_same_texts_as_comparing_every_two(
     found: list[list[str]], same: float
 ) -> None:
     pairs = find_near_duplicates(found, same)
     assert pairs.dtype == np.int64
     assert (pairs[:, 0] < pairs[:, 1]).all()
-    told = {(int(one), int(other)) for one, other in pairs}
-    assert len(told) == len(pairs)
+    found_pairs = {(int(one), int(other)) for one, other in pairs}
+    assert len(found_pairs) == len(pairs)
     sets = [frozenset(text) for text in found]
     every = {
         (one, other)
@@ -45,22 +45,22 @@ def test_those_that_comparing_every_two_finds_hang_together(
         if min(len(sets[one]), len(sets[other])) >= MIN_DISTINCT_WORDS
         and len(sets[one] & sets[other]) >= round(same * len(sets[one] | sets[other]), 9)
     }
-    assert told <= every
-    assert components(told, len(sets)) == components(every, len(sets))
+    assert found_pairs <= every
+    assert components(found_pairs, len(sets)) == components(every, len(sets))
 
 
-def test_they_are_found_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pairs_are_found_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     words = [[f"w{n}" for n in range(first, first + 20)] for first in range(0, 40, 2)]
     whole = find_near_duplicates(words)
     monkeypatch.setattr(near_duplicates, "_BLOCK_ROWS", 3)
     monkeypatch.setattr(near_duplicates, "_BLOCK_PAIRS", 2)
     assert sorted(map(tuple, find_near_duplicates(words))) == sorted(map(tuple, whole))
-    # Of each and the next 18 of 22 words are shared; of each and the one after 16 of 24, too few.
+    # Each text shares 18 of 22 words with the next one, and 16 of 24 with the one after: too few.
     assert MIN_JACCARD == 0.7
     assert sorted(map(tuple, whole.tolist())) == [(n, n + 1) for n in range(19)]
 
 
-def test_nothing_is_like_nothing() -> None:
+def test_short_texts_have_no_near_duplicates() -> None:
     assert find_near_duplicates([]).shape == (0, 2)
     assert find_near_duplicates([[], ["a"], ["a"]]).shape == (0, 2)
     assert find_near_duplicates(["abcde", "abcde", "edcba"]).tolist() == [[0, 1], [0, 2]]
