@@ -23,7 +23,7 @@ from hashlens.evaluation.result_files import Json
 from hashlens.evaluation.tasks.suite import read_all_posts
 from hashlens.indexer.generations.generation import open_current
 from hashlens.indexer.text.hashtags import tokens
-from hashlens.indexer.types import Embeddings, Floats, Ids, Post
+from hashlens.indexer.types import Embeddings, Floats, Ids
 from hashlens.indexer.vectors.index import VectorIndex
 from hashlens.indexer.vectors.search import SPARE
 from hashlens.indexer.vectors.segments import living
@@ -201,31 +201,26 @@ def compare_on_index(index: Path, posts: Path, captions: Sequence[str]) -> dict[
     queries = [to_query(caption) for caption in captions[:MAX_QUERIES]]
     vectors = Recommender.open(index).prepared(queries).texts.vectors
     results = compare_peers(stored, vectors) if stored else {}
-    captioned = [post for post in read_all_posts([posts]) if post.caption and post.hashtags]
-    return results | {"fastText": _measure_fasttext(captioned, captions[:MAX_QUERIES])}
-
-
-def _measure_fasttext(posts: Sequence[Post], captions: Sequence[str]) -> Json:
-    """Return seconds to train fastText on captions, and milliseconds of five hashtags."""
     if find_spec("fasttext") is None:
-        return {"missing": "fasttext-wheel"}
+        return results | {"fastText": {"missing": "fasttext-wheel"}}
     import fasttext
 
     with TemporaryDirectory(prefix="hashlens-") as folder:
         file = Path(folder) / "posts.txt"
         with file.open("w", encoding="utf-8") as lines:
-            for post in posts:
-                labels = " ".join(f"__label__{tag}" for tag in post.hashtags)
-                lines.write(f"{labels} {' '.join(tokens(post.caption))}\n")
+            for post in read_all_posts([posts]):
+                if post.caption and post.hashtags:
+                    labels = " ".join(f"__label__{tag}" for tag in post.hashtags)
+                    lines.write(f"{labels} {' '.join(tokens(post.caption))}\n")
         began = time.perf_counter()
         model = fasttext.train_supervised(
             str(file), dim=50, epoch=5, loss="hs", minCount=2, minCountLabel=2, thread=2, verbose=0
         )
         train_s = time.perf_counter() - began
     times = []
-    for caption in captions:
-        text = " ".join(tokens(caption)) + "\n"
+    for query in queries:
+        text = " ".join(tokens(query.caption)) + "\n"
         began = time.perf_counter()
         model.f.predict(text, 5, 0.0, "strict")  # its own `predict` fails under NumPy 2
         times.append(1000 * (time.perf_counter() - began))
-    return {"train_s": train_s, "ms": median(times)}
+    return results | {"fastText": {"train_s": train_s, "ms": median(times)}}

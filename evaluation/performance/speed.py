@@ -85,7 +85,18 @@ def measure_all_sizes(
         write_synthetic_posts(sources, size, folder / "posts")
         figures["sizes"][str(size)] = _measure_size(folder, place / "new", captions)
         if size == peer_size:
-            figures |= _compare(folder, captions, pictures)
+            _log("profiles")
+            index, source = folder / "index", folder / "posts"
+            queries = (measure_queries, index, captions[:SINGLE_QUERIES], SINGLE_QUERIES)
+            figures["profiles"] = {
+                "build": run_isolated(
+                    profile_work, measure_build, source, folder / "profiled"
+                ).value,
+                "query": run_isolated(profile_work, *queries).value,
+            }
+            _log("limits and peers")
+            figures["limits"] = run_isolated(measure_limits, source, pictures).value
+            figures["peers"] = run_isolated(compare_on_index, index, source, captions).value
         shutil.rmtree(folder)
         first, last = figures["sizes"][str(sizes[0])], figures["sizes"][str(size)]
         figures["growth"] = {
@@ -117,23 +128,6 @@ def _measure_size(folder: Path, new: Path, captions: Sequence[str]) -> Json:
     figures["update"] = update.value | {"peak_mib": update.peak_mib}
     _log(f"  {figures['query']['median_ms']:.1f} ms a query, update {update.seconds:.1f} s")
     return figures
-
-
-def _compare(folder: Path, captions: Sequence[str], pictures: Sequence[Path]) -> Json:
-    """Return profiles of a build and of queries, library limits, and peers."""
-    index, posts = folder / "index", folder / "posts"
-    _log("profiles")
-    queries = (measure_queries, index, captions[:SINGLE_QUERIES], SINGLE_QUERIES)
-    profiles = {
-        "build": run_isolated(profile_work, measure_build, posts, folder / "profiled").value,
-        "query": run_isolated(profile_work, *queries).value,
-    }
-    _log("limits and peers")
-    return {
-        "profiles": profiles,
-        "limits": run_isolated(measure_limits, posts, pictures).value,
-        "peers": run_isolated(compare_on_index, index, posts, captions).value,
-    }
 
 
 def _log(text: str) -> None:
