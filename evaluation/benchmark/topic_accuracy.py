@@ -82,10 +82,10 @@ def judge_topics(
 ) -> Json:
     """Judge the topics of test pictures, predicted by a model of the training pictures.
 
-    Only posts with a readable picture and one of the topics that ship are used. If posts name the
-    collection of their picture (`origin`), and a topic has pictures of two or more, each collection
-    is also left out in turn: a model of all other pictures judges it. This is closer to photos of
-    users, which come from elsewhere.
+    Only posts with a readable picture and one of the topics that ship are used. Posts may name the
+    collection of their picture (`origin`). If a topic has pictures of two collections or more, each
+    one is also left out in turn, and a model of all other pictures judges it. This is closer to
+    photos of users, which come from elsewhere.
 
     Args:
         train: posts to learn from.

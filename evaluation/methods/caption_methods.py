@@ -176,10 +176,9 @@ class Spelled(ScoringMethod):
 class FastText:
     """A linear classifier on averaged word vectors: Joulin et al., "Bag of tricks" (2017).
 
-    It uses hierarchical softmax over the hashtags, and the epochs and learning rate of
-    `FASTTEXT_SETTINGS` with the best P@5 on a tenth of the training authors, held out. It needs the
-    optional package `fasttext`, and runs in one thread to be repeatable. Scores are one over the
-    rank.
+    It uses hierarchical softmax over the hashtags. A tenth of the training authors is held out to
+    choose the epochs and learning rate of `FASTTEXT_SETTINGS` by P@5. It needs the optional package
+    `fasttext`, and runs in one thread to be repeatable. Scores are one over the rank.
     """
 
     name = "fasttext"

@@ -95,9 +95,9 @@ class NearestHashtags(ScoringMethod):
 class NearestInTopic(ScoringMethod):
     """The same in a space that is trained on the posts of the query's topic alone.
 
-    The topic is the likeliest by `Features`, from picture or text. If the topic's space holds no
-    word of the query or no hashtag, the answer is the topic's most used hashtags, scored by their
-    share of its posts. A query of unknown topic, or of one without posts, has an empty answer.
+    The topic is the likeliest by `Features`, from picture or text. If its space holds no word of
+    the query or no hashtag, the answer is the topic's most used hashtags. Their scores are shares
+    of the topic's posts. A query of unknown topic, or of one without posts, has an empty answer.
     """
 
     inputs = frozenset({"image", "caption", "seeds"})

@@ -1,8 +1,8 @@
 """Synthetic posts in any number, resampled from real ones, to measure speed.
 
 Each is a real post drawn at random. Some of its words and hashtags are replaced by others, drawn by
-their frequency, and some by new ones, so that the vocabulary grows with the posts (Heaps 1978).
-They cost as much time as real posts; the quality of answers has no meaning.
+their frequency. Some are replaced by new ones, so that the vocabulary grows with the posts (Heaps
+1978). They cost as much time as real posts; the quality of answers has no meaning.
 """
 
 from __future__ import annotations

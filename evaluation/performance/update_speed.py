@@ -2,10 +2,10 @@
 
     python -m hashlens.evaluation.performance.update_speed FOLDER... [--new 1000]
 
-One index is built of all posts of the folders but some, another of half of them, and the same new
-posts are added to both. The JSON has the seconds of each stage, of the processor (more stable on a
-shared machine), and of copying DuckDB's file, which grows with the index. The ranker is not
-trained, so a real build takes longer than the one shown.
+Some posts of the folders are new. One index is built of all others, another of half of them, and
+the new posts are added to both. The JSON has the seconds of each stage and of the processor, which
+vary less on a shared machine. It also has the seconds of copying DuckDB's file, which grows with
+the index. The ranker is not trained, so a real build takes longer than the one shown.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How an index serves an account whose own posts are added to those of others.
+"""The quality of answers for an account whose own posts are added to an index.
 
 The first posts of an account are added, and its later posts are the queries. Training and test
 posts have the same author on purpose, since people add their own posts. The index must not know

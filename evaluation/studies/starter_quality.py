@@ -9,9 +9,9 @@ the share of the quality that the aggregates keep. It also has the full index wi
 that the aggregates lack because too few authors use them.
 
 Then posts of half the held-out authors, or of another folder, are added to the aggregates in
-growing numbers, and also make an index of their own. Both answer the other half's captions. At last
-the first posts of single accounts are added (`hashlens.evaluation.studies.accounts`). JSON goes to
-stdout.
+growing numbers. They also make an index of their own. Both answer the other half's captions. At
+last the first posts of single accounts are added (`hashlens.evaluation.studies.accounts`). JSON
+goes to stdout.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Search for near-duplicate texts or hashtag lists by the Jaccard index of their words.
 
 The Jaccard index is the resemblance of Broder, "On the resemblance and containment of documents",
-1997. The search is exact. It compares two sets only if they share one of the rarest words of each,
-the prefix filter of Bayardo, Ma and Srikant, "Scaling up all pairs similarity search", 2007.
+1997. The search is exact. It compares two sets only if they share one of the rarest words of each
+(Bayardo, Ma and Srikant, "Scaling up all pairs similarity search", 2007).
 """
 
 from __future__ import annotations

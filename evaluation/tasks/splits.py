@@ -84,8 +84,8 @@ def split(
         posts: their pictures must still be readable.
         rule: `author` keeps all posts of an author in one part. `time` tests the latest posts; a
             group of near-duplicates counts as its latest post, and posts without a time train.
-            `post` draws posts at random. `auto` is `author` if half the posts have an author and
-            there are two or more, else `time` if half the posts have a time, else `post`.
+            `post` draws posts at random. `auto` is the first that the posts allow: `author` if half
+            of them have one of several authors, `time` if half have a time, else `post`.
         test_share: share of the posts that are tested, in (0, 1). Groups that would exceed it
             train, but at least one group is tested.
         seed: of the random draw; with `time` it decides among equally late posts.
