@@ -16,7 +16,6 @@ from hashlens.evaluation.benchmark.cache import ResultCache, hash_code
 from hashlens.evaluation.benchmark.report import JudgedRun, write_report
 from hashlens.evaluation.benchmark.scoring import FORMAT, TrainCounts, list_cutoffs, score_rankings
 from hashlens.evaluation.benchmark.topic_accuracy import judge_topics
-from hashlens.evaluation.methods import feature_learning
 from hashlens.evaluation.methods.base import Features, Method
 from hashlens.evaluation.methods.feature_learning import learn_features
 from hashlens.evaluation.methods.hashlens import Product
@@ -24,7 +23,7 @@ from hashlens.evaluation.methods.method_registry import METHODS, VARIANTS, check
 from hashlens.evaluation.metrics.intervals import paired_difference
 from hashlens.evaluation.metrics.ranking import QueryMetrics
 from hashlens.evaluation.result_files import Json, to_file_name, write_file
-from hashlens.evaluation.tasks import inputs as task_inputs
+from hashlens.evaluation.tasks.inputs import make_queries
 from hashlens.evaluation.tasks.suite import TOPICS, PreparedTask, Task, prepare_task
 from hashlens.indexer.config import named
 from hashlens.indexer.errors import ConfigError, HashlensError, InputError
@@ -197,7 +196,7 @@ class _TaskRun:
 
     def _cache(self, name: str, module: str, compute: Callable[[], Json]) -> Json:
         """Return the cached result of the same work by the same code, or compute it."""
-        code = hash_code([module, task_inputs.__name__, feature_learning.__name__])
+        code = hash_code([module, make_queries.__module__, learn_features.__module__])
         settings = [FORMAT, self.ready.digest(), self.seed, self.k, code]
         return self.cached.load_or_compute(f"{self.ready.task.name}+{name}", settings, compute)
 

@@ -11,7 +11,7 @@ from hashlens.evaluation.benchmark.ablation import run_ablation
 from hashlens.evaluation.tasks.inputs import Inputs, make_queries
 from hashlens.indexer.config import RankingConfig
 from hashlens.indexer.types import Post
-from tests.support import tiny_index as tiny
+from tests.support import tiny_index
 
 FIRST, SECOND = ("ash", "bel", "cor", "dun", "elm", "far"), ("ing", "er", "ol")
 THIRD = ("ford", "wick", "ton", "ham", "by", "dale")
@@ -30,7 +30,7 @@ def test_unseen_hashtags_are_lost_without_the_spelling_channel() -> None:
     learned = [post(number, town) for number, town in enumerate(TOWNS[:80])]
     unseen = [post(100 + number, town) for number, town in enumerate(TOWNS[80:])]
     questions = {"caption": make_queries(unseen, Inputs.parse("caption"), seed=1)}
-    config = replace(tiny.SMALL, ranking=RankingConfig(folds=3, fewest=1))
+    config = replace(tiny_index.SMALL, ranking=RankingConfig(folds=3, fewest=1))
     found = run_ablation(learned, questions, seed=1, config=config)["caption"]
     # Two of five places can be right: #walk, and the town, which no post of the index has.
     assert found["metrics"]["P@5"] == pytest.approx(0.4)
