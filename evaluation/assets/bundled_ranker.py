@@ -23,7 +23,7 @@ from hashlens.retriever.training.examples import Lessons, joined
 from hashlens.retriever.training.fit import fit, save
 
 INDEX_SIZES = (300, 1_000, 4_000)  # posts
-MAX_QUERIES = 1_500  # for each index
+QUERIES_PER_INDEX = 1_500
 
 
 def make_ranker(folders: Sequence[Path], out: Path) -> None:
@@ -32,7 +32,7 @@ def make_ranker(folders: Sequence[Path], out: Path) -> None:
     Raises:
         InputError: a folder has no posts.
     """
-    config = BuildConfig(ranking=RankingConfig(enough=MAX_QUERIES))
+    config = BuildConfig(ranking=RankingConfig(enough=QUERIES_PER_INDEX))
     examples: list[Lessons] = []
     for folder in folders:
         posts = [post for post in read_all_posts([folder], config.hashtag_rule) if post.hashtags]

@@ -11,7 +11,7 @@ import numpy as np
 
 from hashlens.evaluation.methods.hashlens import build_with_examples, run_queries
 from hashlens.evaluation.metrics.intervals import paired_difference
-from hashlens.evaluation.metrics.ranking import evaluate
+from hashlens.evaluation.metrics.ranking import MAIN_METRICS, evaluate
 from hashlens.evaluation.result_files import Json
 from hashlens.evaluation.tasks.inputs import QuerySet
 from hashlens.indexer.config import BuildConfig
@@ -23,7 +23,6 @@ from hashlens.retriever.recommender import Recommender
 from hashlens.retriever.training.examples import without
 from hashlens.retriever.training.fit import fit, reordered
 
-METRICS = ("P@5", "nDCG@10")
 MAX_TIMED_QUERIES = 300
 
 
@@ -71,7 +70,7 @@ def run_ablation(
                     metric: paired_difference(
                         full[inputs][metric], metrics[inputs][metric], seed
                     )._asdict()
-                    for metric in METRICS
+                    for metric in MAIN_METRICS
                 }
                 ms = _measure_cost(recommender, channel, part.queries[:MAX_TIMED_QUERIES])
                 results[inputs]["channels"][channel] = {"ms": ms, "gain": gains}
@@ -99,5 +98,5 @@ def _measure_metrics(
     for inputs, part in queries.items():
         rankings, _ = run_queries(recommender, part.queries, 10)
         metrics = evaluate(rankings, part.answers, (5, 10))
-        results[inputs] = {metric: metrics.column(metric) for metric in METRICS}
+        results[inputs] = {metric: metrics.column(metric) for metric in MAIN_METRICS}
     return results

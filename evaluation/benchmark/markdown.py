@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from hashlens.evaluation.metrics.ranking import MAIN_METRICS
 from hashlens.evaluation.result_files import Json
-
-METRICS = ("P@5", "nDCG@10")
 
 
 def format_table(head: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> list[str]:
@@ -57,7 +56,7 @@ def _format_column(rows: Sequence[Json]) -> dict[str, str]:
     best = max((metrics["P@5"] for metrics in scored.values()), default=0)
     cells = {row["method"]: "failed" for row in rows if "error" in row}
     for method, metrics in scored.items():
-        text = " / ".join(f"{metrics[name]:.3f}".removeprefix("0") for name in METRICS)
+        text = " / ".join(f"{metrics[name]:.3f}".removeprefix("0") for name in MAIN_METRICS)
         cells[method] = f"**{text}**" if metrics["P@5"] == best else text
     return cells
 

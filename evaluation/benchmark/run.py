@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from hashlens.evaluation.benchmark.ablation import run_ablation
@@ -21,7 +21,7 @@ from hashlens.evaluation.methods.feature_learning import learn_features
 from hashlens.evaluation.methods.hashlens import Product
 from hashlens.evaluation.methods.method_registry import METHODS, VARIANTS, check_libraries
 from hashlens.evaluation.metrics.intervals import paired_difference
-from hashlens.evaluation.metrics.ranking import QueryMetrics
+from hashlens.evaluation.metrics.ranking import MAIN_METRICS, QueryMetrics
 from hashlens.evaluation.result_files import Json, to_file_name, write_file
 from hashlens.evaluation.tasks.inputs import make_queries
 from hashlens.evaluation.tasks.suite import TOPICS, PreparedTask, Task, prepare_task
@@ -30,7 +30,6 @@ from hashlens.indexer.errors import ConfigError, HashlensError, InputError
 from hashlens.indexer.progress import Progress, Silent
 
 MAX_QUERIES = 2_000  # of each combination of inputs, unless another limit is given
-COMPARED = ("P@5", "nDCG@10")  # metrics with differences to the best baseline
 
 # Features of pictures cost minutes; these methods do not need them.
 WITHOUT_FEATURES = frozenset(
@@ -133,23 +132,16 @@ class _TaskRun:
         result["split"] = {"rule": ready.split.rule, "seed": self.seed}
         result["split"] |= {"train": len(ready.train), "test": len(ready.test)}
         result["rejected"] = sum(not r.post_kept for r in ready.rejections)
+        settings: Json = {"seed": self.seed, "progress": self.progress}
         if ready.task.kind == TOPICS:
-
-            def judge() -> Json:
-                return judge_topics(ready.train, ready.test, seed=self.seed, progress=self.progress)
-
+            judge = partial(judge_topics, ready.train, ready.test, **settings)
             return result | {"topic": self._cache("image topic", judge_topics.__module__, judge)}
         answers = self._run_methods(methods)
         counts = TrainCounts.count(ready.train)
         combinations = [self._judge(inputs, answers, counts, judged) for inputs in ready.queries]
         if self.ablate:
             self.progress.stage(f"{ready.task.name}: leaving channels out")
-
-            def ablate() -> Json:
-                return run_ablation(
-                    ready.train, ready.queries, seed=self.seed, progress=self.progress
-                )
-
+            ablate = partial(run_ablation, ready.train, ready.queries, **settings)
             result["ablation"] = self._cache("ablation", run_ablation.__module__, ablate)
         return result | {"combinations": combinations}
 
@@ -251,7 +243,7 @@ class _TaskRun:
         baselines = [name for name in metrics if name not in (Product.name, *VARIANTS)]
         best = {
             metric: max(baselines, key=lambda n: metrics[n].column(metric).mean(), default=None)
-            for metric in COMPARED
+            for metric in MAIN_METRICS
         }
         for row in rows:
             row["differences"] = {}
@@ -263,4 +255,4 @@ class _TaskRun:
                     difference = paired_difference(values, others, self.seed)._asdict()
                     row["differences"][metric] = {"ratio": ratio} | difference
                     row["differences"][metric]["against"] = against
-        return best[COMPARED[0]]
+        return best[MAIN_METRICS[0]]

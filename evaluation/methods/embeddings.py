@@ -92,7 +92,7 @@ class NearestHashtags(ScoringMethod):
         return scores
 
 
-class NearestInTopic(ScoringMethod):
+class NearestInTopic(NearestHashtags):
     """The same in a space that is trained on the posts of the query's topic alone.
 
     The topic is the likeliest by `Features`, from picture or text. If its space holds no word of
@@ -101,11 +101,6 @@ class NearestInTopic(ScoringMethod):
     """
 
     inputs = frozenset({"image", "caption", "seeds"})
-
-    def __init__(self, name: str, config: VectorConfig) -> None:
-        """Set the name and the settings of the training."""
-        self.name = name
-        self._config = config
 
     def fit(self, posts: Sequence[Post], *, features: Features | None = None) -> None:
         """Train a space for each topic; see `Method`."""

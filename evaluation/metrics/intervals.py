@@ -66,7 +66,8 @@ def bootstrap_means(
 
     def mean(resampled: Values, axis: int) -> Values:
         # Rounding follows the memory layout; a copy gives each column the same mean as alone.
-        return np.ascontiguousarray(resampled).mean(axis=axis)
+        means: Values = np.ascontiguousarray(resampled).mean(axis=axis)
+        return means
 
     result = bootstrap(
         (values,),

@@ -22,6 +22,7 @@ Run = Sequence[tuple[str, float]]
 Values = NDArray[np.float64]
 
 KS = (1, 5, 10)
+MAIN_METRICS = ("P@5", "nDCG@10")  # by which methods are compared
 FAMILIES = {  # definitions of the metrics, in the order of the columns
     "P": "share of the k places that hold a right hashtag; always divided by k",
     "R": "share of the right hashtags that are in the first k",

@@ -29,7 +29,7 @@ from hashlens.indexer.vectors.search import SPARE
 from hashlens.indexer.vectors.segments import living
 from hashlens.retriever.recommender import Recommender
 
-MAX_QUERIES = 300  # for each peer
+PEER_QUERIES = 300  # for each peer
 ROUNDS = 3  # in which each peer stores the vectors and answers
 MAX_CHROMA_BATCH = 5_000  # vectors in one call
 
@@ -198,7 +198,7 @@ def compare_on_index(index: Path, posts: Path, captions: Sequence[str]) -> dict[
         captions: of the queries.
     """
     stored, _ = living(open_current(index).folder / "captions")
-    queries = [to_query(caption) for caption in captions[:MAX_QUERIES]]
+    queries = [to_query(caption) for caption in captions[:PEER_QUERIES]]
     vectors = Recommender.open(index).prepared(queries).texts.vectors
     results = compare_peers(stored, vectors) if stored else {}
     if find_spec("fasttext") is None:

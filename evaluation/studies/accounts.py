@@ -14,7 +14,7 @@ from typing import Any
 
 from hashlens.evaluation.methods.base import Ranking
 from hashlens.evaluation.methods.hashlens import run_queries, write_posts
-from hashlens.evaluation.metrics.ranking import KS, evaluate
+from hashlens.evaluation.metrics.ranking import KS, MAIN_METRICS, evaluate
 from hashlens.evaluation.tasks.inputs import caption_words, draw_key
 from hashlens.evaluation.tasks.near_duplicates import find_near_duplicates
 from hashlens.indexer.pipeline.bootstrap import begun
@@ -26,7 +26,6 @@ from hashlens.retriever.training.fit import fit_ranker
 ADDED = (0, 1, 3, 6, 12)  # numbers of an account's first posts that are added
 MIN_LATER_POSTS = 4  # of an account
 MAX_ACCOUNTS = 40
-METRICS = ("P@5", "nDCG@10")
 
 Account = tuple[list[Post], list[Post]]  # first posts, later posts
 
@@ -69,7 +68,7 @@ def measure_accounts(
             rankings["unnamed"] += run_queries(recommender, queries, max(KS))[0]
         for name, answered in rankings.items():
             means = evaluate(answered, answers, KS).means() if answers else {}
-            row[name] = {metric: round(means[metric], 4) for metric in METRICS if answers}
+            row[name] = {metric: round(means[metric], 4) for metric in MAIN_METRICS if answers}
         rows.append(row)
     return rows
 

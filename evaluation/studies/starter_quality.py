@@ -28,9 +28,9 @@ import numpy as np
 from hashlens.evaluation.assets.starter import make_starter
 from hashlens.evaluation.methods.base import Ranking
 from hashlens.evaluation.methods.hashlens import run_queries, write_posts
-from hashlens.evaluation.metrics.ranking import KS, evaluate
+from hashlens.evaluation.metrics.ranking import KS, MAIN_METRICS, evaluate
 from hashlens.evaluation.result_files import Json
-from hashlens.evaluation.studies.accounts import METRICS, extend_index, measure_accounts
+from hashlens.evaluation.studies.accounts import extend_index, measure_accounts
 from hashlens.evaluation.tasks.inputs import Inputs, draw_key, make_queries
 from hashlens.evaluation.tasks.splits import split
 from hashlens.evaluation.tasks.suite import read_all_posts
@@ -111,7 +111,7 @@ def average_tasks(tasks: Json) -> Json:
             index: {"queries": sum(sizes)}
             | {
                 name: round(float(np.average([s[index][name] for s in parts], weights=sizes)), 4)
-                for name in METRICS
+                for name in MAIN_METRICS
             }
             for index in ("full", "starter")
         }
@@ -171,7 +171,7 @@ def _make_queries(
 def _average(rankings: Sequence[Ranking], answers: Answers) -> Json:
     """Return the number of answers, and their mean metrics."""
     means = evaluate([ranking[: max(KS)] for ranking in rankings], answers, KS).means()
-    return {"queries": len(rankings)} | {name: round(means[name], 4) for name in METRICS}
+    return {"queries": len(rankings)} | {name: round(means[name], 4) for name in MAIN_METRICS}
 
 
 if __name__ == "__main__":
