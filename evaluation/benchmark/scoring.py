@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 
-from hashlens.evaluation.methods.base import Ranking
+from hashlens.evaluation.methods.base import Ranking, check_k
 from hashlens.evaluation.methods.hashlens import run_queries
 from hashlens.evaluation.metrics.intervals import bootstrap_means
 from hashlens.evaluation.metrics.ranking import (
@@ -27,7 +27,7 @@ from hashlens.evaluation.metrics.ranking import (
 from hashlens.evaluation.result_files import Json
 from hashlens.evaluation.tasks.inputs import Inputs, QuerySet, make_queries
 from hashlens.evaluation.tasks.suite import read_all_posts
-from hashlens.indexer.errors import ConfigError, InputError
+from hashlens.indexer.errors import InputError
 from hashlens.indexer.types import Post
 from hashlens.retriever.recommender import Recommender
 
@@ -42,8 +42,7 @@ def list_cutoffs(k: int) -> tuple[int, ...]:
     Raises:
         ConfigError: k is below 1.
     """
-    if k < 1:
-        raise ConfigError(f"k: found {k}, expected 1 or more hashtags")
+    check_k(k)
     return tuple(sorted({*KS, k}))
 
 

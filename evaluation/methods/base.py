@@ -153,6 +153,16 @@ def sum_columns(matrix: sparse.csr_matrix) -> NDArray[np.float64]:
     return np.asarray(matrix.sum(axis=0), np.float64).ravel()
 
 
+def check_k(k: int) -> None:
+    """Check a number of hashtags.
+
+    Raises:
+        ConfigError: k is below 1.
+    """
+    if k < 1:
+        raise ConfigError(f"k: found {k}, expected 1 or more hashtags")
+
+
 def rank(
     queries: Sequence[Query],
     k: int,
@@ -178,8 +188,7 @@ def rank(
     """
     from scipy import sparse
 
-    if k < 1:
-        raise ConfigError(f"k: found {k}, expected 1 or more hashtags")
+    check_k(k)
     size = max(1, _MAX_CELLS // max(width, len(vocabulary.terms), 1))
     rankings: list[Ranking] = []
     for start in range(0, len(queries), size):

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hashlens.evaluation.methods.base import Features, Ranking, strictly_decreasing
+from hashlens.evaluation.methods.base import Features, Ranking, check_k, strictly_decreasing
 from hashlens.indexer.config import BuildConfig, RankingConfig
 from hashlens.indexer.corpus.corpus import Corpus
-from hashlens.indexer.errors import ConfigError, HashlensError, InputError
+from hashlens.indexer.errors import HashlensError, InputError
 from hashlens.indexer.pipeline.build import build
 from hashlens.indexer.pipeline.ranker_training import Assemble
 from hashlens.indexer.progress import Progress
@@ -84,8 +84,7 @@ def run_queries(
     Raises:
         ConfigError: k is below 1.
     """
-    if k < 1:
-        raise ConfigError(f"k: found {k}, expected 1 or more hashtags")
+    check_k(k)
     answers = recommender.answer(queries, selection=Selection(k=k, author=author))
     rankings = [
         []

@@ -26,8 +26,8 @@ MAIN_METRICS = ("P@5", "nDCG@10")  # by which methods are compared
 FAMILIES = {  # definitions of the metrics, in the order of the columns
     "P": "share of the k places that hold a right hashtag; always divided by k",
     "R": "share of the right hashtags that are in the first k",
-    "F1": "harmonic mean of P and R of the query; 0 where both are",
-    "hit": "1 where a right hashtag stands in the first k, else 0",
+    "F1": "harmonic mean of P and R of the query; 0 if both are",
+    "hit": "1 if a right hashtag is in the first k, else 0",
     "nDCG": "gain discounted by log2(rank + 1), over that of the best possible k",
     "MAP": "sum of P at each right hashtag of the first k, over the number of right hashtags",
 }
