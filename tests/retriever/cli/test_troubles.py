@@ -375,9 +375,9 @@ def test_per_query_figures_quote_formulas() -> None:
             return np.array([0.5])
 
     class Judged:
-        task, inputs, method, found = "t", "caption", "m", Found()
+        task, inputs, method, metrics = "t", "caption", "m", Found()
 
-        class questions:  # noqa: N801
+        class queries:  # noqa: N801
             post_ids = ("=1+1",)
 
     judged: Any = [Judged()]
