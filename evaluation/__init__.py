@@ -1,1 +1,1 @@
-"""Everything that judges; never touches FAISS or DuckDB itself."""
+"""Evaluation: quality of answers, comparison with other methods, speed, and bundled files."""

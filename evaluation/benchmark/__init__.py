@@ -1,1 +1,1 @@
-"""The benchmark: runs, scores, cached parts and reports."""
+"""The benchmark: runs, scores, cached results and reports."""

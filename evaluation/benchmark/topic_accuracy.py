@@ -1,17 +1,17 @@
-"""Judges how well pictures tell their topic: on a split, and leaving collections out."""
+"""The accuracy of topics predicted from pictures, on a split and with collections left out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashlens.evaluation.metrics.intervals import bootstrap_means
-from hashlens.evaluation.metrics.ranking import Calibration, calibration
+from hashlens.evaluation.metrics.ranking import calibration
+from hashlens.evaluation.result_files import Json
 from hashlens.indexer.config import TopicConfig
 from hashlens.indexer.embeddings.pretrained import load_pretrained
 from hashlens.indexer.embeddings.space import WordSpace
@@ -25,19 +25,51 @@ from hashlens.indexer.types import Embeddings, Floats, Ids, Post
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pictures:
-    """Posts with a picture and a topic; of each its topic's number, vector and classes."""
+class LabelledPictures:
+    """Posts with picture and topic; topics, vectors and classes are aligned with them."""
 
     posts: tuple[Post, ...]
     topics: Ids
     vectors: Floats
     classes: Floats | None
 
-    def part(self, rows: NDArray[np.int64]) -> Pictures:
-        """Only some of them, by position int64 (p,)."""
+    @classmethod
+    def encode(
+        cls,
+        name: str,
+        posts: Sequence[Post],
+        table: TopicTable,
+        encoder: ImageEncoder,
+        progress: Progress,
+    ) -> LabelledPictures:
+        """Return the readable pictures of posts with a topic of the table."""
+        labelled = [post for post in posts if post.image and post.topic in table.names]
+        paths = [post.image for post in labelled if post.image]
+        progress.stage(f"Encoding {name} pictures", len(paths))
+        encoded = encoder.encode(paths, classes=True, on_progress=progress.advance)
+        if not len(encoded.rows):
+            raise InputError(
+                f"found no readable {name} picture with a topic, expected posts with `image` and "
+                f"as `topic` one of {', '.join(table.names)}"
+            )
+        readable = tuple(labelled[row] for row in encoded.rows)
+        topics = np.array([table.names.index(str(post.topic)) for post in readable], dtype=np.int64)
+        return cls(readable, topics, encoded.vectors, encoded.classes)
+
+    def concat(self, other: LabelledPictures) -> LabelledPictures:
+        """Return the pictures of both."""
+        classes = None
+        if self.classes is not None and other.classes is not None:
+            classes = np.concatenate([self.classes, other.classes])
+        topics = np.concatenate([self.topics, other.topics])
+        vectors = np.concatenate([self.vectors, other.vectors])
+        return LabelledPictures(self.posts + other.posts, topics, vectors, classes)
+
+    def select(self, rows: NDArray[np.int64]) -> LabelledPictures:
+        """Return the pictures at positions int64 (p,)."""
         classes = None if self.classes is None else self.classes[rows]
         posts = tuple(self.posts[row] for row in rows.tolist())
-        return Pictures(posts, self.topics[rows], self.vectors[rows], classes)
+        return LabelledPictures(posts, self.topics[rows], self.vectors[rows], classes)
 
 
 def judge_topics(
@@ -47,100 +79,78 @@ def judge_topics(
     seed: int,
     encoder: ImageEncoder | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
-    """How well topics learned from the training pictures are told of the test pictures.
+) -> Json:
+    """Judge the topics of test pictures, predicted by a model of the training pictures.
 
-    Only posts with a readable picture and one of the topics that ship are looked at. Where posts
-    name the collection that their picture is from (`origin`), and a topic has pictures of two or
-    more, each collection is also left out in turn: its pictures in either part are judged by what
-    was learned from all others. That is nearer to photos of users, which are from elsewhere.
+    Only posts with a readable picture and one of the topics that ship are used. Posts may name the
+    collection of their picture (`origin`). If a topic has pictures of two collections or more, each
+    one is also left out in turn, and a model of all other pictures judges it. This is closer to
+    photos of users, which come from elsewhere.
 
     Args:
         train: posts to learn from.
         test: posts to judge.
-        seed: of the heads and of the bootstrap.
-        encoder: what encodes pictures; the usual one where None.
-        progress: told of every stage.
+        seed: of the topic model and of the bootstrap.
+        encoder: of pictures; None for the usual one.
+        progress: receives every stage.
 
     Returns:
-        JSON values: `queries`, `accuracy`, its `interval`, `topics` (t names), `confusion`: a row
-        for each true topic, a column for each that was said; `calibration` of the probability of
-        the topic said, `encoder`, `head_accuracy`: of the plain logistic head alone; `zero_shot`
-        accuracy: of the topics' texts alone, where the encoder reads text; and `left_out`, where
-        there is any: see `leave_out`.
+        JSON values: `queries`, `accuracy`, its `interval`, `topics` (t names), `confusion` (a row
+        for each true topic, a column for each predicted one), `calibration` of the predicted
+        topic's probability, `encoder`, `head_accuracy` of the plain logistic head alone,
+        `zero_shot` accuracy of the topics' texts alone if the encoder reads text, and `left_out`
+        if there is any; see `leave_collections_out`.
 
     Raises:
-        InputError: a part has no such post, or training too few of a topic.
+        InputError: a part has no such post, or training has too few of a topic.
     """
     table, progress = load_topics(), progress or NullProgress()
     encoder, words = encoder or open_encoder(), load_pretrained()
     texts = None
     if encoder.reads_text:
         texts = topic_texts(table, words, TextReader(encoder.encode_texts))
-    taught, unseen = (
-        _encoded(name, posts, table, encoder, progress)
+    learned, unseen = (
+        LabelledPictures.encode(name, posts, table, encoder, progress)
         for name, posts in (("training", train), ("test", test))
     )
-    learn = partial(learned, table=table, words=words, seed=seed, texts=texts)
-    model = learn(taught)
+    learn = partial(fit_image_topics, table=table, words=words, seed=seed, texts=texts)
+    model, names = learn(learned), table.names
     if not model.has_image_model:
         raise InputError(
-            f"found {len(taught.posts)} pictures with topics, too few to learn topics from"
+            f"found {len(learned.posts)} pictures with topics, too few to learn topics from"
         )
     probs = model.from_images(unseen.vectors, unseen.classes).probs
-    alone = model.without_classes.from_images(unseen.vectors).probs
-    told = {}
+    predicted = probs.argmax(axis=1)
+    right = (predicted == unseen.topics).astype(np.float64)
+    low, high, _ = bootstrap_means(right[:, None], seed)
+    confusion = np.bincount(unseen.topics * len(names) + predicted, minlength=len(names) ** 2)
+    head = model.without_classes.from_images(unseen.vectors).probs.argmax(axis=1)
+    result = {
+        "queries": len(right),
+        "accuracy": float(right.mean()),
+        "interval": [float(low[0]), float(high[0])],
+        "topics": list(names),
+        "confusion": confusion.reshape(len(names), -1).tolist(),
+        "calibration": calibration(np.clip(probs.max(axis=1), 0, 1), right).to_json(),
+        "encoder": encoder.name,
+        "head_accuracy": float((head == unseen.topics).mean()),
+    }
     if model.image and model.image.zero_shot:
-        said = model.image.zero_shot.classes(unseen.vectors)
-        told["zero_shot"] = float((said.argmax(axis=1) == unseen.topics).mean())
-    left_out = leave_out(_together(taught, unseen), table.names, learn, progress)
-    return (
-        _topic_row(table.names, unseen.topics, probs, seed)
-        | {"encoder": encoder.name}
-        | {"head_accuracy": float((alone.argmax(axis=1) == unseen.topics).mean())}
-        | told
-        | ({"left_out": left_out} if left_out["origins"] else {})
-    )
+        by_text = model.image.zero_shot.classes(unseen.vectors).argmax(axis=1)
+        result["zero_shot"] = float((by_text == unseen.topics).mean())
+    left_out = leave_collections_out(learned.concat(unseen), names, learn, progress)
+    return result | ({"left_out": left_out} if left_out["origins"] else {})
 
 
-def _encoded(
-    name: str, posts: Sequence[Post], table: TopicTable, encoder: ImageEncoder, progress: Progress
-) -> Pictures:
-    labelled = [post for post in posts if post.image and post.topic in table.names]
-    pictures = [post.image for post in labelled if post.image]
-    progress.stage(f"Encoding {name} pictures", len(pictures))
-    encoded = encoder.encode(pictures, classes=True, on_progress=progress.advance)
-    if not len(encoded.rows):
-        raise InputError(
-            f"found no readable {name} picture with a topic, expected posts with `image` and "
-            f"as `topic` one of {', '.join(table.names)}"
-        )
-    kept = tuple(labelled[row] for row in encoded.rows)
-    topics = np.array([table.names.index(str(post.topic)) for post in kept], dtype=np.int64)
-    return Pictures(kept, topics, encoded.vectors, encoded.classes)
-
-
-def _together(one: Pictures, other: Pictures) -> Pictures:
-    classes = None
-    if one.classes is not None and other.classes is not None:
-        classes = np.concatenate([one.classes, other.classes])
-    return Pictures(
-        one.posts + other.posts,
-        np.concatenate([one.topics, other.topics]),
-        np.concatenate([one.vectors, other.vectors]),
-        classes,
-    )
-
-
-def learned(
-    pictures: Pictures,
+def fit_image_topics(
+    pictures: LabelledPictures,
     *,
     table: TopicTable,
     words: WordSpace,
     seed: int,
     texts: Floats | None = None,
 ) -> TopicModel:
-    """A topic model of pictures alone, and of the topics' texts (t, d) where there are any."""
+    """Return a topic model of pictures alone, and of the topics' texts (t, d) if given."""
     return fit_topics(
         table,
         tokens=[[] for _ in pictures.posts],
@@ -154,80 +164,44 @@ def learned(
     )
 
 
-def leave_out(
-    pictures: Pictures,
+def leave_collections_out(
+    pictures: LabelledPictures,
     names: tuple[str, ...],
-    learn: Callable[[Pictures], TopicModel],
+    learn: Callable[[LabelledPictures], TopicModel],
     progress: Progress | None = None,
-) -> dict[str, Any]:
-    """Each collection judged by what was learned from all others.
+) -> Json:
+    """Judge each collection by a model of all others.
 
     Returns:
         JSON values: `errors`, `head_errors` of the plain logistic head, and `origins`: of each
         left-out collection its name as `origin`, `topic`, `queries`, `accuracy`, `head_accuracy`
-        and `said`: how many pictures were given each topic (t,).
+        and `said`: the number of pictures predicted as each topic (t,).
     """
     origins = [post.origin for post in pictures.posts]
     pairs = list(zip(pictures.topics.tolist(), origins, strict=True))
     topics = [topic for topic, origin in set(pairs) if origin is not None]
     several = {topic for topic in topics if topics.count(topic) > 1}
-    found = sorted({(t, o) for t, o in pairs if o is not None and t in several})
+    collections = sorted({(t, o) for t, o in pairs if o is not None and t in several})
     progress = progress or NullProgress()
-    progress.stage("Leaving collections out", len(found))
-    rows = []
-    for topic, origin in found:
-        out = np.array([pair == (topic, origin) for pair in pairs])
-        model = learn(pictures.part(np.flatnonzero(~out)))
-        told = _told(model, pictures.part(np.flatnonzero(out)), topic, names)
-        rows.append({"origin": origin, "topic": names[topic]} | told)
+    progress.stage("Leaving collections out", len(collections))
+    errors, rows = {"errors": 0, "head_errors": 0}, []
+    for topic, origin in collections:
+        left_out = np.array([pair == (topic, origin) for pair in pairs])
+        model = learn(pictures.select(np.flatnonzero(~left_out)))
+        unseen = pictures.select(np.flatnonzero(left_out))
+        predicted = model.from_images(unseen.vectors, unseen.classes).probs.argmax(axis=1)
+        head = model.without_classes.from_images(unseen.vectors).probs.argmax(axis=1)
+        errors["errors"] += int((predicted != topic).sum())
+        errors["head_errors"] += int((head != topic).sum())
+        rows.append(
+            {
+                "origin": origin,
+                "topic": names[topic],
+                "queries": len(predicted),
+                "accuracy": float((predicted == topic).mean()),
+                "head_accuracy": float((head == topic).mean()),
+                "said": np.bincount(predicted, minlength=len(names)).tolist(),
+            }
+        )
         progress.advance()
-    return {
-        "errors": sum(_wrong(row, "accuracy") for row in rows),
-        "head_errors": sum(_wrong(row, "head_accuracy") for row in rows),
-        "origins": rows,
-    }
-
-
-def _told(
-    model: TopicModel, unseen: Pictures, topic: int, names: tuple[str, ...]
-) -> dict[str, Any]:
-    """What pictures of one topic are said to be."""
-    said = model.from_images(unseen.vectors, unseen.classes).probs.argmax(axis=1)
-    alone = model.without_classes.from_images(unseen.vectors).probs.argmax(axis=1)
-    return {
-        "queries": len(said),
-        "accuracy": float((said == topic).mean()),
-        "head_accuracy": float((alone == topic).mean()),
-        "said": np.bincount(said, minlength=len(names)).tolist(),
-    }
-
-
-def _wrong(row: dict[str, Any], name: str) -> int:
-    wrong: int = round(row["queries"] * (1 - row[name]))
-    return wrong
-
-
-def _topic_row(
-    names: tuple[str, ...], true: NDArray[np.int64], probs: Floats, seed: int
-) -> dict[str, Any]:
-    said = probs.argmax(axis=1)
-    right = (said == true).astype(np.float64)
-    low, high = bootstrap_means(right[:, None], seed)
-    confusion = np.bincount(true * len(names) + said, minlength=len(names) ** 2)
-    stated = calibration(np.clip(probs.max(axis=1), 0, 1), right)
-    return {
-        "queries": len(true),
-        "accuracy": float(right.mean()),
-        "interval": [float(low[0]), float(high[0])],
-        "topics": list(names),
-        "confusion": confusion.reshape(len(names), -1).tolist(),
-        "calibration": calibration_json(stated),
-    }
-
-
-def calibration_json(found: Calibration) -> dict[str, Any]:
-    """JSON values of a calibration: `error`, and per bin `predicted`, `observed`, `counts`."""
-    bins = (found.predicted.tolist(), found.observed.tolist(), found.counts.tolist())
-    return {"error": found.error} | dict(
-        zip(("predicted", "observed", "counts"), bins, strict=True)
-    )
+    return errors | {"origins": rows}

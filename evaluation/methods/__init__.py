@@ -1,1 +1,1 @@
-"""The methods that are compared: simple ones, those of the course report, and hashlens."""
+"""The compared methods: simple ones, those of the course report, and hashlens."""

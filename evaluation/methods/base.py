@@ -1,10 +1,11 @@
-"""What every method has in common: its form, the features it may use, and ranking of scores.
+"""The form of a method, the features that all methods share, and the ranking of scores.
 
 Letters in shapes: q queries, n posts, v hashtags of the vocabulary, d width, t topics.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -25,32 +26,34 @@ Ranking = list[tuple[str, float]]
 Scores = Union["sparse.csr_matrix", NDArray[np.float64]]
 K = TypeVar("K", bound=Hashable)
 
-MIN_POSTS = 2  # a hashtag of a single post is that author's brand, and offered to nobody
-_CELLS = 8_000_000  # of the largest dense block of scores: 64 MB
+MIN_POSTS = 2  # a hashtag of a single post is often that author's brand: never recommended
+_MAX_CELLS = 8_000_000  # of the largest dense block of scores: 64 MB
 
 
 class Method(Protocol):
     """A way to recommend hashtags, learned from posts.
 
-    `inputs` names those of `image`, `caption`, `seeds` that the method reads: it is silent (gives
-    an empty list) for a query that has none of them, or none that it knows. A method that reads
-    none gives every query the same. Same posts, same order: same answers.
+    `inputs` names the parts of a query that the method reads, of `image`, `caption`, `seeds`. The
+    answer to a query without them, or with unknown ones only, is an empty list. A method without
+    inputs gives every query the same answer. Results depend only on the posts and their order.
     """
 
     name: str
     inputs: frozenset[str]
 
     def fit(self, posts: Sequence[Post], *, features: Features | None = None) -> None:
-        """Learn from training posts; may be called again, and then starts anew.
+        """Learn from training posts; a second call starts anew.
 
         Args:
             posts: of the training part alone.
-            features: what was computed beforehand of these posts and of the queries to come.
+            features: computed beforehand for these posts and the test queries.
         """
         ...
 
     def recommend(self, queries: Sequence[Query], k: int) -> list[Ranking]:
-        """Hashtags (keys) for each query with scores that strictly fall, k at most, no seeds.
+        """Return at most k hashtags (keys) for each query, without its seeds.
+
+        Scores strictly decrease.
 
         Raises:
             ConfigError: k is below 1.
@@ -59,83 +62,83 @@ class Method(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rows(Generic[K]):
-    """Vectors by key: `values` float32 (n, d), read-only, its rows in step with `keys`."""
+class VectorTable(Generic[K]):
+    """Vectors by key: `values` float32 (n, d), read-only, rows aligned with `keys`."""
 
     keys: tuple[K, ...]
     values: Floats
 
     def __post_init__(self) -> None:
-        found = np.ascontiguousarray(self.values).view()
-        if found.dtype != np.float32 or found.ndim != 2 or len(found) != len(self.keys):
+        values = np.ascontiguousarray(self.values).view()
+        if values.dtype != np.float32 or values.ndim != 2 or len(values) != len(self.keys):
             raise ShapeError(
-                f"Rows.values: found {found.dtype} {found.shape}, "
+                f"VectorTable.values: found {values.dtype} {values.shape}, "
                 f"expected float32 ({len(self.keys)}, any)"
             )
         if len(set(self.keys)) < len(self.keys):
-            raise ShapeError("Rows.keys: found one twice, expected each once")
-        found.flags.writeable = False
-        object.__setattr__(self, "values", found)
+            raise ShapeError("VectorTable.keys: found one twice, expected each once")
+        values.flags.writeable = False
+        object.__setattr__(self, "values", values)
 
-    def of(self, wanted: Sequence[K | None]) -> tuple[Ids, Floats]:
-        """Those of the wanted that are here: places int64 (m,) among them, vectors (m, d)."""
+    def lookup(self, keys: Sequence[K | None]) -> tuple[Ids, Floats]:
+        """Return positions int64 (m,) of the known keys, and their vectors (m, d)."""
         rows = {key: row for row, key in enumerate(self.keys)}
-        places = [at for at, key in enumerate(wanted) if key is not None and key in rows]
-        chosen = [rows[key] for at in places if (key := wanted[at]) is not None]
-        return np.array(places, np.int64), self.values[np.array(chosen, np.int64)]
+        found = [(at, rows[key]) for at, key in enumerate(keys) if key is not None and key in rows]
+        positions, numbers = np.array(found, np.int64).reshape(-1, 2).T
+        return positions, self.values[numbers]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
-    """What a benchmark computes once, so that no method does it anew; any part may be absent.
+    """Values that a benchmark computes once for all methods; any of them may be absent.
 
-    What was learned to make these must have been learned from training posts alone.
+    They are learned from training posts alone.
 
     Attributes:
-        pictures: unit vectors of pictures by their path, of training posts and queries.
+        pictures: unit vectors by path of picture, of training posts and queries.
         topics: names of the t topics.
         post_topics: topic probabilities (m, t) of training posts by `post_id`.
-        query_topics: topic probabilities (m, t) by query, from what that query gives.
+        query_topics: topic probabilities (m, t) by query.
     """
 
-    pictures: Rows[Path] | None = None
+    pictures: VectorTable[Path] | None = None
     topics: tuple[str, ...] = ()
-    post_topics: Rows[str] | None = None
-    query_topics: Rows[Query] | None = None
+    post_topics: VectorTable[str] | None = None
+    query_topics: VectorTable[Query] | None = None
 
     def __post_init__(self) -> None:
         for name in ("post_topics", "query_topics"):
-            rows: Rows[Any] | None = getattr(self, name)
-            if rows is not None and rows.values.shape[1] != len(self.topics):
+            table: VectorTable[Any] | None = getattr(self, name)
+            if table is not None and table.values.shape[1] != len(self.topics):
                 raise ShapeError(
-                    f"Features.{name}: found {rows.values.shape[1]} columns, "
+                    f"Features.{name}: found {table.values.shape[1]} columns, "
                     f"expected one for each of {len(self.topics)} topics"
                 )
 
 
 @dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """Terms (hashtags or words) in alphabetical order, so that a lower number wins a tie."""
+class TermIndex:
+    """Terms (hashtags or words) in alphabetical order, numbered; ties go to the lower number."""
 
     terms: tuple[str, ...]
     numbers: dict[str, int]
 
     @classmethod
-    def of(
+    def count(
         cls,
         lists: Iterable[Iterable[str]],
         *,
         min_posts: int = MIN_POSTS,
-        most: int | None = None,
+        max_terms: int | None = None,
     ) -> Self:
-        """Terms that stand in `min_posts` lists or more; of these the `most` used, if given."""
+        """Return the terms that are in `min_posts` lists or more, the most used if limited."""
         posts = Counter(term for terms in lists for term in set(terms))
         used = sorted((-count, term) for term, count in posts.items() if count >= min_posts)
-        terms = tuple(sorted(term for _, term in used[:most]))
+        terms = tuple(sorted(term for _, term in used[:max_terms]))
         return cls(terms, {term: number for number, term in enumerate(terms)})
 
     def matrix(self, lists: Sequence[Iterable[str]]) -> sparse.csr_matrix:
-        """float64 (n, v): 1 where a list holds a term, repeats and unknown terms passed over."""
+        """Return float64 (n, v), 1 where a list holds a term; repeats count once."""
         from scipy import sparse
 
         numbers = self.numbers
@@ -146,77 +149,105 @@ class Vocabulary:
         return sparse.csr_matrix((np.ones(len(columns)), columns, ends), shape=shape)
 
 
-def answers(
-    queries: Sequence[Query],
-    k: int,
-    vocabulary: Vocabulary,
-    score: Callable[[Sequence[Query]], Scores],
-    *,
-    width: int = 0,
-) -> list[Ranking]:
-    """The k best hashtags of each query, scored in batches that bound memory.
+def sum_columns(matrix: sparse.csr_matrix) -> NDArray[np.float64]:
+    """Return the sums of the columns of (n, v), float64 (v,)."""
+    return np.asarray(matrix.sum(axis=0), np.float64).ravel()
 
-    Scores are compared in single precision, so that rounding in sums parts no ties, and ties go
-    by key. A score of 0 or less is no reason to offer a hashtag.
 
-    Args:
-        queries: q queries; their seeds are left out of their answers.
-        k: hashtags wanted.
-        vocabulary: what the columns of scores stand for.
-        score: gives scores (b, v), sparse or dense, of a batch of b queries.
-        width: columns of the largest dense block that `score` makes, if that is not v.
+def check_k(k: int) -> None:
+    """Check a number of hashtags.
 
     Raises:
         ConfigError: k is below 1.
     """
     if k < 1:
         raise ConfigError(f"k: found {k}, expected 1 or more hashtags")
-    size = max(1, _CELLS // max(width, len(vocabulary.terms), 1))
-    found: list[Ranking] = []
-    for start in range(0, len(queries), size):
-        batch = queries[start : start + size]
-        found += _ranked(score(batch), batch, k, vocabulary)
-    return found
 
 
-def _ranked(
-    scores: Scores, queries: Sequence[Query], k: int, vocabulary: Vocabulary
+def rank(
+    queries: Sequence[Query],
+    k: int,
+    vocabulary: TermIndex,
+    score: Callable[[Sequence[Query]], Scores],
+    *,
+    width: int = 0,
 ) -> list[Ranking]:
+    """Return the k best hashtags of each query, scored in batches that bound memory.
+
+    Scores are compared in single precision, so that rounding errors do not break ties; ties go by
+    key. Hashtags with a score of 0 or less are not recommended.
+
+    Args:
+        queries: q queries; their seeds are left out of their answers.
+        k: number of hashtags.
+        vocabulary: hashtags of the columns of scores.
+        score: returns scores (b, v), sparse or dense, of a batch of b queries.
+        width: columns of the largest dense block that `score` makes, if that is not v.
+
+    Raises:
+        ConfigError: k is below 1.
+    """
     from scipy import sparse
 
-    rows = sparse.csr_matrix(scores)
-    found = []
-    for query, start, end in zip(queries, rows.indptr, rows.indptr[1:], strict=False):
-        columns, values = rows.indices[start:end], rows.data[start:end].astype(np.float32)
-        seeds = [vocabulary.numbers[seed] for seed in query.seeds if seed in vocabulary.numbers]
-        offered = (values > 0) & ~np.isin(columns, seeds)
-        best, falling = _best(columns[offered], values[offered], k)
-        tags = [vocabulary.terms[column] for column in best.tolist()]
-        found.append(list(zip(tags, falling.tolist(), strict=True)))
-    return found
+    check_k(k)
+    size = max(1, _MAX_CELLS // max(width, len(vocabulary.terms), 1))
+    rankings: list[Ranking] = []
+    for start in range(0, len(queries), size):
+        batch = queries[start : start + size]
+        rows = sparse.csr_matrix(score(batch))
+        for query, begin, end in zip(batch, rows.indptr, rows.indptr[1:], strict=False):
+            columns, values = rows.indices[begin:end], rows.data[begin:end].astype(np.float32)
+            seeds = [vocabulary.numbers[seed] for seed in query.seeds if seed in vocabulary.numbers]
+            allowed = (values > 0) & ~np.isin(columns, seeds)
+            columns, values = columns[allowed], values[allowed]
+            if len(values) > k:
+                contenders = values >= np.partition(values, -k)[-k]
+                columns, values = columns[contenders], values[contenders]
+            order = np.lexsort((columns, -values))[:k]
+            tags = [vocabulary.terms[column] for column in columns[order].tolist()]
+            rankings.append(strictly_decreasing(tags, values[order]))
+    return rankings
 
 
-def _best(columns: Ids, values: Floats, k: int) -> tuple[Ids, Floats]:
-    """The k columns of greatest value, ties by column, and values that strictly fall."""
-    if len(values) > k:
-        ahead = values >= np.partition(values, -k)[-k]
-        columns, values = columns[ahead], values[ahead]
-    order = np.lexsort((columns, -values))[:k]
-    columns, values = columns[order], values[order]
-    for place in range(1, len(values)):
-        below = np.nextafter(values[place - 1], np.float32(-np.inf))
-        values[place] = min(values[place], below)
-    return columns, values
+class ScoringMethod(ABC):
+    """A method that scores the hashtags of its vocabulary, set by `fit`."""
+
+    _vocabulary: TermIndex
+    _width = 0  # columns of the largest dense block in `_score`; see `rank`
+
+    def recommend(self, queries: Sequence[Query], k: int) -> list[Ranking]:
+        """Rank hashtags by score; see `Method`."""
+        return rank(queries, k, self._vocabulary, self._score, width=self._width)
+
+    @abstractmethod
+    def _score(self, queries: Sequence[Query]) -> Scores:
+        """Return scores (b, v) of b queries."""
+
+    def _zeros(self, queries: Sequence[Query]) -> NDArray[np.float64]:
+        return np.zeros((len(queries), len(self._vocabulary.terms)))
 
 
-def nearest(similarities: NDArray[np.floating[Any]], neighbours: int) -> sparse.csr_matrix:
-    """Keep each row's greatest similarities, those above 0.
+def strictly_decreasing(tags: Iterable[str], scores: Iterable[float]) -> Ranking:
+    """Return hashtags in their order, with scores that strictly decrease in single precision.
 
-    All that tie with the last one kept are kept too: the order of posts decides nothing.
+    A score that is not below the one before it becomes the next number below that one.
+    """
+    ranking: Ranking = []
+    last = np.float32(np.inf)
+    for tag, score in zip(tags, scores, strict=True):
+        last = min(np.float32(score), np.nextafter(last, np.float32(-np.inf)))
+        ranking.append((tag, float(last)))
+    return ranking
+
+
+def keep_nearest(similarities: NDArray[np.floating[Any]], neighbours: int) -> sparse.csr_matrix:
+    """Return each row's greatest similarities above 0, as a sparse matrix.
+
+    All that tie with the last one are kept, so that the order of posts does not matter.
 
     Args:
         similarities: (b, n) of b queries to n posts.
-        neighbours: how many to keep.
+        neighbours: number to keep.
     """
     from scipy import sparse
 

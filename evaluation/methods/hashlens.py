@@ -1,4 +1,4 @@
-"""The product as a method among the others, through its public functions alone."""
+"""hashlens as one of the methods, by its public functions alone."""
 
 from __future__ import annotations
 
@@ -7,30 +7,29 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from hashlens.evaluation.methods.base import Features, Ranking
+from hashlens.evaluation.methods.base import Features, Ranking, check_k, strictly_decreasing
 from hashlens.indexer.config import BuildConfig
-from hashlens.indexer.errors import ConfigError, HashlensError, InputError
+from hashlens.indexer.errors import HashlensError, InputError
 from hashlens.indexer.pipeline.build import build
+from hashlens.indexer.pipeline.ranker_training import RankerTask
 from hashlens.indexer.types import Post
 from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
 from hashlens.retriever.selection.selection import Selection
+from hashlens.retriever.training.cross_fit import collect_examples
+from hashlens.retriever.training.examples import TrainingExamples
 from hashlens.retriever.training.fit import fit_ranker
-
-_PICTURES = "pictures"
 
 
 class Product:
-    """Builds an index of the training posts, as a person would, and asks its recommender.
+    """Builds an index of the training posts and asks its recommender.
 
-    Scores are the recommender's own probabilities, nudged by less than a millionth where two are
-    equal. A query that it refuses is silent, and counted in `failed`.
+    Scores are the recommender's probabilities, changed by less than a millionth to break ties. A
+    refused query has an empty answer and is counted in `failed`.
     """
 
     name = "hashlens"
@@ -38,107 +37,116 @@ class Product:
     probabilities = True  # scores can be judged as such
 
     def __init__(self, config: BuildConfig | None = None) -> None:
-        """Take the settings of the build; those that `hashlens build` has by itself where None."""
+        """Set the configuration of the build; None for the one of `hashlens build`."""
         self._config = config or BuildConfig()
         self.failed = 0
 
     def fit(self, posts: Sequence[Post], *, features: Features | None = None) -> None:
-        """Write the posts to a folder and build from it; features are not looked at.
+        """Build an index in a temporary folder; features are not used.
 
-        The folder goes when this object does.
+        The folder is deleted with this object.
 
         Raises:
-            HashlensError: nothing can be built of these posts.
+            HashlensError: the build fails.
         """
         folder = Path(tempfile.mkdtemp(prefix="hashlens-benchmark-"))
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         write_posts(posts, folder / "posts")
-        # More than one worker is faster, and no longer gives the same vectors twice.
         build(
             [folder / "posts"],
             folder / "index",
             config=self._config,
             fit_ranker=fit_ranker,
-            workers=1,
+            workers=1,  # more are faster, but give different vectors each time
         )
         self._recommender = Recommender.open(folder / "index")
         self.failed = 0
 
     def recommend(self, queries: Sequence[Query], k: int) -> list[Ranking]:
-        """Rank; see `Method`."""
-        rankings, failed = asked(self._recommender, queries, k)
+        """Ask the recommender; see `Method`."""
+        rankings, failed = run_queries(self._recommender, queries, k)
         self.failed += failed
         return rankings
 
 
-def asked(
+def run_queries(
     recommender: Recommender, queries: Sequence[Query], k: int, author: str | None = None
 ) -> tuple[list[Ranking], int]:
-    """What a recommender says to each query, and how many it refused, which are silent.
+    """Return the answer to each query, empty if it is refused, and the number of refusals.
 
-    `author` is who asks, if it is to know.
+    Args:
+        recommender: answers the queries.
+        queries: to be answered.
+        k: number of hashtags of each answer.
+        author: of all queries, if the recommender shall know it.
 
     Raises:
         ConfigError: k is below 1.
     """
-    if k < 1:
-        raise ConfigError(f"k: found {k}, expected 1 or more hashtags")
+    check_k(k)
     answers = recommender.recommend_many(queries, selection=Selection(k=k, author=author))
     rankings = [
         []
         if isinstance(answer, HashlensError)
-        else falling([tag.tag for tag in answer.tags], [tag.probability for tag in answer.tags])
+        else strictly_decreasing(
+            [tag.tag for tag in answer.tags], [tag.probability for tag in answer.tags]
+        )
         for answer in answers
     ]
     return rankings, sum(isinstance(answer, HashlensError) for answer in answers)
 
 
-def falling(tags: Iterable[str], scores: Iterable[float]) -> Ranking:
-    """Hashtags in their order, with scores that strictly fall in single precision.
+def build_with_examples(
+    posts: Sequence[Post], folder: Path, config: BuildConfig
+) -> tuple[Path, TrainingExamples | None]:
+    """Build an index without a ranker, and return it with the examples to train a ranker.
 
-    A score that is not below the one before it becomes the next number below that one.
+    Args:
+        posts: to build from.
+        folder: an empty folder to write to.
+        config: of the build.
+
+    Returns:
+        The index's folder, and the examples; None if there are none.
     """
-    ranking: Ranking = []
-    last = np.float32(np.inf)
-    for tag, score in zip(tags, scores, strict=True):
-        last = min(np.float32(score), np.nextafter(last, np.float32(-np.inf)))
-        ranking.append((tag, float(last)))
-    return ranking
+    examples: list[TrainingExamples | None] = []
+
+    def keep_examples(task: RankerTask, _: Path) -> tuple[str, ...]:
+        examples.append(collect_examples(task))
+        return ()
+
+    write_posts(posts, folder / "posts")
+    index = folder / "index"
+    build([folder / "posts"], index, config=config, fit_ranker=keep_examples, workers=1)
+    return index, examples[0]
 
 
 def write_posts(posts: Sequence[Post], folder: Path) -> None:
     """Write posts into a new folder, in the form that `hashlens build` reads.
 
-    Pictures are linked, or copied where they cannot be.
+    Pictures are hard links if possible, else copies.
 
     Raises:
-        InputError: a picture cannot be read, or the folder not be written.
+        InputError: a picture cannot be read, or the folder cannot be written.
     """
     try:
-        (folder / _PICTURES).mkdir(parents=True)
+        (folder / "pictures").mkdir(parents=True)
         with (folder / "posts.jsonl").open("w", encoding="utf-8") as lines:
             for number, post in enumerate(posts):
-                lines.write(json.dumps(_row(post, number, folder), ensure_ascii=False) + "\n")
+                row: dict[str, Any] = {"id": post.post_id, "caption": post.caption}
+                row |= {"hashtags": list(post.forms), "author": post.author, "topic": post.topic}
+                if post.taken_at:
+                    row["taken_at"] = post.taken_at.isoformat()
+                if post.image:
+                    row["image"] = f"pictures/{number:07}{post.image.suffix}"
+                    source, target = post.image.resolve(), folder / row["image"]
+                    try:
+                        os.link(source, target)
+                    except OSError:  # another file system, or another owner's file
+                        shutil.copyfile(source, target)
+                lines.write(json.dumps(row, ensure_ascii=False) + "\n")
     except OSError as error:
         raise InputError(
             f"cannot write posts to {folder}: {error.filename}: {error.strerror}; "
             "free some space, or name another temporary folder in TMPDIR"
         ) from error
-
-
-def _row(post: Post, number: int, folder: Path) -> dict[str, Any]:
-    values: dict[str, Any] = {"id": post.post_id, "caption": post.caption}
-    values |= {"hashtags": list(post.forms), "author": post.author, "topic": post.topic}
-    if post.taken_at:
-        values["taken_at"] = post.taken_at.isoformat()
-    if post.image:
-        values["image"] = f"{_PICTURES}/{number:07}{post.image.suffix}"
-        _link(post.image.resolve(), folder / values["image"])
-    return values
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or another owner's file
-        shutil.copyfile(source, target)

@@ -1,9 +1,9 @@
-"""Bootstrap intervals of means over queries, and paired tests of one method against another.
+"""Bootstrap intervals of means over queries, and paired tests of two methods.
 
-Percentile intervals (Efron, Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13) and
-the two-sided p-value of a mean difference under resampled differences shifted to mean 0 (chapter
-16; for retrieval metrics: Sakai, SIGIR 2006), counted with the observed one included, as Davison
-and Hinkley (1997, chapter 4) do, so that it is never 0.
+Intervals are percentile intervals (Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
+chapter 13). The p-value is two-sided, of a mean difference under resampled differences shifted to
+mean 0 (chapter 16; for retrieval metrics: Sakai, SIGIR 2006). The observed difference is counted,
+too (Davison and Hinkley, 1997, chapter 4), so that the p-value is never 0.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from hashlens.indexer.errors import ConfigError, InputError, ShapeError
 
 LEVEL = 0.95
 
-_CHUNK = 4_000_000  # drawn positions held at once: 32 MB
-_SLACK = 1e-12  # rounding must not tell equal means apart
+_BATCH_VALUES = 4_000_000  # resampled values in memory at once: 32 MB
+_EPSILON = 1e-12  # tolerance for rounding when means are compared
 
 Values = NDArray[np.float64]
 
@@ -32,100 +32,78 @@ class Difference(NamedTuple):
     p: float
 
 
-def bootstrap_mean(values: ArrayLike, seed: int, resamples: int = 2000) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of a mean.
-
-    Args:
-        values: (n,) numbers, one a query.
-        seed: the same one gives the same interval.
-        resamples: draws of n values with replacement.
-
-    Raises:
-        InputError: there are no values.
-        ShapeError: they are not one row of finite numbers.
-        ConfigError: `resamples` is below 1.
-    """
-    low, high = bootstrap_means(_row(values)[:, None], seed, resamples)
-    return float(low[0]), float(high[0])
-
-
-def bootstrap_means(values: Values, seed: int, resamples: int = 2000) -> tuple[Values, Values]:
-    """95 % intervals of the means of all columns at once, as `bootstrap_mean` of each.
+def bootstrap_means(
+    values: Values, seed: int, resamples: int = 2000
+) -> tuple[Values, Values, Values]:
+    """Return 95 % intervals of the means of all columns.
 
     Args:
         values: float64 (n, c), finite.
-        seed: the same one draws the same rows for every column.
-        resamples: draws of n rows with replacement.
+        seed: of the draws; all columns are resampled by the same rows.
+        resamples: number of draws of n rows with replacement.
 
     Returns:
-        Lower and upper bounds, each float64 (c,).
+        Lower bounds (c,), upper bounds (c,), and the means of the resamples (c, resamples), all
+        float64.
 
     Raises:
         InputError: there are no rows.
-        ShapeError: the values are no finite matrix.
+        ShapeError: the values are not a finite matrix.
         ConfigError: `resamples` is below 1.
     """
-    return _bounds(_means(_checked(values, 2), seed, resamples))
+    if values.ndim != 2 or not np.isfinite(values).all():
+        raise ShapeError(
+            f"bootstrap: found values of shape {values.shape}, expected finite numbers in rows "
+            "and columns"
+        )
+    if not len(values):
+        raise InputError("bootstrap: found no values, expected one or more queries")
+    if resamples < 1:
+        raise ConfigError(f"bootstrap: found {resamples} resamples, expected 1 or more")
+    if len(values) == 1:  # SciPy takes two values or more; a single one has no spread
+        return values[0], values[0], np.repeat(values.T, resamples, axis=1)
+    from scipy.stats import bootstrap
+
+    def mean(resampled: Values, axis: int) -> Values:
+        # Rounding follows the memory layout; a copy gives each column the same mean as alone.
+        means: Values = np.ascontiguousarray(resampled).mean(axis=axis)
+        return means
+
+    result = bootstrap(
+        (values,),
+        mean,
+        n_resamples=resamples,
+        batch=max(1, _BATCH_VALUES // values.size),
+        axis=0,
+        confidence_level=LEVEL,
+        method="percentile",
+        random_state=np.random.default_rng(seed),
+    )
+    return *result.confidence_interval, result.bootstrap_distribution
 
 
 def paired_difference(a: ArrayLike, b: ArrayLike, seed: int, resamples: int = 2000) -> Difference:
-    """How much better `a` is than `b` on the same queries, and whether that may be chance.
+    """Return how much better `a` is than `b` on the same queries, with interval and p-value.
 
     Args:
         a: (n,) numbers, one a query.
         b: (n,) numbers of the same queries in the same order.
-        seed: the same one gives the same answer.
+        seed: of the draws.
         resamples: draws of n queries with replacement; p is at least 1 / (resamples + 1).
 
     Raises:
         InputError: there are no values.
-        ShapeError: they are not two equally long rows of finite numbers.
+        ShapeError: the values are not two rows of finite numbers of the same length.
         ConfigError: `resamples` is below 1.
     """
-    first, second = _row(a), _row(b)
-    if first.shape != second.shape:
+    first, second = (np.asarray(values, dtype=np.float64) for values in (a, b))
+    if first.ndim != 1 or first.shape != second.shape:
         raise ShapeError(
-            f"paired difference: found {len(first):,} and {len(second):,} values, "
+            f"paired difference: found values of shape {first.shape} and {second.shape}, "
             "expected one of each for every query"
         )
     differences = first - second
-    means = _means(differences[:, None], seed, resamples)
-    (low,), (high,) = _bounds(means)
+    (low,), (high,), (means,) = bootstrap_means(differences[:, None], seed, resamples)
     mean = float(differences.mean())
-    extreme = np.count_nonzero(np.abs(means - mean) >= abs(mean) - _SLACK)
+    extreme = np.count_nonzero(np.abs(means - mean) >= abs(mean) - _EPSILON)
     return Difference(mean, float(low), float(high), float((1 + extreme) / (1 + resamples)))
-
-
-def _row(values: ArrayLike) -> Values:
-    return _checked(np.asarray(values, dtype=np.float64), 1)
-
-
-def _checked(values: Values, dimensions: int) -> Values:
-    if values.ndim != dimensions or not np.isfinite(values).all():
-        raise ShapeError(
-            f"bootstrap: found values of shape {values.shape}, "
-            f"expected finite numbers in {dimensions} dimension(s)"
-        )
-    if not len(values):
-        raise InputError("bootstrap: found no values, expected one or more queries")
-    return values
-
-
-def _means(values: Values, seed: int, resamples: int) -> Values:
-    """Means of resampled rows, float64 (resamples, c)."""
-    if resamples < 1:
-        raise ConfigError(f"bootstrap: found {resamples} resamples, expected 1 or more")
-    rng = np.random.default_rng(seed)
-    count = len(values)
-    chunk = max(1, _CHUNK // count)
-    means = np.empty((resamples, values.shape[1]))
-    for start in range(0, resamples, chunk):
-        drawn = rng.integers(count, size=(min(chunk, resamples - start), count))
-        for column, numbers in enumerate(np.ascontiguousarray(values.T)):
-            means[start : start + chunk, column] = numbers[drawn].mean(axis=1)
-    return means
-
-
-def _bounds(means: Values) -> tuple[Values, Values]:
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    return low, high

@@ -1,8 +1,8 @@
-"""Metrics of ranked hashtags, and of the probabilities that come with them.
+"""Metrics of ranked hashtags and of their probabilities.
 
-Precision, recall, success, nDCG and average precision are those of `ir_measures`, which computes
-them by trec_eval; a hashtag is relevant (gain 1) or not. A run is what a method says to one query:
-hashtags (keys) with scores that strictly fall, best first.
+`ir_measures` computes precision, recall, success, nDCG and average precision by trec_eval. A
+hashtag is relevant (gain 1) or not. A run is a method's answer to one query: hashtags (keys) with
+strictly decreasing scores, best first.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,11 +22,12 @@ Run = Sequence[tuple[str, float]]
 Values = NDArray[np.float64]
 
 KS = (1, 5, 10)
-FAMILIES = {  # what each metric means, in the order of the columns
+MAIN_METRICS = ("P@5", "nDCG@10")  # by which methods are compared
+FAMILIES = {  # definitions of the metrics, in the order of the columns
     "P": "share of the k places that hold a right hashtag; always divided by k",
-    "R": "share of the right hashtags that stand in the first k",
-    "F1": "harmonic mean of P and R of the query; 0 where both are",
-    "hit": "1 where a right hashtag stands in the first k, else 0",
+    "R": "share of the right hashtags that are in the first k",
+    "F1": "harmonic mean of P and R of the query; 0 if both are",
+    "hit": "1 if a right hashtag is in the first k, else 0",
     "nDCG": "gain discounted by log2(rank + 1), over that of the best possible k",
     "MAP": "sum of P at each right hashtag of the first k, over the number of right hashtags",
 }
@@ -34,27 +36,27 @@ _MEASURES = {"P": "P", "R": "R", "hit": "Success", "nDCG": "nDCG", "MAP": "AP"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PerQuery:
-    """Metrics of each query: `values` float64 (q, m), read-only; a column for each of `metrics`."""
+class QueryMetrics:
+    """Metrics of each query: `values` float64 (q, m), read-only, one column for each metric."""
 
     metrics: tuple[str, ...]
     values: Values
 
     def __post_init__(self) -> None:
-        found = np.ascontiguousarray(self.values).view()
-        if found.dtype != np.float64 or found.ndim != 2 or found.shape[1] != len(self.metrics):
+        values = np.ascontiguousarray(self.values).view()
+        if values.dtype != np.float64 or values.ndim != 2 or values.shape[1] != len(self.metrics):
             raise ShapeError(
-                f"PerQuery.values: found {found.dtype} {found.shape}, "
+                f"QueryMetrics.values: found {values.dtype} {values.shape}, "
                 f"expected float64 (any, {len(self.metrics)})"
             )
-        found.flags.writeable = False
-        object.__setattr__(self, "values", found)
+        values.flags.writeable = False
+        object.__setattr__(self, "values", values)
 
     def column(self, metric: str) -> Values:
-        """One metric of every query, float64 (q,).
+        """Return one metric of every query, float64 (q,).
 
         Raises:
-            ConfigError: it was not computed.
+            ConfigError: the metric was not computed.
         """
         if metric not in self.metrics:
             raise ConfigError(
@@ -63,44 +65,61 @@ class PerQuery:
         return self.values[:, self.metrics.index(metric)]
 
     def means(self) -> dict[str, float]:
-        """Mean of each metric over the queries."""
+        """Return the mean of each metric over the queries."""
         return dict(zip(self.metrics, self.values.mean(axis=0).tolist(), strict=True))
 
 
 def evaluate(
     runs: Sequence[Run], answers: Sequence[Collection[str]], ks: Sequence[int] = KS
-) -> PerQuery:
-    """Judge each query's run by its answers.
+) -> QueryMetrics:
+    """Return the metrics of each query's run.
 
     Args:
-        runs: q runs, in step with `answers`. An empty one, an unanswered query, counts 0.
-        answers: q collections of right hashtags (keys), none empty.
-        ks: how many places are looked at; order and repeats do not matter.
+        runs: q runs. An empty run counts 0.
+        answers: q collections of right hashtags (keys), aligned with the runs, none empty.
+        ks: numbers of places; order and repeats do not matter.
 
     Returns:
-        Metrics `P@k`, `R@k`, `F1@k`, `hit@k`, `nDCG@k` and `MAP@k` for every k, see `FAMILIES`:
-        one metric after the other, k rising.
+        Metrics `P@k`, `R@k`, `F1@k`, `hit@k`, `nDCG@k` and `MAP@k` for every k; see `FAMILIES`.
+        Columns are ordered by metric, then by k.
 
     Raises:
-        ConfigError: there is no k, or one below 1.
-        InputError: there are no queries, or one without answers.
-        ShapeError: there are not as many runs as answers, a run names a hashtag twice, or its
-            scores do not strictly fall.
+        ConfigError: there is no k, or one is below 1.
+        InputError: there are no queries, or one has no answers.
+        ShapeError: the numbers of runs and answers differ, a run repeats a hashtag, or its scores
+            do not strictly decrease.
     """
-    _check(runs, answers, ks)
+    import ir_measures
+
+    _check_runs(runs, answers, ks)
     ks = sorted(set(ks))
-    found = _judged(runs, answers, ks)
-    both = found["P"] + found["R"]
-    found["F1"] = np.divide(
-        2 * found["P"] * found["R"], both, out=np.zeros_like(both), where=both > 0
+    values = {name: np.zeros((len(runs), len(ks))) for name in _MEASURES}
+    targets = {
+        getattr(ir_measures, measure) @ k: (values[name], column)
+        for name, measure in _MEASURES.items()
+        for column, k in enumerate(ks)
+    }
+    # trec_eval keeps scores in single precision, where close ones would tie; ranks never tie.
+    ranked = {
+        str(query): {tag: -rank for rank, (tag, _) in enumerate(run[: max(ks)])}
+        for query, run in enumerate(runs)
+        if run
+    }
+    right = {str(query): dict.fromkeys(tags, 1) for query, tags in enumerate(answers)}
+    for metric in ir_measures.iter_calc(list(targets), right, ranked):
+        target, column = targets[metric.measure]
+        target[int(metric.query_id), column] = metric.value
+    total = values["P"] + values["R"]
+    values["F1"] = np.divide(
+        2 * values["P"] * values["R"], total, out=np.zeros_like(total), where=total > 0
     )
-    return PerQuery(
+    return QueryMetrics(
         tuple(f"{name}@{k}" for name in FAMILIES for k in ks),
-        np.concatenate([found[name] for name in FAMILIES], axis=1),
+        np.concatenate([values[name] for name in FAMILIES], axis=1),
     )
 
 
-def _check(runs: Sequence[Run], answers: Sequence[Collection[str]], ks: Sequence[int]) -> None:
+def _check_runs(runs: Sequence[Run], answers: Sequence[Collection[str]], ks: Sequence[int]) -> None:
     if not ks or min(ks) < 1:
         raise ConfigError(f"k: found {', '.join(map(str, ks)) or 'none'}, expected 1 or more")
     if len(runs) != len(answers):
@@ -121,53 +140,28 @@ def _check(runs: Sequence[Run], answers: Sequence[Collection[str]], ks: Sequence
             )
 
 
-def _judged(
-    runs: Sequence[Run], answers: Sequence[Collection[str]], ks: Sequence[int]
-) -> dict[str, Values]:
-    """Per metric of `_MEASURES` the values at each k, float64 (q, k)."""
-    import ir_measures
-
-    found = {name: np.zeros((len(runs), len(ks))) for name in _MEASURES}
-    places = {
-        getattr(ir_measures, measure) @ k: (found[name], column)
-        for name, measure in _MEASURES.items()
-        for column, k in enumerate(ks)
-    }
-    # trec_eval keeps scores in single precision, where close ones would tie: ranks never do.
-    ranked = {
-        str(query): {tag: -rank for rank, (tag, _) in enumerate(run[: max(ks)])}
-        for query, run in enumerate(runs)
-        if run
-    }
-    right = {str(query): dict.fromkeys(tags, 1) for query, tags in enumerate(answers)}
-    for metric in ir_measures.iter_calc(list(places), right, ranked):
-        values, column = places[metric.measure]
-        values[int(metric.query_id), column] = metric.value
-    return found
-
-
 def coverage(runs: Iterable[Run], vocabulary: Collection[str], k: int) -> float:
-    """Share of the training vocabulary (hashtag keys) that is ever among the first k.
+    """Return the share of the training hashtags (keys) that are in the first k of any run.
 
     Raises:
         InputError: the vocabulary is empty.
     """
     if not vocabulary:
         raise InputError("coverage: found no training hashtags, expected one or more")
-    return len(_recommended(runs, k).keys() & set(vocabulary)) / len(set(vocabulary))
+    return len(_count_recommended(runs, k).keys() & set(vocabulary)) / len(set(vocabulary))
 
 
 def novelty(runs: Iterable[Run], uses: Mapping[str, int], posts: int, k: int) -> float:
-    """Mean -log2 popularity, in bits, of all hashtags recommended in the first k.
+    """Return the mean -log2 popularity, in bits, of all hashtags in the first k.
 
-    Popularity is the share of training posts that use a hashtag (Zhou et al., PNAS 2010); one that
-    none uses counts as used once. 0 where nothing is recommended.
+    Popularity is the share of training posts that use a hashtag (Zhou et al., PNAS 2010). A hashtag
+    without training posts counts as used once. The result is 0 if nothing is recommended.
 
     Args:
         runs: of all queries.
-        uses: training posts of each hashtag.
-        posts: training posts in all.
-        k: places that are looked at.
+        uses: number of training posts of each hashtag.
+        posts: number of training posts.
+        k: number of places.
 
     Raises:
         InputError: there are no training posts, or fewer than a hashtag has uses.
@@ -176,18 +170,18 @@ def novelty(runs: Iterable[Run], uses: Mapping[str, int], posts: int, k: int) ->
         raise InputError(
             f"novelty: found {posts:,} training posts, expected as many as any hashtag has"
         )
-    found = _recommended(runs, k)
+    counts = _count_recommended(runs, k)
     bits = math.fsum(
-        times * math.log2(posts / max(uses.get(tag, 0), 1)) for tag, times in found.items()
+        times * math.log2(posts / max(uses.get(tag, 0), 1)) for tag, times in counts.items()
     )
-    return bits / max(found.total(), 1)
+    return bits / max(counts.total(), 1)
 
 
 def generic_hashtags(uses: Mapping[str, int], share: float = 0.01) -> frozenset[str]:
-    """The most used `share` of the training hashtags, one at least; ties go by key.
+    """Return the most used `share` of the training hashtags, one at least; ties go by key.
 
     Args:
-        uses: training posts of each hashtag.
+        uses: number of training posts of each hashtag.
         share: of the hashtags, in (0, 1].
 
     Raises:
@@ -200,22 +194,23 @@ def generic_hashtags(uses: Mapping[str, int], share: float = 0.01) -> frozenset[
 
 
 def generic_share(runs: Iterable[Run], generic: Collection[str], k: int = 5) -> float:
-    """Share of all hashtags recommended in the first k that are generic; 0 where none is."""
-    found = _recommended(runs, k)
-    return sum(found[tag] for tag in set(generic)) / max(found.total(), 1)
+    """Return the share of generic hashtags among all in the first k; 0 if there are none."""
+    counts = _count_recommended(runs, k)
+    return sum(counts[tag] for tag in set(generic)) / max(counts.total(), 1)
 
 
-def _recommended(runs: Iterable[Run], k: int) -> Counter[str]:
-    """How often each hashtag stands in the first k."""
+def _count_recommended(runs: Iterable[Run], k: int) -> Counter[str]:
+    """Return how often each hashtag is in the first k."""
     return Counter(tag for run in runs for tag, _ in run[:k])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
-    """Bins of about equally many predictions, by rising probability; empty bins are left out.
+    """Bins of about equally many predictions, by rising probability, without empty bins.
 
-    `predicted` and `observed` float64 (b,): mean probability, and share that came true.
-    `counts` int64 (b,): predictions in each bin. `error`: expected calibration error.
+    `predicted` and `observed`, float64 (b,), are the mean probability and the share of true
+    outcomes. `counts`, int64 (b,), is the number of predictions in each bin. `error` is the
+    expected calibration error.
     """
 
     predicted: Values
@@ -223,48 +218,48 @@ class Calibration:
     counts: NDArray[np.int64]
     error: float
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON values of the fields."""
+        bins = {name: getattr(self, name).tolist() for name in ("predicted", "observed", "counts")}
+        return {"error": self.error} | bins
+
 
 def calibration(probabilities: ArrayLike, outcomes: ArrayLike, bins: int = 15) -> Calibration:
-    """How far stated probabilities are from what came true (Naeini et al., AAAI 2015).
+    """Compare predicted probabilities with outcomes (Naeini et al., AAAI 2015).
 
-    Bins hold equally many predictions, as far as equal probabilities, which stay together, let
-    them: then neither order nor ties change the error. It is the mean over the predictions of
-    their bin's |predicted - observed|.
+    Bins hold equally many predictions, except that equal probabilities share a bin. Therefore
+    neither order nor ties change the error, the mean over all predictions of their bin's
+    |predicted - observed|.
 
     Args:
         probabilities: (n,) in [0, 1].
-        outcomes: (n,) booleans, or 0 and 1: whether each came true.
-        bins: at most so many.
+        outcomes: (n,) booleans, or 0 and 1.
+        bins: largest number of bins.
 
     Raises:
         InputError: there are no predictions.
-        ShapeError: the two do not fit, or hold other values.
+        ShapeError: the two rows differ in length or hold other values.
         ConfigError: `bins` is below 1.
     """
-    stated = np.asarray(probabilities, dtype=np.float64)
+    predictions = np.asarray(probabilities, dtype=np.float64)
     true = np.asarray(outcomes, dtype=np.float64)
-    _check_predictions(stated, true, bins)
-    ascending = np.sort(stated)
-    first = np.searchsorted(ascending, stated, side="left")
-    _, places = np.unique(first * bins // len(stated), return_inverse=True)
-    counts = np.bincount(places)
-    predicted = np.bincount(places, weights=stated) / counts
-    observed = np.bincount(places, weights=true) / counts
-    error = float(np.abs(predicted - observed) @ counts / len(stated))
-    return Calibration(predicted, observed, counts, error)
-
-
-def _check_predictions(stated: Values, true: Values, bins: int) -> None:
     if bins < 1:
         raise ConfigError(f"calibration: found {bins} bins, expected 1 or more")
-    if stated.ndim != 1 or stated.shape != true.shape:
+    if predictions.ndim != 1 or predictions.shape != true.shape:
         raise ShapeError(
-            f"calibration: found probabilities {stated.shape} and outcomes {true.shape}, "
+            f"calibration: found probabilities {predictions.shape} and outcomes {true.shape}, "
             "expected two rows of one length"
         )
-    if not len(stated):
+    if not len(predictions):
         raise InputError("calibration: found no predictions, expected one or more")
-    if not ((stated >= 0) & (stated <= 1)).all() or not np.isin(true, (0, 1)).all():
+    if not ((predictions >= 0) & (predictions <= 1)).all() or not np.isin(true, (0, 1)).all():
         raise ShapeError(
             "calibration: found other values, expected probabilities in [0, 1] and outcomes 0 or 1"
         )
+    first = np.searchsorted(np.sort(predictions), predictions, side="left")
+    _, numbers = np.unique(first * bins // len(predictions), return_inverse=True)
+    counts = np.bincount(numbers)
+    predicted = np.bincount(numbers, weights=predictions) / counts
+    observed = np.bincount(numbers, weights=true) / counts
+    error = float(np.abs(predicted - observed) @ counts / len(predictions))
+    return Calibration(predicted, observed, counts, error)

@@ -1,1 +1,1 @@
-"""Speed: builds, queries, updates and the server, beside other libraries."""
+"""Speed of builds, queries, updates and the server, compared with other libraries."""

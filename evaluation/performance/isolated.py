@@ -1,4 +1,4 @@
-"""Work measured in a process of its own, so that its memory is its own, and by stages."""
+"""Work in a process of its own, so that its memory can be measured, and timers."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
-class Measured(Generic[Value]):
-    """What work returned, its seconds by the clock and of the processor, and its peak memory."""
+class IsolatedRun(Generic[Value]):
+    """The result of work, its seconds of wall time and processor time, and its peak memory."""
 
     value: Value
     seconds: float
@@ -27,73 +27,76 @@ class Measured(Generic[Value]):
     peak_mib: float
 
 
-def apart(work: Callable[..., Value], *given: object) -> Measured[Value]:
-    """Do work in a fresh process; its own imports are no part of the seconds, but of the memory.
+def run_isolated(work: Callable[..., Value], *arguments: object) -> IsolatedRun[Value]:
+    """Run a function in a fresh process; its memory includes imports, its seconds do not.
 
     Args:
-        work: a function of a module, not of a module's function.
-        given: what it is given.
+        work: a function at module level.
+        arguments: of the function.
 
     Raises:
-        HashlensError: it failed; the message is that of its exception.
+        HashlensError: the function failed; the message names its exception.
     """
     context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(there, work, given))
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send_result, args=(sender, work, arguments))
     process.start()
-    there.close()
+    sender.close()
     try:
-        failed, found = here.recv()
+        error, measured = receiver.recv()
     except EOFError:
-        failed, found = "it ended without a word", None
+        error, measured = "the process ended without a result", None
     process.join()
-    if failed:
-        raise HashlensError(f"{getattr(work, '__name__', work)}: {failed}")
-    return Measured(*found)
+    if error:
+        raise HashlensError(f"{getattr(work, '__name__', work)}: {error}")
+    return IsolatedRun(*measured)
 
 
-def _work(answer: Connection, work: Callable[..., Any], given: tuple[object, ...]) -> None:
+def _send_result(
+    sender: Connection, work: Callable[..., Any], arguments: tuple[object, ...]
+) -> None:
     began = time.perf_counter()
     try:
-        value = work(*given)
+        value = work(*arguments)
     except Exception as error:
-        answer.send((f"{type(error).__name__}: {error}", None))
+        sender.send((f"{type(error).__name__}: {error}", None))
         return
-    used = resource.getrusage(resource.RUSAGE_SELF)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
     seconds = time.perf_counter() - began
-    answer.send((None, (value, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)))
+    processor, peak_mib = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    sender.send((None, (value, seconds, processor, peak_mib)))
 
 
-def seconds_of(work: Callable[[], object]) -> float:
-    """Seconds that work takes by the clock."""
+def measure_seconds(work: Callable[[], object]) -> float:
+    """Return the seconds of wall time that work takes."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
 
 
-def resident(process: int | str = "self") -> float:
-    """Memory of a process, by its number, now, in MiB."""
+def read_memory(process: int | str = "self") -> float:
+    """Return the present memory of a process, by its id, in MiB."""
     pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)
 
 
-class Stages:
-    """Progress that remembers how long each stage took."""
+class StageTimer:
+    """Progress that measures the seconds of each stage."""
 
     def __init__(self) -> None:
         self._began = [("start", time.perf_counter())]
 
     def stage(self, name: str, total: int | None = None) -> None:
-        """A stage begins."""
+        """Begin a stage."""
         self._began.append((name, time.perf_counter()))
 
     def advance(self, steps: int = 1) -> None:
-        """Only stages count."""
+        """Ignore steps."""
 
     def seconds(self) -> dict[str, float]:
-        """Seconds of each stage so far."""
+        """Return the seconds of each stage so far."""
         ends = [*(moment for _, moment in self._began[1:]), time.perf_counter()]
-        found: dict[str, float] = {}
+        seconds: dict[str, float] = {}
         for (name, moment), end in zip(self._began, ends, strict=True):
-            found[name] = round(found.get(name, 0) + end - moment, 3)
-        return found
+            seconds[name] = round(seconds.get(name, 0) + end - moment, 3)
+        return seconds

@@ -1,60 +1,65 @@
-"""How much of the time is spent in our own functions, and not in the libraries under them.
+"""The share of time in hashlens's own functions, apart from the libraries that they call.
 
-By cProfile, which slows Python and not what is compiled, so that shares of ours are upper ends.
+cProfile slows Python down but not compiled code, so the shares of hashlens are upper bounds.
 """
 
 from __future__ import annotations
 
 import cProfile
+import os
 import pstats
 import re
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-Figures = dict[str, Any]
-Function = tuple[str, int, str]  # file, line and name, as pstats has them
+from hashlens.evaluation.result_files import Json
 
-ROOT = Path(__file__).parents[2]
+Function = tuple[str, int, str]  # file, line and name, as in pstats
+
+ROOT = Path(__file__).resolve().parents[2]
 OURS = tuple(f"{ROOT / folder}/" for folder in ("indexer", "retriever", "evaluation"))
-# Python's own, which belongs to who calls it.
+# Built-in functions, whose time counts for their caller.
 _BUILTIN = re.compile(
     r"<built-in method builtins\.(?!exec|__import__)"
     r"|<method '\w+' of '(str|bytes|list|tuple|dict|set|frozenset|collections\.\w+)' objects>"
 )
-# Where LightGBM is called: the profiler takes a foreign function's time for its caller's.
+# The call of LightGBM: the profiler counts a foreign function's time for its caller.
 _FOREIGN = {("retriever/ranking/tree_model.py", "_call")}
-LARGEST = 5  # functions that are told
+_resolve = cache(os.path.realpath)  # an editable install may reach files through links
+MAX_FUNCTIONS = 5  # in the result
 
 
-def profiled(work: Callable[..., object], *given: object) -> Figures:
-    """Seconds of work, the share that is ours, and our functions that take the most of it.
+def profile_work(work: Callable[..., object], *arguments: object) -> Json:
+    """Return the seconds of work, the share of hashlens, and its slowest functions.
 
     Args:
-        work: what is done; what it returns is left.
-        given: what it is given.
+        work: a function; its result is ignored.
+        arguments: of the function.
     """
     profile = cProfile.Profile()
-    profile.runcall(work, *given)
-    # Typeshed does not know `stats`, which is what its printed tables are made from.
+    profile.runcall(work, *arguments)
+    # `stats` holds the figures of the printed tables; typeshed does not know it.
     stats: dict[Function, tuple[Any, ...]] = vars(pstats.Stats(profile))["stats"]
     own: Counter[str] = Counter()
     for function, (_, _, seconds, _, callers) in stats.items():
-        if name := _ours(function):
+        if name := _name_own(function):
             own[name] += seconds
         elif _BUILTIN.match(function[2]):
-            for caller, spent in callers.items():
-                if name := _ours(caller):
-                    own[name] += spent[2]
+            for caller, figures in callers.items():
+                if name := _name_own(caller):
+                    own[name] += figures[2]
     total = sum(each[2] for each in stats.values())
-    largest = [(name, seconds / total) for name, seconds in own.most_common(LARGEST)]
+    largest = [(name, seconds / total) for name, seconds in own.most_common(MAX_FUNCTIONS)]
     return {"seconds": total, "ours": own.total() / total, "largest": largest}
 
 
-def _ours(function: Function) -> str:
-    """A function of ours as `file: name`, empty where it is not."""
+def _name_own(function: Function) -> str:
+    """Return a function of hashlens as `file: name`, and an empty string for others."""
     file, _, name = function
+    file = _resolve(file)
     if not file.startswith(OURS):
         return ""
     place = Path(file).relative_to(ROOT).as_posix()

@@ -1,6 +1,6 @@
-"""What one size costs: building, updating and asking an index of so many posts.
+"""The costs of one size: building, updating and querying an index of so many posts.
 
-Each function is one measurement, done in a process of its own (`apart`).
+Each function is one measurement, run in a process of its own (`run_isolated`).
 """
 
 from __future__ import annotations
@@ -9,15 +9,14 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 
-from hashlens.evaluation.performance.isolated import Stages, resident, seconds_of
+from hashlens.evaluation.performance.isolated import StageTimer, measure_seconds, read_memory
+from hashlens.evaluation.result_files import Json
 from hashlens.indexer.generations.generation import open_current
 from hashlens.indexer.pipeline.build import build
 from hashlens.indexer.pipeline.update import update
@@ -30,89 +29,90 @@ from hashlens.retriever.recommender import Recommender
 from hashlens.retriever.selection.selection import Selection
 from hashlens.retriever.training.fit import fit_ranker
 
-NEIGHBOURS = 100  # of which recall is told
-WARM = 20  # questions before the clock runs
-COLD = 5  # processes started
-
-Figures = dict[str, Any]
+NEIGHBOURS = 100  # for recall
+WARM_UP_QUERIES = 20  # before the clock starts
+COLD_STARTS = 5  # processes
 
 
-def built(posts: Path, index: Path) -> Figures:
-    """Seconds of a build, and of its stages."""
-    stages = Stages()
-    report = build([posts], index, fit_ranker=fit_ranker, progress=stages)
-    return {"seconds": report.seconds, "stages": stages.seconds(), "counts": report.counts}
+def measure_build(posts: Path, index: Path) -> Json:
+    """Return the seconds of a build and of its stages."""
+    timer = StageTimer()
+    report = build([posts], index, fit_ranker=fit_ranker, progress=timer)
+    return {"seconds": report.seconds, "stages": timer.seconds(), "counts": report.counts}
 
 
-def updated(posts: Path, index: Path) -> Figures:
-    """Seconds of an update, and of its stages; nothing is learned anew."""
-    stages = Stages()
-    report = update([posts], index, retrain=False, progress=stages)
-    return {"seconds": report.seconds, "stages": stages.seconds(), "added": report.added}
+def measure_update(posts: Path, index: Path) -> Json:
+    """Return the seconds of an update without retraining, and of its stages."""
+    timer = StageTimer()
+    report = update([posts], index, retrain=False, progress=timer)
+    return {"seconds": report.seconds, "stages": timer.seconds(), "added": report.added}
 
 
-def asked(index: Path, captions: Sequence[str], rounds: int) -> Figures:
-    """Milliseconds of single questions, warm, without evidence and with; answers a second of many.
+def measure_queries(index: Path, captions: Sequence[str], single: int) -> Json:
+    """Return milliseconds of single warm queries, and answers a second of all in one batch.
 
     Args:
         index: folder of the index.
-        captions: to ask.
-        rounds: of them that are asked one by one.
+        captions: of the queries.
+        single: number of captions that are asked one by one.
     """
     recommender = Recommender.open(index)
-    for caption in captions[:WARM]:
+    for caption in captions[:WARM_UP_QUERIES]:
         recommender.recommend(caption=caption)
-    single = [_ms(partial(recommender.recommend, caption=c)) for c in captions[:rounds]]
-    queries = [query_of(caption) for caption in captions]
-    recommender.recommend_batch(queries[:WARM], Selection(), evidence=False)
-    seconds = _ms(lambda: recommender.recommend_many(queries)) / 1000
+    times = []
+    for caption in captions[:single]:
+        began = time.perf_counter()
+        recommender.recommend(caption=caption)
+        times.append(1000 * (time.perf_counter() - began))
+    queries = [to_query(caption) for caption in captions]
+    recommender.recommend_batch(queries[:WARM_UP_QUERIES], Selection(), evidence=False)
+    seconds = measure_seconds(lambda: recommender.recommend_many(queries))
     return {
-        "queries": len(single),
-        "median_ms": median(single),
-        "p99_ms": float(np.quantile(single, 0.99)),
+        "queries": len(times),
+        "median_ms": median(times),
+        "p99_ms": float(np.quantile(times, 0.99)),
         "batch_a_second": len(queries) / seconds,
-        "resident_mib": resident(),
+        "resident_mib": read_memory(),
     }
 
 
-def cold(index: Path, caption: str) -> list[float]:
-    """Seconds of whole `hashlens recommend --caption` processes, after one that is not counted."""
+def measure_cold_starts(index: Path, caption: str) -> list[float]:
+    """Return the seconds of whole `hashlens recommend --caption` processes, without the first."""
     words = [sys.executable, "-c", "from hashlens.cli import main; main()", "recommend"]
     words += ["--index", str(index), "--caption", caption, "--json"]
 
-    def ask() -> None:
+    def recommend() -> None:
         subprocess.run(words, check=True, capture_output=True)  # noqa: S603 (our own command)
 
-    return [seconds_of(ask) for _ in range(COLD + 1)][1:]
+    return [measure_seconds(recommend) for _ in range(COLD_STARTS + 1)][1:]
 
 
-def recalled(index: Path, captions: Sequence[str]) -> Figures:
-    """How many of the truly nearest captions the index finds, and what that costs.
+def measure_recall(index: Path, captions: Sequence[str]) -> Json:
+    """Return the recall of the nearest captions, and the time of search.
 
-    Every stored vector compared is the judge (`exact`).
+    An exact search of all stored vectors is the reference.
     """
     folder = open_current(index).folder / "captions"
     segments, (stored, _) = Segments.open(folder), load_live(folder)
-    vectors = Recommender.open(index).prepare([query_of(c) for c in captions]).texts.vectors
+    vectors = Recommender.open(index).prepare([to_query(c) for c in captions]).texts.vectors
     if segments is None or stored is None or not len(vectors):
         return {}
-    exact = VectorIndex.build(stored, "exact")
-    true, true_ms = _each(exact, vectors)
-    found, found_ms = _each(segments, vectors)
-    pairs = zip(found, true, strict=True)
-    recall = np.mean([np.isin(t, f).mean() for f, t in pairs])
-    kinds = [VectorIndex.open(path).kind for path in sorted(folder.glob("*.faiss"))]
+    expected, exact_ms = _search_each(VectorIndex.build(stored, "exact"), vectors)
+    found, ms = _search_each(segments, vectors)
+    pairs = zip(expected, found, strict=True)
     return {
         "vectors": len(stored.ids),
-        "kinds": kinds,
-        "recall": float(recall),
-        "ms": found_ms,
-        "exact_ms": true_ms,
+        "kinds": [VectorIndex.open(path).kind for path in sorted(folder.glob("*.faiss"))],
+        "recall": float(np.mean([np.isin(nearest, ids).mean() for nearest, ids in pairs])),
+        "ms": ms,
+        "exact_ms": exact_ms,
     }
 
 
-def _each(vectors: VectorIndex | Segments, queries: Floats) -> tuple[list[np.ndarray], float]:
-    """The nearest of queries put one by one, and the median of their milliseconds."""
+def _search_each(
+    vectors: VectorIndex | Segments, queries: Floats
+) -> tuple[list[np.ndarray], float]:
+    """Return the nearest ids of single queries, and the median of their milliseconds."""
     found, times = [], []
     for row in range(len(queries)):
         began = time.perf_counter()
@@ -122,28 +122,24 @@ def _each(vectors: VectorIndex | Segments, queries: Floats) -> tuple[list[np.nda
     return found, median(times)
 
 
-def query_of(caption: str) -> Query:
-    """A caption as a query."""
+def to_query(caption: str) -> Query:
+    """Return the query of a caption."""
     return make_query(None, caption, ())
 
 
-def captions_of(posts: Path, most: int) -> list[str]:
-    """Captions of a folder's posts, hashtags aside, different ones, at most so many."""
-    found: dict[str, None] = {}
+def read_captions(posts: Path, limit: int) -> list[str]:
+    """Return at most `limit` distinct captions of a folder's posts, without hashtags."""
+    captions: dict[str, None] = {}
     with (posts / "posts.jsonl").open(encoding="utf-8") as lines:
         for line in lines:
             caption = str(json.loads(line)["caption"]).strip()
             if caption:
-                found[caption] = None
-            if len(found) == most:
+                captions[caption] = None
+            if len(captions) == limit:
                 break
-    return list(found)
+    return list(captions)
 
 
-def size_of(folder: Path) -> int:
-    """Bytes of all files under a folder."""
+def count_bytes(folder: Path) -> int:
+    """Return the bytes of all files under a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _ms(work: Callable[[], object]) -> float:
-    return 1000 * seconds_of(work)

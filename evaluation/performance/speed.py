@@ -1,9 +1,9 @@
-"""What hashlens costs, by size, beside its limits and its peers: `make bench POSTS=FOLDER`.
+"""The costs of hashlens by number of posts, with library limits and peers: `make bench`.
 
     python -m hashlens.evaluation.performance.speed FOLDER... --out bench [--sizes 10000 100000]
 
-Posts of the sizes are synthesised from those of the folders (`synthesis`), without pictures. Each
-measurement runs in a process of its own. DIR gets `speed.json`, `speed.md` and a plot.
+Posts of each size are synthesised from those of the folders, without pictures. Each measurement
+runs in a process of its own. The output folder gets `speed.json`, `speed.md` and a plot.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import json
 import math
 import os
+import re
 import shutil
 import sys
 import time
@@ -19,127 +20,117 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-from hashlens.evaluation.benchmark.libraries import check_libraries
-from hashlens.evaluation.performance.isolated import apart
-from hashlens.evaluation.performance.library_limits import limits
-from hashlens.evaluation.performance.peers import compared_on
-from hashlens.evaluation.performance.profiling import profiled
+from hashlens.evaluation.methods.method_registry import check_libraries
+from hashlens.evaluation.performance.isolated import run_isolated
+from hashlens.evaluation.performance.library_limits import measure_limits
+from hashlens.evaluation.performance.peers import compare_on_index
+from hashlens.evaluation.performance.profiling import profile_work
 from hashlens.evaluation.performance.sizes import (
-    asked,
-    built,
-    captions_of,
-    cold,
-    recalled,
-    size_of,
-    updated,
+    count_bytes,
+    measure_build,
+    measure_cold_starts,
+    measure_queries,
+    measure_recall,
+    measure_update,
+    read_captions,
 )
-from hashlens.evaluation.performance.speed_report import COSTS, speed_markdown, speed_plot
-from hashlens.evaluation.performance.synthetic_posts import SEED, write_synthesised
-from hashlens.evaluation.tasks.suite import usable
+from hashlens.evaluation.performance.speed_report import COSTS, format_speed, plot_speed
+from hashlens.evaluation.performance.synthetic_posts import SEED, write_synthetic_posts
+from hashlens.evaluation.result_files import Json, write_file
+from hashlens.evaluation.tasks.suite import read_all_posts
 from hashlens.indexer.errors import HashlensError, InputError
 from hashlens.indexer.generations.generation import open_current
 from hashlens.indexer.types import Post
 
 SIZES = (10_000, 100_000, 1_000_000)
-NEW = 1_000  # posts of an update
-SINGLE, MANY = 300, 2_000  # questions one by one, and all that are asked
-PEERS_AT = 100_000  # size at which peers are asked, or the largest below
-
-Figures = dict[str, Any]
+UPDATE_POSTS = 1_000
+SINGLE_QUERIES, BATCH_QUERIES = 300, 2_000
+MAX_PEER_SIZE = 100_000  # of the index that peers are compared on
 
 
-def measured(
+def measure_all_sizes(
     posts: Sequence[Post],
     sizes: Sequence[int],
     place: Path,
-    keep: Callable[[Figures], None] = lambda _: None,
-) -> Figures:
-    """All figures, as JSON values.
+    save: Callable[[Json], None] = lambda _: None,
+) -> Json:
+    """Return all figures as JSON values.
 
     Args:
-        posts: real ones, from which those of each size are made.
+        posts: real ones, from which synthetic ones are made.
         sizes: numbers of posts, rising.
         place: an empty folder, with room for the indexes.
-        keep: given what there is after each size, since the next may take an hour.
+        save: receives the figures after each size, since the next may take an hour.
 
     Raises:
         InputError: no post has a caption or hashtags.
         HashlensError: a measurement fails.
     """
-    told = [replace(post, image=None) for post in posts if post.caption or post.hashtags]
-    if not told:
+    sources = [replace(post, image=None) for post in posts if post.caption or post.hashtags]
+    if not sources:
         raise InputError("found no post with a caption or hashtags, expected some to draw from")
-    write_synthesised(told, NEW, place / "new", seed=SEED + 1)
-    write_synthesised(told, 8 * MANY, place / "asked", seed=SEED + 2)
-    captions = captions_of(place / "asked", MANY)
+    write_synthetic_posts(sources, UPDATE_POSTS, place / "new", seed=SEED + 1)
+    write_synthetic_posts(sources, 8 * BATCH_QUERIES, place / "asked", seed=SEED + 2)
+    captions = read_captions(place / "asked", BATCH_QUERIES)
     pictures = [post.image for post in posts if post.image]
-    found: Figures = {"machine": machine(), "real_posts": len(posts), "sizes": {}}
-    compare = max([size for size in sizes if size <= PEERS_AT], default=sizes[0])
+    processor = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text("utf-8"))
+    machine = {"processor": processor[1] if processor else "unknown", "cores": os.cpu_count()}
+    machine["python"] = sys.version.split()[0]
+    figures: Json = {"machine": machine, "real_posts": len(posts), "sizes": {}}
+    peer_size = max([size for size in sizes if size <= MAX_PEER_SIZE], default=sizes[0])
     for size in sizes:
-        _say(f"{size:,} posts")
+        _log(f"{size:,} posts")
         folder = place / str(size)
-        write_synthesised(told, size, folder / "posts")
-        found["sizes"][str(size)] = _of_size(folder, place / "new", captions, size)
-        if size == compare:
-            _say("profiles")
-            given = folder / "index", captions[:SINGLE], SINGLE
-            found["profiles"] = {
-                "build": apart(profiled, built, folder / "posts", folder / "profiled").value,
-                "query": apart(profiled, asked, *given).value,
+        write_synthetic_posts(sources, size, folder / "posts")
+        figures["sizes"][str(size)] = _measure_size(folder, place / "new", captions)
+        if size == peer_size:
+            _log("profiles")
+            index, source = folder / "index", folder / "posts"
+            queries = (measure_queries, index, captions[:SINGLE_QUERIES], SINGLE_QUERIES)
+            figures["profiles"] = {
+                "build": run_isolated(
+                    profile_work, measure_build, source, folder / "profiled"
+                ).value,
+                "query": run_isolated(profile_work, *queries).value,
             }
-            _say("limits and peers")
-            found["limits"] = apart(limits, folder / "posts", pictures).value
-            found["peers"] = apart(compared_on, folder / "index", folder / "posts", captions).value
+            _log("limits and peers")
+            figures["limits"] = run_isolated(measure_limits, source, pictures).value
+            figures["peers"] = run_isolated(compare_on_index, index, source, captions).value
         shutil.rmtree(folder)
-        found["growth"] = _growth(found["sizes"])
-        keep(found)
-    return found
+        first, last = figures["sizes"][str(sizes[0])], figures["sizes"][str(size)]
+        figures["growth"] = {
+            "from": sizes[0],
+            "to": size,
+            "times": {name: cost(last) / cost(first) for name, cost in COSTS.items()},
+            "n_log_n": size * math.log(size) / (sizes[0] * math.log(max(sizes[0], 2))),
+        }
+        save(figures)
+    return figures
 
 
-def _of_size(folder: Path, new: Path, captions: Sequence[str], size: int) -> Figures:
+def _measure_size(folder: Path, new: Path, captions: Sequence[str]) -> Json:
+    """Return the costs of an index of the posts in `folder`, which stays at `folder/index`."""
     index = folder / "index"
-    build = apart(built, folder / "posts", index)
-    _say(f"  built in {build.value['seconds']:.0f} s, {build.peak_mib:,.0f} MiB")
-    found: Figures = {
+    build = run_isolated(measure_build, folder / "posts", index)
+    _log(f"  built in {build.value['seconds']:.0f} s, {build.peak_mib:,.0f} MiB")
+    single = captions[:SINGLE_QUERIES]
+    figures: Json = {
         "build": build.value | {"peak_mib": build.peak_mib},
-        "bytes": size_of(open_current(index).folder),
-        "query": apart(asked, index, captions, SINGLE).value,
-        "neighbours": apart(recalled, index, captions[:SINGLE]).value,
-        "cold_s": cold(index, captions[0]),
+        "bytes": count_bytes(open_current(index).folder),
+        "query": run_isolated(measure_queries, index, captions, SINGLE_QUERIES).value,
+        "neighbours": run_isolated(measure_recall, index, single).value,
+        "cold_s": measure_cold_starts(index, captions[0]),
     }
     shutil.copytree(index, folder / "copy")
-    update = apart(updated, new, folder / "copy")
+    update = run_isolated(measure_update, new, folder / "copy")
     shutil.rmtree(folder / "copy")
-    found["update"] = update.value | {"peak_mib": update.peak_mib}
-    _say(f"  {found['query']['median_ms']:.1f} ms a question, update {update.seconds:.1f} s")
-    return found
+    figures["update"] = update.value | {"peak_mib": update.peak_mib}
+    _log(f"  {figures['query']['median_ms']:.1f} ms a query, update {update.seconds:.1f} s")
+    return figures
 
 
-def _growth(sizes: dict[str, Figures]) -> Figures:
-    """How often more each cost is at the largest size than at the smallest, and what n log n is."""
-    small, large = min(map(int, sizes)), max(map(int, sizes))
-    first, last = sizes[str(small)], sizes[str(large)]
-    times = {name: cost(last) / cost(first) for name, cost in COSTS.items()}
-    bound = large * math.log(large) / (small * math.log(small)) if small > 1 else 1.0
-    return {"from": small, "to": large, "times": times, "n_log_n": bound}
-
-
-def machine() -> Figures:
-    """What this ran on."""
-    name = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-            if line.startswith("model name")
-        ),
-        "unknown",
-    )
-    return {"processor": name, "cores": os.cpu_count(), "python": sys.version.split()[0]}
-
-
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
 
 
@@ -149,20 +140,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("posts", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, default=Path("bench"))
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     check_libraries()
-    given.out.mkdir(parents=True, exist_ok=True)
+    options.out.mkdir(parents=True, exist_ok=True)
 
-    def keep(figures: Figures) -> None:
-        text = json.dumps(figures, indent=1) + "\n"
-        (given.out / "speed.json").write_text(text, encoding="utf-8")
+    def save(figures: Json) -> None:
+        write_file(options.out / "speed.json", json.dumps(figures, indent=1) + "\n")
 
     with TemporaryDirectory(prefix="hashlens-") as place:
-        posts = usable(given.posts, "instagram", [])
-        figures = measured(posts, sorted(given.sizes), Path(place), keep)
-    text = speed_markdown(figures)
-    (given.out / "speed.md").write_text(text, encoding="utf-8")
-    (given.out / "speed.svg").write_bytes(speed_plot(figures))
+        posts = read_all_posts(options.posts)
+        figures = measure_all_sizes(posts, sorted(options.sizes), Path(place), save)
+    text = format_speed(figures)
+    write_file(options.out / "speed.md", text)
+    write_file(options.out / "speed.svg", plot_speed(figures))
     sys.stdout.write(text)
 
 

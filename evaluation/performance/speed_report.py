@@ -1,25 +1,17 @@
-"""The figures of `speed` as Markdown, and cost against size as a plot."""
+"""The figures of `speed` as Markdown, and costs by size as a plot."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable
 from statistics import median
-from typing import Any
 
-Figures = dict[str, Any]
-Cell = Callable[[Figures], str]
+from hashlens.evaluation.benchmark.markdown import format_table
+from hashlens.evaluation.result_files import Json
 
-MIB = 2**20
-
-
-def _lists(found: Figures) -> str:
-    near = found["neighbours"]
-    return f"{near['recall']:.3f} ({', '.join(sorted(set(near['kinds'])))})" if near else ""
-
-
-# What is compared across sizes.
-COSTS: dict[str, Callable[[Figures], float]] = {
+# Costs that are compared across sizes.
+COSTS: dict[str, Callable[[Json], float]] = {
     "build": lambda each: each["build"]["seconds"],
     "build memory": lambda each: each["build"]["peak_mib"],
     "disk": lambda each: each["bytes"],
@@ -28,7 +20,7 @@ COSTS: dict[str, Callable[[Figures], float]] = {
     "query memory": lambda each: each["query"]["resident_mib"],
     "cold": lambda each: median(each["cold_s"]),
 }
-_ROWS: dict[str, Cell] = {
+_ROWS: dict[str, Callable[[Json], str]] = {
     "build, s": lambda f: f"{f['build']['seconds']:,.0f}",
     "build, peak MiB": lambda f: f"{f['build']['peak_mib']:,.0f}",
     "index, bytes a post": lambda f: f"{f['bytes'] / f['build']['counts']['posts']:,.0f}",
@@ -36,133 +28,109 @@ _ROWS: dict[str, Cell] = {
     "caption query, warm, median ms": lambda f: f"{f['query']['median_ms']:.1f}",
     "caption query, warm, p99 ms": lambda f: f"{f['query']['p99_ms']:.1f}",
     "captions in `batch`, a second": lambda f: f"{f['query']['batch_a_second']:.0f}",
-    "memory while asked, MiB": lambda f: f"{f['query']['resident_mib']:,.0f}",
+    "memory of queries, MiB": lambda f: f"{f['query']['resident_mib']:,.0f}",
     "`hashlens recommend --caption`, s": lambda f: f"{median(f['cold_s']):.2f}",
     "nearest captions, ms (exact)": lambda f: (
-        f"{f['neighbours']['ms']:.2f} ({f['neighbours']['exact_ms']:.2f})"
-        if f["neighbours"]
+        "{ms:.2f} ({exact_ms:.2f})".format(**near) if (near := f["neighbours"]) else ""
+    ),
+    "recall@100 of these (kind)": lambda f: (
+        f"{near['recall']:.3f} ({', '.join(sorted(set(near['kinds'])))})"
+        if (near := f["neighbours"])
         else ""
     ),
-    "recall@100 of these (kind)": _lists,
+}
+_LIMITS = {
+    "read": "posts read; JSON parsed",
+    "train": "all vectors learned; gensim alone",
+    "add": "vectors added; FAISS alone",
 }
 
 
-def speed_markdown(figures: Figures) -> str:
-    """Tables by size, of build stages, of profiles, of limits and of peers."""
-    machine, sizes = figures["machine"], figures["sizes"]
-    lines = [
-        f"{machine['cores']} cores, {machine['processor']}, Python {machine['python']}. Posts are "
-        f"synthesised from {figures['real_posts']:,} real ones by resampling with noise.",
-        "",
-        *_table(
-            ["", *(f"{int(size):,} posts" for size in sizes)],
-            ([name, *(cell(found) for found in sizes.values())] for name, cell in _ROWS.items()),
-        ),
-        "",
-        *_table(
-            ["build, s", *(f"{int(size):,} posts" for size in sizes)],
-            (
+def format_speed(figures: Json) -> str:
+    """Return tables by size, of build stages, growth, profiles, limits and peers."""
+    machine, sizes, growth = figures["machine"], figures["sizes"], figures["growth"]
+    columns = [f"{int(size):,} posts" for size in sizes]
+    stages = dict.fromkeys(stage for f in sizes.values() for stage in f["build"]["stages"])
+    bound = growth["n_log_n"]
+    peers = []
+    for name, found in figures.get("peers", {}).items():
+        if "missing" in found:
+            peers.append([name, f"`{found['missing']}` is not installed", "", "", ""])
+        elif "train_s" in found:
+            peers.append([name, f"{found['train_s']:.1f} (training)", f"{found['ms']:.2f}", "", ""])
+        else:
+            query = f"{found['ms']:.3f} ({{:.3f}} to {{:.3f}})".format(*found["ms_quartiles"])
+            sizes_mib = f"{found['bytes'] / 2**20:.1f}"
+            cells = [f"{found['add_s']:.2f}", query, f"{found['recall']:.3f}", sizes_mib]
+            peers.append([name, *cells])
+    tables = [
+        _table(["", *columns], [[n, *map(cell, sizes.values())] for n, cell in _ROWS.items()]),
+        _table(
+            ["build, s", *columns],
+            [
                 [stage, *(f"{f['build']['stages'].get(stage, 0):.1f}" for f in sizes.values())]
-                for stage in _stages(sizes.values())
-            ),
+                for stage in stages
+            ],
         ),
-        "",
-        *_growth(figures["growth"]),
-        "",
-        *_profiles(figures.get("profiles", {})),
-        "",
-        *_limits(figures.get("limits", {})),
-        "",
-        *_peers(figures.get("peers", {})),
+        _table(
+            [
+                f"from {growth['from']:,} to {growth['to']:,} posts",
+                "times as much",
+                f"within n log n ({bound:.0f})",
+            ],
+            [
+                [name, f"{times:.1f}", "no" if times > bound else "yes"]
+                for name, times in growth["times"].items()
+            ],
+        ),
+        _table(
+            ["profile", "ours", "our largest functions"],
+            [
+                [
+                    work,
+                    f"{found['ours']:.0%}",
+                    "<br>".join(f"`{name}` {share:.1%}" for name, share in found["largest"]),
+                ]
+                for work, found in figures.get("profiles", {}).items()
+            ],
+        ),
+        *_format_limits(figures.get("limits", {})),
+        _table(
+            ["caption vectors", "add, s", "query, ms (quartiles)", "recall@100", "MiB on disk"],
+            peers,
+        ),
     ]
-    return "\n".join(lines) + "\n"
-
-
-def _table(head: list[str], rows: Iterable[list[str]]) -> list[str]:
-    written = [f"| {' | '.join(row)} |" for row in rows]
-    return [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}", *written]
-
-
-def _stages(sizes: Iterable[Figures]) -> list[str]:
-    return list(dict.fromkeys(stage for found in sizes for stage in found["build"]["stages"]))
-
-
-def _growth(growth: Figures) -> list[str]:
-    """Each cost at the largest size as a multiple of that at the smallest."""
-    rows = (
-        [name, f"{times:.1f}", "no" if times > growth["n_log_n"] else "yes"]
-        for name, times in growth["times"].items()
+    head = (
+        f"{machine['cores']} cores, {machine['processor']}, Python {machine['python']}. Posts are "
+        f"synthesised from {figures['real_posts']:,} real ones by resampling with noise."
     )
-    return _table(
-        [
-            f"from {growth['from']:,} to {growth['to']:,} posts",
-            "times as much",
-            f"within n log n ({growth['n_log_n']:.0f})",
-        ],
-        rows,
-    )
+    return "\n\n".join([head, *filter(None, tables)]) + "\n"
 
 
-def _profiles(profiles: Figures) -> list[str]:
-    """Our functions that take most of a build and of queries, as shares under the profiler."""
-    rows = (
-        [
-            work,
-            f"{found['ours']:.0%}",
-            "<br>".join(f"`{name}` {share:.1%}" for name, share in found["largest"]),
-        ]
-        for work, found in profiles.items()
-    )
-    return _table(["profile", "ours", "our largest functions"], rows) if profiles else []
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join(format_table(head, rows, "---:")) if rows else ""
 
 
-def _limits(limits: Figures) -> list[str]:
-    names = {
-        "read": "posts read; JSON parsed",
-        "train": "all vectors learned; gensim alone",
-        "add": "vectors added; FAISS alone",
-    }
+def _format_limits(limits: Json) -> list[str]:
     rows = [
         [name, f"{limits[key]['seconds']:.2f}", f"{limits[key]['limit']:.2f}"]
-        for key, name in names.items()
+        for key, name in _LIMITS.items()
         if key in limits
     ]
-    lines = _table(["s", "ours", "limit"], rows) if rows else []
+    parts = [_table(["s", "ours", "limit"], rows)]
     if encode := limits.get("encode"):
-        ours = {way: median(encode["ratios"][way]) for way in ("ready_session", "ready_threads")}
-        lines += [
-            "",
+        ratios = {name: median(values) for name, values in encode["ratios"].items()}
+        parts.append(
             f"Pictures a second, files to vectors: {encode['pipeline']:.1f}. ONNX Runtime on ready "
             f"tensors: {encode['ready_session']:.1f} by its own threads "
-            f"(ratio {ours['ready_session']:.2f}), {encode['ready_threads']:.1f} by a thread for "
-            f"each core (ratio {ours['ready_threads']:.2f}).",
-        ]
-    return lines
+            f"(ratio {ratios['ready_session']:.2f}), {encode['ready_threads']:.1f} by a thread for "
+            f"each core (ratio {ratios['ready_threads']:.2f})."
+        )
+    return parts
 
 
-def _peers(peers: Figures) -> list[str]:
-    rows = []
-    for name, found in peers.items():
-        if "missing" in found:
-            rows.append([name, f"`{found['missing']}` is not installed", "", "", ""])
-        elif "train_s" in found:
-            rows.append([name, f"{found['train_s']:.1f} (training)", f"{found['ms']:.2f}", "", ""])
-        else:
-            sizes = [f"{found['recall']:.3f}", f"{found['bytes'] / MIB:.1f}"]
-            low, high = found["ms_quartiles"]
-            query = f"{found['ms']:.3f} ({low:.3f} to {high:.3f})"
-            rows.append([name, f"{found['add_s']:.2f}", query, *sizes])
-    if not rows:
-        return []
-    return _table(
-        ["caption vectors", "add, s", "query, ms (quartiles)", "recall@100", "MiB on disk"], rows
-    )
-
-
-def speed_plot(figures: Figures) -> bytes:
-    """Each cost as a multiple of that at the smallest size, beside n log n, as SVG."""
-    import math
-
+def plot_speed(figures: Json) -> bytes:
+    """Return an SVG of each cost as a multiple of that of the smallest size, beside n log n."""
     from matplotlib.figure import Figure
 
     sizes = figures["sizes"]

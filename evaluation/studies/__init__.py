@@ -1,1 +1,1 @@
-"""Studies of quality: the bundled index, accounts, and repeated updates."""
+"""Studies of quality: the bundled index, and accounts with posts of their own."""

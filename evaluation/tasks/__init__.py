@@ -1,1 +1,1 @@
-"""Questions from posts: splits without leaks, inputs, the standard tasks."""
+"""Tasks: leak-free splits, queries made from posts, and the standard tasks."""

@@ -1,4 +1,4 @@
-"""Tasks: which inputs a method is given of each post, and which hashtags it must then find."""
+"""Queries made from posts: the inputs that a method sees, and the hashtags that it must find."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hashlens.indexer.text.hashtags import tokens
 from hashlens.indexer.types import Post
 from hashlens.retriever.recommendation import Query
 
-MIN_WORDS = 3  # a shorter caption says too little to be asked by, or to tell posts apart
+MIN_WORDS = 3  # of a caption that is used as a query or identifies near-duplicates
 FORM = "image, caption, seeds:N, or several of them joined by commas, such as caption,seeds:2"
 SEED_RULE = (
     "a post's hashtags are sorted by the SHA-256 of run seed, post id and hashtag, one a line; "
@@ -24,7 +24,7 @@ SEED_RULE = (
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What of each post a method is given: the picture, the caption, a number of seed hashtags."""
+    """The parts of a post that make its query: picture, caption, number of seed hashtags."""
 
     image: bool = False
     caption: bool = False
@@ -36,49 +36,50 @@ class Inputs:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Inputs from their written form, such as `caption,seeds:2`; order does not matter.
+        """Return the inputs written as text, such as `caption,seeds:2`; order does not matter.
 
         Raises:
-            ConfigError: a part is unknown, stands twice, or asks for no seeds.
+            ConfigError: a part is unknown or repeated, or asks for no seeds.
         """
-        found: dict[str, int] = {}
+        values: dict[str, int] = {}
         for part in (part.strip() for part in text.split(",")):
             name, _, number = part.partition(":")
-            if name in found:
+            if name in values:
                 raise ConfigError(f"inputs: found {name} twice in {text!r}, expected it once")
-            found[name] = _amount(part, name, number)
-        return cls(bool(found.get("image")), bool(found.get("caption")), found.get("seeds", 0))
-
-    @property
-    def names(self) -> frozenset[str]:
-        """Names of the inputs given, of `image`, `caption`, `seeds`."""
-        given = {"image": self.image, "caption": self.caption, "seeds": self.seeds}
-        return frozenset(name for name, value in given.items() if value)
+            if part in ("image", "caption"):
+                values[name] = 1
+            elif name != "seeds":
+                raise ConfigError(f"inputs: found {part!r}, expected {FORM}")
+            elif number.isascii() and number.isdigit() and int(number) > 0:
+                values[name] = int(number)
+            else:
+                raise ConfigError(
+                    f"inputs: found {part!r}, expected seeds:N with N of 1 or more, such as seeds:2"
+                )
+        return cls("image" in values, "caption" in values, values.get("seeds", 0))
 
     def __str__(self) -> str:
-        order = [name for name in ("image", "caption") if name in self.names]
-        return ",".join(order + ([f"seeds:{self.seeds}"] if self.seeds else []))
+        flags = [name for name in ("image", "caption") if getattr(self, name)]
+        return ",".join(flags + ([f"seeds:{self.seeds}"] if self.seeds else []))
 
-
-def _amount(part: str, name: str, number: str) -> int:
-    """How much one part asks for: a number of seeds, or 1."""
-    if part in ("image", "caption"):
-        return 1
-    if name == "seeds" and number.isascii() and number.isdigit() and int(number) > 0:
-        return int(number)
-    if name == "seeds":
-        raise ConfigError(
-            f"inputs: found {part!r}, expected seeds:N with N of 1 or more, such as seeds:2"
-        )
-    raise ConfigError(f"inputs: found {part!r}, expected {FORM}")
+    def lacking_in(self, post: Post) -> str:
+        """Return the reason why a post makes no query, or an empty string."""
+        if len(post.hashtags) <= self.seeds:
+            more = f" beside {self.seeds} given as seeds" if self.seeds else ""
+            return f"no hashtag to predict{more}"
+        if self.image and post.image is None:
+            return "no picture"
+        if self.caption and len(caption_words(post.caption)) < MIN_WORDS:
+            return f"fewer than {MIN_WORDS} caption words"
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
-class Questions:
-    """Queries, with the hashtags that must be found (keys) and the post each was made of.
+class QuerySet:
+    """Queries, the hashtags (keys) that answer each, and the posts they come from.
 
-    `queries`, `answers` and `post_ids` run in step, in the order of the posts. `left_out` counts
-    by reason the posts that no query could be made of, each under the first reason that holds.
+    `queries`, `answers` and `post_ids` are aligned and keep the order of the posts. `left_out`
+    counts the unusable posts by reason, each under the first reason that holds.
     """
 
     queries: tuple[Query, ...]
@@ -87,67 +88,56 @@ class Questions:
     left_out: Mapping[str, int]
 
 
-def make_queries(posts: Sequence[Post], inputs: Inputs, *, seed: int) -> Questions:
-    """Turn posts into queries and the hashtags that they must find.
+def make_queries(posts: Sequence[Post], inputs: Inputs, *, seed: int) -> QuerySet:
+    """Return a query and its answers for each post that has the inputs.
 
-    Seeds follow `SEED_RULE`: neither the order of a post's hashtags nor the other posts decide
-    which are drawn, and the seeds of `seeds:1` are among those of `seeds:2`.
+    Seeds follow `SEED_RULE`. The order of hashtags and the other posts do not matter, and the seeds
+    of `seeds:1` are among those of `seeds:2`.
 
     Args:
-        posts: the posts to ask by.
-        inputs: what of each post is given. A post is left out where it lacks a part of it, has
-            fewer than `MIN_WORDS` caption words, or no hashtag to predict beside its seeds.
-        seed: of the run; another one draws other seed hashtags.
+        posts: sources of the queries.
+        inputs: parts of a post that a query holds. A post is left out if it lacks one of them, has
+            fewer than `MIN_WORDS` caption words, or has no hashtag beside its seeds.
+        seed: of the run; another seed draws other seed hashtags.
 
     Raises:
-        InputError: no post has all the inputs; the message counts what they lack.
+        InputError: no post has all inputs; the message counts the reasons.
     """
-    reasons = [_lack(post, inputs) for post in posts]
+    reasons = [inputs.lacking_in(post) for post in posts]
     left_out = Counter(reason for reason in reasons if reason)
-    kept = [post for post, reason in zip(posts, reasons, strict=True) if not reason]
-    if not kept:
+    usable = [post for post, reason in zip(posts, reasons, strict=True) if not reason]
+    if not usable:
         lacking = "; ".join(f"{count:,} have {reason}" for reason, count in left_out.items())
         raise InputError(
             f"inputs {inputs}: found none of {len(posts):,} posts that has them"
             + (f" ({lacking})" if lacking else "")
             + ", expected one or more; ask by other inputs or give other posts"
         )
-    drawn = [draw_seeds(post, inputs.seeds, seed) for post in kept]
-    return Questions(
+    seeds = [draw_seeds(post, inputs.seeds, seed) for post in usable]
+    return QuerySet(
         tuple(
             Query(post.image if inputs.image else None, post.caption if inputs.caption else "", own)
-            for post, own in zip(kept, drawn, strict=True)
+            for post, own in zip(usable, seeds, strict=True)
         ),
         tuple(
             tuple(tag for tag in post.hashtags if tag not in own)
-            for post, own in zip(kept, drawn, strict=True)
+            for post, own in zip(usable, seeds, strict=True)
         ),
-        tuple(post.post_id for post in kept),
+        tuple(post.post_id for post in usable),
         MappingProxyType(dict(left_out)),
     )
 
 
+def draw_key(*parts: object) -> bytes:
+    """Return a sort key that puts items in random order, the same in every run."""
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).digest()
+
+
 def draw_seeds(post: Post, count: int, seed: int) -> tuple[str, ...]:
-    """The `count` hashtags (keys) of a post that `SEED_RULE` gives as seeds."""
-
-    def place(tag: str) -> tuple[bytes, str]:
-        return hashlib.sha256(f"{seed}\n{post.post_id}\n{tag}".encode()).digest(), tag
-
-    return tuple(sorted(post.hashtags, key=place)[:count])
+    """Return `count` hashtags (keys) of a post, drawn by `SEED_RULE`."""
+    return tuple(sorted(post.hashtags, key=lambda tag: draw_key(seed, post.post_id, tag))[:count])
 
 
 def caption_words(caption: str) -> list[str]:
-    """The words of a caption, folded as `tokens` does, without emoji: those with a letter."""
+    """Return the folded words of a caption that contain a letter; emoji are dropped."""
     return [word for word in tokens(caption) if any(map(str.isalpha, word))]
-
-
-def _lack(post: Post, inputs: Inputs) -> str:
-    """Why no query can be made of a post; empty where one can."""
-    if len(post.hashtags) <= inputs.seeds:
-        more = f" beside {inputs.seeds} given as seeds" if inputs.seeds else ""
-        return f"no hashtag to predict{more}"
-    if inputs.image and post.image is None:
-        return "no picture"
-    if inputs.caption and len(caption_words(post.caption)) < MIN_WORDS:
-        return f"fewer than {MIN_WORDS} caption words"
-    return ""

@@ -1,84 +1,73 @@
-"""Which texts, or lists of hashtags, say nearly the same: most of their words are shared.
+"""Search for near-duplicate texts or hashtag lists by the Jaccard index of their words.
 
-Two sets are nearly the same where their Jaccard index, shared words by all words, is large enough
-(the resemblance of Broder, "On the resemblance and containment of documents", 1997, over words).
-All such pairs are found, exactly, and few others compared: both must hold one of the rarest words
-of each (the prefix of Bayardo, Ma and Srikant, "Scaling up all pairs similarity search", 2007).
+The Jaccard index is the resemblance of Broder, "On the resemblance and containment of documents",
+1997. The search is exact. It compares two sets only if they share one of the rarest words of each
+(Bayardo, Ma and Srikant, "Scaling up all pairs similarity search", 2007).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hashlens.evaluation.methods.base import Vocabulary
+from hashlens.evaluation.methods.base import TermIndex
 from hashlens.indexer.types import Ids
 
-if TYPE_CHECKING:
-    from scipy import sparse
+MIN_JACCARD = 0.7
+MIN_DISTINCT_WORDS = 5  # independent authors often write the same shorter texts
 
-SAME = 0.7
-FEWEST = 5  # different words: fewer are written anew by people who never saw each other's post
-
-_NOTHING = 1e-9  # what rounding may take
-_ROWS = 1_000  # sets whose candidates are held at a time
-_PAIRS = 100_000  # pairs that are compared at a time
+_EPSILON = 1e-9  # tolerance for rounding
+_BLOCK_ROWS = 1_000  # sets whose candidates are in memory at once
+_BLOCK_PAIRS = 100_000  # pairs compared at once
 
 
-def nearly_same(texts: Sequence[Collection[str]], same: float = SAME) -> Ids:
-    """Pairs of texts that say nearly the same.
+def find_near_duplicates(texts: Sequence[Collection[str]], min_jaccard: float = MIN_JACCARD) -> Ids:
+    """Return pairs of texts that share most of their words.
 
     Args:
-        texts: words of each of n, in any order; how often one stands there makes no difference.
-        same: Jaccard index in (0, 1] from which on two are nearly the same.
+        texts: words of each of n texts; order and repeats do not matter.
+        min_jaccard: least Jaccard index of a pair, in (0, 1].
 
     Returns:
-        int64 (p, 2): places of pairs, each once, the earlier first. Texts of the very same words
-        are paired with the first of them alone.
+        int64 (p, 2): distinct pairs of positions, the smaller first. Of several texts with the same
+        set of words, each is paired with the first only.
     """
     first: dict[frozenset[str], int] = {}
     equal = []
-    for place, text in enumerate(texts):
+    for position, text in enumerate(texts):
         words = frozenset(text)
-        if len(words) >= FEWEST and first.setdefault(words, place) != place:
-            equal.append((first[words], place))
-    places = np.array(list(first.values()), np.int64)
+        if len(words) >= MIN_DISTINCT_WORDS and first.setdefault(words, position) != position:
+            equal.append((first[words], position))
+    positions = np.array(list(first.values()), np.int64)
     pairs = [np.array(equal, np.int64).reshape(-1, 2)]
-    pairs += [places[found] for found in _alike(list(first), same)]
+    pairs += [positions[part] for part in _compare_sets(list(first), min_jaccard)]
     return np.concatenate(pairs)
 
 
-def _alike(sets: Sequence[frozenset[str]], same: float) -> list[Ids]:
-    """Pairs of different sets that are nearly the same, int64 (p, 2), in parts."""
-    whole = Vocabulary.of(sets, min_posts=1).matrix(sets)
-    sizes = np.diff(whole.indptr).astype(np.int64)
-    least = np.ceil(same * sizes - _NOTHING).astype(np.int64)  # words that it must share
-    # Without any of these, fewer words are left than must be shared.
-    rarest = _rarest(whole, sizes - least + 1)
-    columns = rarest.T.tocsr()
-    found = []
-    for start in range(0, len(sets), _ROWS):
-        near = (rarest[start : start + _ROWS] @ columns).tocoo()
-        left, right = near.row.astype(np.int64) + start, near.col.astype(np.int64)
-        short, long = np.minimum(sizes[left], sizes[right]), np.maximum(least[left], least[right])
-        kept = (left < right) & (short >= long)
-        pairs = np.column_stack([left[kept], right[kept]])
-        for some in np.split(pairs, range(_PAIRS, len(pairs), _PAIRS)):
-            shared = whole[some[:, 0]].multiply(whole[some[:, 1]]).sum(axis=1).A1
-            either = sizes[some].sum(axis=1) - shared
-            found.append(some[shared >= same * either - _NOTHING])
-    return found
-
-
-def _rarest(whole: sparse.csr_matrix, most: Ids) -> sparse.csr_matrix:
-    """Of each row those words alone that the fewest rows hold: so many, int64 (n,)."""
+def _compare_sets(sets: Sequence[frozenset[str]], min_jaccard: float) -> list[Ids]:
+    """Return pairs of similar sets, int64 (p, 2) each, in blocks; the sets are distinct."""
     from scipy.sparse import csr_matrix
 
-    sizes, words = np.diff(whole.indptr), whole.indices
-    rows = np.repeat(np.arange(len(sizes)), sizes)
+    matrix = TermIndex.count(sets, min_posts=1).matrix(sets)
+    sizes = np.diff(matrix.indptr).astype(np.int64)
+    min_shared = np.ceil(min_jaccard * sizes - _EPSILON).astype(np.int64)
+    # A set that shares none of its rarest words has too few other words to share `min_shared`.
+    rows, words = np.repeat(np.arange(len(sizes)), sizes), matrix.indices
     order = np.lexsort((words, np.bincount(words)[words], rows))
-    places = np.arange(len(order)) - whole.indptr[rows]
-    kept = order[places < most[rows]]
-    return csr_matrix((np.ones(len(kept)), (rows[kept], words[kept])), whole.shape)
+    rank = np.arange(len(order)) - matrix.indptr[rows]
+    prefix = order[rank < (sizes - min_shared + 1)[rows]]
+    rarest = csr_matrix((np.ones(len(prefix)), (rows[prefix], words[prefix])), matrix.shape)
+    columns = rarest.T.tocsr()
+    similar = []
+    for start in range(0, len(sets), _BLOCK_ROWS):
+        near = (rarest[start : start + _BLOCK_ROWS] @ columns).tocoo()
+        left, right = near.row.astype(np.int64) + start, near.col.astype(np.int64)
+        required = np.maximum(min_shared[left], min_shared[right])
+        possible = (left < right) & (np.minimum(sizes[left], sizes[right]) >= required)
+        pairs = np.column_stack([left[possible], right[possible]])
+        for block in np.split(pairs, range(_BLOCK_PAIRS, len(pairs), _BLOCK_PAIRS)):
+            shared = matrix[block[:, 0]].multiply(matrix[block[:, 1]]).sum(axis=1).A1
+            union = sizes[block].sum(axis=1) - shared
+            similar.append(block[shared >= min_jaccard * union - _EPSILON])
+    return similar

@@ -1,4 +1,4 @@
-"""What a benchmark runs on: tasks, their posts split, and the questions asked of the test part."""
+"""The tasks of a benchmark: posts, their split, and the queries made from the test part."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hashlens.evaluation.tasks.inputs import Inputs, Questions, make_queries
+from hashlens.evaluation.tasks.inputs import Inputs, QuerySet, draw_key, make_queries
 from hashlens.evaluation.tasks.splits import RULES, Split, split
 from hashlens.indexer.errors import CallError, ConfigError, InputError
 from hashlens.indexer.posts.reader import read_posts
@@ -20,14 +20,15 @@ HASHTAGS, TOPICS = "hashtags", "topics"
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Posts, how they are split, and what of each test post is given.
+    """Posts, the rule of their split, and the inputs of the queries.
 
     Attributes:
         name: unique among the tasks of a benchmark.
         sources: files or folders of posts.
-        inputs: combinations, each asked on its own; see `tasks.Inputs` for the form.
+        inputs: combinations of inputs, each judged separately; `Inputs.parse` reads them.
         rule: of the split; see `splits.split`.
-        kind: `hashtags`, or `topics`: is the topic of a picture known? The latter has no inputs.
+        kind: `hashtags` to predict hashtags, `topics` to predict the topic of pictures. A task of
+            kind `topics` has no inputs.
     """
 
     name: str
@@ -51,64 +52,69 @@ class Task:
         object.__setattr__(self, "inputs", forms)
 
 
-def tasks_from(
-    sources: Sequence[Path], inputs: Sequence[str], *, name: str = "posts", rule: str = "auto"
-) -> tuple[Task, ...]:
-    """One task of anybody's posts.
-
-    Raises:
-        ConfigError: the inputs are not of their form, or there is no such rule.
-    """
-    return (Task(name, tuple(sources), tuple(inputs), rule),)
-
-
-def tasks_named(
+def choose_tasks(
     posts: Sequence[Path], inputs: Sequence[str] | None, *, rule: str = "auto"
 ) -> tuple[Task, ...]:
-    """One task of the posts with these inputs, or without any the standard tasks of each folder."""
-    if not inputs and rule != "auto":
+    """Return one task of all posts with these inputs, or else the standard tasks of each folder.
+
+    Raises:
+        CallError: a rule is given without inputs.
+        ConfigError: the inputs or the rule are unknown.
+        InputError: a folder has no standard task.
+    """
+    if inputs:
+        return (Task("posts", tuple(posts), tuple(inputs), rule),)
+    if rule != "auto":
         raise CallError(
             f"--split {rule}: found no --inputs, expected them; without, each task of "
             "the public collections has its own rule"
         )
-    if inputs:
-        return tasks_from(posts, inputs, rule=rule)
-    return tuple(task for folder in posts for task in tasks_of(folder))
+    return tuple(task for folder in posts for task in standard_tasks(folder))
 
 
-def tasks_of(folder: Path) -> tuple[Task, ...]:
-    """The standard tasks, of those public collections that are in sub-folders of `folder`.
+def standard_tasks(folder: Path) -> tuple[Task, ...]:
+    """Return a task for each public collection that is a sub-folder of `folder`.
 
     Raises:
-        InputError: none of them is there.
+        InputError: there is none.
     """
     mixes = ("image", "caption", "image,caption", "image,caption,seeds:1")
-    known = (
+    collections = (
         ("instagram_captions", ("caption",), "author", HASHTAGS),
         ("harrison", ("seeds:2",), "post", HASHTAGS),
         ("instagram_topics", ("seeds:3",), "post", HASHTAGS),
         ("tweets_images", mixes, "auto", HASHTAGS),
         ("topic_images", (), "post", TOPICS),
     )
-    found = tuple(
+    tasks = tuple(
         Task(name, (folder / name,), inputs, rule, kind)
-        for name, inputs, rule, kind in known
+        for name, inputs, rule, kind in collections
         if (folder / name / "posts.jsonl").is_file()
     )
-    if not found:
+    if not tasks:
         raise InputError(
-            f"{folder}: found none of the folders {', '.join(name for name, *_ in known)} with a "
-            "posts.jsonl; to judge on other posts, say with --inputs what of them is given"
+            f"{folder}: found none of the folders {', '.join(name for name, *_ in collections)} "
+            "with a posts.jsonl; to judge on other posts, name their fields with --inputs"
         )
-    return found
+    return tasks
 
 
-def usable(sources: Sequence[Path], rule: str, rejections: list[Rejection]) -> list[Post]:
-    """All posts of the sources, by a hashtag rule; `rejections` gets what could not be used.
+def read_all_posts(
+    sources: Sequence[Path],
+    rule: str = "instagram",
+    rejections: list[Rejection] | None = None,
+) -> list[Post]:
+    """Return all posts of the sources.
+
+    Args:
+        sources: files or folders of posts.
+        rule: hashtag rule.
+        rejections: receives the posts that cannot be used.
 
     Raises:
-        InputError: a source is missing or of no known form, or no post can be used.
+        InputError: a source is missing or has an unknown form, or no post can be used.
     """
+    rejections = [] if rejections is None else rejections
     posts = list(read_posts(sources, rule=rule, rejections=rejections))
     if not posts:
         why = f"; the first of {len(rejections)} rejected: {rejections[0]}" if rejections else ""
@@ -117,58 +123,60 @@ def usable(sources: Sequence[Path], rule: str, rejections: list[Rejection]) -> l
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
-    """A task's posts, split, and its questions by inputs."""
+class PreparedTask:
+    """A task's posts, split, and its queries by inputs."""
 
     task: Task
     split: Split
     train: tuple[Post, ...]
     test: tuple[Post, ...]
-    questions: dict[str, Questions]
+    queries: dict[str, QuerySet]
     rejections: tuple[Rejection, ...]
 
-    @property
-    def queries(self) -> list[Query]:
-        """Each different query of all inputs."""
-        return list(dict.fromkeys(q for asked in self.questions.values() for q in asked.queries))
+    def unique_queries(self) -> list[Query]:
+        """Return the distinct queries of all inputs."""
+        return list(dict.fromkeys(q for part in self.queries.values() for q in part.queries))
 
     def digest(self) -> str:
-        """SHA-256 of the posts in both parts and of what is asked of which."""
+        """Return a SHA-256 of the posts of both parts and of the queries made from them."""
         parts = [[(p.post_id, p.content_hash) for p in part] for part in (self.train, self.test)]
-        asked = [(inputs, asked.post_ids) for inputs, asked in self.questions.items()]
-        text = json.dumps([parts, asked, self.split.seed, self.split.rule])
+        post_ids = [(inputs, part.post_ids) for inputs, part in self.queries.items()]
+        text = json.dumps([parts, post_ids, self.split.seed, self.split.rule])
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def prepare(task: Task, *, seed: int, limit: int | None) -> Prepared:
-    """Read and split a task's posts, and draw at most `limit` questions for each of its inputs.
+def prepare_task(task: Task, *, seed: int, limit: int | None) -> PreparedTask:
+    """Read and split a task's posts, and draw at most `limit` queries for each of its inputs.
 
     Raises:
         InputError: the posts cannot be read or split, or none has the inputs or hashtags.
     """
     rejections: list[Rejection] = []
-    posts = usable(task.sources, "instagram", rejections)
+    posts = read_all_posts(task.sources, rejections=rejections)
     if task.kind == TOPICS:
         posts = [post for post in posts if post.image and post.topic]
     try:
-        parted = split(posts, rule=task.rule, seed=seed)
-        train, test = parted.parts(posts)
-        asked = {i: make_queries(test, Inputs.parse(i), seed=seed) for i in task.inputs}
+        parts = split(posts, rule=task.rule, seed=seed)
+        train, test = parts.select(posts)
+        queries = {
+            inputs: sample_queries(make_queries(test, Inputs.parse(inputs), seed=seed), seed, limit)
+            for inputs in task.inputs
+        }
     except InputError as error:
         raise InputError(f"task {task.name}: {error}") from error
-    drawn = {inputs: _drawn(questions, seed, limit) for inputs, questions in asked.items()}
-    return Prepared(task, parted, tuple(train), tuple(test), drawn, tuple(rejections))
+    return PreparedTask(task, parts, tuple(train), tuple(test), queries, tuple(rejections))
 
 
-def _drawn(questions: Questions, seed: int, limit: int | None) -> Questions:
-    """At most `limit` of the questions, those first by the SHA-256 of seed and post id."""
-    if limit is None or len(questions.queries) <= limit:
-        return questions
-    draws = [hashlib.sha256(f"{seed}\n{name}".encode()).digest() for name in questions.post_ids]
-    kept = sorted(sorted(range(len(draws)), key=draws.__getitem__)[:limit])
+def sample_queries(queries: QuerySet, seed: int, limit: int | None) -> QuerySet:
+    """Return at most `limit` of the queries, drawn by seed and post id, in their order."""
+    size = len(queries.queries)
+    if limit is None or size <= limit:
+        return queries
+    order = sorted(range(size), key=lambda row: draw_key(seed, queries.post_ids[row]))
+    rows = sorted(order[:limit])
     return replace(
-        questions,
-        queries=tuple(questions.queries[place] for place in kept),
-        answers=tuple(questions.answers[place] for place in kept),
-        post_ids=tuple(questions.post_ids[place] for place in kept),
+        queries,
+        queries=tuple(queries.queries[row] for row in rows),
+        answers=tuple(queries.answers[row] for row in rows),
+        post_ids=tuple(queries.post_ids[row] for row in rows),
     )

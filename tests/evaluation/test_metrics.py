@@ -1,4 +1,4 @@
-"""Metrics and intervals against cases worked by hand, plain definitions, and simulation."""
+"""Metrics and intervals, by cases worked by hand, plain definitions, and simulation."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hashlens.evaluation.metrics.intervals import bootstrap_mean, bootstrap_means, paired_difference
+from hashlens.evaluation.metrics.intervals import bootstrap_means, paired_difference
 from hashlens.evaluation.metrics.ranking import (
     FAMILIES,
-    PerQuery,
+    QueryMetrics,
     calibration,
     coverage,
     evaluate,
@@ -26,7 +26,7 @@ from hashlens.indexer.errors import ConfigError, InputError, ShapeError
 
 
 def a_run(tags: str) -> list[tuple[str, float]]:
-    """A run of one-letter hashtags, best first."""
+    """Return a run of one-letter hashtags, best first."""
     return [(tag, 1 / rank) for rank, tag in enumerate(tags, 1)]
 
 
@@ -60,7 +60,7 @@ def test_a_short_run_is_divided_by_k_and_an_unanswered_query_counts_nothing() ->
 
 
 def brute_force(tags: str, right: str, k: int) -> dict[str, float]:
-    """The metrics by their definitions in `FAMILIES`."""
+    """Return the metrics by their definitions in `FAMILIES`."""
     hits = [tag in right for tag in tags[:k]]
     precision, recall = sum(hits) / k, sum(hits) / len(right)
     best = sum(1 / log2(rank + 1) for rank in range(1, min(k, len(right)) + 1))
@@ -96,7 +96,7 @@ def test_every_metric_follows_its_definition(cases: list[tuple[str, int, set[str
         assert row.tolist() == pytest.approx(expected, abs=1e-9)
 
 
-def test_scores_that_single_precision_cannot_tell_apart_keep_their_order() -> None:
+def test_scores_that_are_equal_in_single_precision_keep_their_order() -> None:
     tags = "zyxwvutsrqponmlkjihgfedcba"
     for names in (tags, tags[::-1]):
         run = [(tag, 1 - rank * 1e-12) for rank, tag in enumerate(names)]
@@ -129,19 +129,19 @@ def test_order_and_repeats_of_k_do_not_matter() -> None:
         ([[("a", 1.0), ("b", float("nan"))]], [("a",)], (1,), ShapeError, "do not strictly"),
     ],
 )
-def test_what_cannot_be_judged_is_refused(runs, answers, ks, error, message) -> None:
+def test_invalid_runs_are_refused(runs, answers, ks, error, message) -> None:
     with pytest.raises(error, match=message):
         evaluate(runs, answers, ks)
 
 
 def test_metrics_per_query_are_read_only_and_named() -> None:
-    found = PerQuery(("P@1", "P@5"), np.array([[1.0, 0.2], [0.0, 0.4]]))
+    found = QueryMetrics(("P@1", "P@5"), np.array([[1.0, 0.2], [0.0, 0.4]]))
     assert found.means() == pytest.approx({"P@1": 0.5, "P@5": 0.3})
     assert not found.values.flags.writeable
     with pytest.raises(ConfigError, match="found 'P@2', expected one of P@1, P@5"):
         found.column("P@2")
     with pytest.raises(ShapeError, match=r"found float64 \(2, 1\), expected float64 \(any, 2\)"):
-        PerQuery(("P@1", "P@5"), np.zeros((2, 1)))
+        QueryMetrics(("P@1", "P@5"), np.zeros((2, 1)))
 
 
 def test_coverage_is_the_share_of_the_vocabulary_ever_recommended() -> None:
@@ -217,9 +217,16 @@ def test_bins_hold_equally_many_and_order_does_not_matter() -> None:
         ([0.5], [1], 0, ConfigError, "found 0 bins"),
     ],
 )
-def test_predictions_that_cannot_be_judged_are_refused(stated, true, bins, error, message) -> None:
+def test_invalid_predictions_are_refused(stated, true, bins, error, message) -> None:
     with pytest.raises(error, match=message):
         calibration(stated, true, bins)
+
+
+def bootstrap_mean(values, seed: int, resamples: int = 2000) -> tuple[float, float]:
+    """Return the interval of the mean of one column."""
+    column = np.array(values, dtype=np.float64)[:, None]
+    low, high, _ = bootstrap_means(column, seed, resamples)
+    return float(low[0]), float(high[0])
 
 
 def test_the_interval_of_two_values_is_that_of_their_three_means() -> None:
@@ -238,19 +245,20 @@ def test_the_interval_is_that_of_the_exact_bootstrap_distribution() -> None:
     assert high == pytest.approx(np.quantile(every, 0.975), abs=0.26)
 
 
-def test_intervals_hold_the_true_mean_about_as_often_as_they_say() -> None:
+def test_intervals_contain_the_true_mean_about_as_often_as_promised() -> None:
     rng = np.random.default_rng(5)
-    held = 0
+    contained = 0
     for trial in range(300):
         low, high = bootstrap_mean(rng.exponential(size=80), seed=trial, resamples=500)
-        held += low <= 1 <= high
+        contained += low <= 1 <= high
     # Skewed values and 80 queries: a percentile interval holds a little less than 95 %.
-    assert 0.89 <= held / 300 <= 0.98
+    assert 0.89 <= contained / 300 <= 0.98
 
 
-def test_intervals_of_columns_are_those_of_each_and_the_same_every_time() -> None:
+def test_intervals_of_columns_equal_those_of_each_column_and_are_repeatable() -> None:
     values = np.random.default_rng(2).random((500, 3))
-    low, high = bootstrap_means(values, seed=4, resamples=300)
+    low, high, means = bootstrap_means(values, seed=4, resamples=300)
+    assert means.shape == (3, 300)
     for column in range(3):
         alone = bootstrap_mean(values[:, column], seed=4, resamples=300)
         assert alone == (low[column], high[column])
@@ -261,7 +269,7 @@ def test_intervals_of_columns_are_those_of_each_and_the_same_every_time() -> Non
     assert (high + low) / 2 == pytest.approx(values.mean(axis=0), abs=0.1 * spread.max())
 
 
-def test_intervals_of_many_queries_are_drawn_in_parts() -> None:
+def test_intervals_of_many_queries_are_drawn_in_batches() -> None:
     values = np.arange(300_000) % 2 * 1.0
     low, high = bootstrap_mean(values, seed=1, resamples=100)
     spread = 1.96 * 0.5 / np.sqrt(300_000)
@@ -272,7 +280,7 @@ def test_a_paired_difference_worked_by_hand() -> None:
     # Differences 1 and -1 have mean 0: every resample is at least as extreme.
     assert paired_difference([1, 0], [0, 1], seed=1) == (0, -1, 1, 1)
     assert paired_difference([1, 2, 3], [1, 2, 3], seed=1) == (0, 0, 0, 1)
-    # Always 1/2 better: no shifted resample is as extreme, which leaves the observed one.
+    # Always 1/2 better: no shifted resample is as extreme, so only the observed one counts.
     assert paired_difference([1, 2, 3], [0.5, 1.5, 2.5], seed=1) == (0.5, 0.5, 0.5, 1 / 2001)
     # Differences 0 and 1, shifted to -1/2 and 1/2: half of the resampled means are extreme.
     found = paired_difference([0, 1], [0, 0], seed=1, resamples=20_000)
@@ -280,7 +288,7 @@ def test_a_paired_difference_worked_by_hand() -> None:
     assert found.p == pytest.approx(0.5, abs=0.02)
 
 
-def test_a_difference_turns_its_sign_with_the_methods() -> None:
+def test_a_difference_changes_sign_with_the_order_of_methods() -> None:
     rng = np.random.default_rng(3)
     a, b = rng.random(200), rng.random(200) + 0.03
     one, other = paired_difference(a, b, seed=2), paired_difference(b, a, seed=2)
@@ -289,7 +297,7 @@ def test_a_difference_turns_its_sign_with_the_methods() -> None:
     assert one == paired_difference(a, b, seed=2)
 
 
-def test_chance_is_called_a_difference_one_time_in_twenty_and_a_real_one_often() -> None:
+def test_p_values_reject_chance_one_time_in_twenty_and_find_real_differences() -> None:
     rng = np.random.default_rng(8)
     chance, real = 0, 0
     for trial in range(300):
@@ -305,7 +313,7 @@ def test_chance_is_called_a_difference_one_time_in_twenty_and_a_real_one_often()
     ("a", "b", "resamples", "error", "message"),
     [
         ([], [], 9, InputError, "found no values"),
-        ([1, 2], [1], 9, ShapeError, "found 2 and 1 values"),
+        ([1, 2], [1], 9, ShapeError, r"found values of shape \(2,\) and \(1,\)"),
         ([1, float("nan")], [1, 2], 9, ShapeError, "expected finite numbers"),
         ([[1]], [[1]], 9, ShapeError, r"found values of shape \(1, 1\)"),
         ([1], [1], 0, ConfigError, "found 0 resamples"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hashlens.evaluation.benchmark.libraries import LIBRARIES
+from hashlens.evaluation.methods.method_registry import LIBRARIES
 from tests.support.posts_files import write_csv
 
 ROOT = Path(__file__).parents[2]

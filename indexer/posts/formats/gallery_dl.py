@@ -95,7 +95,8 @@ class _Report:
         if (more := len(self.unknown) - MAX_SITES) > 0:
             yield f"read posts of {count_noun(more, 'other sites')} not known"
         for site, number in self.nameless.items():
-            yield f"found no id in {count_noun(number, 'files')} of {site}, each is a post of its own"
+            files = count_noun(number, "files")
+            yield f"found no id in {files} of {site}, each is a post of its own"
         if self.strangers:
             yield f"passed over {_named(self.strangers, 'JSON files')}, about no post of gallery-dl"
         if self.alone:

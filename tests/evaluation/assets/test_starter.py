@@ -1,12 +1,12 @@
-"""The index that ships, as it lies in the project."""
+"""The index that ships."""
 
 from __future__ import annotations
 
 import pytest
 
-from hashlens.evaluation.assets.unfit_hashtags import dated_keys
 from hashlens.indexer.generations.generation import open_current
 from hashlens.indexer.storage.store import Store
+from hashlens.evaluation.assets.unfit_hashtags import dated_keys
 from hashlens.indexer.verify.verify import verify
 from hashlens.retriever.index.blocklist import blocked_keys, unshipped_keys
 from hashlens.retriever.index.default import bundled_index
@@ -50,7 +50,7 @@ def test_it_answers_as_a_person_would(
     assert expected <= {tag.tag for tag in answer.tags}
 
 
-def test_seeds_bring_what_goes_with_them(recommender: Recommender) -> None:
+def test_seeds_bring_related_hashtags(recommender: Recommender) -> None:
     answer = recommender.recommend(Query(seeds=("catsofinstagram", "kitten")), k=5, explain=True)
     assert {"cat", "cats"} <= {tag.tag for tag in answer.tags}
     assert all(tag.reason for tag in answer.tags)

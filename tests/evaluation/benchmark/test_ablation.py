@@ -1,4 +1,4 @@
-"""What a channel brings: on posts where only one can know the answer."""
+"""The gain of a channel, on posts for which only one channel has the answer."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from itertools import product
 
 import pytest
 
-from hashlens.evaluation.benchmark.ablation import ablation
+from hashlens.evaluation.benchmark.ablation import run_ablation
 from hashlens.evaluation.tasks.inputs import Inputs, make_queries
 from hashlens.indexer.config import RankingConfig
 from hashlens.indexer.types import Post
-from tests.support import tiny_index as tiny
+from tests.support import tiny_index
 
 FIRST, SECOND = ("ash", "bel", "cor", "dun", "elm", "far"), ("ing", "er", "ol")
 THIRD = ("ford", "wick", "ton", "ham", "by", "dale")
@@ -19,20 +19,20 @@ TOWNS = ["".join(parts) for parts in product(FIRST, SECOND, THIRD)]
 
 
 def post(number: int, town: str) -> Post:
-    """A post of its own author, whose hashtag is the town that its caption names."""
+    """Return a post of a new author, with the town of its caption as a hashtag."""
     tags = (town, "walk")
     return Post(f"p{number}", caption=f"off to {town} today", hashtags=tags, forms=tags,
                 author=f"a{number}", content_hash=str(number))  # fmt: skip
 
 
-def test_what_only_spelling_can_know_is_lost_without_it() -> None:
-    # No town is named twice, so none that is asked for stands in the index that is asked.
+def test_unseen_hashtags_are_lost_without_the_spelling_channel() -> None:
+    # Each town occurs once, so no right town is in the index.
     learned = [post(number, town) for number, town in enumerate(TOWNS[:80])]
     unseen = [post(100 + number, town) for number, town in enumerate(TOWNS[80:])]
     questions = {"caption": make_queries(unseen, Inputs.parse("caption"), seed=1)}
-    config = replace(tiny.SMALL, ranking=RankingConfig(folds=3, fewest=1))
-    found = ablation(learned, questions, seed=1, config=config)["caption"]
-    # Of five places two can be right: the town, which no post of the index names, and #walk.
+    config = replace(tiny_index.SMALL, ranking=RankingConfig(folds=3, fewest=1))
+    found = run_ablation(learned, questions, seed=1, config=config)["caption"]
+    # Two of five places can be right: #walk, and the town, which no post of the index has.
     assert found["metrics"]["P@5"] == pytest.approx(0.4)
     gains = {name: part["gain"]["P@5"]["diff"] for name, part in found["channels"].items()}
     assert gains["spelled"] == pytest.approx(0.2)

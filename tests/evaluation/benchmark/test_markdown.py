@@ -1,11 +1,11 @@
-"""The small table of a report, on values worked out by hand."""
+"""The Markdown tables of a report, on values worked out by hand."""
 
 from __future__ import annotations
 
-from hashlens.evaluation.benchmark.markdown import markdown
+from hashlens.evaluation.benchmark.markdown import format_markdown
 
 
-def test_methods_stand_down_and_tasks_across() -> None:
+def test_the_table_has_rows_of_methods_and_columns_of_tasks() -> None:
     spread = {"low": 0.01, "high": 0.09, "p": 0.002, "against": "ease"}
     differences = {
         "P@5": {"diff": 0.05, "ratio": 4 / 3} | spread,
@@ -37,7 +37,7 @@ def test_methods_stand_down_and_tasks_across() -> None:
             {"task": "pictures", "topic": {"accuracy": 0.9, "interval": [0.85, 0.95]}},
         ]
     }
-    assert markdown(report).splitlines() == [
+    assert format_markdown(report).splitlines() == [
         "| method | posts: seeds:2 | posts: caption |",
         "| --- | --- | --- |",
         "| ease | .150 / .300 |  |",
@@ -49,12 +49,12 @@ def test_methods_stand_down_and_tasks_across() -> None:
     ]
 
 
-def test_collections_left_out_stand_beside_the_accuracy() -> None:
+def test_left_out_collections_follow_the_accuracy() -> None:
     left_out = {"errors": 12, "head_errors": 1234, "origins": [{"origin": "cats", "accuracy": 0.5}]}
     topic = {"accuracy": 0.9, "interval": [0.85, 0.95], "left_out": left_out}
     (line,) = [
         line
-        for line in markdown({"tasks": [{"task": "pictures", "topic": topic}]}).splitlines()
+        for line in format_markdown({"tasks": [{"task": "pictures", "topic": topic}]}).splitlines()
         if line.startswith("- ")
     ]
     assert line == (
@@ -63,12 +63,12 @@ def test_collections_left_out_stand_beside_the_accuracy() -> None:
     )
 
 
-def test_what_a_channel_brings_stands_in_a_table_of_its_own() -> None:
+def test_gains_of_channels_have_a_table_of_their_own() -> None:
     gain = {"nDCG@10": {"diff": 0.0123, "low": 0.001, "high": 0.02}}
     noise = {"nDCG@10": {"diff": -0.0004, "low": -0.002, "high": 0.001}}
     channels = {"spelled": {"ms": 0.25, "gain": gain}, "linear": {"ms": 1.0, "gain": noise}}
     task = {"task": "posts", "combinations": [], "ablation": {"caption": {"channels": channels}}}
-    lines = markdown({"tasks": [task]}).splitlines()
+    lines = format_markdown({"tasks": [task]}).splitlines()
     assert "| without | posts: caption |" in lines
     assert "| spelled | **+0.0123**, 0.2 ms |" in lines
     assert "| linear | -0.0004, 1.0 ms |" in lines

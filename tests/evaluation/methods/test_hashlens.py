@@ -1,4 +1,4 @@
-"""The product as a method: what it writes, what it says, and what it leaves behind."""
+"""hashlens as a method: the posts it writes, its answers, and its temporary folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hashlens.evaluation.methods.hashlens import Product, asked, falling, write_posts
+from hashlens.evaluation.methods.base import strictly_decreasing
+from hashlens.evaluation.methods.hashlens import Product, run_queries, write_posts
 from hashlens.indexer.config import BuildConfig, RankingConfig, VectorConfig
 from hashlens.indexer.errors import ConfigError
 from hashlens.indexer.posts.reader import read_posts
@@ -20,7 +21,7 @@ from hashlens.retriever.recommender import Recommender
 SMALL = BuildConfig(
     encoder="efficientnet-lite0",
     vectors=VectorConfig("word2vec", min_count=1, epochs=1),
-    ranking=RankingConfig(enough=50, fewest=50),  # one part of the posts is enough
+    ranking=RankingConfig(enough=50, fewest=50),  # one fold of the posts is enough
 )
 
 
@@ -31,26 +32,26 @@ def read(folder: Path) -> list[Post]:
     return posts
 
 
-def test_written_posts_are_read_back_as_they_were(sample_folder: Path, tmp_path: Path) -> None:
+def test_written_posts_are_read_unchanged(sample_folder: Path, tmp_path: Path) -> None:
     posts = read(sample_folder)
     write_posts(posts, tmp_path / "posts")
     back = read(tmp_path / "posts")
     names = ("post_id", "caption", "hashtags", "forms", "author", "taken_at", "topic")
     for post, other in zip(posts, back, strict=True):
         assert [getattr(post, n) for n in names] == [getattr(other, n) for n in names]
-        # The same picture, author, time and words, byte for byte.
+        # Picture, author, time and words are equal, byte for byte.
         assert post.content_hash == other.content_hash
     assert sum(post.image is not None for post in back) == 14
 
 
-def test_scores_fall_strictly_in_single_precision_and_stay_where_they_can() -> None:
-    found = falling("abcd", [0.5, 0.5, 0.7, 0.25])
+def test_scores_strictly_decrease_in_single_precision_and_change_only_if_they_must() -> None:
+    found = strictly_decreasing("abcd", [0.5, 0.5, 0.7, 0.25])
     below = np.nextafter(np.float32(0.5), np.float32(0))
     twice_below = np.nextafter(below, np.float32(0))
     assert found == [("a", 0.5), ("b", float(below)), ("c", float(twice_below)), ("d", 0.25)]
 
 
-def test_it_says_what_its_index_says_and_its_folder_goes_with_it(
+def test_its_answers_are_those_of_its_index_and_its_folder_is_deleted_with_it(
     sample_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -78,14 +79,16 @@ def test_it_says_what_its_index_says_and_its_folder_goes_with_it(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_refused_queries_are_silent_and_counted(sample_index: Path, tmp_path: Path) -> None:
+def test_refused_queries_have_empty_answers_and_are_counted(
+    sample_index: Path, tmp_path: Path
+) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no picture")
     queries = [Query(broken), Query(seeds=("dog",))]
-    (silent, said), failed = asked(Recommender.open(sample_index), queries, 3)
+    (silent, said), failed = run_queries(Recommender.open(sample_index), queries, 3)
     assert (silent, len(said), failed) == ([], 3, 1)
 
 
 def test_k_below_one_is_refused(sample_index: Path) -> None:
     with pytest.raises(ConfigError, match="found 0, expected 1"):
-        asked(Recommender.open(sample_index), [Query(seeds=("dog",))], 0)
+        run_queries(Recommender.open(sample_index), [Query(seeds=("dog",))], 0)

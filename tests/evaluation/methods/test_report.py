@@ -1,4 +1,4 @@
-"""The report's methods on planted posts, and the features that they read."""
+"""The methods of the course report on planted posts, and their features."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hashlens.evaluation.methods import features as made
-from hashlens.evaluation.methods.base import Features, Method, Rows
-from hashlens.evaluation.methods.embeddings import NearestHashtags, NearestInTopic, topic_posts
-from hashlens.evaluation.methods.features import learn_features, picture_vectors
-from hashlens.evaluation.methods.registry import METHODS
+from hashlens.evaluation.methods import feature_learning
+from hashlens.evaluation.methods.base import Features, Method, VectorTable
+from hashlens.evaluation.methods.embeddings import NearestHashtags, NearestInTopic, posts_by_topic
+from hashlens.evaluation.methods.feature_learning import encode_pictures, learn_features
+from hashlens.evaluation.methods.method_registry import METHODS
 from hashlens.evaluation.methods.topic_models import ImageLabels, ImageTopic, Lda
 from hashlens.indexer.config import VECTOR_PRESETS, VectorConfig
 from hashlens.indexer.errors import ConfigError, InputError
@@ -42,7 +42,7 @@ def post(name: str, tags: tuple[str, ...], caption: str = "", image: str = "") -
 
 
 def planted(count: int = 60) -> list[Post]:
-    """Posts of four hashtags and two caption words, all of the sea or all of the city."""
+    """Return posts of four hashtags and two caption words, all of the sea or all of the city."""
     draw = np.random.default_rng(5)
     posts = []
     for row in range(count):
@@ -51,7 +51,7 @@ def planted(count: int = 60) -> list[Post]:
     return [*posts, post("brand", ("onlyhere", "sea"), "mysea")]
 
 
-def offered(method: Method, query: Query, k: int = 9) -> list[str]:
+def recommended(method: Method, query: Query, k: int = 9) -> list[str]:
     return [tag for tag, _ in method.recommend([query], k)[0]]
 
 
@@ -70,18 +70,18 @@ def test_nearest_hashtags_are_those_of_the_same_cluster(config: VectorConfig, co
     method = NearestHashtags("any", config)
     method.fit(posts)
     for own in (SEA, CITY):
-        by_seeds = offered(method, Query(seeds=own[:2]), k=4)
+        by_seeds = recommended(method, Query(seeds=own[:2]), k=4)
         assert set(by_seeds) == set(own[2:])
-        by_words = offered(method, Query(caption=f"my{own[0]} my{own[1]}"), k=6)
+        by_words = recommended(method, Query(caption=f"my{own[0]} my{own[1]}"), k=6)
         assert set(by_words) == set(own)
-    assert offered(method, Query(seeds=("unheard",), caption="unheard of")) == []
+    assert recommended(method, Query(seeds=("unheard",), caption="unheard of")) == []
     again = NearestHashtags("any", config)
     again.fit(posts)
     query = Query(caption="mysea", seeds=("roof",))
     assert again.recommend([query], 9) == method.recommend([query], 9)
 
 
-def test_the_score_is_the_cosine_to_the_mean_of_what_is_given() -> None:
+def test_the_score_is_the_cosine_to_the_mean_of_the_query() -> None:
     method = NearestHashtags("word2vec", SMALL)
     method.fit(planted())
     space = method._space.words
@@ -93,7 +93,7 @@ def test_the_score_is_the_cosine_to_the_mean_of_what_is_given() -> None:
 
 
 def by_topic() -> tuple[list[Post], Features]:
-    """Of topic `sea` x goes with y, of topic `city` x goes with z; w and v are the most used."""
+    """Return posts in which x goes with y at the `sea` and with z in the `city`."""
     posts, probs = [], []
     for row in range(120):
         sea = row % 2 == 0
@@ -111,8 +111,8 @@ def by_topic() -> tuple[list[Post], Features]:
     }
     return posts, Features(
         topics=("sea", "city"),
-        post_topics=Rows(tuple(p.post_id for p in posts), np.array(probs, np.float32)),
-        query_topics=Rows(tuple(queries), np.array(list(queries.values()), np.float32)),
+        post_topics=VectorTable(tuple(p.post_id for p in posts), np.array(probs, np.float32)),
+        query_topics=VectorTable(tuple(queries), np.array(list(queries.values()), np.float32)),
     )
 
 
@@ -121,23 +121,23 @@ def test_the_topic_of_the_query_chooses_the_space() -> None:
     method = NearestInTopic("glove+topics", replace(SMALL, method="glove", epochs=20))
     method.fit(posts, features=features)
     sea, city, only_sea, only_city = features.query_topics.keys if features.query_topics else ()
-    assert set(offered(method, sea, 2)) == {"y", "y2"}
-    assert set(offered(method, city, 2)) == {"z", "z2"}
+    assert set(recommended(method, sea, 2)) == {"y", "y2"}
+    assert set(recommended(method, city, 2)) == {"z", "z2"}
     # Without text or seeds: the topic's most used, by share; the unsure post has no topic.
-    assert offered(method, only_sea, 2) == ["w", "w2"]
-    assert offered(method, only_city, 2) == ["v", "v2"]
-    assert offered(method, Query(seeds=("x",))) == []
-    rare = NearestInTopic("rare", replace(SMALL, min_count=1000))  # no word is seen so often
+    assert recommended(method, only_sea, 2) == ["w", "w2"]
+    assert recommended(method, only_city, 2) == ["v", "v2"]
+    assert recommended(method, Query(seeds=("x",))) == []
+    rare = NearestInTopic("rare", replace(SMALL, min_count=1000))  # no word occurs so often
     rare.fit(posts, features=features)
-    assert offered(rare, sea, 2) == ["w", "w2"]
+    assert recommended(rare, sea, 2) == ["w", "w2"]
 
 
-def test_a_post_has_its_likeliest_topic_where_that_is_likely_enough() -> None:
+def test_a_post_has_its_likeliest_topic_if_that_is_likely_enough() -> None:
     posts = [post(name, ("a",)) for name in "pqrs"]
     probs = np.array([[0.98, 0.01, 0.01], [0.4, 0.3, 0.3], [0.01, 0, 0.99]], np.float32)
-    features = Features(topics=("a", "b", "c"), post_topics=Rows(("p", "q", "s"), probs))
-    assert topic_posts(posts, features) == {0: [0], 2: [3]}
-    assert topic_posts(posts, None) == {}
+    features = Features(topics=("a", "b", "c"), post_topics=VectorTable(("p", "q", "s"), probs))
+    assert posts_by_topic(posts, features) == {0: [0], 2: [3]}
+    assert posts_by_topic(posts, None) == {}
 
 
 def test_image_only_reads_the_topic_of_the_picture_alone() -> None:
@@ -149,18 +149,18 @@ def test_image_only_reads_the_topic_of_the_picture_alone() -> None:
     # Of 60 posts of the city, 40 have v and v2, 20 have x, z and z2.
     assert [tag for tag, _ in ranking] == ["v2", "x"]
     assert [score for _, score in ranking] == pytest.approx([40 / 60, 20 / 60])
-    assert offered(method, Query(caption="no picture")) == []
+    assert recommended(method, Query(caption="no picture")) == []
 
 
-def test_lda_parts_planted_topics() -> None:
+def test_lda_separates_planted_topics() -> None:
     method = Lda(topics=2, passes=10)
     method.fit(planted(200))
     for own in (SEA, CITY):
-        assert set(offered(method, Query(seeds=own[:2]), 4)) == set(own[2:])
-        assert set(offered(method, Query(caption=f"my{own[0]} my{own[3]}"), 6)) == set(own)
+        assert set(recommended(method, Query(seeds=own[:2]), 4)) == set(own[2:])
+        assert set(recommended(method, Query(caption=f"my{own[0]} my{own[3]}"), 6)) == set(own)
     both = [Query(seeds=("sea",)), Query(caption="myroof")]
     alone = [method.recommend([query], 5)[0] for query in both]
-    assert method.recommend(both, 5) == alone  # no query depends on those before it
+    assert method.recommend(both, 5) == alone  # queries are independent
     shares = dict(method.recommend([Query(seeds=("sea",))], 99)[0])
     assert 0 < sum(shares.values()) < 1  # of a distribution over words and hashtags
 
@@ -178,7 +178,9 @@ def test_the_multi_label_head_learns_planted_pictures() -> None:
     ]
     asked = tuple(Path(f"{name}.jpg") for name in names)
     paths = (*(p.image for p in posts if p.image), *asked)
-    features = Features(pictures=Rows(paths, np.vstack([vectors, centres]).astype(np.float32)))
+    features = Features(
+        pictures=VectorTable(paths, np.vstack([vectors, centres]).astype(np.float32))
+    )
     method = ImageLabels(epochs=50, rate=0.05)
     method.fit(posts, features=features)
     for path, name in zip(asked, names, strict=True):
@@ -196,12 +198,12 @@ def test_the_multi_label_head_learns_planted_pictures() -> None:
 
 
 @pytest.mark.parametrize("make", REPORT)
-def test_answers_fall_strictly_without_seeds_or_brands(make: Callable[[], Method]) -> None:
+def test_scores_strictly_decrease_without_seeds_or_brands(make: Callable[[], Method]) -> None:
     posts, features = by_topic()
     extended = [*posts, post("brand", ("onlyhere", "x"), "sandy", image="0.png")]
     vectors = np.random.default_rng(0).normal(size=(122, 4)).astype(np.float32)
     paths = (*(p.image for p in posts if p.image), Path("sea.png"))
-    given = replace(features, pictures=Rows(paths, vectors))
+    given = replace(features, pictures=VectorTable(paths, vectors))
     method = make()
     method.fit(extended, features=given)
     ranking = method.recommend([Query(image=Path("sea.png"), seeds=("x",))], 9)[0]
@@ -211,7 +213,7 @@ def test_answers_fall_strictly_without_seeds_or_brands(make: Callable[[], Method
 
 
 @pytest.mark.parametrize("make", REPORT)
-def test_a_method_without_posts_or_features_is_silent(make: Callable[[], Method]) -> None:
+def test_answers_are_empty_without_posts_or_features(make: Callable[[], Method]) -> None:
     method = make()
     method.fit([])
     query = Query(Path("x.png"), "soft dog", ("cat",))
@@ -221,7 +223,7 @@ def test_a_method_without_posts_or_features_is_silent(make: Callable[[], Method]
         method.recommend([query], 0)
 
 
-def test_every_method_of_the_registry_bears_its_name() -> None:
+def test_every_method_of_the_registry_has_its_name() -> None:
     assert {name: make().name for name, make in METHODS.items()} == {name: name for name in METHODS}
     report = {"word2vec", "glove", "pretrained+word2vec", "hierarchical", "image-only", "lda"}
     assert METHODS.keys() >= report | {"image-only-multilabel", "hashlens", "popularity", "ease"}
@@ -238,32 +240,32 @@ def test_features_keep_picture_vectors_by_content(
     twin.write_bytes(pictures[0].read_bytes())
     broken.write_bytes(b"no picture")
     paths = [*pictures, twin, broken, tmp_path / "missing.png", None]
-    encoder = open_encoder(made.ENCODER)
+    encoder = open_encoder(feature_learning.ENCODER)
     alone = encoder.encode(pictures).vectors
-    fresh = picture_vectors(paths, encoder, tmp_path / "cache")
+    fresh = encode_pictures(paths, encoder, tmp_path / "cache")
     assert fresh.keys == (*pictures, twin)
     np.testing.assert_array_equal(fresh.values, np.vstack([alone, alone[:1]]))
 
-    asked: list[Path] = []
+    encoded: list[Path] = []
     encode = type(encoder).encode
 
-    def told(self: object, paths: list[Path]) -> EncodedImages:
-        asked.extend(paths)
+    def record_paths(self: object, paths: list[Path]) -> EncodedImages:
+        encoded.extend(paths)
         return encode(encoder, paths)
 
-    monkeypatch.setattr(type(encoder), "encode", told)
-    kept = picture_vectors(paths, encoder, tmp_path / "cache")
-    assert asked == [broken]  # what could not be read is tried again
+    monkeypatch.setattr(type(encoder), "encode", record_paths)
+    kept = encode_pictures(paths, encoder, tmp_path / "cache")
+    assert encoded == [broken]  # an unreadable file is tried again
     np.testing.assert_array_equal(kept.values, fresh.values)
     (file,) = (tmp_path / "cache").iterdir()
     file.write_bytes(file.read_bytes()[:100])
-    again = picture_vectors(pictures, encoder, tmp_path / "cache")
+    again = encode_pictures(pictures, encoder, tmp_path / "cache")
     np.testing.assert_array_equal(again.values, alone)
     with pytest.raises(InputError, match=r"cannot be written.*name another folder"):
-        picture_vectors(pictures[:1], encoder, broken / "cache")
+        encode_pictures(pictures[:1], encoder, broken / "cache")
 
 
-def test_topics_of_features_are_given_defined_or_told_by_the_text() -> None:
+def test_topics_of_features_come_from_labels_hashtags_or_text() -> None:
     table = load_topics()
     first, second = table.names[:2]
     mine, yours = table.hashtags[0], table.hashtags[1]
@@ -283,6 +285,6 @@ def test_topics_of_features_are_given_defined_or_told_by_the_text() -> None:
     assert of_post["b0"].tolist() == [float(name == second) for name in table.names]
     assert of_post["text"].argmax() == 0
     assert of_post["text"].max() > 0.5
-    assert found.query_topics.keys == (queries[0], queries[2])  # nothing is known of the other
+    assert found.query_topics.keys == (queries[0], queries[2])  # the other has no known word
     assert found.query_topics.values.argmax(axis=1).tolist() == [1, 1]
     assert learn_features(posts[-2:-1], queries).post_topics is None

@@ -1,14 +1,14 @@
-"""The measuring of a server, on the sample posts and for a moment."""
+"""The measurement of a server, for a second on the sample posts."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from hashlens.evaluation.performance.server_load import server_speed
+from hashlens.evaluation.performance.server_load import measure_server
 
 
 def test_every_request_is_answered_and_counted(sample_index: Path) -> None:
-    found = server_speed(sample_index, seconds=1, rates=(40, 35), memory=20)
+    found = measure_server(sample_index, seconds=1, rates=(40, 35), memory=20)
     assert found["captions"]["statuses"] == found["captions_short"]["statuses"] == {"200": 40}
     assert found["pictures"]["statuses"] == {"200": 35}
     for name in ("captions", "captions_short", "pictures"):

@@ -1,4 +1,4 @@
-"""Synthetic posts, work in a process of its own, and the measuring of costs by size."""
+"""Synthetic posts, isolated work, and costs by size."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hashlens.evaluation.performance import peers, sizes, speed
-from hashlens.evaluation.performance import profiling as profiles
-from hashlens.evaluation.performance.isolated import Stages, apart
-from hashlens.evaluation.performance.peers import compared
-from hashlens.evaluation.performance.sizes import captions_of, size_of
-from hashlens.evaluation.performance.speed_report import speed_markdown, speed_plot
+from hashlens.evaluation.performance import peers, profiling, sizes, speed
+from hashlens.evaluation.performance.isolated import StageTimer, run_isolated
+from hashlens.evaluation.performance.peers import compare_peers
+from hashlens.evaluation.performance.sizes import count_bytes, read_captions
+from hashlens.evaluation.performance.speed_report import format_speed, plot_speed
 from hashlens.evaluation.performance.synthetic_posts import (
-    CHANGED,
-    COINED,
-    synthesised,
-    write_synthesised,
+    CHANGED_SHARE,
+    NEW_SHARE,
+    synthesise,
+    write_synthetic_posts,
 )
 from hashlens.indexer.errors import HashlensError, InputError
 from hashlens.indexer.posts.reader import read_posts
@@ -39,8 +38,8 @@ POSTS = [
 ]
 
 
-def test_synthetic_posts_are_real_ones_with_some_words_exchanged() -> None:
-    rows = list(synthesised(POSTS, 400))
+def test_synthetic_posts_are_real_ones_with_some_words_replaced() -> None:
+    rows = list(synthesise(POSTS, 400))
     assert [row["id"] for row in rows] == [f"s1-{n}" for n in range(400)]
     captions = {post.caption: set(post.caption.split()) for post in POSTS}
     same, new, total = 0, 0, 0
@@ -51,75 +50,79 @@ def test_synthetic_posts_are_real_ones_with_some_words_exchanged() -> None:
         new += sum(word not in WORDS for word in words)
         total += len(words)
     assert total == 400 * 20
-    assert 1 - CHANGED < same / total < 1 - CHANGED / 10  # many are exchanged for their own
-    assert COINED / 3 < new / total < COINED * 3
-    # Each round has every post once, by authors of its own.
+    assert (
+        1 - CHANGED_SHARE < same / total < 1 - CHANGED_SHARE / 10
+    )  # many words are replaced by themselves
+    assert NEW_SHARE / 3 < new / total < NEW_SHARE * 3
+    # Each round has every post once, with new authors.
     authors = Counter(row["author"] for row in rows)
     assert len(authors) == 10 * 20
     assert set(authors.values()) == {2}
-    assert list(synthesised(POSTS, 400)) == rows
-    assert list(synthesised(POSTS, 400, seed=2)) != rows
+    assert list(synthesise(POSTS, 400)) == rows
+    assert list(synthesise(POSTS, 400, seed=2)) != rows
 
 
-def test_synthetic_posts_are_read_as_posts_are(tmp_path: Path) -> None:
-    write_synthesised(POSTS, 30, tmp_path / "posts", first=10)
+def test_synthetic_posts_are_read_like_other_posts(tmp_path: Path) -> None:
+    write_synthetic_posts(POSTS, 30, tmp_path / "posts")
     read = list(read_posts([tmp_path / "posts"], rule="instagram", rejections=[]))
-    assert [post.post_id for post in read] == [f"s1-{n}" for n in range(10, 30)]
-    rows = list(synthesised(POSTS, 30))[10:]
+    assert [post.post_id for post in read] == [f"s1-{n}" for n in range(30)]
+    rows = list(synthesise(POSTS, 30))
     assert [post.caption for post in read] == [row["caption"] for row in rows]
     assert [list(post.forms) for post in read] == [list(dict.fromkeys(r["hashtags"])) for r in rows]
-    assert len(captions_of(tmp_path / "posts", 7)) == 7
+    assert len(read_captions(tmp_path / "posts", 7)) == 7
 
 
-def _large(mib: int) -> tuple[int, int]:
+def fill_memory(mib: int) -> tuple[int, int]:
     return os.getpid(), int(np.ones(mib << 20, np.uint8).sum())
 
 
-def _refused() -> None:
+def raise_error() -> None:
     raise InputError("found nothing")
 
 
-def _gone() -> None:
+def exit_at_once() -> None:
     os._exit(3)
 
 
-def test_work_apart_has_its_own_memory_and_errors() -> None:
-    found = apart(_large, 300)
+def test_isolated_work_has_its_own_memory_and_errors() -> None:
+    found = run_isolated(fill_memory, 300)
     assert found.value[0] != os.getpid()
     assert found.value[1] == 300 << 20
     assert found.peak_mib > 300
     assert found.processor > 0
     assert 0 < found.seconds < 60
-    with pytest.raises(HashlensError, match="_refused: InputError: found nothing"):
-        apart(_refused)
-    with pytest.raises(HashlensError, match="_gone: it ended without a word"):
-        apart(_gone)
+    with pytest.raises(HashlensError, match="raise_error: InputError: found nothing"):
+        run_isolated(raise_error)
+    with pytest.raises(HashlensError, match="exit_at_once: the process ended without a result"):
+        run_isolated(exit_at_once)
 
 
-def _counts_words_again() -> int:
+def count_words() -> int:
     return sum(len(" ".join(WORDS).split()) for _ in range(3_000))
 
 
-def _sorts() -> object:
+def sort_numbers() -> object:
     return np.sort(np.tile(np.arange(1000), 3_000))
 
 
-def _both() -> None:
-    _counts_words_again()
-    _sorts()
+def count_and_sort() -> None:
+    count_words()
+    sort_numbers()
 
 
-def test_a_profile_tells_our_time_from_that_of_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profiles, "OURS", (*profiles.OURS, f"{Path(__file__).parent}/"))
-    assert profiles.profiled(_counts_words_again)["ours"] > 0.9  # `split` is ours to answer for
-    found = profiles.profiled(_both)
+def test_a_profile_separates_our_time_from_that_of_libraries(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(profiling, "OURS", (*profiling.OURS, f"{Path(__file__).parent}/"))
+    assert profiling.profile_work(count_words)["ours"] > 0.9  # `split` counts for its caller
+    found = profiling.profile_work(count_and_sort)
     assert 0 < found["ours"] < 0.9
     assert found["largest"][0][0] == "tests/evaluation/performance/test_speed.py: <genexpr>"
-    assert profiles.profiled(_sorts)["ours"] < 0.5
+    assert profiling.profile_work(sort_numbers)["ours"] < 0.5
 
 
-def test_stages_are_told_apart() -> None:
-    stages = Stages()
+def test_stages_are_timed_separately() -> None:
+    stages = StageTimer()
     stages.stage("one")
     stages.advance()
     stages.stage("two")
@@ -127,12 +130,14 @@ def test_stages_are_told_apart() -> None:
     assert list(stages.seconds()) == ["start", "one", "two"]
 
 
-def test_peers_are_asked_the_same_and_missing_ones_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peers_answer_the_same_queries_and_missing_ones_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     vectors = np.random.default_rng(1).normal(size=(600, 16)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     stored = Embeddings(np.arange(600, dtype=np.int64) * 3, vectors)
     monkeypatch.setitem(peers.PEERS, "Nobody", ("no_such_package", peers.PlainFaiss))
-    found = compared(stored, vectors[:20])
+    found = compare_peers(stored, vectors[:20])
     assert found["Nobody"] == {"missing": "no_such_package"}
     measured = {name: each for name, each in found.items() if "missing" not in each}
     assert {"hashlens", "FAISS + dict"} <= measured.keys()
@@ -143,14 +148,14 @@ def test_peers_are_asked_the_same_and_missing_ones_named(monkeypatch: pytest.Mon
     assert measured["hashlens"]["recall"] == measured["FAISS + dict"]["recall"] == 1
 
 
-def test_costs_are_measured_by_size_and_told(
+def test_costs_are_measured_by_size_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sizes, "COLD", 1)
-    monkeypatch.setattr(speed, "NEW", 20)
-    monkeypatch.setattr(speed, "SINGLE", 10)
-    monkeypatch.setattr(speed, "MANY", 30)
-    write_synthesised(POSTS, 60, tmp_path / "real")
+    monkeypatch.setattr(sizes, "COLD_STARTS", 1)
+    monkeypatch.setattr(speed, "UPDATE_POSTS", 20)
+    monkeypatch.setattr(speed, "SINGLE_QUERIES", 10)
+    monkeypatch.setattr(speed, "BATCH_QUERIES", 30)
+    write_synthetic_posts(POSTS, 60, tmp_path / "real")
     speed.main([str(tmp_path / "real"), "--sizes", "100", "50", "--out", str(tmp_path / "bench")])
     text = capsys.readouterr().out
     assert text == (tmp_path / "bench" / "speed.md").read_text(encoding="utf-8")
@@ -167,11 +172,11 @@ def test_costs_are_measured_by_size_and_told(
     assert found["profiles"].keys() == {"build", "query"}
     assert found["growth"]["times"].keys() >= {"build", "query", "disk", "update"}
     assert "| caption query, warm, median ms |" in text
-    assert speed_markdown(found) == text
-    assert b"<svg" in speed_plot(found)
-    assert size_of(tmp_path / "bench") > 0
+    assert format_speed(found) == text
+    assert b"<svg" in plot_speed(found)
+    assert count_bytes(tmp_path / "bench") > 0
 
 
-def test_nothing_to_draw_from_is_said(tmp_path: Path) -> None:
+def test_posts_without_text_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no post with a caption or hashtags"):
-        speed.measured([], [10], tmp_path)
+        speed.measure_all_sizes([], [10], tmp_path)

@@ -1,4 +1,4 @@
-"""What an account's own posts bring, on two accounts that always tag the same."""
+"""The gain of an account's own posts, for two accounts that always use the same hashtags."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hashlens.evaluation.studies import accounts
-from hashlens.evaluation.studies.accounts import account_quality
+from hashlens.evaluation.studies.accounts import measure_accounts
 from hashlens.indexer.types import Post
 from hashlens.retriever.index.default import bundled_index
 
@@ -35,13 +35,13 @@ def posts(author: str, captions: list[str]) -> list[Post]:
 CAPTIONS = ["a bowl", "two cups", "glaze again", "sunset", "the sea", "a bowl", "coffee", "rain"]
 
 
-def test_first_posts_join_and_later_ones_are_asked_about(
+def test_first_posts_are_added_and_later_ones_are_queries(
     sample_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accounts, "JOINED", (0, 3))
+    monkeypatch.setattr(accounts, "ADDED", (0, 3))
     some = [*posts("ann", CAPTIONS), *reversed(posts("bob", CAPTIONS)), *posts("eve", ["x y"] * 9)]
-    before, after = account_quality(some, bundled_index(), sample_index, tmp_path)
-    # Of eve all later captions were said before, of the others the second bowl was.
+    before, after = measure_accounts(some, bundled_index(), sample_index, tmp_path)
+    # All later captions of eve repeat earlier ones, and one of each other account does.
     assert (before["own_posts"], before["accounts"], before["queries"]) == (0, 2, 8)
     assert (after["own_posts"], after["accounts"], after["queries"]) == (3, 2, 8)
     for index in ("joined", "named"):
@@ -50,19 +50,19 @@ def test_first_posts_join_and_later_ones_are_asked_about(
         assert after[index]["nDCG@10"] > 0.9
     assert before["unnamed"]["P@5"] == after["unnamed"]["P@5"] == 0
     (tmp_path / "again").mkdir()
-    repeated = account_quality(
+    repeated = measure_accounts(
         posts("eve", ["x y"] * 9), bundled_index(), sample_index, tmp_path / "again"
     )
     assert repeated[0]["queries"] == 0
 
 
-def test_of_accounts_that_copy_one_another_one_is_asked_about(
+def test_of_accounts_that_copy_one_another_one_is_used(
     sample_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accounts, "JOINED", (0, 3))
+    monkeypatch.setattr(accounts, "ADDED", (0, 3))
     template = "new in the shop today, come and see our {}"
     copies = [f"new in the shop today, come in and see our {n}" for n in ("cups", *"abcdefg")]
     some = [*posts("ann", [template.format(n) for n in ("bowls", *"hijklmn")])]
     some += [*posts("bob", copies), *posts("cat", CAPTIONS)]
-    before, _ = account_quality(some, bundled_index(), sample_index, tmp_path)
+    before, _ = measure_accounts(some, bundled_index(), sample_index, tmp_path)
     assert before["accounts"] == 2

@@ -1,31 +1,31 @@
-"""How much aggregates keep: what is taken out of an answer that another index could not give."""
+"""The share of quality that aggregates keep."""
 
 from __future__ import annotations
 
 import pytest
 
-from hashlens.evaluation.studies.starter_quality import _sayable, _together
+from hashlens.evaluation.studies.starter_quality import average_tasks, keep_known
 from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
 
 
-def test_an_answer_keeps_what_the_other_index_knows_or_the_caption_spells(
+def test_an_answer_keeps_hashtags_that_the_other_index_knows_or_the_caption_spells(
     tiny_index: IndexReader,
 ) -> None:
     other = Recommender(tiny_index)
     answer = [("dog", 0.5), ("rare", 0.4), ("petersburg", 0.3), ("kitten", 0.2)]
-    spelt = _sayable(answer, Query(caption="Off to Petersburg", seeds=("park",)), other)
+    spelt = keep_known(answer, Query(caption="Off to Petersburg", seeds=("park",)), other)
     assert spelt == [answer[0], *answer[2:]]
-    assert _sayable(answer, Query(seeds=("park",)), other) == [answer[0], answer[3]]
+    assert keep_known(answer, Query(seeds=("park",)), other) == [answer[0], answer[3]]
 
 
-def test_questions_of_all_folders_weigh_alike() -> None:
+def test_queries_of_all_folders_have_the_same_weight() -> None:
     def task(queries: int, full: float, starter: float) -> dict[str, object]:
-        told = {"full": full, "starter": starter, "full, less rare": full}
+        means_by_index = {"full": full, "starter": starter, "full, less rare": full}
         scores = {
             index: {"queries": queries, "P@5": mean / 2, "nDCG@10": mean}
-            for index, mean in told.items()
+            for index, mean in means_by_index.items()
         }
         return scores | {"kept": starter / full}
 
@@ -35,7 +35,7 @@ def test_questions_of_all_folders_weigh_alike() -> None:
         "two: seeds:2": task(100, 0.5, 0.4),
         "two: caption,seeds:2": task(50, 0.6, 0.3),
     }
-    found = _together(tasks)
+    found = average_tasks(tasks)
     assert found.keys() == {"caption", "seeds:2", "caption,seeds:2"}
     assert found["caption"]["full"] == pytest.approx(
         {"queries": 400, "P@5": 0.125, "nDCG@10": 0.25}

@@ -1,4 +1,4 @@
-"""Which inputs a query is given, which hashtags it must find, and which posts make no query."""
+"""The inputs of queries, their right hashtags, and the posts that make no query."""
 
 from __future__ import annotations
 
@@ -42,11 +42,6 @@ def test_inputs_are_read_and_written(text: str, expected: Inputs, written: str) 
     assert Inputs.parse(written) == expected
 
 
-def test_inputs_name_what_a_method_must_read() -> None:
-    assert Inputs.parse("caption,seeds:2").names == {"caption", "seeds"}
-    assert Inputs.parse("image").names == {"image"}
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -62,7 +57,7 @@ def test_inputs_name_what_a_method_must_read() -> None:
         ("seeds:1,seeds:2", "found seeds twice"),
     ],
 )
-def test_other_inputs_are_refused(text: str, message: str) -> None:
+def test_unknown_inputs_are_refused(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Inputs.parse(text)
 
@@ -83,7 +78,7 @@ def test_seeds_are_those_with_the_lowest_hash_of_seed_post_and_hashtag() -> None
 
 
 @given(tag_lists, st.integers(0, 8), st.randoms())
-def test_the_order_of_hashtags_does_not_decide_and_fewer_seeds_are_among_more(
+def test_the_order_of_hashtags_does_not_matter_and_fewer_seeds_are_among_more(
     tags: list[str], count: int, random: object
 ) -> None:
     shuffled = list(tags)
@@ -94,7 +89,7 @@ def test_the_order_of_hashtags_does_not_decide_and_fewer_seeds_are_among_more(
 
 
 @given(st.lists(tag_lists, min_size=1, max_size=6), st.integers(1, 3))
-def test_seeds_and_answers_part_the_hashtags_of_each_post(
+def test_seeds_and_answers_divide_the_hashtags_of_each_post(
     lists: list[list[str]], count: int
 ) -> None:
     posts = [a_post(f"p{place}", *tags) for place, tags in enumerate(lists)]
@@ -118,7 +113,7 @@ def test_another_seed_draws_other_seeds() -> None:
     assert first.queries != second.queries
 
 
-def test_a_query_holds_only_the_inputs_asked_for() -> None:
+def test_a_query_holds_only_the_chosen_inputs() -> None:
     picture = Path("cat.jpg")
     post = a_post("p", "cat", "pet", caption="my cat sleeps", image=picture)
     for inputs, expected in [
@@ -150,7 +145,7 @@ def test_posts_that_lack_an_input_are_counted_by_the_first_reason() -> None:
     }
 
 
-def test_inputs_that_no_post_has_are_refused_with_what_is_lacking() -> None:
+def test_inputs_that_no_post_has_are_refused_with_reasons() -> None:
     posts = [a_post("p", "a"), a_post("q", "a", "b"), Post("r", caption="no hashtags here")]
     with pytest.raises(InputError) as caught:
         make_queries(posts, Inputs(image=True, caption=True), seed=1)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hashlens.evaluation.assets.aggregates import strip
+from hashlens.evaluation.assets.aggregates import write_aggregates
 from hashlens.indexer.config import BASE_RANKER, data_path
 from hashlens.indexer.generations.generation import Generation, open_current, writer
 from hashlens.indexer.pipeline.bootstrap import copy_index
@@ -45,7 +45,7 @@ def lending(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("lending")
     full = open_current(built(rows_of(0, 80, "a-"), place))
     with writer(place / "bare") as new:
-        counts = strip(full, new.folder, ALL)
+        counts = write_aggregates(full, new.folder, ALL)
         shutil.copytree(data_path("ranker"), new.folder / "ranker")
         new.publish_like(full.manifest, counts)
     return place / "bare"

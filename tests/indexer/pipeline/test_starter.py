@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hashlens.evaluation.assets.aggregates import Enough, strip
+from hashlens.evaluation.assets.aggregates import Thresholds, write_aggregates
 from hashlens.indexer.errors import InputError
 from hashlens.indexer.generations.generation import Generation, open_current, writer
 from hashlens.indexer.pipeline.bootstrap import copy_index
@@ -18,7 +18,7 @@ from hashlens.retriever.recommendation import Query
 from hashlens.retriever.recommender import Recommender
 from tests.indexer.pipeline.random_updates import Rows, built, drawn, updated
 
-ALL = Enough(posts=1, authors=1, pairs=1, beside_tag=1_000, beside_word=1_000)
+ALL = Thresholds(1, 1, 1, 1_000, 1_000)
 COUNTED = {
     "hashtag_counts": "select key, posts, authors, known_authors from hashtag_counts order by key",
     "word_counts": "select word, posts, authors from word_counts order by word",
@@ -41,10 +41,10 @@ def rows_of(first: int, count: int, authors: str) -> Rows:
     ]
 
 
-def bare(full: Generation, index: Path, enough: Enough | None = None) -> Path:
+def bare(full: Generation, index: Path, enough: Thresholds | None = None) -> Path:
     """The aggregates of a generation, published."""
     with writer(index) as new:
-        counts = strip(full, new.folder, enough)
+        counts = write_aggregates(full, new.folder, enough)
         new.publish_like(full.manifest, counts)
     return index
 
@@ -66,7 +66,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_counts_that_rest_on_enough_stay_and_others_go(full: Path, tmp_path: Path) -> None:
-    enough = Enough(posts=7, authors=5, pairs=2)
+    enough = Thresholds(min_posts=7, min_authors=5, min_pair_authors=2)
     index = bare(open_current(full), tmp_path / "bare", enough)
     before, after = counted(full), counted(index)
     kept = {row[0] for row in before["hashtag_counts"] if row[1] >= 7 and row[2] >= 5}

@@ -13,7 +13,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from hashlens.evaluation.benchmark.topic_accuracy import Pictures, learned, leave_out
+from hashlens.evaluation.benchmark.topic_accuracy import (
+    LabelledPictures,
+    fit_image_topics,
+    leave_collections_out,
+)
 from hashlens.indexer.config import TopicConfig
 from hashlens.indexer.embeddings.space import WordSpace
 from hashlens.indexer.errors import IndexCorruptError, ShapeError
@@ -353,8 +357,10 @@ def test_each_collection_is_left_out_where_its_topic_has_others() -> None:
     vectors = pictures(np.where(np.array(origins) == "cats", 2, topics), 0.1, seed=18)
     classes = usual(topics)
     classes[20:40] = called([TABBY] * 20)
-    learn = partial(learned, table=TABLE, words=SPACE, seed=1)
-    found = leave_out(Pictures(posts, topics, vectors, classes), TABLE.names, learn)
+    learn = partial(fit_image_topics, table=TABLE, words=SPACE, seed=1)
+    found = leave_collections_out(
+        LabelledPictures(posts, topics, vectors, classes), TABLE.names, learn
+    )
     cats, dogs = found["origins"]
     assert (cats["origin"], dogs["origin"], cats["topic"], cats["queries"]) == (
         *("cats", "dogs", "pets", 20),

@@ -38,7 +38,7 @@ BORDERS: dict[str, Any] = {
     "hashlens.indexer.sample.gather_sample": Path("sample"),
     "hashlens.indexer.images.catalog.encoder_infos": [],
     "hashlens.evaluation.benchmark.scoring.evaluate_index": JUDGED,
-    "hashlens.evaluation.benchmark.run.benchmark": {"tasks": []},
+    "hashlens.evaluation.benchmark.run.run_benchmark": {"tasks": []},
     "hashlens.retriever.server.app.create_app": None,
     "hashlens.retriever.server.app.serve": None,
 }

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from hashlens.evaluation.benchmark.report import _per_query
+from hashlens.evaluation.benchmark.report import format_per_query
 from hashlens.indexer.embeddings.pretrained import load_pretrained
 from hashlens.indexer.errors import HashlensError, OutputError, explain, is_disk_full, is_foreseen
 from hashlens.indexer.text.escaping import count_noun, csv_cell, json_line, one_line, safe
@@ -418,13 +418,13 @@ def test_per_query_figures_quote_formulas() -> None:
             return np.array([0.5])
 
     class Judged:
-        task, inputs, method, found = "t", "caption", "m", Found()
+        task, inputs, method, metrics = "t", "caption", "m", Found()
 
-        class questions:  # noqa: N801
+        class queries:  # noqa: N801
             post_ids = ("=1+1",)
 
     judged: Any = [Judged()]
-    assert _per_query(judged).splitlines()[1].startswith("t,caption,m,'=1+1,0.5")
+    assert format_per_query(judged).splitlines()[1].startswith("t,caption,m,'=1+1,0.5")
 
 
 def test_display_forms_are_held_to_the_grammar() -> None:
