@@ -77,11 +77,9 @@ class Panel:
 
     def part(self, name: str) -> tuple[PanelPost, ...]:
         """Return the posts of a part: one of `PARTS`."""
-        return tuple(
-            post
-            for post in self.posts
-            if name == "all" or is_test(post.post_id) == (name == "test")
-        )
+        if name == "all":
+            return self.posts
+        return tuple(post for post in self.posts if is_test(post.post_id) == (name == "test"))
 
     @cached_property
     def grading_pairs(self) -> list[tuple[int, int]]:
@@ -239,6 +237,7 @@ def _read_grades(path: Path, posts: dict[str, PanelPost]) -> Iterator[tuple[str,
             raise InputError(f"{place}: found id {post_id!r}, expected the id of a post")
         if type(grade) is not int or not LEAST <= grade <= GREATEST:
             raise InputError(
-                f"{place}: found grade {grade!r}, expected a whole number from {LEAST} to {GREATEST}"
+                f"{place}: found grade {grade!r}, "
+                f"expected a whole number from {LEAST} to {GREATEST}"
             )
         yield post_id, tag, grade

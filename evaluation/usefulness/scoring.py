@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,8 +56,6 @@ def score_answers(
     posts: Sequence[PanelPost],
     answers: Answers,
     grades: Mapping[Key, int],
-    *,
-    keeps: Callable[[AnsweredTag], bool] = lambda answer: True,
     resamples: int = RESAMPLES,
 ) -> Table:
     """Score a system's answers.
@@ -66,7 +64,6 @@ def score_answers(
         posts: those to score; posts that the answers lack are left out.
         answers: of the system.
         grades: by post and folded hashtag.
-        keeps: which of the answers count.
         resamples: draws of the bootstrap.
 
     Returns:
@@ -75,10 +72,11 @@ def score_answers(
         useful; the mean grade is over graded answers alone.
     """
     rows = [
-        sum_grades([grades.get((post.post_id, fold_hashtag(each.tag))) for each in kept])
+        sum_grades(
+            [grades.get((post.post_id, fold_hashtag(each.tag))) for each in answers[post.post_id]]
+        )
         for post in posts
         if post.post_id in answers
-        for kept in [[each for each in answers[post.post_id] if keeps(each)]]
     ]
     sums = np.array(rows, np.float64).reshape(len(rows), len(COLUMNS))
     figures = _divide(sums.sum(axis=0, keepdims=True))
@@ -120,25 +118,36 @@ def _interval(values: NDArray[np.float64]) -> list[float] | None:
 def score_groups(posts: Sequence[PanelPost], answers: Answers, grades: Mapping[Key, int]) -> Table:
     """Score a system's answers by kind and language of post, and by main channel of the answer."""
     found: Table = {}
-    groups: tuple[tuple[str, Callable[[PanelPost], str]], ...] = (
-        ("kind", lambda post: post.kind),
-        ("language", lambda post: post.lang),
-    )
-    for name, group_of in groups:
+    for name, group_of in (("kind", _kind_of), ("language", _language_of)):
+        grouped: dict[str, list[PanelPost]] = {}
+        for post in sorted(posts, key=group_of):
+            grouped.setdefault(group_of(post), []).append(post)
         found[name] = {
-            group: score_answers(
-                [post for post in posts if group_of(post) == group], answers, grades
-            )
-            for group in sorted({group_of(post) for post in posts if post.post_id in answers})
+            group: score_answers(members, answers, grades) for group, members in grouped.items()
         }
     channels = {each.channel for tags in answers.values() for each in tags if each.channel}
     found["channel"] = {
-        channel: score_answers(
-            posts, answers, grades, keeps=lambda each, channel=channel: each.channel == channel
-        )
+        channel: score_answers(posts, _only(answers, channel), grades)
         for channel in sorted(channels)
     }
     return found
+
+
+def _kind_of(post: PanelPost) -> str:
+    return post.kind
+
+
+def _language_of(post: PanelPost) -> str:
+    return post.lang
+
+
+def _only(answers: Answers, channel: str) -> Answers:
+    """Return the hashtags of one main channel, of the posts that have any."""
+    found = {
+        post_id: [each for each in tags if each.channel == channel]
+        for post_id, tags in answers.items()
+    }
+    return {post_id: tags for post_id, tags in found.items() if tags}
 
 
 def weighted_kappa(pairs: Sequence[tuple[int, int]]) -> float | None:

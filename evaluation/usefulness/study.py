@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,7 @@ def _likeliest(answer: Recommendation) -> str | None:
 
 
 def list_ungraded(
-    posts: Sequence[PanelPost], systems: Sequence[Answers] | Any, grades: Mapping[Key, int]
+    posts: Sequence[PanelPost], systems: Iterable[Answers], grades: Mapping[Key, int]
 ) -> list[tuple[str, str]]:
     """Return id and hashtag of each answer without a grade, each once, post by post.
 
