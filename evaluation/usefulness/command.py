@@ -9,7 +9,7 @@ import typer
 
 from hashlens.indexer.text.escaping import counted
 from hashlens.retriever.cli import options
-from hashlens.retriever.cli.output import print_json, print_table, warn
+from hashlens.retriever.cli.output import print_json, print_table, say, warn
 from hashlens.retriever.index.default import index_default
 
 MAX_SHOWN = 10  # disagreements on stderr; JSON has all
@@ -44,8 +44,11 @@ def usefulness(
         typer.Option(help="Posts that neighbour baselines learn from; may be repeated."),
     ] = None,
     ungraded: Annotated[
-        Path | None, typer.Option(help="File to write answers to that nobody graded.")
+        Path | None, typer.Option(help="File for the answers that nobody graded yet.")
     ] = None,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the tables as Markdown.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Score an index's answers by graded hashtags: who would use them, and which do harm.
@@ -78,31 +81,36 @@ def usefulness(
     if as_json:
         print_json(result)
         return
-    _print_tables(result)
+    _print_tables(result, as_markdown=as_markdown)
 
 
-def _print_tables(result: dict[str, Any]) -> None:
+def _print_tables(result: dict[str, Any], *, as_markdown: bool) -> None:
     from hashlens.retriever.cli.tables import table
 
-    title = f"{result['index']} on {counted(result['posts'], 'posts')} ({result['part']})"
-    groups = {title: result["systems"]}
+    shown = f"{result['index']} on {counted(result['posts'], 'posts')} ({result['part']})"
+    groups = {shown: result["systems"]}
     groups |= {f"hashlens by {name}": rows for name, rows in result["groups"].items()}
-    for name, rows in groups.items():
+    for title, systems in groups.items():
         columns = ("", "posts", *COLUMNS.values())
-        print_table(table(name, columns, [_row(each, row) for each, row in rows.items()]))
-    kappa = result["kappa"]
-    print_table(
-        table(
-            "grading",
-            ("", ""),
-            [
-                ("answers without a grade, all systems", f"{result['ungraded']:,}"),
-                ("gradings that disagree", f"{len(result['disagreements']):,}"),
-                ("hashtags graded twice", f"{result['graded_twice']:,}"),
-                ("weighted kappa of these", "none" if kappa is None else f"{kappa:.2f}"),
-            ],
-        )
+        rows = [_row(name, row) for name, row in systems.items()]
+        if as_markdown:
+            _say_markdown(title, columns, rows)
+        else:
+            print_table(table(title, columns, rows))
+    kappa = "none" if result["kappa"] is None else f"{result['kappa']:.2f}"
+    say(
+        f"without a grade {result['ungraded']:,}, gradings that disagree "
+        f"{len(result['disagreements']):,}, graded twice {result['graded_twice']:,}, "
+        f"weighted kappa {kappa}"
     )
+
+
+def _say_markdown(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    say(f"**{title}**")
+    say("")
+    for cells in (columns, ("---",) * len(columns), *rows):
+        say(f"| {' | '.join(cells)} |")
+    say("")
 
 
 def _row(name: str, row: dict[str, Any]) -> tuple[str, ...]:

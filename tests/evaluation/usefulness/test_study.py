@@ -102,6 +102,8 @@ def test_the_table_shows_the_figures_that_json_has(panel_folder: Path) -> None:
     found = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
     row = next(line for line in shown.stdout.splitlines() if line.strip().startswith(PRODUCT))
     figures = found["systems"][PRODUCT]
+    markdown = CliRunner().invoke(app, [*arguments, "--markdown"]).stdout
+    assert f"| {PRODUCT} | 2 | {figures['would_use']:.3f} [" in markdown
     assert f"{figures['would_use']:.3f}" in row
     assert f"{figures['mean_answered']:.2f}" in row
 
