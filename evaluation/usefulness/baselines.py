@@ -70,7 +70,8 @@ class IndexCounts:
         return self._name(self._sum(tags, values[:, 0] / authors[places]), query)
 
     def _sum(self, tags: Ids, weights: Scores) -> Scores:
-        return np.bincount(tags, weights=weights, minlength=self._index.tags)
+        sums: Scores = np.bincount(tags, weights, self._index.tags).astype(np.float64)
+        return sums
 
     def _name(self, scores: Scores, query: Query) -> list[str]:
         """Return the keys of the best scores above 0, no seeds, ties by id."""
@@ -137,7 +138,7 @@ def answer_neighbours(
     pictured = [post for post in posts if post.image]
     shown = [post for post in learned if post.image]
     if pictured and shown:
-        features = _encode([post.image for post in (*shown, *pictured)])
+        features = _encode([*(post.image for post in shown), *(post.image for post in pictured)])
         found[ImageKnn.name] = _ask_method(ImageKnn(), shown, pictured, features)
     return found
 

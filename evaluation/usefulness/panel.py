@@ -237,7 +237,7 @@ def _read_grades(path: Path, posts: dict[str, PanelPost]) -> Iterator[tuple[str,
             raise InputError(f"{place}: found id {post_id!r}, expected the id of a post")
         if type(grade) is not int or not LEAST <= grade <= GREATEST:
             raise InputError(
-                f"{place}: found grade {grade!r}, "
+                f"{place}: found grade {json.dumps(grade)}, "
                 f"expected a whole number from {LEAST} to {GREATEST}"
             )
         yield post_id, tag, grade

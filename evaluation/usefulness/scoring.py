@@ -18,7 +18,16 @@ SEED = 1  # of the bootstrap
 MANY_USEFUL = 4  # useful hashtags of a post that serves a person well
 
 # Each figure is the sum of one column over posts, divided by the sum of another.
-COLUMNS = ("posts", "answered", "use", "useful", "harmful", "ungraded", "graded", "grade_sum")
+COLUMNS: tuple[str, ...] = (
+    "posts",
+    "answered",
+    "use",
+    "useful",
+    "harmful",
+    "ungraded",
+    "graded",
+    "grade_sum",
+)
 COLUMNS += ("has_many_useful", "has_harmful")
 FIGURES: dict[str, tuple[str, str]] = {
     "would_use": ("use", "answered"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ BAD_POSTS: list[tuple[dict[str, Any], str]] = [
 BAD_GRADES: list[tuple[dict[str, Any], str]] = [
     ({"id": "p1", "tag": "cake", "grade": 3}, "grades.jsonl:1: found grade 3, expected a whole"),
     ({"id": "p1", "tag": "cake", "grade": -2}, "found grade -2"),
-    ({"id": "p1", "tag": "cake", "grade": None}, "found grade None"),
-    ({"id": "p1", "tag": "cake", "grade": True}, "found grade True"),
+    ({"id": "p1", "tag": "cake", "grade": None}, "found grade null"),
+    ({"id": "p1", "tag": "cake", "grade": True}, "found grade true"),
     ({"id": "p9", "tag": "cake", "grade": 1}, "found id 'p9', expected the id of a post"),
     ({"id": "p1", "grade": 1}, "found tag None, expected a text"),
 ]
@@ -119,3 +120,22 @@ def test_the_panel_that_ships_has_the_posts_that_were_promised(shipped: Panel) -
     languages = [post.lang for post in shipped.posts]
     assert sum(languages.count(lang) >= 10 for lang in set(languages)) >= 15
     assert not shipped.disagreements
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"), [("good", 8, 16), ("fair", 4, 10), ("bad", 3, 8)]
+)
+def test_each_post_that_ships_has_as_many_hashtags_as_its_form_asks_for(
+    name: str, least: int, most: int
+) -> None:
+    text = (panel_default() / "posts.jsonl").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert [row["id"] for row in rows if not least <= len(row[name]) <= most] == []
+
+
+def test_every_picture_that_ships_has_a_source_and_a_post(shipped: Panel) -> None:
+    folder = panel_default() / "pictures"
+    pictures = {path.name for path in folder.iterdir()} - {"SOURCES.md"}
+    lines = (folder / "SOURCES.md").read_text(encoding="utf-8").splitlines()
+    assert {line.split("|")[1].strip() for line in lines if ".jpg |" in line} == pictures
+    assert {post.image.name for post in shipped.posts if post.image} == pictures
