@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -117,23 +117,31 @@ def read_panel(folder: Path) -> Panel:
         posts[post.post_id] = post
     if not posts:
         raise InputError(f"{folder / 'posts.jsonl'}: found no posts, expected one a line")
+    grades, disagreements = _merge_grades(posts, _read_grades(folder / "grades.jsonl", posts))
+    second = {
+        (post_id, fold_hashtag(tag)): grade
+        for post_id, tag, grade in _read_grades(folder / "second.jsonl", posts)
+    }
+    return Panel(folder, tuple(posts.values()), grades, tuple(disagreements), second)
+
+
+def _merge_grades(
+    posts: dict[str, PanelPost], further: Iterable[tuple[str, str, int]]
+) -> tuple[dict[Key, int], list[Disagreement]]:
+    """Return the grades of the posts' lists and further ones; of two that differ, the lower."""
     grades = {
         (post.post_id, fold_hashtag(tag)): grade
         for post in posts.values()
         for tag, grade in post.grades.items()
     }
     disagreements: list[Disagreement] = []
-    for post_id, tag, grade in _read_grades(folder / "grades.jsonl", posts):
+    for post_id, tag, grade in further:
         key = (post_id, fold_hashtag(tag))
         earlier = grades.setdefault(key, grade)
         if earlier != grade:
             disagreements.append(Disagreement(post_id, tag, (earlier, grade)))
             grades[key] = min(earlier, grade)
-    second = {
-        (post_id, fold_hashtag(tag)): grade
-        for post_id, tag, grade in _read_grades(folder / "second.jsonl", posts)
-    }
-    return Panel(folder, tuple(posts.values()), grades, tuple(disagreements), second)
+    return grades, disagreements
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

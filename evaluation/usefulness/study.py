@@ -63,16 +63,7 @@ def measure_usefulness(
     posts = panel.part(part)
     if not posts:
         raise InputError(f"{panel.folder}: found no posts in part {part}, expected one or more")
-    recommender = Recommender.open(index)
-    answers, topics = ask_product(recommender, posts, progress)
-    systems: dict[str, Answers] = {PRODUCT: answers}
-    if baselines:
-        progress.stage("baselines")
-        systems |= answer_baselines(posts, recommender.index, topics)
-    if baselines and sources:
-        progress.stage("neighbours")
-        rule = str(recommender.index.manifest.config.get("hashtag_rule", "instagram"))
-        systems |= answer_neighbours(posts, sources, rule)
+    systems = ask_systems(Recommender.open(index), posts, baselines, sources, progress)
     progress.stage("scores")
     pairs = list_ungraded(posts, systems.values(), panel.grades)
     if ungraded:
@@ -86,13 +77,33 @@ def measure_usefulness(
         "systems": {
             name: score_answers(posts, said, panel.grades) for name, said in systems.items()
         },
-        "groups": score_groups(posts, answers, panel.grades),
+        "groups": score_groups(posts, systems[PRODUCT], panel.grades),
         "learned_from": [str(source) for source in sources],
         "ungraded": len(pairs),
         "disagreements": [str(each) for each in panel.disagreements],
         "graded_twice": len(panel.grading_pairs),
         "kappa": weighted_kappa(panel.grading_pairs),
     }
+
+
+def ask_systems(
+    recommender: Recommender,
+    posts: Sequence[PanelPost],
+    baselines: bool,
+    sources: Sequence[Path],
+    progress: Progress,
+) -> dict[str, Answers]:
+    """Return the answers of the product and of the baselines that are wanted, by their name."""
+    answers, topics = ask_product(recommender, posts, progress)
+    systems: dict[str, Answers] = {PRODUCT: answers}
+    if baselines:
+        progress.stage("baselines")
+        systems |= answer_baselines(posts, recommender.index, topics)
+    if baselines and sources:
+        progress.stage("neighbours")
+        rule = str(recommender.index.manifest.config.get("hashtag_rule", "instagram"))
+        systems |= answer_neighbours(posts, sources, rule)
+    return systems
 
 
 def ask_product(
