@@ -15,6 +15,7 @@ with loading():
     from typer.models import CommandInfo
 
     from hashlens.evaluation.commands import benchmark, evaluate
+    from hashlens.evaluation.usefulness.command import usefulness
     from hashlens.indexer.errors import ConfigError
     from hashlens.indexer.generations.generation import KEEP
     from hashlens.retriever.cli import options
@@ -380,7 +381,7 @@ def forget(
 
 
 answering = (recommend, batch, serve, inspect, config)
-judging = (evaluate, benchmark)
+judging = (evaluate, benchmark, usefulness)
 for command in (*answering, *judging, verify, history, rollback, compact, encoders):
     app.command()(command)
 

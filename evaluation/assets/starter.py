@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from hashlens.evaluation.assets.aggregates import write_aggregates
+from hashlens.evaluation.assets.unfit_hashtags import dated_keys, truncated_keys
 from hashlens.indexer.config import RANKER, BuildConfig
 from hashlens.indexer.corpus.corpus import Corpus
 from hashlens.indexer.generations.generation import (
@@ -30,7 +31,6 @@ from hashlens.indexer.pipeline.build import build
 from hashlens.indexer.pipeline.ranker_training import RankerTask
 from hashlens.indexer.progress import Progress
 from hashlens.indexer.storage.store import Store
-from hashlens.evaluation.assets.unfit_hashtags import dated_keys, truncated_keys
 from hashlens.retriever.candidates.channels import POST_CHANNELS
 from hashlens.retriever.cli.progress_bar import progress_bar
 from hashlens.retriever.index.blocklist import blocked_keys, unshipped_keys

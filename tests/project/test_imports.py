@@ -84,7 +84,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "psutil": ("indexer.distributed",),
     "regex": ("indexer.text",),
     "rich": ("retriever.cli",),
-    "typer": ("cli", "retriever.cli", "evaluation.commands"),
+    "typer": ("cli", "retriever.cli", "evaluation.commands", "evaluation.usefulness.command"),
     "numpy": ("indexer", "retriever", "evaluation"),
     "_typeshed": ("retriever.cli.output",),  # types alone: there is no such module
     **dict.fromkeys(
@@ -102,7 +102,7 @@ SLOW = (
     *("ray", "pymilvus"),
 )
 PICKLING = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
-PRINTING = ("cli", "retriever.cli", "evaluation.commands")
+PRINTING = ("cli", "retriever.cli", "evaluation.commands", "evaluation.usefulness.command")
 
 SOURCES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): ast.parse(path.read_bytes())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from hashlens.evaluation.assets.unfit_hashtags import dated_keys
 from hashlens.indexer.generations.generation import open_current
 from hashlens.indexer.storage.store import Store
-from hashlens.evaluation.assets.unfit_hashtags import dated_keys
 from hashlens.indexer.verify.verify import verify
 from hashlens.retriever.index.blocklist import blocked_keys, unshipped_keys
 from hashlens.retriever.index.default import bundled_index
