@@ -15,13 +15,7 @@ from pathlib import Path
 DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Libraries wrap these errors in types of their own: they are known by their words, NumPy's last.
 _DISK_FULL_WORDS = (*map(os.strerror, DISK_FULL_ERRNOS), "Not enough free space", " requested and ")
-_OWN_MODULES = (
-    "builtins",
-    "indexer",
-    "retriever",
-    "evaluation",
-    "cli",
-)  # modules of unforeseen errors
+_OWN_MODULES = ("builtins", "hashlens")  # modules of unforeseen errors
 MAX_EXPLANATION = 1000  # characters of an error that is not ours
 
 # Advice on damaged files of an index.

@@ -35,7 +35,7 @@ def answer_longest_words(query: Query) -> list[str]:
 
 
 class IndexCounts:
-    """Baselines that are count_noun from an index, with the hashtags that it may offer."""
+    """Baselines that are counted from an index, with the hashtags that it may offer."""
 
     def __init__(self, index: IndexReader) -> None:
         self._index = index

@@ -55,6 +55,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "sklearn": ("evaluation.methods.caption_methods",),
     "lightgbm": ("retriever.training.models",),
     "ctypes": ("retriever.ranking.tree_model",),  # LightGBM's library, without its Python package
+    "charset_normalizer": ("indexer.posts.tables",),
     "ftfy": ("indexer.posts",),
     "snowballstemmer": ("retriever.query.glossary",),
     "bm25s": ("evaluation.methods.caption_methods",),
