@@ -21,6 +21,7 @@ from hashlens.indexer.progress import Progress
 from hashlens.indexer.storage.count_matrices import Segment, write_counts
 from hashlens.indexer.storage.store import Store
 from hashlens.indexer.storage.training_snapshot import Trained
+from hashlens.indexer.text.authors import folded
 from hashlens.indexer.text.segmenter import Segmenter, vocabulary_counts
 from hashlens.indexer.text.token_lists import Texts
 from hashlens.indexer.topics.model import TopicModel, TopicTable
@@ -230,7 +231,7 @@ def _learn_topics(
         table,
         tokens=terms,
         labels=labels,
-        groups=corpus.posts.authors.tolist(),
+        groups=[author and folded(author) for author in corpus.posts.authors.tolist()],
         images=corpus.images,
         config=config.topics,
         pretrained=pretrained,

@@ -18,7 +18,8 @@ from hashlens.indexer.storage.statistics import (
     statement,
     uses_of,
 )
-from hashlens.indexer.storage.store import PRIOR, Store
+from hashlens.indexer.storage.near_texts import count_misgrouped
+from hashlens.indexer.storage.store import MIGRATIONS, NEAR_TEXTS, PRIOR, Store
 
 # What there must be none of.
 _STRAYS: dict[str, str] = {
@@ -81,7 +82,7 @@ def check_rows(store: Store, folder: Path) -> None:
     Raises:
         IndexCorruptError: it has other tables, or an id beyond.
     """
-    columns, _ = _schema(prior=store.has_prior)
+    columns, _ = _schema(prior=store.has_prior, level=_level(store))
     if store.rows(_SCHEMA) != columns:
         raise unreadable(store.path, "found other tables than hashlens makes")
     for kind, name in _COUNTED.items():
@@ -126,7 +127,7 @@ def row_troubles(store: Store) -> Iterator[str]:
         store: open for reading.
     """
     path = store.path
-    columns, views = _schema(prior=store.has_prior)
+    columns, views = _schema(prior=store.has_prior, level=_level(store))
     known = store.rows(_SCHEMA) == columns and store.rows(_VIEWS) in ([], views)
     if not known or store.rows(_FUNCTIONS) != [(0,)]:
         yield f"{path}: found other tables, views or functions than hashlens makes"
@@ -139,19 +140,26 @@ def row_troubles(store: Store) -> Iterator[str]:
         ((last,),) = store.rows(f"select max({column}) from {table}")  # noqa: S608
         if last is not None and last >= store.next_id(kind):
             yield f"{path}: found {kind} {last}, expected ids below {store.next_id(kind)}"
+    if number := count_misgrouped(store):
+        yield f"{path}: found {number} posts of another voice than their texts give"
     for name in DERIVED:
         more, fewer = _differences(store, name)
         if more or fewer:
             yield f"{path}: {name}: found {more} rows that its posts do not give, and {fewer} lack"
 
 
-@cache
-def _schema(*, prior: bool) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
-    """Schema, table, name and type of every column that hashlens makes; and the views it may make.
+def _level(store: Store) -> int:
+    """Return how many of the migrations a store's tables come from."""
+    return len(MIGRATIONS) if store.has_migration(NEAR_TEXTS) else NEAR_TEXTS - 1
 
-    Those are of a store that has nothing but another's counts.
+
+@cache
+def _schema(*, prior: bool, level: int) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+    """Return schema, table, name and type of every column that hashlens makes, and its views.
+
+    The views are of a store that has nothing but another's counts.
     """
-    with Store.create(Path(":memory:")) as store:
+    with Store.create(Path(":memory:"), MIGRATIONS[:level]) as store:
         derive(store)
         if not prior:
             return store.rows(_SCHEMA), []

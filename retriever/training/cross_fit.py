@@ -20,6 +20,7 @@ from hashlens.indexer.corpus.corpus import Corpus
 from hashlens.indexer.pipeline.ranker_training import Assemble
 from hashlens.indexer.posts.spool import Posts
 from hashlens.indexer.progress import Progress
+from hashlens.indexer.text.authors import folded
 from hashlens.indexer.types import Ids, Post
 from hashlens.retriever.training.examples import FEWEST, Lessons, Questions, joined
 
@@ -72,16 +73,16 @@ def _rare(corpus: Corpus, given: Mapping[str, int], config: RankingConfig) -> ND
 
 
 def fold_numbers(posts: Posts, config: RankingConfig) -> Ids:
-    """The fold of each post: an author's posts share one, and so do posts of the same words.
+    """Return the fold of each post: an author's posts share one, as do posts of the same words.
 
     Where all posts are one author's, it is that author who will ask: then words alone decide.
     """
-    alone = len(set(posts.authors.tolist())) == 1
+    alone = len({author and folded(author) for author in posts.authors.tolist()}) == 1
 
     def number(post: Post) -> int:
         words = " ".join(sorted(set(post.caption.lower().split())))
         owner = f"w{words}" if words else f"p{post.post_id}"
-        owner = f"a{post.author}" if post.author and not alone else owner
+        owner = f"a{folded(post.author)}" if post.author and not alone else owner
         digest = hashlib.sha256(f"{config.seed}\n{owner}".encode()).digest()
         return int.from_bytes(digest[:8]) % config.folds
 
