@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hashlens.indexer.errors import IndexCorruptError
+from hashlens.indexer.generations.filesystem import paths_in
 from hashlens.indexer.vectors.milvus_client import drop, names
 from hashlens.indexer.vectors.milvus_location import FILE, Place
 from hashlens.indexer.vectors.segments import KINDS
@@ -57,5 +58,5 @@ def _kept(index: Path) -> set[str] | None:
 
 
 def _files(index: Path) -> list[Path]:
-    """What says where vectors are, of the generations in a folder, the unsealed ones too."""
-    return sorted(index.glob(f"gen-*/{FILE}"))
+    """Return the files that say where vectors are, of unsealed generations, too."""
+    return [path / FILE for path in paths_in(index, "gen-") if (path / FILE).exists()]

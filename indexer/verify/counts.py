@@ -10,6 +10,7 @@ import numpy as np
 
 from hashlens.indexer.arrays.sparse import Matrix, opened
 from hashlens.indexer.errors import IndexCorruptError
+from hashlens.indexer.generations.filesystem import paths_in
 from hashlens.indexer.storage.count_matrices import EASE_KEPT, Counts, write_counts
 from hashlens.indexer.storage.store import Store
 
@@ -31,7 +32,7 @@ def count_troubles(folder: Path, store: Store, topics: Sequence[str]) -> Iterato
     with TemporaryDirectory(prefix="hashlens-") as place:
         anew = Path(place) / "counts"
         write_counts(store, _uncut, topics, anew, min(linear, EASE_KEPT))
-        names = sorted({path.name for path in (*folder.iterdir(), *anew.iterdir())})
+        names = sorted({path.name for path in (*paths_in(folder), *paths_in(anew))})
         for name in names:
             if not name.startswith(f"{_SOLVED}."):
                 yield from _file_troubles(folder / name, anew / name)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hashlens.indexer.arrays.sparse import opened
 from hashlens.indexer.errors import unreadable
+from hashlens.indexer.storage.near_texts import count_misgrouped
 from hashlens.indexer.storage.statistics import (
     DERIVED,
     KEYS,
@@ -18,7 +19,6 @@ from hashlens.indexer.storage.statistics import (
     statement,
     uses_of,
 )
-from hashlens.indexer.storage.near_texts import count_misgrouped
 from hashlens.indexer.storage.store import MIGRATIONS, NEAR_TEXTS, PRIOR, Store
 
 # What there must be none of.

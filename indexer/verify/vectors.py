@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hashlens.indexer.arrays.sparse import opened
 from hashlens.indexer.config import ALL_TOPICS
 from hashlens.indexer.embeddings.space import WordSpace
+from hashlens.indexer.generations.filesystem import folders_in
 from hashlens.indexer.storage.store import Store
 from hashlens.indexer.storage.training_snapshot import YOUNG, Trained
 from hashlens.indexer.types import Ids
@@ -41,7 +42,7 @@ def vector_troubles(folder: Path, store: Store, trained: Trained) -> Iterator[st
     living = living_ids(folder / "images")
     yield from _strangers(folder / "images", living, pictured, "posts' picture")
     yield from _caption_troubles(folder, store)
-    for path in sorted((folder / "words").glob("*/")):
+    for path in folders_in(folder / "words"):
         yield from _space_troubles(path)
     yield from _hashtag_troubles(folder, store, trained)
     for kind in ("images", "captions"):  # last: what is in Milvus may be out of reach
@@ -102,7 +103,7 @@ def _hashtag_troubles(folder: Path, store: Store, trained: Trained) -> Iterator[
         index = VectorIndex.open(path)
         yield from _index_troubles(path, index)
         yield from _strangers(path, index.ids, then, "hashtag of the last training")
-    for space in sorted((folder / "words").glob("*/")):
+    for space in folders_in(folder / "words"):
         learned = np.zeros(0, np.int64)
         if (path := space / "hashtags.faiss").exists():
             index = VectorIndex.open(path)

@@ -46,11 +46,16 @@ def _reader(value: str) -> str:
 
 
 def _index_named(context: typer.Context, option: typer.CallbackParam, value: Path) -> Path:
-    """The index that is written to; who did not name it is told which file did."""
+    """Return the index that is written to, and say which file named it where no option did.
+
+    Raises:
+        CallError: a file of the present folder names an index elsewhere.
+    """
     source = context.get_parameter_source(option.name or "")
-    file = config_of(context).file
-    if file and source is not None and source.name == "DEFAULT_MAP":
-        warn(f"the index is {value}, by {file.absolute()}")
+    config = config_of(context)
+    if config.file and source is not None and source.name == "DEFAULT_MAP":
+        config.check_written(value)
+        warn(f"the index is {value}, by {config.file.absolute()}")
     return value
 
 

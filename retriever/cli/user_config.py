@@ -19,13 +19,13 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from hashlens.indexer.config import named
-from hashlens.indexer.errors import ConfigError, HashlensError, SetupError
+from hashlens.indexer.errors import CallError, ConfigError, HashlensError, SetupError
 from hashlens.indexer.text.hashtags import key
 from hashlens.retriever.index.blocklist import read_blocked
 from hashlens.retriever.selection.platforms import platform
@@ -43,6 +43,7 @@ class UserConfig:
 
     `file` is what was read, None where there is no file. `index`, and those of `block` that are
     files, are paths that hold wherever one is; `pin` and `sets` are keys of hashtags.
+    `is_of_folder` says that the file was found in the present folder, and may be a stranger's.
     """
 
     file: Path | None = None
@@ -56,6 +57,7 @@ class UserConfig:
     block: tuple[str, ...] = ()
     pin: tuple[str, ...] = ()
     sets: Sets = field(default_factory=dict)
+    is_of_folder: bool = False
 
     @classmethod
     def find(cls) -> UserConfig:
@@ -66,7 +68,10 @@ class UserConfig:
         """
         if os.environ.get(NAMED):
             return cls.open(Path(os.environ[NAMED]).expanduser())
-        return next((cls.open(path) for path in places() if os.path.isfile(path)), cls())
+        path = next((path for path in places() if os.path.isfile(path)), None)
+        if path is None:
+            return cls()
+        return replace(cls.open(path), is_of_folder=path == Path(NAME))
 
     @classmethod
     def open(cls, file: Path) -> UserConfig:
@@ -102,6 +107,20 @@ class UserConfig:
         names = set(parameters)
         lists = "pin" in names and bool(self.block or self.pin)
         return lists or not names.isdisjoint(self.defaults)
+
+    def check_written(self, index: Path) -> None:
+        """See that a command may write to the index that this file names.
+
+        A folder of a stranger may bring the file: it names no index outside that folder.
+
+        Raises:
+            CallError: the file is of the present folder, and the index lies elsewhere.
+        """
+        if self.is_of_folder and not index.resolve().is_relative_to(Path.cwd().resolve()):
+            raise CallError(
+                f"{NAME} of the present folder names the index {index}, which lies elsewhere, "
+                "expected --index with a command that writes: name the index"
+            )
 
     def pinned(
         self, pins: Sequence[str], sets: Sequence[str], blocked: frozenset[str]
