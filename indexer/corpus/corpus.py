@@ -24,6 +24,7 @@ from hashlens.indexer.progress import Progress
 from hashlens.indexer.storage.count_matrices import Segment, write_counts
 from hashlens.indexer.storage.store import Store
 from hashlens.indexer.storage.training_snapshot import TrainingCounts
+from hashlens.indexer.text.authors import fold_author
 from hashlens.indexer.text.hashtags import tokens
 from hashlens.indexer.text.segmenter import Segmenter, vocabulary_counts
 from hashlens.indexer.text.token_lists import TokenLists
@@ -154,7 +155,7 @@ def assemble(
         table,
         tokens=terms,
         labels=[topic for topic, _ in known],
-        groups=corpus.posts.authors.tolist(),
+        groups=[author and fold_author(author) for author in corpus.posts.authors.tolist()],
         images=corpus.images,
         config=config.topics,
         pretrained=pretrained,

@@ -15,6 +15,7 @@ import numpy as np
 from hashlens.indexer.config import VectorConfig
 from hashlens.indexer.embeddings.pretrained import load_pretrained
 from hashlens.indexer.embeddings.space import WordSpace
+from hashlens.indexer.generations.filesystem import folders_in
 from hashlens.indexer.storage.store import Store
 from hashlens.indexer.storage.training_snapshot import TrainingCounts
 from hashlens.indexer.topics.image_model import Head
@@ -48,7 +49,7 @@ def drop_unsupported(source: Path, folder: Path, store: Store, config: VectorCon
     _save_trained(trained, folder / "trained", set(words.values()), set(tags.values()))
     tokens = {config.token(key) for key in tags}
     ids = np.array(sorted(tags.values()), np.int64)
-    for space in sorted((source / "words").glob("*/")):
+    for space in folders_in(source / "words"):
         place = folder / "words" / space.name
         gone |= _save_space(space, place, lambda word: word in words or word in tokens, is_public)
         if place.is_dir():

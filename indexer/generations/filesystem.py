@@ -49,6 +49,28 @@ def names_in(folder: Path) -> list[str]:
         return []
 
 
+def paths_in(folder: Path, prefix: str = "") -> list[Path]:
+    """Return what lies in a folder, by names that begin with `prefix`; none where it is missing.
+
+    Raises:
+        OSError: the folder cannot be listed, or is none.
+    """
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    return sorted(folder / name for name in names if name.startswith(prefix))
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """Return the folders in a folder, in order of name; none where it is missing.
+
+    Raises:
+        OSError: the folder cannot be listed, or is none.
+    """
+    return [path for path in paths_in(folder) if path.is_dir()]
+
+
 def write_durably(path: Path, content: bytes) -> None:
     """Put a small file in place, whole or not at all, to outlast a crash."""
     with replace_file(path) as file:

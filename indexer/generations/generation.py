@@ -37,6 +37,7 @@ from hashlens.indexer.generations.filesystem import (
     fsync_folder,
     locked,
     open_nofollow,
+    paths_in,
     read_entry,
     writable,
     write_durably,
@@ -182,7 +183,7 @@ def lost_numbers(index: Path) -> list[int]:
     A newer one is what a writer is at, or left when it was killed.
     """
     newest = max(numbers_of(index), default=0)
-    folders = [path for path in index.glob("gen-*") if NAME.fullmatch(path.name)]
+    folders = [path for path in paths_in(index, "gen-") if NAME.fullmatch(path.name)]
     bare = [path for path in folders if path.is_dir() and not (path / MANIFEST).exists()]
     return [int(path.name[4:]) for path in bare if int(path.name[4:]) < newest]
 

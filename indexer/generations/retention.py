@@ -7,19 +7,19 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from hashlens.indexer.generations.filesystem import names_in
+from hashlens.indexer.generations.filesystem import names_in, paths_in
 from hashlens.indexer.generations.forgotten import FORGOTTEN_FILE
 from hashlens.indexer.generations.manifest import MANIFEST, NAME, folder_of, numbers_of
 
 
 def clear(index: Path, live: int) -> None:
     """Remove what killed writers left behind; the live generation stays, whatever it lacks."""
-    for folder in index.glob("gen-*"):
+    for folder in paths_in(index, "gen-"):
         named = NAME.fullmatch(folder.name)
         left = folder.is_symlink() or not (folder / MANIFEST).exists()
         if named and left and int(folder.name[4:]) != live:
             remove(folder)
-    for folder in index.glob(".gen-*"):
+    for folder in paths_in(index, ".gen-"):
         shutil.rmtree(folder, ignore_errors=True)
     for name in ("CURRENT", FORGOTTEN_FILE):
         (index / f"{name}.tmp").unlink(missing_ok=True)

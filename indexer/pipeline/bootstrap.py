@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hashlens.indexer.errors import InputError
+from hashlens.indexer.generations.filesystem import paths_in
 from hashlens.indexer.generations.generation import open_current, writer
 from hashlens.indexer.storage.statistics import derive
 from hashlens.indexer.storage.store import Store
@@ -50,7 +51,7 @@ def copy_index(index: Path, source: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        for path in [*index.glob("gen-*"), index / "CURRENT", index / "writer.lock"]:
+        for path in [*paths_in(index, "gen-"), index / "CURRENT", index / "writer.lock"]:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         if not was_there:
             index.rmdir()

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashlens.indexer.posts.dedup import mark
+from hashlens.indexer.text.authors import fold_author
 from hashlens.indexer.text.hashtags import tokens
 from hashlens.indexer.types import Ids, Post
 
@@ -84,6 +85,7 @@ def post_columns(
         "post_key": keys,
         "topic": [topic for topic, _ in topics],
         "topic_source": [source for _, source in topics],
+        "owner": [post.author and fold_author(post.author) for post in posts],
         **_shared(posts, words),
     }
 

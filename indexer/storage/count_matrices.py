@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashlens.indexer.arrays.sparse import Matrix, open_npy
-from hashlens.indexer.errors import IndexCorruptError
+from hashlens.indexer.errors import IndexCorruptError, unreadable
 from hashlens.indexer.storage.store import Store
 from hashlens.indexer.types import Floats, Ids
 
@@ -177,9 +177,18 @@ def _norms(post_tags: Matrix, uses: dict[str, Any], tags: int, size: int) -> Flo
 
 
 def _by_topic(store: Store, topics: Sequence[str], tags: int) -> NDArray[np.int32]:
-    """Authors of each hashtag in each topic, int32 (tags, topics)."""
-    found = store.arrays("select topic, tag_id, authors from hashtag_topics")
+    """Return the authors of each hashtag in each topic, int32 (tags, topics).
+
+    Raises:
+        IndexCorruptError: the store has other topics.
+    """
     places = {topic: place for place, topic in enumerate(topics)}
+    for (topic,) in store.rows("select distinct topic from hashtag_topics"):
+        if topic not in places:
+            raise unreadable(
+                store.path, f"found the topic {str(topic)[:100]!r}, expected one of the index's"
+            )
+    found = store.arrays("select topic, tag_id, authors from hashtag_topics")
     authors = np.zeros((tags, len(topics)), np.int32)
     authors[found["tag_id"], [places[topic] for topic in found["topic"]]] = found["authors"]
     return authors

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from hashlens.indexer.config import ALL_TOPICS, VectorConfig
 from hashlens.indexer.embeddings.space import WordSpace
 from hashlens.indexer.embeddings.text_vectors import text_vectors
+from hashlens.indexer.generations.filesystem import folders_in
 from hashlens.indexer.storage.store import Store
 from hashlens.indexer.storage.training_snapshot import NEW_HASHTAGS, TrainingCounts
 from hashlens.indexer.types import Embeddings, Floats, Ids
@@ -38,7 +39,7 @@ def write_new_hashtag_vectors(
     used = store.arrays(
         f"select distinct tag_id from post_hashtags where post_key >= {trained.first_post}"  # noqa: S608
     )["tag_id"].astype(np.int64)
-    if not (spaces := sorted((folder / "words").glob("*/"))):
+    if not (spaces := folders_in(folder / "words")):
         return
     lacking = {words: np.setdiff1d(used, _trained_ids(words)) for words in spaces}
     uses = _uses(store, {words.name: tags for words, tags in lacking.items()})

@@ -15,7 +15,9 @@ import numpy as np
 
 from hashlens.indexer.posts.columns import tag_columns, word_columns
 from hashlens.indexer.posts.dedup import mark
+from hashlens.indexer.storage.near_texts import group_voices, move_voices, note_moves
 from hashlens.indexer.storage.store import BASE_COUNTS, Store
+from hashlens.indexer.text.authors import fold_author
 from hashlens.indexer.types import Ids, Post
 
 # Every use of a hashtag or word in some posts; the tables are counted over these.
@@ -96,6 +98,7 @@ def derive(store: Store, names: Iterable[str] = tuple(DERIVED)) -> None:
     lent = "select view_name from duckdb_views() where not internal and not temporary"
     for (name,) in store.rows(lent):
         store.connection.execute(f"drop view {name}")
+    group_voices(store)
     _derive(store, names)
     store.connection.execute("checkpoint")
 
@@ -151,10 +154,7 @@ def update_counts(
         removed: keys int64 (r,) of posts that will be removed.
     """
     run, first = store.connection.execute, store.next_id("post")
-    for view, (number, *_) in SIDES.items():
-        run(f"create or replace temp table touched_{view} (author varchar, {number} bigint)")
-    for name in DERIVED:
-        run(f"create or replace temp table {name}_change as select * from {name} limit 0")  # noqa: S608
+    _begin_deltas(store)
     run(
         "create or replace temp table leaving as select unnest(?::bigint[]) as post_key",
         [removed.tolist()],
@@ -166,17 +166,42 @@ def update_counts(
     yield
     _mark_affected(store, f"post_key >= {first}")
     _collect_delta(store, 1)
-    for name in DERIVED:
-        _apply_delta(store, name)
+    _apply_deltas(store)
+    if note_moves(store):
+        _regroup(store)
     _display(store)
     for view in USES:
         run(f"drop table temp.{view}")
     run("checkpoint")
 
 
-def _mark_affected(store: Store, condition: str) -> None:
+def _begin_deltas(store: Store) -> None:
+    """Create the empty tables of what changes."""
+    run = store.connection.execute
+    for view, (number, *_) in SIDES.items():
+        run(f"create or replace temp table touched_{view} (author varchar, {number} bigint)")
+    for name in DERIVED:
+        run(f"create or replace temp table {name}_change as select * from {name} limit 0")  # noqa: S608
+
+
+def _regroup(store: Store) -> None:
+    """Give the posts of the table `moved` their voices, and update the derived tables."""
+    store.connection.execute(
+        """create or replace temp table regrouped as
+        select p.* replace (m.voice as voice) from posts p join moved m using (post_key)"""
+    )
+    _begin_deltas(store)
+    _mark_affected(store, "post_key in (select post_key from moved)")
+    _mark_affected(store, "true", "regrouped")
+    _collect_delta(store, -1)
+    move_voices(store)
+    _collect_delta(store, 1)
+    _apply_deltas(store)
+
+
+def _mark_affected(store: Store, condition: str, posts: str = "posts") -> None:
     """Note what some posts hold, by author."""
-    uses = uses_of(store)
+    uses = uses_of(store, posts)
     for view, (number, *_) in SIDES.items():
         store.connection.execute(
             f"""insert into touched_{view}
@@ -192,7 +217,9 @@ def _mark_affected_by_new(
     owners = {
         "post_key": keys,
         "author": [post.author for post in posts],
+        "owner": [post.author and fold_author(post.author) for post in posts],
         "signature": list(map(mark, posts, words)),
+        "voice": np.full(len(posts), None, object),
     }
     coming = {"tagged": tag_columns(posts, keys), "said": word_columns(words, keys)}
     for view, (number, table, term) in SIDES.items():
@@ -226,6 +253,12 @@ def _collect_delta(store: Store, sign: int) -> None:
             select {keys}, {", ".join(f"{sign} * {column} as {column}" for column in sums)}
             from ({_NUMBERS.get(name, DERIVED[name])})"""  # noqa: S608
         )
+
+
+def _apply_deltas(store: Store) -> None:
+    """Add the changes of every derived table to it."""
+    for name in DERIVED:
+        _apply_delta(store, name)
 
 
 def _apply_delta(store: Store, name: str) -> None:

@@ -32,6 +32,7 @@ from hashlens.indexer.posts.columns import (
     word_columns,
 )
 from hashlens.indexer.posts.dedup import SIGNATURE
+from hashlens.indexer.text.authors import fold_author
 from hashlens.indexer.types import Ids, Post
 
 if TYPE_CHECKING:
@@ -67,16 +68,25 @@ MIGRATIONS: tuple[str, ...] = (
     """,
     # Counts are by `VOICE` from here on: whoever applies this has to derive all tables anew.
     "select 1",
+    # `owner` is the author by `fold_author`; `voice` the least key of the posts without an author
+    # that say nearly the same, null if none does. All tables have to be derived anew.
+    """
+    alter table posts add column owner varchar;
+    alter table posts add column voice bigint;
+    """,
 )
-VOICES = 3  # number of that migration
+VOICES, NEAR_TEXTS = 3, 4  # numbers of those migrations
 
 # Whose a post is: spellings of one name are one author. Posts without one are one author's where
-# they say the same, numbers aside, and otherwise each an author of its own.
-KNOWN_AUTHOR = "ltrim(lower(trim(author)), '@')"
-VOICE = f"coalesce('a' || {KNOWN_AUTHOR}, 's' || signature[:{SIGNATURE}], '#' || post_key)"
+# they say nearly the same (see `near_texts`), and otherwise each an author of its own.
+KNOWN_AUTHOR = "owner"
+_NAMELESS = f"'s' || signature[:{SIGNATURE}], '#' || post_key"
+VOICE = f"coalesce('a' || {KNOWN_AUTHOR}, 'n' || voice, {_NAMELESS})"
 SAID = f"coalesce(signature[:{SIGNATURE}], '#' || post_key)"  # the same of posts that say the same
-# The same in indexes that were made before.
-OLD_KNOWN_AUTHOR, OLD_VOICE = "author", "coalesce(author, '#' || post_key)"
+# The same in indexes that were made before, with and without the first of the migrations above.
+OLD_KNOWN_AUTHOR = "ltrim(lower(trim(author)), '@')"
+OLD_VOICE = f"coalesce('a' || {OLD_KNOWN_AUTHOR}, {_NAMELESS})"
+OLDEST_KNOWN_AUTHOR, OLDEST_VOICE = "author", "coalesce(author, '#' || post_key)"
 
 
 MEMORY_FILE = ":memory:"  # the path of a store that no file holds
@@ -105,12 +115,12 @@ class Store(AbstractContextManager["Store"]):
         self._turn = threading.Lock()
 
     @classmethod
-    def create(cls, path: Path) -> Store:
-        """A new, empty store at `path`."""
+    def create(cls, path: Path, migrations: Sequence[str] = MIGRATIONS) -> Store:
+        """Return a new, empty store at `path`."""
         import duckdb
 
         store = cls(duckdb.connect(_file(path), config={"memory_limit": MEMORY}), path)
-        store.migrate()
+        store.migrate(migrations)
         return store
 
     @classmethod
@@ -188,8 +198,19 @@ class Store(AbstractContextManager["Store"]):
                 continue
             with self.transaction():
                 run(statements)
+                if number == NEAR_TEXTS:
+                    self._fill_owners()
                 run("insert into migrations values (?)", [number])
         return len(done) < len(migrations)
+
+    def _fill_owners(self) -> None:
+        """Write the folded name of every author."""
+        query = "select distinct author from posts where author is not null"
+        names = [name for (name,) in self.rows(query)]
+        with self.registered(names={"author": names, "folded": list(map(fold_author, names))}):
+            self.connection.execute(
+                "update posts set owner = n.folded from names n where posts.author = n.author"
+            )
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -210,10 +231,17 @@ class Store(AbstractContextManager["Store"]):
 
     @property
     def voice(self) -> tuple[str, str]:
-        """By which expressions over `posts` this store counts authors, and known ones."""
+        """Return the expressions over `posts` by which this store counts authors and known ones."""
+        if not self.has_migration(VOICES):
+            return OLDEST_VOICE, OLDEST_KNOWN_AUTHOR
+        if not self.has_migration(NEAR_TEXTS):
+            return OLD_VOICE, OLD_KNOWN_AUTHOR
+        return VOICE, KNOWN_AUTHOR
+
+    def has_migration(self, number: int) -> bool:
+        """Return whether a migration was applied."""
         query = "select count(*) from migrations where number = ?"
-        is_new = self.rows(query, [VOICES])[0][0]
-        return (VOICE, KNOWN_AUTHOR) if is_new else (OLD_VOICE, OLD_KNOWN_AUTHOR)
+        return bool(self.rows(query, [number])[0][0])
 
     def totals(self) -> tuple[int, int]:
         """Numbers of posts and of authors that the counts are of."""

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hashlens.indexer.errors import IndexCorruptError
+from hashlens.indexer.generations.filesystem import paths_in
 from hashlens.indexer.generations.generation import GenerationWriter, writer
 from hashlens.indexer.vectors.milvus_client import drop_collection, list_collections, ping
 from hashlens.indexer.vectors.milvus_location import (
@@ -119,4 +120,5 @@ def _own_locations(index: Path) -> dict[str, MilvusLocation]:
 
 def _location_files(index: Path) -> list[Path]:
     """Return the location files of all generations in a folder, unsealed ones included."""
-    return sorted(index.glob(f"gen-*/{LOCATION_FILE}"))
+    found = (path / LOCATION_FILE for path in paths_in(index, "gen-"))
+    return [file for file in found if file.exists()]

@@ -10,6 +10,7 @@ import numpy as np
 
 from hashlens.indexer.arrays.sparse import Matrix, open_npy
 from hashlens.indexer.errors import IndexCorruptError
+from hashlens.indexer.generations.filesystem import paths_in
 from hashlens.indexer.storage.count_matrices import EASE_KEPT, Counts, write_counts
 from hashlens.indexer.storage.store import Store
 from hashlens.indexer.verify.row_checks import find_range_problems
@@ -41,7 +42,7 @@ def find_count_problems(generation: Path, topics: Sequence[str]) -> Iterator[str
         linear = int(np.diff(Counts.open(folder).ease.starts).max(initial=0)) or EASE_KEPT
         anew = Path(place) / "counts"
         write_counts(store, segment, topics, anew, min(linear, EASE_KEPT))
-        names = sorted({path.name for path in (*folder.iterdir(), *anew.iterdir())})
+        names = sorted({path.name for path in (*paths_in(folder), *paths_in(anew))})
         for name in names:
             if not name.startswith(f"{_SOLVED}."):
                 yield from _file_problems(folder / name, anew / name)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hashlens.indexer.arrays.sparse import open_npy
 from hashlens.indexer.errors import unreadable
+from hashlens.indexer.storage.near_texts import count_misgrouped
 from hashlens.indexer.storage.statistics import (
     DERIVED,
     KEYS,
@@ -18,7 +19,7 @@ from hashlens.indexer.storage.statistics import (
     statement,
     uses_of,
 )
-from hashlens.indexer.storage.store import BASE_COUNTS, Store
+from hashlens.indexer.storage.store import BASE_COUNTS, MIGRATIONS, NEAR_TEXTS, Store
 from hashlens.indexer.vectors.segments import live_ids
 
 # Queries that must count none.
@@ -82,7 +83,7 @@ def check_rows(store: Store, folder: Path) -> None:
     Raises:
         IndexCorruptError: it has other tables, or an id beyond.
     """
-    columns, _ = _schema(prior=store.has_base_counts)
+    columns, _ = _schema(prior=store.has_base_counts, level=_level(store))
     if store.rows(_SCHEMA) != columns:
         raise unreadable(store.path, "found other tables than hashlens makes")
     for kind, name in _COUNTED.items():
@@ -137,7 +138,7 @@ def find_row_problems(folder: Path, counts: Mapping[str, int]) -> Iterator[str]:
 
 def _table_problems(store: Store) -> Iterator[str]:
     path = store.path
-    columns, views = _schema(prior=store.has_base_counts)
+    columns, views = _schema(prior=store.has_base_counts, level=_level(store))
     known = store.rows(_SCHEMA) == columns and store.rows(_VIEWS) in ([], views)
     if not known or store.rows(_FUNCTIONS) != [(0,)]:
         yield f"{path}: found other tables, views or functions than hashlens makes"
@@ -150,6 +151,8 @@ def _table_problems(store: Store) -> Iterator[str]:
         ((last,),) = store.rows(f"select max({column}) from {table}")  # noqa: S608
         if last is not None and last >= store.next_id(kind):
             yield f"{path}: found {kind} {last}, expected ids below {store.next_id(kind)}"
+    if number := count_misgrouped(store):
+        yield f"{path}: found {number} posts of another voice than their texts give"
     tables = ", ".join(f"{view} as ({query})" for view, query in uses_of(store).items())
     for name in DERIVED:
         given = statement(name, prior=store.has_base_counts)
@@ -162,13 +165,18 @@ def _table_problems(store: Store) -> Iterator[str]:
             yield f"{path}: {name}: found {more} rows that its posts do not give, and {fewer} lack"
 
 
+def _level(store: Store) -> int:
+    """Return how many of the migrations a store's tables come from."""
+    return len(MIGRATIONS) if store.has_migration(NEAR_TEXTS) else NEAR_TEXTS - 1
+
+
 @cache
-def _schema(*, prior: bool) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+def _schema(*, prior: bool, level: int) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
     """Return schema, table, name and type of every column of a store; and its possible views.
 
     Views are of a store that has nothing but another index's counts.
     """
-    with Store.create(Path(":memory:")) as store:
+    with Store.create(Path(":memory:"), MIGRATIONS[:level]) as store:
         derive(store)
         if not prior:
             return store.rows(_SCHEMA), []

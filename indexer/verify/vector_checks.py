@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hashlens.indexer.arrays.sparse import open_npy
 from hashlens.indexer.config import ALL_TOPICS
 from hashlens.indexer.embeddings.space import WordSpace
+from hashlens.indexer.generations.filesystem import folders_in
 from hashlens.indexer.images.torch_network import IMAGENET_CLASSES
 from hashlens.indexer.storage.store import Store
 from hashlens.indexer.storage.training_snapshot import NEW_HASHTAGS, TrainingCounts
@@ -49,7 +50,7 @@ def find_vector_problems(folder: Path) -> Iterator[str]:
         live = live_ids(captions)
         yield from _strangers(captions, live, worded, "tagged post of known words")
         yield from _none(captions, np.setdiff1d(worded, live), "tagged posts without a vector")
-        for path in sorted((folder / "words").glob("*/")):
+        for path in folders_in(folder / "words"):
             space = WordSpace.open(path)
             if len(set(space.words)) != len(space.words):
                 yield f"{path}: found a word twice, expected each once"
@@ -99,7 +100,7 @@ def _hashtag_problems(folder: Path, store: Store) -> Iterator[str]:
         index = VectorIndex.open(path)
         yield from _index_problems(path, index)
         yield from _strangers(path, index.ids, then, "hashtag of the last training")
-    for space in sorted((folder / "words").glob("*/")):
+    for space in folders_in(folder / "words"):
         learned = np.zeros(0, np.int64)
         if (path := space / "hashtags.faiss").exists():
             index = VectorIndex.open(path)

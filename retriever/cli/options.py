@@ -47,11 +47,16 @@ def _check_reader(value: str) -> str:
 
 
 def _show_index(context: typer.Context, option: typer.CallbackParam, value: Path) -> Path:
-    """Return the index to write to; if `hashlens.toml` names it, say so."""
+    """Return the index to write to; if `hashlens.toml` names it, say so.
+
+    Raises:
+        CallError: a file of the present folder names an index elsewhere.
+    """
     source = context.get_parameter_source(option.name or "")
-    file = config_of(context).file
-    if file and source is not None and source.name == "DEFAULT_MAP":
-        warn(f"the index is {value}, by {file.absolute()}")
+    config = config_of(context)
+    if config.file and source is not None and source.name == "DEFAULT_MAP":
+        config.check_written(value)
+        warn(f"the index is {value}, by {config.file.absolute()}")
     return value
 
 

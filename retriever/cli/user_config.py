@@ -19,14 +19,14 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hashlens.indexer.config import choose
-from hashlens.indexer.errors import ConfigError, HashlensError, SetupError
+from hashlens.indexer.errors import CallError, ConfigError, HashlensError, SetupError
 from hashlens.indexer.text.hashtags import key
 from hashlens.retriever.index.blocklist import read_blocked
 from hashlens.retriever.selection.platforms import find_platform
@@ -44,7 +44,8 @@ class UserConfig:
     """A person's defaults, each None or empty if the file does not set it.
 
     `file` is the file read, None without one. `index`, and files in `block`, are paths relative to
-    the present folder or absolute; `pin` and `sets` are keys of hashtags.
+    the present folder or absolute; `pin` and `sets` are keys of hashtags. `is_of_folder` says that
+    the file was found in the present folder, and may be a stranger's.
     """
 
     file: Path | None = None
@@ -58,6 +59,7 @@ class UserConfig:
     block: tuple[str, ...] = ()
     pin: tuple[str, ...] = ()
     sets: Sets = field(default_factory=dict)
+    is_of_folder: bool = False
 
     @classmethod
     def find(cls) -> UserConfig:
@@ -68,7 +70,10 @@ class UserConfig:
         """
         if os.environ.get(NAMED):
             return cls.open(Path(os.environ[NAMED]).expanduser())
-        return next((cls.open(path) for path in places() if os.path.isfile(path)), cls())
+        path = next((path for path in places() if os.path.isfile(path)), None)
+        if path is None:
+            return cls()
+        return replace(cls.open(path), is_of_folder=path == Path(NAME))
 
     @classmethod
     def open(cls, file: Path) -> UserConfig:
@@ -104,6 +109,20 @@ class UserConfig:
         names = set(parameters)
         lists = "pin" in names and bool(self.block or self.pin)
         return lists or not names.isdisjoint(self.defaults)
+
+    def check_written(self, index: Path) -> None:
+        """See that a command may write to the index that this file names.
+
+        A folder of a stranger may bring the file: it names no index outside that folder.
+
+        Raises:
+            CallError: the file is of the present folder, and the index lies elsewhere.
+        """
+        if self.is_of_folder and not index.resolve().is_relative_to(Path.cwd().resolve()):
+            raise CallError(
+                f"{NAME} of the present folder names the index {index}, which lies elsewhere, "
+                "expected --index with a command that writes: name the index"
+            )
 
     def pinned(
         self, pins: Sequence[str], sets: Sequence[str], blocked: frozenset[str]

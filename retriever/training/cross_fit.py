@@ -16,6 +16,7 @@ import numpy as np
 from hashlens.indexer.config import RankingConfig
 from hashlens.indexer.pipeline.ranker_training import RankerTask
 from hashlens.indexer.posts.spool import Posts
+from hashlens.indexer.text.authors import fold_author
 from hashlens.indexer.types import Ids, Post
 from hashlens.retriever.training.examples import (
     MIN_DRAWS,
@@ -70,12 +71,12 @@ def assign_folds(posts: Posts, config: RankingConfig) -> Ids:
 
     If all posts are one author's, that author will also ask: then words alone decide.
     """
-    is_alone = len(set(posts.authors.tolist())) == 1
+    is_alone = len({author and fold_author(author) for author in posts.authors.tolist()}) == 1
 
     def fold(post: Post) -> int:
         words = " ".join(sorted(set(post.caption.lower().split())))
         owner = f"w{words}" if words else f"p{post.post_id}"
-        owner = f"a{post.author}" if post.author and not is_alone else owner
+        owner = f"a{fold_author(post.author)}" if post.author and not is_alone else owner
         digest = hashlib.sha256(f"{config.seed}\n{owner}".encode()).digest()
         return int.from_bytes(digest[:8]) % config.folds
 

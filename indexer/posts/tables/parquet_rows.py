@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hashlens.indexer.errors import InputError
+from hashlens.indexer.posts.tables.parquet_pages import page_sizes
 from hashlens.indexer.posts.tables.rows import Columns, Row
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ MAX_DECODED = 32 << 20  # bytes of a batch that become Python values at once
 MAX_ROW = 32 << 20  # bytes of one row; the largest picture is smaller
 MAX_PACKED = 100  # times that rows may be larger unpacked, where they are many
 _LARGE = 256 << 20  # bytes
+MAX_PAGE = 64 << 20  # bytes of a page, unpacked, that packs well; pictures do not
+MAX_PAGE_PACKED = 10  # times that a larger page may unpack to
+MAX_BATCH = 128  # rows decoded at once: encodings repeat a long value in a few bytes
 
 
 def read_parquet(path: Path, columns: Columns, batch: int) -> Iterator[Row]:
@@ -29,13 +33,14 @@ def read_parquet(path: Path, columns: Columns, batch: int) -> Iterator[Row]:
     Raises:
         InputError: it cannot be read, or has none of the columns.
     """
+    _check_pages(path)
     with _opened(path) as file:
         names = file.schema_arrow.names
         chosen = columns.check(path, names)
         here = list(dict.fromkeys(chosen.values()))
         _check_packing(path, file)
         first = 1
-        for rows in file.iter_batches(batch_size=batch, columns=here):
+        for rows in file.iter_batches(batch_size=min(batch, MAX_BATCH), columns=here):
             yield from _batch_rows(first, rows, chosen)
             first += rows.num_rows
 
@@ -53,6 +58,28 @@ def _check_packing(path: Path, file: ParquetFile) -> None:
                 f"{path}: found rows of {size:,} bytes packed into {packed:,}, expected "
                 f"{MAX_PACKED} times as much at most"
             )
+
+
+def _check_pages(path: Path) -> None:
+    """Refuse a file whose pages unpack to far more than it has, whatever its totals say."""
+    try:
+        packed = path.stat().st_size
+        whole = 0
+        for size, small in page_sizes(path):
+            whole += size
+            if size > max(MAX_PAGE, MAX_PAGE_PACKED * small):
+                raise InputError(
+                    f"{path}: found a page of {size:,} bytes packed into {small:,}, expected "
+                    f"{MAX_PAGE:,} bytes or {MAX_PAGE_PACKED} times as much at most"
+                )
+            if whole > max(_LARGE, MAX_PACKED * packed):
+                raise InputError(
+                    f"{path}: found pages of {whole:,} bytes packed into {packed:,}, expected "
+                    f"{MAX_PACKED} times as much at most"
+                )
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read as Parquet ({reason})") from error
 
 
 def _batch_rows(first: int, batch: RecordBatch, chosen: dict[str, str]) -> Iterator[Row]:

@@ -145,6 +145,53 @@ def test_spellings_of_an_author_and_nameless_posts_that_say_the_same_are_one_voi
     assert open_current(index).manifest.counts["authors"] == 1
 
 
+NEAR = "join our shop for warm boots and {} coats today"
+
+
+@pytest.mark.parametrize(
+    ("texts", "voices"),
+    [
+        ([NEAR.format(f"w{n}ord") for n in range(30)], 1),  # one word differs
+        ([NEAR.format(f"big{n} {'very ' * (n % 2)}new{n % 5}") for n in range(30)], 1),
+        ([f"{NEAR.format('red')} only {n} left" for n in range(30)], 1),  # a count differs
+        ([" ".join(random.Random(n).sample(NEAR.split(), 9)) for n in range(30)], 1),
+        ([f"{NEAR.format('red')} #extra{n}" for n in range(30)], 1),
+        (["buy now" for _ in range(30)], 1),
+        ([" ".join(f"{a}{n}" for a in "abcdefgh") for n in range(30)], 30),
+        ([f"snow {n * 'x'} y" for n in range(1, 31)], 30),  # few words are anybody's
+    ],
+)
+def test_nameless_posts_of_nearly_the_same_text_are_one_voice(
+    tmp_path: Path, texts: list[str], voices: int
+) -> None:
+    rows = [_voiced(f"p{n}", None, text) for n, text in enumerate(texts)]
+    index = built(rows[:20], tmp_path)
+    assert _voices(index)["snow"][1] == min(voices, 20)
+    updated(rows[20:], index)
+    assert _voices(index)["snow"] == (30, voices, 0)
+    assert verify(index).troubles == ()
+
+
+def test_a_chain_of_nearly_the_same_texts_breaks_where_a_post_goes(tmp_path: Path) -> None:
+    words = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
+    other = [*words[:4], "v", "w", "x", "y"]
+    chain = [[*words[: 8 - n], *other[8 - n :]] for n in range(5)]
+    rows = [_voiced(f"p{n}", None, " ".join(text)) for n, text in enumerate(chain)]
+    index = built([rows[0], rows[4]], tmp_path)
+    assert _voices(index)["snow"] == (2, 2, 0)
+    updated(rows[1:4], index)
+    assert _voices(index)["snow"] == (5, 1, 0)
+    updated([], index, ["p1", "p2", "p3"])
+    assert _voices(index)["snow"] == (2, 2, 0)
+    assert verify(index).troubles == ()
+
+
+def test_spellings_of_a_name_that_sql_does_not_fold_are_one_author(tmp_path: Path) -> None:
+    names = ["Straße", "STRASSE", "@strasse", "\uff33trasse"]
+    index = built([_voiced(f"p{n}", name, f"t{n}") for n, name in enumerate(names)], tmp_path)
+    assert _voices(index)["snow"] == (4, 1, 1)
+
+
 def test_an_author_named_like_a_key_is_nobody_elses_voice(tmp_path: Path) -> None:
     rows = [_voiced("a", None, "one"), _voiced("b", None, "two")]
     rows += [_voiced("c", "#0", "three"), _voiced("d", "#1", "four")]

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import random
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,6 +16,7 @@ import pytest
 from hashlens.indexer.errors import InputError
 from hashlens.indexer.posts.parser import MAX_CAPTION
 from hashlens.indexer.posts.reader import count_rows
+from hashlens.indexer.posts.tables.parquet_pages import page_sizes
 from hashlens.indexer.posts.tables.tables import MAX_LINE
 from tests.support.posts_files import read, write_csv, write_jsonl, write_parquet
 
@@ -143,3 +149,70 @@ def test_sources_that_cannot_be_read(tmp_path: Path) -> None:
     assert count_rows([tmp_path / "none"]) is None
     assert count_rows([empty]) is None
     assert count_rows([tmp_path / "a.parquet"]) is None
+
+
+def _varint(number: int, width: int = 0) -> bytes:
+    """A positive number as Parquet's footer has it, of so many bytes at least."""
+    value = number << 1
+    found: list[int] = []
+    while value > 127 or len(found) < width - 1:
+        found.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*found, value])
+
+
+def _lying(path: Path, table: pa.Table, **options: Any) -> Path:
+    """A Parquet file whose footer says that its columns unpack to 1,000 bytes."""
+    pq.write_table(table, path, compression="zstd", use_dictionary=False, **options)
+    content = path.read_bytes()
+    start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    body, footer = content[:start], content[start:]
+    group = pq.ParquetFile(path).metadata.row_group(0)
+    sizes = {group.column(n).total_uncompressed_size for n in range(group.num_columns)}
+    for size in {*sizes, group.total_byte_size}:
+        told = _varint(size)
+        assert told in footer
+        footer = footer.replace(told, _varint(1000, len(told)))
+    path.write_bytes(body + footer)
+    assert pq.ParquetFile(path).metadata.row_group(0).total_byte_size == 1000
+    return path
+
+
+@pytest.mark.parametrize("page", [1 << 20, 1 << 30])
+def test_pages_of_parquet_are_bounded_whatever_the_footer_says(tmp_path: Path, page: int) -> None:
+    captions = [f"{n} " + "snow " * 400_000 for n in range(200)]  # 400 MB in a few kilobytes
+    path = tmp_path / "posts.parquet"
+    _lying(path, pa.table({"caption": captions}), data_page_size=page)
+    del captions
+    assert path.stat().st_size < 1 << 20
+    code = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from hashlens.indexer.posts.reader import read_posts\n"
+        "try:\n"
+        "    list(read_posts([Path(sys.argv[1])], rule='instagram', rejections=[]))\n"
+        "except Exception as error:\n"
+        "    print(type(error).__name__, error)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
+    )
+    said, memory = done.stdout.strip().splitlines()
+    assert said.startswith("InputError")
+    assert "packed into" in said
+    assert int(memory) < 400_000  # kilobytes
+
+
+def test_parquet_cut_or_changed_anywhere_is_one_error(tmp_path: Path) -> None:
+    path = tmp_path / "posts.parquet"
+    pq.write_table(pa.table({"id": ["a", "b"], "caption": ["one #x", "two #y"]}), path)
+    whole = path.read_bytes()
+    draw = random.Random(3)
+    for _ in range(150):
+        content = bytearray(whole)
+        content[draw.randrange(len(whole))] = draw.randrange(256)
+        path.write_bytes(content[: draw.choice((len(whole), draw.randrange(len(whole))))])
+        with suppress(InputError, ValueError):
+            for _ in page_sizes(path):
+                pass

@@ -96,10 +96,10 @@ def test_cooccurrences_equal_plain_counting_however_posts_arrive(
     posts = [post(n, " ".join(sorted(tags)), author) for n, (tags, author) in enumerate(rows)]
     expected: Counter[tuple[str, str]] = Counter()
     authors: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for number, (tags, author) in enumerate(rows):
+    for tags, author in rows:
         for pair in itertools.permutations(tags, 2):
             expected[pair] += 1
-            authors[pair].add(author or str(number))
+            authors[pair].add(author or f"nameless {sorted(tags)}")
     path = tmp_path_factory.mktemp("store") / "a.duckdb"
     with filled(path, posts, [None] * len(posts), batches) as store:
         found = store.rows(

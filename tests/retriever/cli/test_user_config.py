@@ -227,9 +227,9 @@ def test_which_file_answers_is_told(folder: Path, sample_index: Path) -> None:
 
 
 def test_a_command_that_writes_tells_which_file_named_the_index(
-    folder: Path, sample_index: Path, tmp_path: Path
+    folder: Path, sample_index: Path
 ) -> None:
-    mine = shutil.copytree(sample_index, tmp_path / "mine")
+    mine = shutil.copytree(sample_index, folder / "mine")
     written(folder / NAME, f"index = '{mine}'\n")
     (folder / "posts.jsonl").write_text(json.dumps({"id": "1", "caption": "a #b"}) + "\n")
     (folder / "ids.txt").write_text("none\n")
@@ -239,6 +239,32 @@ def test_a_command_that_writes_tells_which_file_named_the_index(
     for words in (["build", "gone.jsonl"], ["forget", "--post", "none"]):
         assert said in run(*words)[2]
     assert said not in run("compact", "--index", mine)[2]
+
+
+@pytest.mark.parametrize("place", ["absolute", "above", "link"])
+def test_a_file_of_the_present_folder_leads_no_writer_elsewhere(
+    place: str, folder: Path, sample_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = shutil.copytree(sample_index, tmp_path / "mine")
+    (folder / "link").symlink_to(mine)
+    named = {"absolute": str(mine), "above": "../mine", "link": "link"}[place]
+    file = written(folder / NAME, f"index = '{named}'\n")
+    (folder / "posts.jsonl").write_text(json.dumps({"id": "1", "caption": "a #b"}) + "\n")
+    before = sorted(mine.iterdir())
+    for words in (
+        ["build", "posts.jsonl"],
+        ["update", "posts.jsonl"],
+        ["forget", "--post", "none"],
+        ["compact", "--keep", "1"],
+        ["rollback"],
+    ):
+        code, _, err = run(*words)
+        assert code == 2
+        assert "expected --index with a command that writes" in err
+    assert sorted(mine.iterdir()) == before
+    assert run("recommend", "--caption", "coffee")[0] == 0  # to ask is no harm
+    monkeypatch.setenv(NAMED, str(file))  # who names the file trusts it
+    assert "the index is" in run("forget", "--post", "none")[2]
 
 
 def test_a_deep_file_is_one_line(folder: Path) -> None:
