@@ -1,9 +1,10 @@
 """Posts without an author whose texts are nearly the same: they count as one voice.
 
 Two texts are nearly the same if one word differs, or if the others of a few fixed parts of their
-words are the same. Numbers, case and the order of the words do not matter, and hashtags do not
-either. Texts of fewer than `FEWEST_WORDS` words must be the same, with the same hashtags, and have
-no picture. Likeness is passed on: a chain of such texts is one voice.
+words are the same: texts that differ in two words are one voice often, but not always. Numbers,
+case, hashtags and the order of the words do not matter. Texts of fewer than `FEWEST_WORDS` words
+must be the same, with the same hashtags, and have no picture. Likeness is passed on: a chain of
+such texts is one voice.
 
 The groups depend on the posts alone, not on the order in which they came: an update and a new build
 give the same counts.
