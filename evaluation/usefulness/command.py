@@ -64,6 +64,8 @@ def usefulness(
 
     if posts and not baselines:
         options.refuse_unused("is for baselines, which --no-baselines rules out", posts=posts)
+    if as_json:
+        options.refuse_unused("is for tables, which --json replaces", markdown=as_markdown)
     with progress_bar() as progress:
         result = measure_usefulness(
             read_panel(panel or panel_default()),

@@ -183,7 +183,8 @@ def _by_topic(store: Store, topics: Sequence[str], tags: int) -> NDArray[np.int3
         IndexCorruptError: the store has other topics.
     """
     places = {topic: place for place, topic in enumerate(topics)}
-    for (topic,) in store.rows("select distinct topic from hashtag_topics"):
+    named = "select topic from posts where topic is not null"
+    for (topic,) in store.rows(f"select topic from hashtag_topics union {named}"):
         if topic not in places:
             raise unreadable(
                 store.path, f"found the topic {str(topic)[:100]!r}, expected one of the index's"

@@ -64,6 +64,7 @@ COMMANDS = {
     "batch csv": ["batch", "rows.jsonl", "--out", "answers.csv", "--index", "index", "--resume"],
     "evaluate": ["evaluate", "unseen.jsonl", "--index", "index", "--inputs", "caption,seeds:1"],
     "benchmark": [*BENCHMARK, "--methods", "popularity,post-vote"],
+    "usefulness": ["usefulness", "panel", "--index", "index", "--ungraded", "ungraded.jsonl"],
     "sample": ["sample", "sample"],
     "config": ["config"],
     "encoders": ["encoders", "--json"],
@@ -187,6 +188,10 @@ def write_inputs(folder: Path) -> None:
     for name, table in tables.items():
         text = "".join(json.dumps(row) + "\n" for row in table)
         (folder / f"{name}.jsonl").write_text(text)
+    graded = {"good": ["dog"], "fair": ["walk"], "bad": ["!fun"], "subject": "dog", "lang": "en"}
+    asked = [{"id": f"g{n}", "kind": "caption", "caption": "a walk", **graded} for n in range(4)]
+    (folder / "panel").mkdir()
+    (folder / "panel" / "posts.jsonl").write_text("".join(json.dumps(a) + "\n" for a in asked))
     (folder / "ids.txt").write_text("p1\np3\n")
     (folder / "hashlens.toml").write_text("k = 3\n")
 

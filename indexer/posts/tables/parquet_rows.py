@@ -33,12 +33,12 @@ def read_parquet(path: Path, columns: Columns, batch: int) -> Iterator[Row]:
     Raises:
         InputError: it cannot be read, or has none of the columns.
     """
-    _check_pages(path)
     with _opened(path) as file:
         names = file.schema_arrow.names
         chosen = columns.check(path, names)
         here = list(dict.fromkeys(chosen.values()))
         _check_packing(path, file)
+        _check_pages(path)
         first = 1
         for rows in file.iter_batches(batch_size=min(batch, MAX_BATCH), columns=here):
             yield from _batch_rows(first, rows, chosen)

@@ -28,6 +28,8 @@ UPDATED = UpdateReport(2, 1, 0, 0, 0, (), 0, 0, 0, True, COUNTS, (), (), 1.0)
 FORGOT = ForgetReport(2, 1, (), COUNTS, (), 1.0)
 COMPACTED = CompactReport(2, 1, 0, 5, 4, 1.0)
 JUDGED = {"queries": 1, "inputs": "caption", "metrics": {"P@1": 0.5}, "intervals": {"P@1": [0, 1]}}
+SCORED = {"index": "i", "part": "all", "posts": 1, "systems": {}, "groups": {}, "kappa": None}
+SCORED |= {"ungraded": 0, "graded_twice": 0, "disagreements": []}
 
 # Where each command hands over to the library, and what comes back from there.
 BORDERS: dict[str, Any] = {
@@ -39,6 +41,7 @@ BORDERS: dict[str, Any] = {
     "hashlens.indexer.images.catalog.encoder_infos": [],
     "hashlens.evaluation.benchmark.scoring.evaluate_index": JUDGED,
     "hashlens.evaluation.benchmark.run.run_benchmark": {"tasks": []},
+    "hashlens.evaluation.usefulness.study.measure_usefulness": SCORED,
     "hashlens.retriever.server.app.create_app": None,
     "hashlens.retriever.server.app.serve": None,
 }
@@ -54,6 +57,7 @@ MODES: dict[str, list[str]] = {
     "config": [""],
     "evaluate": ["posts.jsonl"],
     "benchmark": ["posts.jsonl --out report --inputs caption", "|", "public --out report"],
+    "usefulness": ["", "|", "--json", "|", "--no-baselines"],
     "verify": [""],
     "history": [""],
     "rollback": ["--to 2"],
@@ -99,9 +103,14 @@ VALUES = {
     "--split": "post",
     "--limit": "9",
     "--to": "1",
+    "--part": "test",
+    "--posts": "posts.jsonl",
+    "--ungraded": "to-grade.jsonl",
 }
-# What --json already holds, and what a build does unless --no-first-comment is given.
+# What --json already holds, and defaults that only their opposite changes.
 IMPLIED = {
+    ("usefulness", "", "--baselines"),
+    ("usefulness", "--json", "--baselines"),
     ("recommend", "--caption walk --json", "--explain"),
     ("build", "posts.jsonl", "--first-comment"),
     ("build", "posts.jsonl --engine ray", "--first-comment"),

@@ -178,9 +178,8 @@ def test_who_one_is_reaches_what_answers_and_nothing_else(
     assert "a01" not in run(*asked, "--author", "a01")[2]
     (folder / "rows.jsonl").write_text(json.dumps({"caption": "coffee"}) + "\n")
     assert "'nobody_here'" in run("batch", "rows.jsonl", "--out", "a.jsonl")[2]
-    mine = tmp_path / "mine"
-    shutil.copytree(sample_index, mine)
-    written(folder / NAME, f"index = '{mine}'\nauthor = 'a01'\n")
+    shutil.copytree(sample_index, folder / "mine")
+    written(folder / NAME, "index = 'mine'\nauthor = 'a01'\n")
     code, _, err = run("forget")  # who one is, is not whom one forgets
     assert code == 2
     assert "neither or both" in err
