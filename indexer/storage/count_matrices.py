@@ -183,8 +183,9 @@ def _by_topic(store: Store, topics: Sequence[str], tags: int) -> NDArray[np.int3
         IndexCorruptError: the store has other topics.
     """
     places = {topic: place for place, topic in enumerate(topics)}
-    named = "select topic from posts where topic is not null"
-    for (topic,) in store.rows(f"select topic from hashtag_topics union {named}"):
+    for (topic,) in store.rows(
+        "select topic from hashtag_topics union select topic from posts where topic is not null"
+    ):
         if topic not in places:
             raise unreadable(
                 store.path, f"found the topic {str(topic)[:100]!r}, expected one of the index's"
