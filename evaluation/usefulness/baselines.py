@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashlens.evaluation.methods.base import Features, Method
+from hashlens.evaluation.usefulness.figures import AnsweredTag, Answers
 from hashlens.evaluation.usefulness.panel import PanelPost
-from hashlens.evaluation.usefulness.scoring import AnsweredTag, Answers
 from hashlens.indexer.text.hashtags import tokens
 from hashlens.indexer.types import Ids, Post
 from hashlens.retriever.index.index_reader import IndexReader
@@ -128,9 +128,11 @@ def answer_neighbours(
         SetupError: the benchmark's libraries are not installed.
     """
     from hashlens.evaluation.methods.caption_methods import TfidfKnn
+    from hashlens.evaluation.methods.feature_learning import ENCODER, encode_pictures
     from hashlens.evaluation.methods.knn import ImageKnn
     from hashlens.evaluation.methods.method_registry import check_libraries
     from hashlens.evaluation.tasks.suite import read_all_posts
+    from hashlens.indexer.images.encoder import open_encoder
 
     check_libraries()
     learned = read_all_posts(sources, rule, [])
@@ -139,16 +141,10 @@ def answer_neighbours(
     pictured = [post for post in posts if post.image]
     shown = [post for post in learned if post.image]
     if pictured and shown:
-        features = _encode([*(post.image for post in shown), *(post.image for post in pictured)])
+        paths = [*(post.image for post in shown), *(post.image for post in pictured)]
+        features = Features(encode_pictures(paths, open_encoder(ENCODER)))
         found[ImageKnn.name] = _ask_method(ImageKnn(), shown, pictured, features)
     return found
-
-
-def _encode(paths: Iterable[Path | None]) -> Features:
-    from hashlens.evaluation.methods.feature_learning import ENCODER, encode_pictures
-    from hashlens.indexer.images.encoder import open_encoder
-
-    return Features(encode_pictures(paths, open_encoder(ENCODER)))
 
 
 def _ask_method(

@@ -94,9 +94,15 @@ def _print_tables(result: dict[str, Any], *, as_markdown: bool) -> None:
     groups |= {f"hashlens by {name}": rows for name, rows in result["groups"].items()}
     for title, systems in groups.items():
         columns = ("", "posts", *COLUMNS.values())
-        rows = [_row(name, row) for name, row in systems.items()]
+        rows = [
+            (name, f"{row['posts']:,}", *(_cell(row, figure) for figure in COLUMNS))
+            for name, row in systems.items()
+        ]
         if as_markdown:
-            _say_markdown(title, columns, rows)
+            lines = (
+                f"| {' | '.join(cells)} |" for cells in (columns, ("---",) * len(columns), *rows)
+            )
+            say("\n".join((f"**{title}**", "", *lines, "")))
         else:
             print_table(table(title, columns, rows))
     kappa = "none" if result["kappa"] is None else f"{result['kappa']:.2f}"
@@ -105,18 +111,6 @@ def _print_tables(result: dict[str, Any], *, as_markdown: bool) -> None:
         f"{len(result['disagreements']):,}, graded twice {result['graded_twice']:,}, "
         f"weighted kappa {kappa}"
     )
-
-
-def _say_markdown(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    say(f"**{title}**")
-    say("")
-    for cells in (columns, ("---",) * len(columns), *rows):
-        say(f"| {' | '.join(cells)} |")
-    say("")
-
-
-def _row(name: str, row: dict[str, Any]) -> tuple[str, ...]:
-    return (name, f"{row['posts']:,}", *(_cell(row, figure) for figure in COLUMNS))
 
 
 def _cell(row: dict[str, Any], figure: str) -> str:

@@ -186,6 +186,11 @@ def _read_post(place: str, row: dict[str, Any], folder: Path) -> PanelPost:
             found = "a" if row.get(name) else "no"
             verb = "one" if name in wanted else "none"
             raise InputError(f"{place}: found {found} field {name!r}, kind {kind} expects {verb}")
+    image = folder / _text(place, row, "image") if "image" in wanted else None
+    if image and not (image.is_file() and image.resolve().is_relative_to(folder.resolve())):
+        raise InputError(
+            f"{place}: found no picture {row['image']}, expected a file within {folder}"
+        )
     return PanelPost(
         post_id,
         kind,
@@ -193,7 +198,7 @@ def _read_post(place: str, row: dict[str, Any], folder: Path) -> PanelPost:
         _list_grades(place, row),
         caption=_text(place, row, "caption") if "caption" in wanted else "",
         seeds=tuple(_texts(place, row, "seeds")) if "seeds" in wanted else (),
-        image=_picture(place, row, folder) if "image" in wanted else None,
+        image=image,
     )
 
 
@@ -209,14 +214,6 @@ def _texts(place: str, row: dict[str, Any], name: str) -> list[str]:
     if not isinstance(texts, list) or not all(isinstance(t, str) and t.strip("#! ") for t in texts):
         raise InputError(f"{place}: found {name} {texts!r}, expected a list of hashtags")
     return texts
-
-
-def _picture(place: str, row: dict[str, Any], folder: Path) -> Path:
-    name = _text(place, row, "image")
-    path = folder / name
-    if Path(name).is_absolute() or ".." in Path(name).parts or not path.is_file():
-        raise InputError(f"{place}: found no picture {name}, expected a file within {folder}")
-    return path
 
 
 def _list_grades(place: str, row: dict[str, Any]) -> dict[str, int]:

@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from hashlens.evaluation.usefulness.baselines import answer_baselines, answer_neighbours
-from hashlens.evaluation.usefulness.matching import fold_hashtag
-from hashlens.evaluation.usefulness.panel import Key, Panel, PanelPost
-from hashlens.evaluation.usefulness.scoring import (
+from hashlens.evaluation.usefulness.figures import (
     AnsweredTag,
     Answers,
     score_answers,
     score_groups,
     weighted_kappa,
 )
+from hashlens.evaluation.usefulness.matching import fold_hashtag
+from hashlens.evaluation.usefulness.panel import Key, Panel, PanelPost
 from hashlens.indexer.errors import InputError, OutputError
 from hashlens.indexer.progress import NullProgress, Progress
-from hashlens.retriever.recommendation import Recommendation
 from hashlens.retriever.recommender import Recommender
 
 FORMAT = 1
@@ -111,6 +110,8 @@ def ask_product(
 ) -> tuple[Answers, dict[str, str | None]]:
     """Return the product's answers and its likeliest topics, by id of post.
 
+    The topic is None where all are equally likely.
+
     Raises:
         InputError: the product refuses a post.
     """
@@ -126,16 +127,11 @@ def ask_product(
             AnsweredTag(tag.tag, tag.evidence[0].channel if tag.evidence else "")
             for tag in found.tags
         ]
-        topics[post.post_id] = _likeliest(found)
+        chances = [chance for _, chance in found.topics]
+        is_even = not chances or max(chances) - min(chances) < EVEN
+        topics[post.post_id] = None if is_even else found.topics[0][0]
         progress.advance()
     return answers, topics
-
-
-def _likeliest(answer: Recommendation) -> str | None:
-    """Return the likeliest topic; None if the topics are equally likely."""
-    chances = [chance for _, chance in answer.topics]
-    is_even = not chances or max(chances) - min(chances) < EVEN
-    return None if is_even else answer.topics[0][0]
 
 
 def list_ungraded(

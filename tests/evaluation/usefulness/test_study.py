@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from hashlens.cli import app
 from hashlens.evaluation.usefulness.baselines import LONGEST_WORDS, answer_longest_words
+from hashlens.evaluation.usefulness.figures import AnsweredTag
 from hashlens.evaluation.usefulness.matching import fold_hashtag
 from hashlens.evaluation.usefulness.panel import is_test, panel_default, read_panel
-from hashlens.evaluation.usefulness.scoring import AnsweredTag
 from hashlens.evaluation.usefulness.study import PRODUCT, list_ungraded, measure_usefulness
 from hashlens.indexer.errors import InputError, OutputError
 from hashlens.retriever.index.default import bundled_index

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from hashlens.evaluation.usefulness.panel import Panel, read_panel
-from hashlens.evaluation.usefulness.scoring import (
+from hashlens.evaluation.usefulness.figures import (
     AnsweredTag,
     score_answers,
     score_groups,
     sum_grades,
     weighted_kappa,
 )
+from hashlens.evaluation.usefulness.panel import Panel, read_panel
 from tests.evaluation.usefulness.panels import write_panel
 
 MANY = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -18,17 +19,8 @@ SEED = 1  # of the bootstrap
 MANY_USEFUL = 4  # useful hashtags of a post that serves a person well
 
 # Each figure is the sum of one column over posts, divided by the sum of another.
-COLUMNS: tuple[str, ...] = (
-    "posts",
-    "answered",
-    "use",
-    "useful",
-    "harmful",
-    "ungraded",
-    "graded",
-    "grade_sum",
-)
-COLUMNS += ("has_many_useful", "has_harmful")
+COLUMNS: tuple[str, ...] = ("posts", "answered", "use", "useful", "harmful", "ungraded")
+COLUMNS += ("graded", "grade_sum", "has_many_useful", "has_harmful")
 FIGURES: dict[str, tuple[str, str]] = {
     "would_use": ("use", "answered"),
     "useful": ("useful", "answered"),
@@ -90,9 +82,15 @@ def score_answers(
     sums = np.array(rows, np.float64).reshape(len(rows), len(COLUMNS))
     figures = _divide(sums.sum(axis=0, keepdims=True))
     table: Table = {"posts": len(rows)}
-    table |= {name: _number(values[0]) for name, values in figures.items()}
-    drawn = _divide(_draw(len(rows), resamples) @ sums)
-    table["intervals"] = {name: _interval(values) for name, values in drawn.items()}
+    table |= {name: None if np.isnan(value) else float(value) for name, (value,) in figures.items()}
+    table["intervals"] = dict.fromkeys(FIGURES)
+    if rows:
+        shares = np.full(len(rows), 1 / len(rows))
+        draws = np.random.default_rng(SEED).multinomial(len(rows), shares, resamples)
+        for name, values in _divide(draws.astype(np.float64) @ sums).items():
+            if len(known := values[~np.isnan(values)]):
+                bounds = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+                table["intervals"][name] = bounds.tolist()
     return table
 
 
@@ -103,60 +101,26 @@ def _divide(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         return {name: column[over] / column[under] for name, (over, under) in FIGURES.items()}
 
 
-def _draw(posts: int, resamples: int) -> NDArray[np.float64]:
-    """Return how often each resample draws each post, float64 (resamples, posts)."""
-    if not posts:
-        return np.zeros((resamples, 0))
-    shares = np.full(posts, 1 / posts)
-    return np.random.default_rng(SEED).multinomial(posts, shares, resamples).astype(np.float64)
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
-
-
-def _interval(values: NDArray[np.float64]) -> list[float] | None:
-    """Return the percentile interval of what could be divided; None if nothing could."""
-    known = values[~np.isnan(values)]
-    if not len(known):
-        return None
-    bounds: list[float] = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
-    return bounds
-
-
 def score_groups(posts: Sequence[PanelPost], answers: Answers, grades: Mapping[Key, int]) -> Table:
     """Score a system's answers by kind and language of post, and by main channel of the answer."""
     found: Table = {}
-    for name, group_of in (("kind", _kind_of), ("language", _language_of)):
+    for name, field in (("kind", "kind"), ("language", "lang")):
         grouped: dict[str, list[PanelPost]] = {}
-        for post in sorted(posts, key=group_of):
-            grouped.setdefault(group_of(post), []).append(post)
+        for post in sorted(posts, key=attrgetter(field)):
+            grouped.setdefault(getattr(post, field), []).append(post)
         found[name] = {
             group: score_answers(members, answers, grades) for group, members in grouped.items()
         }
     channels = {each.channel for tags in answers.values() for each in tags if each.channel}
-    found["channel"] = {
-        channel: score_answers(posts, _only(answers, channel), grades)
-        for channel in sorted(channels)
-    }
+    found["channel"] = {}
+    for channel in sorted(channels):
+        ours = {
+            post_id: [each for each in tags if each.channel == channel]
+            for post_id, tags in answers.items()
+        }
+        asked = {post_id: tags for post_id, tags in ours.items() if tags}
+        found["channel"][channel] = score_answers(posts, asked, grades)
     return found
-
-
-def _kind_of(post: PanelPost) -> str:
-    return post.kind
-
-
-def _language_of(post: PanelPost) -> str:
-    return post.lang
-
-
-def _only(answers: Answers, channel: str) -> Answers:
-    """Return the hashtags of one main channel, of the posts that have any."""
-    found = {
-        post_id: [each for each in tags if each.channel == channel]
-        for post_id, tags in answers.items()
-    }
-    return {post_id: tags for post_id, tags in found.items() if tags}
 
 
 def weighted_kappa(pairs: Sequence[tuple[int, int]]) -> float | None:
