@@ -99,10 +99,9 @@ def _print_tables(result: dict[str, Any], *, as_markdown: bool) -> None:
             for name, row in systems.items()
         ]
         if as_markdown:
-            lines = (
-                f"| {' | '.join(cells)} |" for cells in (columns, ("---",) * len(columns), *rows)
-            )
-            say("\n".join((f"**{title}**", "", *lines, "")))
+            cells = (columns, ("---",) * len(columns), *rows)
+            for line in (f"**{title}**", "", *(f"| {' | '.join(row)} |" for row in cells), ""):
+                say(line)
         else:
             print_table(table(title, columns, rows))
     kappa = "none" if result["kappa"] is None else f"{result['kappa']:.2f}"
