@@ -22,7 +22,7 @@ from hashlens.retriever.index.pairs import (
     empty_pairs,
     lookup_values,
 )
-from hashlens.retriever.query.batch import QueryBatch, once
+from hashlens.retriever.query.batch import QueryBatch, ask_once
 
 MAX_SHOWN = 8  # classes that count for one picture
 MIN_SHOWN = 0.02  # probability of a class that counts
@@ -79,7 +79,7 @@ class ShownClasses:
         return pairs.pairs(pairs.sum(self.chances[rows] * values[places]))
 
 
-@once
+@ask_once
 def class_hashtags(index: IndexReader, batch: QueryBatch) -> ScoredPairs:
     """Return all hashtags that name a class, shown or not: a missing beach lowers #beach.
 

@@ -9,7 +9,7 @@ import numpy as np
 from hashlens.indexer.types import Floats, Ids, Neighbors
 from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.index.pairs import PAIR_BASE, Groups, ScoredPairs, empty_pairs
-from hashlens.retriever.query.batch import QueryBatch, once
+from hashlens.retriever.query.batch import QueryBatch, ask_once
 
 MAX_NEIGHBOURS = 300  # posts that may vote
 MAX_POSTINGS = 12_000  # posts read for a caption's words, the rarest words first
@@ -28,7 +28,7 @@ class NearPosts:
 NO_POSTS = NearPosts(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
-@once
+@ask_once
 def search_images(index: IndexReader, batch: QueryBatch) -> NearPosts:
     """Return posts with the nearest pictures (cosine of encoder features)."""
     if batch.images is None or index.images is None:
@@ -36,7 +36,7 @@ def search_images(index: IndexReader, batch: QueryBatch) -> NearPosts:
     return _near_posts(batch.images.ids, index.images.search(batch.images.vectors, MAX_NEIGHBOURS))
 
 
-@once
+@ask_once
 def search_captions(index: IndexReader, batch: QueryBatch) -> NearPosts:
     """Return posts with the nearest captions (cosine of idf-weighted mean vectors)."""
     if index.captions is None or not len(batch.texts.ids):
@@ -49,7 +49,7 @@ def _near_posts(queries: Ids, neighbors: Neighbors) -> NearPosts:
     return NearPosts(queries[rows], posts, cosines)
 
 
-@once
+@ask_once
 def search_words(index: IndexReader, batch: QueryBatch) -> NearPosts:
     """Return posts that share the rarest words: cosine of idf weights, as a share of the best.
 
@@ -74,7 +74,7 @@ def search_words(index: IndexReader, batch: QueryBatch) -> NearPosts:
     return NearPosts(best.queries, best.ids, best.relative())
 
 
-@once
+@ask_once
 def search_seeds(index: IndexReader, batch: QueryBatch) -> tuple[NearPosts, ScoredPairs]:
     """Return posts that share the seeds (cosine of idf weights), and all that share two or more.
 
@@ -98,7 +98,7 @@ def search_seeds(index: IndexReader, batch: QueryBatch) -> tuple[NearPosts, Scor
 
 
 def vote_hashtags(index: IndexReader, near: NearPosts, power: float) -> ScoredPairs:
-    """Return hashtags of near posts; an author's posts count once for each, by the nearest.
+    """Return hashtags of near posts; an author's posts count once, by the nearest.
 
     Columns: the sum of similarities to a power, its share of all authors' sum, the largest
     similarity, and the number of authors.

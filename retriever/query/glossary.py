@@ -1,10 +1,9 @@
-"""Words of Russian, Japanese, Chinese and Korean captions, understood through English.
+"""Translates words of Russian, Japanese, Chinese and Korean captions into English.
 
-Few posts of an index may be in a caption's language, while its vectors and counts know English
-words. So the words that `data/glossary.tsv` knows are read as its English words, too: translation
-of a query by a dictionary (Ballesteros and Croft 1997, "Phrasal translation and query expansion
-techniques for cross-language information retrieval"). That is for other writing than Latin,
-where no word can be mistaken for an English one.
+An index may have few posts in a caption's language, but its vectors and counts know English words.
+`data/glossary.tsv` gives the English words: translation of a query by a dictionary (Ballesteros
+and Croft 1997, "Phrasal translation and query expansion techniques for cross-language information
+retrieval"). It covers scripts other than Latin, where no word looks like an English one.
 """
 
 from __future__ import annotations
@@ -13,21 +12,22 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from unicodedata import normalize
 
 from hashlens.indexer.config import data_path
 
-READ = 2_000  # characters of a caption that are looked at
-LONGEST = 3  # words of a form
-MEANINGS = 2  # rows of the glossary that a form may stand in
-UNDERSTOOD = "~"  # before a form in whose place the first of its row is offered
+MAX_CHARACTERS = 2_000  # of a caption that are translated
+MAX_WORDS = 3  # of a form
+MAX_MEANINGS = 2  # rows of the glossary that a form may stand in
+NOT_OFFERED = "~"  # before a form that is replaced by the first of its row
 
 _HAN, _KATAKANA = "\u3005\u4e00-\u9fff", "\u30a0-\u30ff"
 _CYRILLIC = re.compile("[\u0400-\u052f]+")
 _HANGUL = re.compile("[\uac00-\ud7a3]+")
 _UNSPACED = re.compile(f"[\u3041-\u309f{_KATAKANA}{_HAN}]+")
 _KANA = re.compile(f"[\u3041-\u309f{_KATAKANA}]")
-# Forms of these letters alone are part of a longer word beside such: 月 is no moon in `11月`.
+# A form of these letters is part of a longer word if such a letter is beside it: 月 in `11月`.
 _PARTS = (
     (re.compile(f"[{_HAN}]"), re.compile(f"[{_HAN}0-9]")),
     (re.compile(f"[{_KATAKANA}]+"), re.compile(f"[{_KATAKANA}]")),
@@ -40,10 +40,10 @@ _PARTICLES = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Meant:
-    """A word of a caption that the glossary knows.
+    """A word of a caption that the glossary translates.
 
-    `said` is how it stands there, `word` how it is offered, `english` what it means, and `place`
-    where it stands, from 0 to 1.
+    `said` is its form in the caption, `word` the form that is offered, `english` its meanings, and
+    `place` its place in the caption, from 0 to 1.
     """
 
     said: str
@@ -53,33 +53,33 @@ class Meant:
 
     @property
     def english_words(self) -> tuple[str, ...]:
-        """The words of what it means, one by one."""
+        """The single words of its meanings."""
         return tuple(word for english in self.english for word in english.split())
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The hashtags that it speaks for: in its own language, then in English."""
+        """The hashtags that it stands for: in its own language, then in English."""
         return tuple("".join(form.split()) for form in (self.word, *self.english))
 
 
-_Entry = tuple[str, tuple[str, ...]]  # how a form is offered, and what it means
-_Found = Iterator[tuple[int, str, _Entry]]  # where forms stand, and how
+_Entry = tuple[str, tuple[str, ...]]  # the form that is offered, and its meanings
+_Matches = Iterator[tuple[int, str, _Entry]]  # place and form in the caption, and its entry
 
 
-def understood(caption: str) -> tuple[Meant, ...]:
-    """The words of a caption that the glossary knows, in order, each once."""
+def translate(caption: str) -> tuple[Meant, ...]:
+    """Return the words of a caption that the glossary knows, in order, each once."""
     if caption.isascii():
         return ()
-    text = normalize("NFKC", caption[:READ]).casefold()
+    text = normalize("NFKC", caption[:MAX_CHARACTERS]).casefold()
     found: dict[str, Meant] = {}
-    for read in (_cyrillic, _korean, _unspaced):
-        for start, said, (word, english) in read(text):
-            found.setdefault(word, Meant(said, word, english, start / len(text)))
+    matches = chain(_match_russian(text), _match_korean(text), _match_unspaced(text))
+    for start, said, (word, english) in matches:
+        found.setdefault(word, Meant(said, word, english, start / len(text)))
     return tuple(found.values())
 
 
-def _cyrillic(text: str) -> _Found:
-    """Words by their stems, as they are inflected; several together before one alone."""
+def _match_russian(text: str) -> _Matches:
+    """Match inflected words by their stems, the longest form first."""
     words = list(_CYRILLIC.finditer(text))
     if not words:
         return
@@ -87,7 +87,7 @@ def _cyrillic(text: str) -> _Found:
     stems = [stem(word[0]) for word in words]
     first = 0
     while first < len(words):
-        for end in range(min(first + LONGEST, len(words)), first, -1):
+        for end in range(min(first + MAX_WORDS, len(words)), first, -1):
             entry = entries.get(" ".join(stems[first:end]))
             if entry:
                 start = words[first].start()
@@ -97,8 +97,8 @@ def _cyrillic(text: str) -> _Found:
         first += 1
 
 
-def _korean(text: str) -> _Found:
-    """Words with or without a particle."""
+def _match_korean(text: str) -> _Matches:
+    """Match words with or without a particle."""
     for word in _HANGUL.finditer(text):
         entries = _entries("ko")
         for end in range(len(word[0]), 0, -1):
@@ -108,8 +108,8 @@ def _korean(text: str) -> _Found:
                 break
 
 
-def _unspaced(text: str) -> _Found:
-    """The longest forms in runs of letters: Japanese where there are kana, else Chinese."""
+def _match_unspaced(text: str) -> _Matches:
+    """Match the longest forms in runs of letters: Japanese if the text has kana, else Chinese."""
     runs = list(_UNSPACED.finditer(text))
     if not runs:
         return
@@ -120,24 +120,21 @@ def _unspaced(text: str) -> _Found:
         while start < run.end():
             for end in range(min(start + longest, run.end()), start, -1):
                 entry = entries.get(text[start:end])
-                if entry and not _is_part(text, start, end):
+                around = text[max(start - 1, 0) : start], text[end : end + 1]
+                is_part = any(
+                    form.fullmatch(text, start, end) and any(map(beside.match, around))
+                    for form, beside in _PARTS
+                )
+                if entry and not is_part:
                     yield start, text[start:end], entry
                     start = end - 1
                     break
             start += 1
 
 
-def _is_part(text: str, start: int, end: int) -> bool:
-    around = text[max(start - 1, 0) : start], text[end : end + 1]
-    return any(
-        form.fullmatch(text, start, end) and any(map(beside.match, around))
-        for form, beside in _PARTS
-    )
-
-
 @cache
 def _entries(language: str) -> dict[str, _Entry]:
-    """By form (stems in Russian): how it is offered, what it means; first forms come first."""
+    """Return the entries of a language by form, in Russian by stems; first forms come first."""
     header, *lines = data_path("glossary.tsv").read_text(encoding="utf-8").splitlines()
     column = header.split("\t").index(language)
     rows = [(row[0], row[column].split(",")) for row in (line.split("\t") for line in lines)]
@@ -152,18 +149,18 @@ def _entries(language: str) -> dict[str, _Entry]:
     entries: dict[str, _Entry] = {}
     stem = _stemmer() if language == "ru" else str
     for _, english, form, first in ranked:
-        bare = form.removeprefix(UNDERSTOOD).casefold()
+        bare = form.removeprefix(NOT_OFFERED).casefold()
         if not bare:
             continue
         key = " ".join(map(stem, bare.split()))
-        word, known = entries.get(key, (first if form.startswith(UNDERSTOOD) else form, ()))
-        if english not in known and len(known) < MEANINGS:
+        word, known = entries.get(key, (first if form.startswith(NOT_OFFERED) else form, ()))
+        if english not in known and len(known) < MAX_MEANINGS:
             entries[key] = (word, (*known, english))
     return entries
 
 
 def _stemmer() -> Callable[[str], str]:
-    """A Snowball stemmer of Russian (Porter 2001), for one thread: it keeps its word in itself."""
+    """Return a Snowball stemmer of Russian (Porter 2001); two threads must not share one."""
     from snowballstemmer import stemmer
 
     stem: Callable[[str], str] = stemmer("russian").stemWord

@@ -1,4 +1,4 @@
-"""Queries: one from the command line, many from a table of rows or a folder of pictures."""
+"""Makes queries: one from the command line, many from a table of rows or a folder of pictures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, BinaryIO
+from typing import Any
 
 from hashlens.indexer.decoding.loading import is_picture_file
 from hashlens.indexer.errors import HashlensError, InputError
@@ -24,11 +24,11 @@ COLUMNS = ("id", "image", "caption", "seeds")
 STDIN = Path("-")
 MAX_CAPTION = 10_000  # characters of a row's caption, as in the API
 MAX_SEEDS = 100  # of a row, with the hashtags of its caption
-_HEAD = 4_096  # bytes of stdin that tell its form
+_HEAD = 4_096  # bytes of stdin that show its form
 
 
 def make_query(image: Path | None, caption: str, seeds: Sequence[str]) -> Query:
-    """A person's query; hashtags in the caption count as seeds.
+    """Return a person's query; hashtags in the caption count as seeds.
 
     Raises:
         InputError: nothing is given, a seed is no hashtag, or there is no such picture.
@@ -42,10 +42,10 @@ def make_query(image: Path | None, caption: str, seeds: Sequence[str]) -> Query:
 
 @contextmanager
 def rows_file(source: Path) -> Iterator[tuple[Path, Path | None]]:
-    """The source of rows, and the folder that their pictures are looked for in, None for its own.
+    """Yield the source of rows, and the folder of their pictures, None for the source's own.
 
-    What `-` stands for, stdin, is kept in a file meanwhile. Its form is told by its first byte:
-    JSON begins with a bracket, Parquet with its mark, and anything else is CSV.
+    `-` is stdin, which is copied into a temporary file. Its first bytes show its form: JSON begins
+    with a bracket, Parquet with its mark, and anything else is CSV.
 
     Raises:
         InputError: stdin is closed.
@@ -53,7 +53,9 @@ def rows_file(source: Path) -> Iterator[tuple[Path, Path | None]]:
     if source != STDIN:
         yield source, None
         return
-    stdin = _stdin()
+    if sys.stdin is None or sys.stdin.closed:
+        raise InputError("-: found stdin closed, expected rows there: JSON, CSV or Parquet")
+    stdin = sys.stdin.buffer
     with TemporaryDirectory(prefix="hashlens-") as folder:
         start = stdin.read(_HEAD)
         form = "parquet" if start.startswith(b"PAR1") else "csv"
@@ -64,12 +66,6 @@ def rows_file(source: Path) -> Iterator[tuple[Path, Path | None]]:
             file.write(start)
             shutil.copyfileobj(stdin, file)
         yield path, Path.cwd()
-
-
-def _stdin() -> BinaryIO:
-    if sys.stdin is None or sys.stdin.closed:
-        raise InputError("-: found stdin closed, expected rows there: JSON, CSV or Parquet")
-    return sys.stdin.buffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +113,7 @@ class QuerySource:
                 try:
                     if row.problem:
                         raise InputError(f"{path.name}:{row.line}: {row.problem}")
-                    yield row_id, _query(row.fields, place)
+                    yield row_id, _make_row_query(row.fields, place)
                 except InputError as error:
                     yield row_id, error
 
@@ -151,7 +147,10 @@ class _RowNumbers:
     """Ids for the rows that have none: their numbers, unless those are taken."""
 
     def __init__(self, source: Path, tables: Sequence[Path]) -> None:
-        self._names = {path: _relative(path, source) for path in tables}
+        self._names: dict[Path, str] = {}
+        for path in tables:
+            inside = path.relative_to(source) if path.is_relative_to(source) else path
+            self._names[path] = inside.as_posix() if inside.parts else path.name
 
     def name(self, path: Path, row: Row) -> str:
         """Return the id of a row of a table."""
@@ -166,7 +165,7 @@ class _RowNumbers:
     def _taken(self) -> set[str]:
         """The ids of all rows that are numbers, or begin with a table's name.
 
-        The tables are read for them once more, if any row has no id.
+        This reads the tables a second time.
         """
         rows = (row for path in self._names for row in read_rows(path, COLUMNS))
         given = (row_id for row in rows if (row_id := _given_id(row)))
@@ -174,13 +173,8 @@ class _RowNumbers:
         return {i for i in given if i.isdecimal() or i.startswith(starts)}
 
 
-def _relative(path: Path, source: Path) -> str:
-    inside = path.relative_to(source) if path.is_relative_to(source) else path
-    return inside.as_posix() if inside.parts else path.name
-
-
 def _given_id(row: Row) -> str | None:
-    """The id that a row has; None for one of another type than text or a number."""
+    """Return the id of a row; None if it is neither text nor a whole number."""
     value = row.fields.get("id")
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -190,12 +184,12 @@ def _given_id(row: Row) -> str | None:
 
 
 def _clean(text: str) -> str:
-    """Text that can be written: half of a cut emoji becomes a replacement character."""
+    """Return text that can be written: half of a cut emoji becomes a replacement character."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _is_same(path: Path, answers: Path | None) -> bool:
-    """Whether a file is that of the answers, or what a run keeps beside it meanwhile."""
+    """Whether a file is that of the answers, or one that a run keeps beside it."""
     if answers is None or path.resolve().parent != answers.resolve().parent:
         return False
     return path.name == answers.name or path.name.startswith(f"{answers.name}.")
@@ -217,7 +211,8 @@ def _list_pictures(source: Path, answers: Path | None) -> QuerySource:
     return found
 
 
-def _query(row: Mapping[str, Any], root: Path) -> Query:
+def _make_row_query(row: Mapping[str, Any], root: Path) -> Query:
+    """Return the query of a row; a path of a picture is absolute or begins at the root."""
     given, caption, name = row.get("id"), row.get("caption") or "", row.get("image")
     seeds = row.get("seeds") or []
     listed = seeds.replace(",", " ").split() if isinstance(seeds, str) else seeds
@@ -228,20 +223,15 @@ def _query(row: Mapping[str, Any], root: Path) -> Query:
     if len(caption) > MAX_CAPTION:
         found = f"a caption of {len(caption):,} characters"
         raise InputError(f"found {found}, expected {MAX_CAPTION:,} at most")
-    image = _picture(root, name) if name else None
+    image = root / str(name) if name else None
+    try:
+        is_missing = image is not None and not image.is_file()
+    except (OSError, ValueError):
+        is_missing = True
+    if is_missing:
+        raise InputError(f"image {str(name)[:300]!r}: found no such picture in {root}")
     query = make_query(image, _clean(caption), [_clean(str(seed)) for seed in listed])
     if len(query.seeds) > MAX_SEEDS:
         found = f"{len(query.seeds):,} seeds and hashtags in the caption"
         raise InputError(f"found {found}, expected {MAX_SEEDS} at most")
     return query
-
-
-def _picture(root: Path, name: object) -> Path:
-    """The picture that a row names: a path from the folder of its table, or an absolute one."""
-    try:
-        path = root / str(name)
-        if path.is_file():
-            return path
-    except (OSError, ValueError):
-        pass
-    raise InputError(f"image {str(name)[:300]!r}: found no such picture in {root}")

@@ -1,7 +1,7 @@
-"""Hashtags that a caption's own words spell, alone or joined: known ones, and ones never used yet.
+"""Makes hashtags of a caption's own words, alone or joined: known ones and new ones.
 
-A place or a name is often tagged by nobody else in the index: `Off to Petersburg` makes
-#petersburg. Which of them are worth offering is for the ranker to say.
+Often nobody else in the index tags a place or a name: `Off to Petersburg` makes #petersburg. The
+ranker decides which of them to offer.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ import numpy as np
 from hashlens.indexer.errors import InputError
 from hashlens.indexer.text.hashtags import is_spaced, script_words, tokens
 from hashlens.indexer.text.hashtags import key as hashtag_key
-from hashlens.indexer.types import Ids
 from hashlens.retriever.index.blocklist import blocked_keys
 from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.index.pairs import ScoredPairs
 from hashlens.retriever.query.glossary import Meant
 
-JOINED = 3  # words that may make one hashtag together
-READ = 100  # words of a caption that are looked at
-LONGEST = 30  # characters of a hashtag never used before
-RARE = 3.0  # idf that each word of a joined one needs, else `ofthe` would be one
-OWNED = "'s"  # `puppy's first snow` is of #puppy; `mother's day` is #mothersday all the same
+MAX_JOINED = 3  # words of one hashtag
+MAX_WORDS = 100  # of a caption that are looked at
+MAX_NEW_LENGTH = 30  # characters of a new hashtag
+MIN_JOINED_IDF = 3.0  # of each word of a new joined hashtag, otherwise `ofthe` would be one
+OWNED = "'s"  # `puppy's first snow` makes #puppy; `mother's day` still makes #mothersday
 
 _WORD = re.compile(r"[^\W_]+(?:['’ʼ][^\W_]+)*")
 _SENTENCE_ENDS = ".!?\n:"
@@ -34,12 +33,15 @@ _SENTENCE_ENDS = ".!?\n:"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spelt:
-    """What the words of a batch spell.
+    """The hashtags that the words of a batch spell.
 
-    `entries` are by query and tag id, with columns: the rarest word's idf, the commonest word's
-    idf, number of words, capitals (0 none, 1 all words at a sentence's beginning, 2 inside one),
-    place in the caption (0 to 1), times its first word occurs. `coined` are the keys of hashtags
-    that the index does not hold; their ids follow those of the index.
+    Attributes:
+        entries: by query and tag id, with the columns of `COLUMNS`: idf of the rarest and of the
+            commonest word, number of words, capitals (0 none, 1 all words at a sentence's
+            beginning, 2 inside a sentence), place in the caption (0 to 1), and how often the first
+            word occurs.
+        coined: keys of hashtags that the index does not have; their ids follow those of the index.
+        displays: how each coined hashtag is written.
     """
 
     entries: ScoredPairs
@@ -48,6 +50,7 @@ class Spelt:
 
 
 COLUMNS = ("rarest", "commonest", "words", "capitals", "place", "times")
+_Run = tuple[str, Sequence[str], float, float, int, float, int]  # key, words, then the others
 
 
 def spell(
@@ -58,27 +61,26 @@ def spell(
     idf: dict[str, float],
     inside: Sequence[Sequence[Sequence[str]]] = (),
 ) -> Spelt:
-    """What each query's words spell; nothing where the index has no hashtag to compare with.
+    """Return the hashtags that each query's words spell; none if the index has no hashtags.
 
-    Words that the glossary knows spell their dictionary form, and the English that they mean
-    where the index has that. Words inside unknown seeds spell known hashtags only.
+    Words that the glossary translates spell their dictionary form, and English hashtags that the
+    index has. Words inside unknown seeds spell known hashtags only.
 
     Args:
         index: the open index.
         captions: a text for each query.
         words: the words of each caption.
-        meant: what the glossary knows of each caption.
+        meant: the words of each caption that the glossary translates.
         idf: weight of each word.
-        inside: of each query's unknown seeds, the words that each is made of.
+        inside: for each query, the words inside each unknown seed.
     """
     runs = [
         (query, *run)
         for query, (caption, text) in enumerate(zip(captions, words, strict=True))
         if index.hashtag_count
         for run in (
-            *_runs(text[:READ], _capitals(caption), idf, index.unseen_idf),
-            *_script_runs(caption, idf, index.unseen_idf),
-            *_meant_runs(meant[query], idf, index.unseen_idf),
+            *_runs(text[:MAX_WORDS], find_capitals(caption), idf, index.unseen_idf),
+            *_runs_without_spaces(caption, meant[query], idf, index.unseen_idf),
         )
     ]
     from_seeds = [
@@ -92,9 +94,14 @@ def spell(
         {*script_words(caption), *(each.keys[0] for each in some)}
         for caption, some in zip(captions, meant, strict=True)
     ]
-    only_known = [{word for each in some for word in _never_new(each)} for some in meant]
+    # Neither an inflected form nor a translation makes a new hashtag.
+    only_known = [
+        {w for each in some for w in each.english_words}
+        | {w for each in some if each.said != each.word for w in each.said.split()}
+        for some in meant
+    ]
     known = index.tag_ids(list({key for _, key, *_ in (*runs, *from_seeds)}))
-    # A seed is a guess at words, so it coins nothing.
+    # The words inside a seed are a guess, so they make no new hashtag.
     runs += [run for run in from_seeds if run[1] in known and index.offered[known[run[1]]]]
     shunned = blocked_keys()
     coined: dict[str, tuple[int, str]] = {}
@@ -103,30 +110,36 @@ def spell(
         tag = known.get(key)
         if tag is None or not index.offered[tag]:
             whole = is_spaced(key) or key in written[query]
-            if not whole or not _may_be_new(key, parts, commonest, capitals) or key in shunned:
+            if not whole or not can_be_new(key, parts, commonest, capitals) or key in shunned:
                 continue
             if key not in written[query] and not only_known[query].isdisjoint(parts):
                 continue
             if tag is None:
-                fresh = (index.hashtag_count + len(coined), _display(parts))
+                # Each of several words has a capital: #FourthWing.
+                bare = [part.replace("'", "") for part in parts]
+                display = (
+                    bare[0] if len(bare) == 1 else "".join(w[:1].upper() + w[1:] for w in bare)
+                )
+                fresh = (index.hashtag_count + len(coined), display)
                 tag = coined.setdefault(key, fresh)[0]
         ids.append((query, tag))
         values.append((rarest, commonest, len(parts), capitals, place, times))
-    entries = _entries(np.array(ids, np.int64).reshape(-1, 2), np.array(values, np.float32))
+    # Two runs may spell one hashtag: the first, which has fewer words, stands for both.
+    pairs = np.array(ids, np.int64).reshape(-1, 2)
+    _, first = np.unique(pairs, axis=0, return_index=True)
+    columns = np.array(values, np.float32).reshape(-1, len(COLUMNS))[first]
+    entries = ScoredPairs(pairs[first, 0].copy(), pairs[first, 1].copy(), columns)
     return Spelt(entries, tuple(coined), tuple(display for _, display in coined.values()))
 
 
 def _runs(
     text: Sequence[str], capitals: dict[str, int], idf: dict[str, float], unseen: float
-) -> Iterator[tuple[str, Sequence[str], float, float, int, float, int]]:
-    """Every run of words once, at its first place: key, words, and the columns of `Spelt`.
-
-    And each word without its `'s`.
-    """
+) -> Iterator[_Run]:
+    """Yield every run of words once, at its first place, and each word without its `'s`."""
     weights = [idf.get(word, unseen) for word in text]
     shown = [capitals.get(word, 0) for word in text]
     seen = set()
-    for size in range(1, JOINED + 1):
+    for size in range(1, MAX_JOINED + 1):
         for start in range(len(text) - size + 1):
             run = text[start : start + size]
             key = "".join(run).replace("'", "")
@@ -147,20 +160,18 @@ def _runs(
             yield key, (owner,), weight, weight, shown[start], start / len(text), text.count(word)
 
 
-def _script_runs(
-    caption: str, idf: dict[str, float], unseen: float
-) -> Iterator[tuple[str, Sequence[str], float, float, int, float, int]]:
-    """The same of words that scripts without spaces show; their weights are their pairs'."""
-    for word in script_words(caption)[:READ]:
+def _runs_without_spaces(
+    caption: str, meant: Sequence[Meant], idf: dict[str, float], unseen: float
+) -> Iterator[_Run]:
+    """Yield the words of scripts without spaces, and translated words in both languages.
+
+    The weight of a word without spaces is that of its pairs of characters.
+    """
+    for word in script_words(caption)[:MAX_WORDS]:
         weights = [idf.get(pair, unseen) for pair in tokens(word)] or [unseen]
         place = max(caption.find(word), 0) / len(caption)
         yield (word, (word,), max(weights), min(weights), 0, place, max(caption.count(word), 1))
 
-
-def _meant_runs(
-    meant: Sequence[Meant], idf: dict[str, float], unseen: float
-) -> Iterator[tuple[str, Sequence[str], float, float, int, float, int]]:
-    """The same of the words that the glossary knows: as it offers them, and in English."""
     for each in meant:
         for form in (each.word, *each.english):
             words = form.split()
@@ -168,35 +179,25 @@ def _meant_runs(
             yield "".join(words), words, max(weights), min(weights), 0, each.place, 1
 
 
-def _never_new(meant: Meant) -> Iterator[str]:
-    """Words of which no hashtag is made that nobody used: inflected ones, and translations."""
-    if meant.said != meant.word:
-        yield from meant.said.split()
-    yield from meant.english_words
-
-
-def _may_be_new(key: str, parts: Sequence[str], commonest: float, capitals: int) -> bool:
+def can_be_new(key: str, parts: Sequence[str], commonest: float, capitals: int) -> bool:
     """Whether words may make a hashtag that nobody used."""
     if len(parts) == 1 and parts[0].endswith(OWNED):
         return False
-    if not 2 <= len(key) <= LONGEST or not any(map(str.isalpha, key)):
+    if not 2 <= len(key) <= MAX_NEW_LENGTH or not any(map(str.isalpha, key)):
         return False
-    if len(parts) > 1 and (commonest < RARE or (len(parts) > 2 and not capitals)):
+    if len(parts) > 1 and (commonest < MIN_JOINED_IDF or (len(parts) > 2 and not capitals)):
         return False
     # Pairs of characters of scripts without spaces overlap: joined, they would stutter.
-    return (len(parts) == 1 or all(map(is_spaced, parts))) and _is_hashtag(key)
-
-
-def _is_hashtag(key: str) -> bool:
-    """Whether a key is its own, as that of `#️⃣love` or of marks without a letter is not."""
-    try:
+    if len(parts) > 1 and not all(map(is_spaced, parts)):
+        return False
+    try:  # `#️⃣love` has another key, and marks without a letter have none
         return key.isascii() or hashtag_key(key) == key
     except InputError:
         return False
 
 
-def _capitals(caption: str) -> dict[str, int]:
-    """Words written with a capital: 2 where one stands inside a sentence, else 1."""
+def find_capitals(caption: str) -> dict[str, int]:
+    """Return words that begin with a capital: 2 if one stands inside a sentence, otherwise 1."""
     found: dict[str, int] = {}
     caption = normalize("NFKC", caption)  # an accent of its own would end a word
     for match in _WORD.finditer(caption):
@@ -207,17 +208,3 @@ def _capitals(caption: str) -> dict[str, int]:
             for key in tokens(word):
                 found[key] = max(found.get(key, 0), inside)
     return found
-
-
-def _display(parts: Sequence[str]) -> str:
-    """One word as it is; of several each with a capital, so that they can be told apart."""
-    words = [part.replace("'", "") for part in parts]
-    return words[0] if len(words) == 1 else "".join(word[:1].upper() + word[1:] for word in words)
-
-
-def _entries(ids: Ids, values: np.ndarray) -> ScoredPairs:
-    if not len(ids):
-        return ScoredPairs(ids[:, 0], ids[:, 1], np.zeros((0, len(COLUMNS)), np.float32))
-    # Two runs may spell one hashtag: the first, of fewer words, stands for both.
-    _, first = np.unique(ids, axis=0, return_index=True)
-    return ScoredPairs(ids[first, 0].copy(), ids[first, 1].copy(), values[first])

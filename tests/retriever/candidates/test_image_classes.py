@@ -118,7 +118,7 @@ def test_what_a_picture_does_not_show_is_less_of_its_topic(tiny_index: IndexRead
     expected = [1, 1, 1, MIN_PENALTY, 1, 1, half, MIN_PENALTY, 1]
     assert class_penalty(tiny_index, batch, *pairs).tolist() == pytest.approx(expected)
     # So it is with the topics' own hashtags, and with what is known of any.
-    bare = replace(batch, images=None, classes=None, found={})
+    bare = replace(batch, images=None, classes=None, cache={})
     for said, alone in (
         (topic_top(tiny_index, batch), topic_top(tiny_index, bare)),
         (_prior(tiny_index, batch), _prior(tiny_index, bare)),

@@ -15,13 +15,13 @@ from hashlens.indexer.config import data_path
 from hashlens.indexer.text.hashtags import key, tokens
 from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.query.batch import prepare
-from hashlens.retriever.query.glossary import LONGEST, MEANINGS, UNDERSTOOD, understood
+from hashlens.retriever.query.glossary import MAX_MEANINGS, MAX_WORDS, NOT_OFFERED, translate
 from hashlens.retriever.recommendation import Query
 from tests.support import tiny_index as tiny
 
 
 def told(caption: str) -> list[tuple[str, str, tuple[str, ...]]]:
-    return [(each.said, each.word, each.english) for each in understood(caption)]
+    return [(each.said, each.word, each.english) for each in translate(caption)]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_threads_do_not_disturb_one_another() -> None:
 
 
 def test_a_word_is_told_once_where_it_stands_first() -> None:
-    first, second = understood("Море, море и собаки")
+    first, second = translate("Море, море и собаки")
     assert (first.said, second.said) == ("море", "собаки")
     assert first.place == 0
     assert second.place == pytest.approx(13 / 19)
@@ -86,18 +86,18 @@ def test_each_form_of_the_glossary_is_understood_and_offered_as_a_hashtag() -> N
         assert re.fullmatch("[a-z]+( [a-z]+)*", meaning)
         for language, forms in zip(header.split("\t")[1:], columns, strict=True):
             for form in filter(None, forms.split(",")):
-                bare = form.removeprefix(UNDERSTOOD)
-                assert 1 <= len(bare.split()) <= LONGEST
+                bare = form.removeprefix(NOT_OFFERED)
+                assert 1 <= len(bare.split()) <= MAX_WORDS
                 # Kana tell Japanese from Chinese.
-                found = understood(f"{bare} です" if language == "ja" else bare)
+                found = translate(f"{bare} です" if language == "ja" else bare)
                 assert len(found) == 1, (form, found)
                 assert key("".join(found[0].word.split())) == "".join(found[0].word.split()).lower()
-                assert 1 <= len(found[0].english) <= MEANINGS
+                assert 1 <= len(found[0].english) <= MAX_MEANINGS
 
 
 @given(st.text(st.sampled_from("собакйлеёс海边月猫カメラはー강아지와 a1.#️\u0301"), max_size=30))
 def test_any_text_is_read(caption: str) -> None:
-    for each in understood(caption):
+    for each in translate(caption):
         assert each.english
         assert 0 <= each.place < 1
 

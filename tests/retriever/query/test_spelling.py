@@ -13,12 +13,19 @@ from hashlens import Recommender
 from hashlens.indexer.text.hashtags import key, tokens
 from hashlens.retriever.index.default import bundled_index
 from hashlens.retriever.index.index_reader import IndexReader
-from hashlens.retriever.query.glossary import understood
-from hashlens.retriever.query.spelling import COLUMNS, LONGEST, RARE, READ, Spelt, spell
+from hashlens.retriever.query.glossary import translate
+from hashlens.retriever.query.spelling import (
+    COLUMNS,
+    MAX_NEW_LENGTH,
+    MAX_WORDS,
+    MIN_JOINED_IDF,
+    Spelt,
+    spell,
+)
 from tests.support import tiny_index as tiny
 
-RARELY = RARE + 2  # idf of a telling word
-OFTEN = RARE - 2  # idf of one such as `the`
+RARELY = MIN_JOINED_IDF + 2  # idf of a telling word
+OFTEN = MIN_JOINED_IDF - 2  # idf of one such as `the`
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +34,7 @@ def shipped() -> Recommender:
 
 
 def spelt(index: IndexReader, *captions: str, **idf: float) -> Spelt:
-    meant = [understood(caption) for caption in captions]
+    meant = [translate(caption) for caption in captions]
     return spell(index, captions, [tokens(caption) for caption in captions], meant, idf)
 
 
@@ -170,8 +177,8 @@ def test_blocked_hashtags_are_never_coined(tiny_index: IndexReader) -> None:
 
 
 def test_neither_numbers_signs_nor_endless_words_are_coined(tiny_index: IndexReader) -> None:
-    caption = f"x 2024 🌞 {'y' * LONGEST} {'z' * (LONGEST + 1)} #\ufe0f\u20e3 route66"
-    assert spelt(tiny_index, caption).coined == ("y" * LONGEST, "route66")
+    caption = f"x 2024 🌞 {'y' * MAX_NEW_LENGTH} {'z' * (MAX_NEW_LENGTH + 1)} #\ufe0f\u20e3 route66"
+    assert spelt(tiny_index, caption).coined == ("y" * MAX_NEW_LENGTH, "route66")
 
 
 def test_emoji_and_keycaps_make_no_word_a_hashtag_that_is_none(tiny_index: IndexReader) -> None:
@@ -193,7 +200,7 @@ def test_scripts_without_spaces_give_the_words_that_they_show(tiny_index: IndexR
 
 
 def test_a_captions_first_words_alone_are_read(tiny_index: IndexReader) -> None:
-    caption = "the " * READ + "petersburg"
+    caption = "the " * MAX_WORDS + "petersburg"
     assert set(told(tiny_index, spelt(tiny_index, caption))) == {"the"}
 
 
