@@ -26,7 +26,7 @@ with loading():
         rollback,
         verify,
     )
-    from hashlens.retriever.cli.output import finish, prepare_streams, say, told, warn
+    from hashlens.retriever.cli.output import finish, prepare_streams, print_report, say, warn
     from hashlens.retriever.cli.query_commands import batch, config, inspect, recommend, serve
     from hashlens.retriever.cli.troubles import reporting
     from hashlens.retriever.cli.user_config import UserConfig
@@ -204,7 +204,7 @@ def build(
             engine=by,
             allow_forgotten=allow_forgotten,
         )
-    told(index, report, report.summary(), report.notes, as_json=as_json)
+    print_report(index, report, report.summary(), report.notes, as_json=as_json)
     finish(report.rejections)
 
 
@@ -261,7 +261,7 @@ def _begin(
             workers=workers,
             allow_forgotten=allow_forgotten,
         )
-    told(index, report, report.summary(), report.notes, as_json=as_json)
+    print_report(index, report, report.summary(), report.notes, as_json=as_json)
     finish(report.rejections)
 
 
@@ -336,7 +336,7 @@ def update(
         )
     if pretrained and not report.retrained:
         warn(f"--pretrained {pretrained}: not used, for nothing was learned anew: add --retrain")
-    told(index, report, report.summary(), report.notes, as_json=as_json)
+    print_report(index, report, report.summary(), report.notes, as_json=as_json)
     finish(report.rejections)
 
 
@@ -377,7 +377,7 @@ def forget(
             fit_ranker=fit_ranker,
             progress=progress,
         )
-    told(index, report, report.summary(), report.notes, as_json=as_json)
+    print_report(index, report, report.summary(), report.notes, as_json=as_json)
 
 
 answering = (recommend, batch, serve, inspect, config)

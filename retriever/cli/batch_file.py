@@ -1,8 +1,8 @@
-"""The file of many answers: written row by row beside its place, and put there when it is whole.
+"""Writes the file of many answers, row by row beside its place; it is moved there when complete.
 
-`answers.csv.partial` holds one JSON object a line: first what the answers depend on, then each
-answer with a hash of its row. A run that was killed leaves it. A later run goes on from its last
-whole line. The run that writes holds a lock on it.
+`answers.csv.partial` has one JSON object a line: first the origin of the answers, then each answer
+with a hash of its row. A run that was killed leaves it, and a later run continues after its last
+complete line. The run that writes it locks it.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class AnsweredRow:
 
 
 class AnswersFile:
-    """Answers that are written into a file; `kept` are the rows that an earlier run answered."""
+    """Writes answers into a file; `kept` are the rows that an earlier run answered."""
 
     def __init__(self, partial: _Partial | None, kept: list[AnsweredRow], failed: int) -> None:
         """Take the partial file, or None if answers go to stdout."""
@@ -79,13 +79,13 @@ class AnswersFile:
         self._asked: deque[str] = deque()
 
     def write(self, row_id: str, answer: Recommendation | HashlensError) -> None:
-        """Add a row: the next one of `left`."""
+        """Add the answer of the next row of `left`."""
         failed = isinstance(answer, HashlensError)
         self.failed += failed
         self.answered += not failed
         row, asked = format_row(row_id, answer), self._asked.popleft()
         if self._partial is None:
-            # ASCII alone: no terminal lacks it, and nothing in it steers one.
+            # Every terminal has ASCII, and escaped text cannot steer one.
             sys.stdout.write(json.dumps(row) + "\n")
             sys.stdout.flush()
         else:
@@ -121,28 +121,28 @@ def _changed_rows(trouble: str) -> InputError:
 def _hash_query(query: Query | HashlensError) -> str:
     """Return a hash of a query; a picture counts by its path and size."""
     if isinstance(query, HashlensError):
-        told: tuple[object, ...] = ("error", str(query))
+        parts: tuple[object, ...] = ("error", str(query))
     else:
         size = -1
         with suppress(OSError, ValueError):
             size = query.image.stat().st_size if query.image else 0
-        told = (str(query.image), size, query.caption, query.seeds)
-    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+        parts = (str(query.image), size, query.caption, query.seeds)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 @contextmanager
 def answers_file(out: Path, about: About, *, resume: bool) -> Iterator[AnswersFile]:
-    """Open a file of answers that appears under its name, in its form, once it is complete.
+    """Open a file of answers; it appears under its name once it is complete.
 
-    Nothing is created before the first answer, so a refused call leaves all as it was.
+    Nothing is created before the first answer, so a refused call changes nothing.
 
     Args:
         out: a `.csv` or `.jsonl`, or `-` for lines of JSON on stdout.
-        about: what the answers depend on.
-        resume: whether to go on from what an earlier run left.
+        about: the origin of the answers.
+        resume: whether to continue an earlier run.
 
     Raises:
-        InputError: it cannot be written, or what is left there is not of such a run.
+        InputError: it cannot be written, or the partial file there is of another run.
         IndexLockedError: another run writes into it.
     """
     if out == STDOUT:
@@ -187,7 +187,7 @@ class _Partial:
                 encoding="utf-8",
                 errors="backslashreplace",
                 buffering=1,
-                opener=_open_updatable,
+                opener=lambda path, flags: open_nofollow(path, flags & ~os.O_WRONLY | os.O_RDWR),
             )
             try:
                 if cls._locked(path, file):
@@ -279,8 +279,17 @@ class _Partial:
         with self._lines() as lines, whole.open("xb") as file:
             lines.readline(MAX_LINE)
             rows = map(self._parsed, iter(lambda: lines.readline(MAX_LINE), b""))
-            write = _write_csv if out.suffix.lower() == ".csv" else _write_jsonl
-            write(file, rows)
+            if out.suffix.lower() == ".csv":
+                # CSV cannot escape half of a cut emoji.
+                text = io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="")
+                csv.writer(text).writerows([CSV_COLUMNS])
+                csv.writer(text).writerows(map(csv_row, rows))
+                text.detach()
+            else:
+                for row in rows:
+                    del row["asked"]
+                    line = json.dumps(row, ensure_ascii=False) + "\n"
+                    file.write(line.encode(errors="backslashreplace"))
         os.replace(whole, out)
         self._path.unlink()
 
@@ -299,7 +308,7 @@ class _Partial:
         """
         try:
             row = json.loads(line)
-            if not _is_row(row):
+            if not is_answer(row):
                 raise ValueError("found a line that is no answer")
         except (ValueError, RecursionError) as error:
             raise InputError(
@@ -309,42 +318,20 @@ class _Partial:
         return dict(row)
 
 
-def _open_updatable(path: str, flags: int) -> int:
-    """Open a file for reading as well, never through a link."""
-    return open_nofollow(path, flags & ~os.O_WRONLY | os.O_RDWR)
-
-
-def _is_row(row: object) -> bool:
-    """Return whether a value is a complete answer."""
+def is_answer(row: object) -> bool:
+    """Whether a value is a complete row of a partial file."""
     if not isinstance(row, dict) or not all(isinstance(row.get(n), str) for n in ("id", "asked")):
         return False
     if "error" in row:
         return isinstance(row["error"], str)
     tags = row.get("tags")
-    return isinstance(tags, list) and all(map(_is_tag, tags))
-
-
-def _is_tag(tag: object) -> bool:
-    if not isinstance(tag, dict) or not isinstance(tag.get("display"), str):
-        return False
-    chance = tag.get("probability")
-    return isinstance(chance, int | float) and 0 <= chance <= 1
-
-
-def _write_jsonl(file: IO[bytes], rows: Iterable[dict[str, Any]]) -> None:
-    for row in rows:
-        del row["asked"]
-        line = json.dumps(row, ensure_ascii=False) + "\n"
-        file.write(line.encode(errors="backslashreplace"))
-
-
-def _write_csv(file: IO[bytes], rows: Iterable[dict[str, Any]]) -> None:
-    # CSV cannot escape half of a cut emoji.
-    text = io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="")
-    table = csv.writer(text)
-    table.writerow(CSV_COLUMNS)
-    table.writerows(map(csv_row, rows))
-    text.detach()
+    return isinstance(tags, list) and all(
+        isinstance(tag, dict)
+        and isinstance(tag.get("display"), str)
+        and isinstance(tag.get("probability"), int | float)
+        and 0 <= tag["probability"] <= 1
+        for tag in tags
+    )
 
 
 def csv_row(row: dict[str, Any]) -> tuple[str, str, str, str]:

@@ -9,7 +9,7 @@ import typer
 from hashlens.indexer.errors import IndexUnusableError
 from hashlens.indexer.generations.generation import KEEP
 from hashlens.retriever.cli import options
-from hashlens.retriever.cli.output import print_json, print_table, say, told
+from hashlens.retriever.cli.output import print_json, print_report, print_table, say
 from hashlens.retriever.index.default import DEFAULT_INDEX, find_index
 from hashlens.retriever.json_format import FORMAT
 
@@ -113,4 +113,4 @@ def compact(
 
     with progress_bar() as progress:
         report = compact_index(index, keep=keep, progress=progress)
-    told(index, report, report.summary(), as_json=as_json)
+    print_report(index, report, report.summary(), as_json=as_json)

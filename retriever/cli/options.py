@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -26,15 +26,16 @@ from hashlens.retriever.selection.selection_options import SelectionOptions
 _BETWEEN_SEEDS = re.compile(r"[,;，；、،؛]|\s+(?=[#＃])")
 
 
-def _platforms(incomplete: str) -> list[str]:
-    return [name for name in load_platforms() if name.startswith(incomplete)]
+def complete(list_names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """Return a shell completion of names; an error shows when a command runs, not before."""
 
+    def complete_name(incomplete: str) -> list[str]:
+        try:
+            return [name for name in list_names() if name.startswith(incomplete)]
+        except HashlensError:
+            return []
 
-def _sets(incomplete: str) -> list[str]:
-    try:
-        return [name for name in UserConfig.find().sets if name.startswith(incomplete)]
-    except HashlensError:  # reported when a command runs, not while a shell completes
-        return []
+    return complete_name
 
 
 def _check_reader(value: str) -> str:
@@ -125,10 +126,6 @@ def vectors_from(given: Sequence[str] | None) -> tuple[VectorConfig, str | None]
     return choose(VECTOR_PRESETS, preset, "--vectors"), places[0] if places else None
 
 
-def _vectors(incomplete: str) -> list[str]:
-    return [name for name in VECTOR_PRESETS if name.startswith(incomplete)]
-
-
 Index = Annotated[
     Path,
     typer.Option(
@@ -205,7 +202,7 @@ Vectors = Annotated[
         "report-pretrained. milvus:http://HOST:PORT or milvus:FILE.db keeps the vectors of posts "
         "there, not in the index. May be given once for each.",
         show_default="default",
-        autocompletion=_vectors,
+        autocompletion=complete(lambda: VECTOR_PRESETS),
     ),
 ]
 Pretrained = Annotated[
@@ -273,7 +270,7 @@ Set = Annotated[
         "--set",
         help="A set of hashtags saved in hashlens.toml, to put first, as pins are; may be "
         "repeated.",
-        autocompletion=_sets,
+        autocompletion=complete(lambda: UserConfig.find().sets),
     ),
 ]
 Platform = Annotated[
@@ -282,7 +279,7 @@ Platform = Annotated[
         help="Keep to a network's limit, counting the hashtags of caption and seeds, and leave "
         "other networks' own hashtags out: instagram, tiktok, youtube, x, linkedin, threads, "
         "pinterest or facebook.",
-        autocompletion=_platforms,
+        autocompletion=complete(load_platforms),
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""The one place that prints: lines and tables for people, one JSON object for programs."""
+"""Prints lines and tables for people, and JSON for programs; nothing else prints."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from hashlens.indexer.types import Rejection
 
 SOME_REJECTED = 3  # exit status
-PIPED = 240  # columns where there is no terminal
+PIPED_WIDTH = 240  # columns if stdout is no terminal
 
 
 def prepare_streams() -> None:
-    """Make the streams fit for any text, and let no file take the place of a closed one."""
+    """Let streams write any text, and keep the descriptors of closed ones from files."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
@@ -43,7 +43,7 @@ def say(line: str) -> None:
 
     Raises:
         OutputError: stdout cannot be written to.
-        BrokenPipeError: nobody reads it any more.
+        BrokenPipeError: the reader has closed it.
     """
     _write(one_line(line))
 
@@ -54,30 +54,30 @@ def warn(message: str) -> None:
 
 
 def warn_bare(line: str) -> None:
-    """Print a line on stderr; where that is closed or full, nothing else can be done."""
+    """Print a line on stderr, unless that is closed or full."""
     with suppress(OSError, ValueError):
         typer.echo(one_line(line), err=True)
 
 
 def print_table(table: Table) -> None:
-    """A table on stdout, whose cells are escaped; piped, it is as wide as it needs to be."""
+    """Print a table whose cells are escaped; in a pipe it is as wide as it needs to be."""
     from rich.console import Console
 
     is_terminal, drawn = sys.stdout is not None and sys.stdout.isatty(), io.StringIO()
     console = Console(
         file=drawn,
         force_terminal=is_terminal or None,
-        width=None if is_terminal else PIPED,
+        width=None if is_terminal else PIPED_WIDTH,
         color_system=None if os.environ.get("NO_COLOR") else "auto",  # not even bold
     )
     console.print(table)
-    # Rich fills lines to the table's width: what is pasted should not end in spaces.
+    # Rich fills lines to the table's width; pasted lines should not end in spaces.
     lines = [line.rstrip() for line in drawn.getvalue().strip("\n").splitlines()]
     _write("\n".join(lines))
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """One JSON object on stdout, on one line."""
+    """Print one JSON object on one line."""
     _write(json_line(value, getattr(sys.stdout, "encoding", None) or "utf-8"))
 
 
@@ -97,7 +97,7 @@ def _write(text: str) -> None:
 
 
 def drop_output() -> None:
-    """Drop what stdout still holds: Python would try once more to write it when it ends."""
+    """Drop buffered output: Python would try to write it again when it ends."""
     with suppress(OSError, ValueError, AttributeError):
         if (stream := sys.__stdout__) is not None and stream is sys.stdout:
             descriptor = os.open(os.devnull, os.O_WRONLY)
@@ -105,7 +105,7 @@ def drop_output() -> None:
             os.close(descriptor)
 
 
-def told(
+def print_report(
     index: Path,
     report: DataclassInstance,
     line: str,
@@ -113,7 +113,7 @@ def told(
     *,
     as_json: bool,
 ) -> None:
-    """Say what was done to an index: its report as one JSON object, or a line and its notes."""
+    """Print the report of a change to an index: one JSON object, or a line and its notes."""
     if as_json:
         print_json({"format": FORMAT, "index": str(index)} | asdict(report))
         return
@@ -123,7 +123,7 @@ def told(
 
 
 def finish(rejections: Sequence[Rejection]) -> None:
-    """Report what could not be used, and exit with 3 where whole posts were rejected."""
+    """Report what could not be used, and exit with 3 if whole posts were rejected."""
     from hashlens.retriever.cli.terminal_tables import unused
 
     for line in unused(rejections):

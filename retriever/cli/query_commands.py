@@ -69,7 +69,7 @@ def recommend(
     if image is None:
         options.refuse_unused("is for pictures, and no --image is given", weights=weights)
     wanted = selection.to_selection(options.config_of(context))
-    caption = _read(caption)
+    caption = read_stdin_caption() if caption == "-" else caption
     if not (image or caption.strip() or seed):
         raise CallError("nothing to go by: give --image, --caption or --seed, or more of them")
     query = make_query(image, caption, options.seeds_from(seed))
@@ -97,10 +97,13 @@ def recommend(
     warn(f"answered from {index}")
 
 
-def _read(caption: str) -> str:
-    """A caption as it was given, or all of stdin for `-`."""
-    if caption != "-":
-        return caption
+def read_stdin_caption() -> str:
+    """Return all of stdin as a caption.
+
+    Raises:
+        CallError: stdin is closed.
+        InputError: it is too long.
+    """
     if sys.stdin is None:
         raise CallError("--caption -: found stdin closed, expected the caption there")
     stdin = typer.get_text_stream("stdin", encoding="utf-8", errors="replace")
@@ -239,35 +242,22 @@ def serve(
             f'found no {error.name}, which the page needs: pip install "hashlens[web]"'
         ) from error
 
-    key, root = _key(api_key), _root(root_path)
-    rules = Rules(host, key, public_names=tuple(public_name or ()))
-    app = create_app(index, weights, rules, check=check, root_path=root)
-    if not (key or is_loopback(host)):
-        warn("whoever reaches this address can ask; --api-key names a key")
-    serve_app(app, host, port, lambda address: say(f"{index}: {address}"))
-
-
-def _key(given: str | None) -> str:
-    """The API key; empty where none is named, and never by mistake."""
-    if given is None and API_KEY not in os.environ:
-        return ""
-    if not (given or "").strip():
+    if (api_key is not None or API_KEY in os.environ) and not (api_key or "").strip():
         raise typer.BadParameter(
             f"found an empty API key in --api-key or {API_KEY}: name a key, or leave both out"
         )
-    return str(given)
-
-
-def _root(given: str) -> str:
-    """The root path without a slash at its end."""
-    root = given.rstrip("/")
+    root = root_path.rstrip("/")
     if root and not (root.startswith("/") and root.isascii() and root.isprintable()):
-        raise typer.BadParameter(f"--root-path: found {given!r}, expected a path such as /tags")
-    return root
+        raise typer.BadParameter(f"--root-path: found {root_path!r}, expected one such as /tags")
+    rules = Rules(host, api_key or "", public_names=tuple(public_name or ()))
+    app = create_app(index, weights, rules, check=check, root_path=root)
+    if not (api_key or is_loopback(host)):
+        warn("anyone who reaches this address can ask; --api-key names a key")
+    serve_app(app, host, port, lambda address: say(f"{index}: {address}"))
 
 
 def inspect(index: options.ReadIndex = None, as_json: options.Json = False) -> None:
-    """Show what an index holds: posts, topics, hashtags, encoder and settings.
+    """Show the contents of an index: posts, topics, hashtags, encoder and settings.
 
     Example: `hashlens inspect --index my-index`
     """
@@ -286,11 +276,11 @@ def inspect(index: options.ReadIndex = None, as_json: options.Json = False) -> N
 
 
 def config(as_json: options.Json = False) -> None:
-    """Show the file of your defaults, `hashlens.toml`, and what it says.
+    """Show the file of your defaults, `hashlens.toml`, and its values.
 
-    It is looked for in the present folder, then in your own configuration folder; HASHLENS_CONFIG
-    names another. What a command line says replaces what the file says; its `block` and `pin`
-    lists are added to. `[sets]` are hashtags of yours that `--set` puts first.
+    hashlens looks for it in the present folder, then in your configuration folder; HASHLENS_CONFIG
+    names another file. Options of a command line replace its values; `--block` and `--pin` add to
+    its lists. `[sets]` are your own hashtags, which `--set` puts first.
 
     Example: `hashlens config`
     """

@@ -1,4 +1,4 @@
-"""Tables that people read on a terminal; nothing is printed here."""
+"""Makes tables for people to read on a terminal; nothing is printed here."""
 
 from __future__ import annotations
 
@@ -21,45 +21,42 @@ NARROW = 60  # columns in which no hashtag is folded
 PERCENT, BESIDE = 5, 8  # columns of a percentage, and of the gaps and the reason
 REASON = 20  # columns that a sentence of reasons needs
 YOUNG = ", young"
-EVEN = 0.005  # topics that differ less are not told from one another
+EVEN = 0.005  # topics whose probabilities differ less are not shown
 TIER_STYLES = {"broad": "cyan", "medium": "green", "niche": "magenta"}
 KINDS = 2  # kinds of evidence named beside a hashtag
-SHARES = 0.05  # smallest share that is told to people
+MIN_SHARE = 0.05  # smallest share that people see
 
 
 def answer_table(answer: Recommendation) -> Table:
-    """The ranked hashtags of one answer, with topics above and main evidence beside."""
+    """Return a table of an answer's hashtags, with the topics above and the main evidence."""
     widest = max((cell_len(tag.display) + 1 for tag in answer.tags), default=0)
     tiers = max((len(tag.tier) + len(YOUNG) * tag.is_new for tag in answer.tags), default=0)
     room = NARROW - widest - tiers - PERCENT - BESIDE
     cells = BAR if room >= BAR else SHORT_BAR
-    shown = _framed(_topics(answer))
-    # In few columns the reason folds, and the hashtag does not: it is there to be copied.
+    chances = [chance for _, chance in answer.topics]
+    title = ""
+    if chances and max(chances) - min(chances) >= EVEN:
+        title = "topics: " + ", ".join(f"{name} {each:.0%}" for name, each in answer.topics[:3])
+    shown = _framed(title)
+    # In few columns the reason folds, and the hashtag does not, because people copy it.
     shown.add_column("hashtag", overflow="fold", style="bold", no_wrap=room >= SHORT_BAR)
     shown.add_column("probability", no_wrap=True)
     shown.add_column("tier", no_wrap=True)
     shown.add_column("because of", overflow="fold")
     for tag in answer.tags:
         style = TIER_STYLES.get(tag.tier, "")
+        percent = "<1%" if 0 < tag.probability < 0.01 else f"{tag.probability:.0%}"
         shown.add_row(
             Text(safe(f"#{tag.display}"), style),
-            Text.assemble((bar(tag.probability, cells), style), f" {_percent(tag.probability):>4}"),
+            Text.assemble((bar(tag.probability, cells), style), f" {percent:>4}"),
             Text(tag.tier + YOUNG * tag.is_new, style),
             ", ".join(phrase for phrase, _ in evidence_phrases(tag.evidence)[:KINDS]),
         )
     return shown
 
 
-def _topics(answer: Recommendation) -> str:
-    """The likeliest topics; nothing where none is likelier than the others."""
-    probs = [prob for _, prob in answer.topics]
-    if not probs or max(probs) - min(probs) < EVEN:
-        return ""
-    return "topics: " + ", ".join(f"{name} {prob:.0%}" for name, prob in answer.topics[:3])
-
-
 def bar(probability: float, cells: int = BAR) -> str:
-    """A bar of block characters, as wide as its cells whatever the probability."""
+    """Return a bar of block characters, padded to the width of its cells."""
     eighths = round(min(max(probability, 0), 1) * cells * 8)
     if probability > 0:
         eighths = max(eighths, 1)
@@ -67,12 +64,8 @@ def bar(probability: float, cells: int = BAR) -> str:
     return f"{'█' * whole}{' ▏▎▍▌▋▊▉'[rest] if rest else ''}".ljust(cells)
 
 
-def _percent(probability: float) -> str:
-    return "<1%" if 0 < probability < 0.01 else f"{probability:.0%}"
-
-
 def reasons_table(answer: Recommendation) -> Table:
-    """Why each hashtag is there, in a sentence, and below it the shares of what spoke for it."""
+    """Return a table of reasons: a sentence for each hashtag, and the shares of its evidence."""
     shown = _framed("why", head=False)
     widest = max((cell_len(tag.display) + 1 for tag in answer.tags), default=0)
     shown.add_column(overflow="fold", style="bold", no_wrap=widest <= NARROW - REASON)
@@ -81,7 +74,7 @@ def reasons_table(answer: Recommendation) -> Table:
         shares = [
             f"{name} {share:.0%}"
             for name, share in evidence_phrases(tag.evidence)
-            if share >= SHARES
+            if share >= MIN_SHARE
         ]
         why = Text(safe(tag.reason))
         if len(shares) > 1:
@@ -91,7 +84,7 @@ def reasons_table(answer: Recommendation) -> Table:
 
 
 def table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
-    """A table of plain texts; its head is left out where all columns are nameless."""
+    """Return a table of plain texts; it has no head if all columns are nameless."""
     shown = _framed(title, head=any(columns))
     for column in columns:
         shown.add_column(column, overflow="fold")
@@ -102,7 +95,7 @@ def table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]])
 
 
 def _framed(title: str, *, head: bool = True) -> Table:
-    """An empty table, with a rule under its head and no more lines: 80 columns are few."""
+    """Return an empty table; it has one rule, under its head, to save columns."""
     return Table(
         title=escape(safe(title)) or None,
         title_justify="left",
@@ -113,9 +106,9 @@ def _framed(title: str, *, head: bool = True) -> Table:
 
 
 def unused(rejections: Sequence[Rejection], shown: int = 10) -> list[str]:
-    """A line for each of the first rejections, and one for the rest; lost posts come first.
+    """Return a line for each of the first rejections and one for the rest, then the notes.
 
-    Notes are on lines of their own, after these.
+    Lost posts come first.
     """
     lost = [rejection for rejection in rejections if not rejection.is_note]
     first = sorted(lost, key=lambda rejection: rejection.post_kept)[:shown]
@@ -126,7 +119,7 @@ def unused(rejections: Sequence[Rejection], shown: int = 10) -> list[str]:
 
 
 def plain(value: Any) -> str:  # noqa: ANN401 (any JSON value)
-    """A JSON value as a person would write it."""
+    """Return a JSON value as a person would write it."""
     if isinstance(value, dict):
         return ", ".join(f"{name} {plain(part)}" for name, part in value.items())
     if isinstance(value, bool) or value is None:

@@ -1,4 +1,4 @@
-"""Every error that ends a command becomes one line on stderr and an exit status."""
+"""Turns every error that ends a command into one line on stderr and an exit status."""
 
 from __future__ import annotations
 
@@ -35,28 +35,18 @@ def reporting() -> Iterator[None]:
             if is_interrupted() or isinstance(error, KeyboardInterrupt):
                 _report_interrupt()
                 raise SystemExit(INTERRUPTED) from None
-            if _is_shown_by_typer(error) or os.environ.get(TRACEBACK):
+            is_wrong_call = hasattr(error, "format_message")  # Typer shows it with the usage
+            if is_wrong_call or os.environ.get(TRACEBACK):
                 raise
-            raise SystemExit(_report(error)) from error
-
-
-def _is_shown_by_typer(error: BaseException) -> bool:
-    """Whether it is of a wrong call, which Typer shows with the command's usage."""
-    return hasattr(error, "format_message")
+            if isinstance(error, HashlensError):
+                warn(str(error))
+                raise SystemExit(error.exit_code) from error
+            drop_output()
+            if not isinstance(error, BrokenPipeError):  # the reader has enough, as `head` does
+                hint = "" if is_foreseen(error) else f"; {TRACEBACK}=1 shows where"
+                warn(explain(error) + hint)
+            raise SystemExit(1) from error
 
 
 def _report_interrupt() -> None:
     warn("interrupted; nothing half-made was left")
-
-
-def _report(error: BaseException) -> int:
-    if isinstance(error, BrokenPipeError):  # who reads has enough, as `head` does
-        drop_output()
-        return 1
-    if isinstance(error, HashlensError):
-        warn(str(error))
-        return error.exit_code
-    drop_output()
-    hint = "" if is_foreseen(error) else f"; {TRACEBACK}=1 shows where"
-    warn(explain(error) + hint)
-    return 1

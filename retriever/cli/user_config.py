@@ -1,4 +1,4 @@
-"""A person's defaults: `hashlens.toml`, in the present folder or in the user's own.
+"""Reads a person's defaults from `hashlens.toml`, in the present folder or the user's own.
 
 index = "my-index"           # folders and files are relative to this file
 platform = "instagram"
@@ -43,9 +43,11 @@ Sets = Mapping[str, tuple[str, ...]]
 class UserConfig:
     """A person's defaults, each None or empty if the file does not set it.
 
-    `file` is the file read, None without one. `index`, and files in `block`, are paths relative to
-    the present folder or absolute; `pin` and `sets` are keys of hashtags. `is_of_folder` says that
-    the file was found in the present folder, and may be a stranger's.
+    Attributes:
+        file: the file read, None without one.
+        index, block: paths are absolute or relative to the present folder.
+        pin, sets: keys of hashtags.
+        is_of_folder: whether the file is of the present folder, so that it may be a stranger's.
     """
 
     file: Path | None = None
@@ -63,7 +65,7 @@ class UserConfig:
 
     @classmethod
     def find(cls) -> UserConfig:
-        """Read the file that `HASHLENS_CONFIG` names, else the first of `places` that exists.
+        """Read the file that `HASHLENS_CONFIG` names, or else the first of `places` that exists.
 
         Raises:
             ConfigError: it cannot be read, or has an unknown key or an invalid value.
@@ -99,21 +101,21 @@ class UserConfig:
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """Values of options that the command line replaces, by the parameter's name."""
+        """Defaults of options, by the parameter's name."""
         names = ("index", "platform", "k", "diversity", "generic", "mix")
         found = {name: getattr(self, name) for name in names} | {"post_author": self.author}
         return {name: value for name, value in found.items() if value is not None}
 
     def is_used(self, parameters: Iterable[str | None]) -> bool:
-        """Return whether the file sets anything that a command with these parameters reads."""
+        """Whether the file sets anything that a command with these parameters reads."""
         names = set(parameters)
         lists = "pin" in names and bool(self.block or self.pin)
         return lists or not names.isdisjoint(self.defaults)
 
     def check_written(self, index: Path) -> None:
-        """See that a command may write to the index that this file names.
+        """Check that a command may write to the index that this file names.
 
-        A folder of a stranger may bring the file: it names no index outside that folder.
+        The present folder may be a stranger's, so its file may name no index outside it.
 
         Raises:
             CallError: the file is of the present folder, and the index lies elsewhere.
@@ -141,7 +143,7 @@ class UserConfig:
 
 
 def places() -> tuple[Path, ...]:
-    """Return where the file is searched, in order: the present folder, and the user's own."""
+    """Return the places of the file, in order: the present folder, then the user's own."""
     from platformdirs import user_config_path
 
     try:

@@ -177,25 +177,28 @@ def _estimate_topics(
         seen = index.topics.from_images(images.vectors, classes)
         by_text = TopicProbs(names, probs[images.ids])
         probs[images.ids] = index.topics.combine(seen, by_text).probs
-    _set_topics(queries, TopicProbs(names, probs))
-    return TopicProbs(names, probs)
+    return TopicProbs(names, set_topics(queries, names, probs))
 
 
-def _set_topics(queries: Sequence[Query], topics: TopicProbs) -> None:
-    """Write the topics that people set by hand into the rows of their queries."""
-    for row, query in zip(topics.probs, queries, strict=True):
+def set_topics(queries: Sequence[Query], topics: Sequence[str], probs: Floats) -> Floats:
+    """Return probabilities with the topics that people set by hand, float32 (queries, topics).
+
+    Raises:
+        InputError: a topic is unknown, or all are 0.
+    """
+    probs = probs.copy()
+    for row, query in zip(probs, queries, strict=True):
         if not query.topics:
             continue
-        unknown = [name for name, _ in query.topics if name not in topics.topics]
+        unknown = [name for name, _ in query.topics if name not in topics]
         if unknown:
-            raise InputError(
-                f"topics: found {unknown[0]!r}, expected some of {', '.join(topics.topics)}"
-            )
-        named = [topics.topics.index(name) for name, _ in query.topics]
+            raise InputError(f"topics: found {unknown[0]!r}, expected some of {', '.join(topics)}")
+        named = [topics.index(name) for name, _ in query.topics]
         shares = np.array([share for _, share in query.topics], np.float32)
         row[named] = 0
         row *= max(0, 1 - float(shares.sum())) / max(float(row.sum()), 1e-9)
         row[named] = shares
         row /= row.sum() or 1
         if not row.any():
-            raise InputError("topics: found all 0, expected at least one above 0")
+            raise InputError("topics: found all of them 0, expected at least one above 0")
+    return probs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import subprocess
@@ -87,7 +86,7 @@ def test_a_folder_that_is_not_there_is_one_line(
 
 
 def stopped(
-    monkeypatch: pytest.MonkeyPatch, after: int, *words: str | Path
+    monkeypatch: pytest.MonkeyPatch, after: int, *words: str | Path, stdin: bytes = b""
 ) -> tuple[int, str, str]:
     """A run that is interrupted before it writes the row after so many."""
     write = AnswersFile.write
@@ -99,7 +98,7 @@ def stopped(
 
     with monkeypatch.context() as patch:
         patch.setattr(AnswersFile, "write", once)
-        return run("batch", *words)
+        return run("batch", *words, stdin=stdin)
 
 
 @pytest.fixture
@@ -496,15 +495,6 @@ def test_a_row_may_name_its_picture_by_an_absolute_path(sample_index: Path, tmp_
 # ---- stdin and stdout
 
 
-class Stdin:
-    """What a pipe brings."""
-
-    closed = False
-
-    def __init__(self, content: bytes) -> None:
-        self.buffer = io.BytesIO(content)
-
-
 @pytest.mark.parametrize("form", ["jsonl", "csv"])
 def test_rows_come_from_stdin_and_answers_go_to_stdout(
     sample_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
@@ -533,11 +523,8 @@ def test_stdin_into_a_file_can_be_resumed(
 ) -> None:
     content = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
     words = ("-", "--out", tmp_path / "a.jsonl", "--index", sample_index)
-    with monkeypatch.context() as patch:
-        patch.setattr("hashlens.retriever.query.parse._stdin", lambda: Stdin(content).buffer)
-        assert stopped(monkeypatch, 2, *words)[0] == 130
-        patch.setattr("hashlens.retriever.query.parse._stdin", lambda: Stdin(content).buffer)
-        _, _, err = run("batch", *words, "--resume")
+    assert stopped(monkeypatch, 2, *words, stdin=content)[0] == 130
+    _, _, err = run("batch", *words, "--resume", stdin=content)
     assert "2 answers taken over" in err
     assert [answer["id"] for answer in lines(tmp_path / "a.jsonl")] == [row["id"] for row in ROWS]
 

@@ -16,8 +16,8 @@ from hashlens.cli import app
 RUNNER = CliRunner()
 
 
-def run(*words: str | Path) -> tuple[int, str, str]:
-    result = RUNNER.invoke(app, [str(word) for word in words])
+def run(*words: str | Path, stdin: bytes = b"") -> tuple[int, str, str]:
+    result = RUNNER.invoke(app, [str(word) for word in words], input=stdin)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.stdout, result.stderr
