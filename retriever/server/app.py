@@ -35,23 +35,32 @@ from hashlens.retriever.server.header_timeout import TimelyHeads, bounds
 from hashlens.retriever.server.logs import LOGS
 from hashlens.retriever.server.metrics import Meters
 from hashlens.retriever.server.middleware import Guard, PlainJson, Rules
-from hashlens.retriever.server.request_body import body_described, read_asked
+from hashlens.retriever.server.request_body import describe_body, read_asked
 from hashlens.retriever.server.schemas import AnswerForm, BadRow, BatchForm, Row, Rows, query_of
-from hashlens.retriever.server.serving import TOGETHER, BusyError, Desk, Live, Question
+from hashlens.retriever.server.serving import MAX_BATCH, BusyError, Desk, Live, Question
 from hashlens.retriever.server.static_files import add_pages
 from hashlens.retriever.server.uploads import Upload
 from hashlens.retriever.summary import summarize_reader
 
-WITHIN = 10.0  # seconds within which a question is answered, waiting included
-LAST_ANSWERS = 2  # seconds that requests have when the server is told to stop
-LAST_WORDS = 4.5  # seconds after which the kernel ends it
-THUMBNAILS = 2  # pictures of posts that are decoded at the same time
-TOLD = ("generation", "version", "created", "bytes", "counts", "encoder", "ranker", "topics")
+MAX_WAIT = 10.0  # seconds until an answer, with the time in the queue
+STOP_WAIT = 2  # seconds for open requests after the signal to stop
+KILL_WAIT = 4.5  # seconds after the signal until the kernel ends the process
+MAX_THUMBNAILS = 2  # pictures of posts that are decoded at the same time
+SUMMARY_FIELDS = (
+    "generation",
+    "version",
+    "created",
+    "bytes",
+    "counts",
+    "encoder",
+    "ranker",
+    "topics",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What the routes share."""
+    """The objects that the routes share."""
 
     live: Live
     desk: Desk
@@ -59,28 +68,29 @@ class Service:
     thumbnails: asyncio.Semaphore
 
     async def answer(self, question: Question, picture: Upload | None = None) -> Recommendation:
-        """The answer to one question, in time; its picture goes once nobody looks at it.
+        """Answer one question in time; its picture is closed when the answer is done.
 
         Raises:
-            BusyError: too many wait, or it took too long.
-            HashlensError: it cannot be answered.
+            BusyError: the queue is full, or the answer took too long.
+            HashlensError: the question cannot be answered.
         """
         answer = self.desk.ask(question)
         if picture:
             answer.add_done_callback(lambda _: picture.close())
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(answer), WITHIN)
+            return await asyncio.wait_for(asyncio.wrap_future(answer), MAX_WAIT)
         except TimeoutError:
-            raise BusyError(f"found no time within {WITHIN:g} s: ask again in a moment") from None
+            raise BusyError(f"found no time within {MAX_WAIT:g} s: ask again in a moment") from None
 
 
-async def _service(request: Request) -> Service:  # on no thread, as `health`
-    found: Service = request.app.state.service
-    return found
+async def get_service(request: Request) -> Service:  # async, so that it needs no thread
+    """Return the service of the application that a request reached."""
+    service: Service = request.app.state.service
+    return service
 
 
 class Jpeg(Response):
-    """A picture."""
+    """A JPEG picture."""
 
     media_type = "image/jpeg"
 
@@ -92,14 +102,14 @@ class Text(Response):
 
 
 class _Whole(PathConvertor):
-    """The rest of a path; line breaks may be in it."""
+    """The rest of a path, which may have line breaks."""
 
     regex = "(?s:.*)"
 
 
 register_url_convertor("whole", _Whole())
 
-Shared = Annotated[Service, Depends(_service)]
+Shared = Annotated[Service, Depends(get_service)]
 
 
 async def recommend(request: Request, service: Shared) -> Response:
@@ -119,10 +129,10 @@ async def batch(service: Shared, asked: Rows) -> Response:
     """Answer many captions and seeds, in order, as `hashlens batch` does."""
     selection = asked.options.selection()
     answers: list[dict[str, Any]] = []
-    # Few at a time, so that others need not wait for all of them.
-    for start in range(0, len(asked.rows), TOGETHER):
-        rows = asked.rows[start : start + TOGETHER]
-        found = await asyncio.gather(*(_row(service, row, selection) for row in rows))
+    # A few at a time, so that other requests need not wait for all.
+    for start in range(0, len(asked.rows), MAX_BATCH):
+        rows = asked.rows[start : start + MAX_BATCH]
+        found = await asyncio.gather(*(answer_row(service, row, selection) for row in rows))
         answers += [
             format_row(str(start + n) if row.id is None else row.id, answer)
             for n, (row, answer) in enumerate(zip(rows, found, strict=True), start=1)
@@ -131,46 +141,46 @@ async def batch(service: Shared, asked: Rows) -> Response:
 
 
 def hashtag(service: Shared, tag: str) -> Response:
-    """Counts, tier, neighbours by topic and what goes with a hashtag."""
+    """Counts, tier, companions and neighbours by topic of a hashtag."""
     facts = hashtag_facts(service.live.recommender.index, tag)
     return PlainJson({"format": FORMAT} | facts)
 
 
 def search(service: Shared, q: Annotated[str, Query(min_length=1, max_length=150)]) -> Response:
-    """Hashtags that begin so, the most used first."""
+    """Hashtags that begin with these letters, the most used first."""
     found = completions(service.live.recommender.index, q)
     return PlainJson({"format": FORMAT, "tags": found})
 
 
 def index(service: Shared) -> Response:
-    """What the index holds, and what each platform takes."""
+    """The contents of the index, and the limits of each platform."""
     summary = summarize_reader(service.live.recommender.index)
-    taken = [
+    platforms = [
         {"name": p.name, "limit": p.limit, "since": p.since, "recommended": p.recommended}
         for p in load_platforms().values()
     ]
-    told = {name: summary[name] for name in TOLD}
-    return PlainJson({"format": FORMAT} | told | {"platforms": taken})
+    shown = {name: summary[name] for name in SUMMARY_FIELDS}
+    return PlainJson({"format": FORMAT} | shown | {"platforms": platforms})
 
 
 def post(service: Shared, post_id: str) -> Response:
-    """A post of the index that stands behind a hashtag."""
+    """A post of the index that is evidence for a hashtag."""
     facts = post_facts(service.live.recommender.index, post_id)
     return PlainJson({"format": FORMAT} | facts)
 
 
 async def post_picture(request: Request, service: Shared, post_id: str) -> Response:
-    """A small JPEG of a post's picture, where that is still there."""
+    """A small JPEG of a post's picture, if its file is still there."""
     if not request.scope.get("raw_path", b"/thumbnail").endswith(b"/thumbnail"):
-        # The slash was sent as %2F, so that it is one of the post's id.
+        # The slash was sent as %2F, so it belongs to the post's id.
         return await run_in_threadpool(post, service, f"{post_id}/thumbnail")
     async with service.thumbnails:
         small = await run_in_threadpool(post_thumbnail, service.live.recommender.index, post_id)
     return Jpeg(small, headers={"Cache-Control": "private, max-age=600"})
 
 
-async def health(service: Shared) -> Response:  # on no thread: these may all be busy
-    """That it answers, and from which generation."""
+async def health(service: Shared) -> Response:  # async: all threads may be busy
+    """Whether the server answers, and from which generation."""
     generation = service.live.recommender.index.generation.number
     return PlainJson({"status": "ok", "generation": generation})
 
@@ -202,28 +212,28 @@ def create_app(
     check: bool = False,
     root_path: str = "",
 ) -> FastAPI:
-    """The application over the index in a folder.
+    """Return the application over the index in a folder.
 
     Args:
         index_folder: folder of the index.
-        weights: the encoder's weights file, where it is not in its usual place.
+        weights: the encoder's weights file, if it is not in its usual place.
         rules: who may ask.
-        check: whether every file of a generation is hashed before it answers.
-        root_path: path below which a reverse proxy shows it, such as `/tags`.
+        check: whether to hash every file of a generation first.
+        root_path: path below which a reverse proxy shows the server, such as `/tags`.
 
     Raises:
-        HashlensError: the index cannot be answered from.
+        HashlensError: the index cannot be opened.
     """
     live = Live(index_folder, weights, check=check)
     desk = Desk(lambda: live.recommender)
     meters = Meters(desk.__len__, lambda: live.recommender.index.generation.number)
 
     @asynccontextmanager
-    async def running(app: FastAPI) -> AsyncIterator[None]:
-        app.state.service = Service(live, desk, meters, asyncio.Semaphore(THUMBNAILS))
+    async def run(app: FastAPI) -> AsyncIterator[None]:
+        app.state.service = Service(live, desk, meters, asyncio.Semaphore(MAX_THUMBNAILS))
         live.follow()
         yield
-        live.close()  # nothing else is to be done any more
+        live.close()
         desk.close()
 
     app = FastAPI(
@@ -233,23 +243,24 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=running,
+        lifespan=run,
     )
-    for method, path, answered, kind, form in ROUTES:
+    for method, path, route, kind, form in ROUTES:
         responses = dict(REFUSALS if kind is PlainJson else JSON_REFUSALS)
         responses |= {200: {"model": form}} if form else {}
         app.add_api_route(
             path,
-            answered,
+            route,
             methods=[method],
             responses=responses,
             response_class=kind,
-            openapi_extra=body_described() if answered is recommend else None,
+            openapi_extra=describe_body() if route is recommend else None,
         )
     add_pages(app)
     add_refusals(app)
-    count = meters.count_request
-    app.add_middleware(Guard, rules=rules or Rules(), told=count, root_path=root_path)
+    app.add_middleware(
+        Guard, rules=rules or Rules(), count=meters.count_request, root_path=root_path
+    )
     return app
 
 
@@ -257,13 +268,13 @@ def serve(app: FastAPI, host: str, port: int, ready: Callable[[str], None]) -> N
     """Serve until interrupted.
 
     Args:
-        app: what `create_app` made.
+        app: the application that `create_app` returned.
         host: address to listen at.
         port: port to listen at; 0 takes a free one.
-        ready: told the address when it can be asked.
+        ready: called with the address when the server listens.
 
     Raises:
-        HashlensError: the address cannot be had.
+        HashlensError: the address is not free.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -273,8 +284,8 @@ def serve(app: FastAPI, host: str, port: int, ready: Callable[[str], None]) -> N
             f"{host}, port {port}: cannot listen there ({error}); name another with --port"
         ) from error
     with listening:
-        # Inherited by each connection: asyncio sets it on sockets of its own making alone, and
-        # without it answers wait 40 ms for the other side's acknowledgement.
+        # Each connection inherits this; asyncio sets it on its own sockets only. Without it,
+        # answers wait 40 ms for the other side's acknowledgement.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         shown = f"[{host}]" if ":" in host else host
         ready(f"http://{shown}:{listening.getsockname()[1]}")
@@ -288,32 +299,37 @@ def serve(app: FastAPI, host: str, port: int, ready: Callable[[str], None]) -> N
             server_header=False,
             backlog=accepts,
             timeout_keep_alive=15,
-            timeout_graceful_shutdown=LAST_ANSWERS,
+            timeout_graceful_shutdown=STOP_WAIT,
         )
         _PromptServer(config).run(sockets=[listening])
 
 
 class _PromptServer(uvicorn.Server):
-    """uvicorn's server; the kernel ends the process if it has not ended in time.
+    """uvicorn's server; if it does not stop in time, the kernel ends the process.
 
-    Threads cannot be ended, and one inside a library may even keep Python from running.
+    Nothing can stop a thread, and a thread inside a library may keep Python from running.
     """
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop, and have the kernel see to it."""
+        """Stop, and set the kernel's alarm."""
         super().handle_exit(sig, frame)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, LAST_WORDS)
+        signal.setitimer(signal.ITIMER_REAL, KILL_WAIT)
 
 
-async def _row(
+async def answer_row(
     service: Service, row: Row | BadRow, selection: Selection
 ) -> Recommendation | HashlensError:
+    """Answer a row of a batch, or return its error.
+
+    Raises:
+        BusyError: the queue is full; the whole batch should come again.
+    """
     if isinstance(row, BadRow):
         return row.error
     try:
         return await service.answer(Question(row.query(), selection, explain=False))
-    except BusyError:  # then the whole batch shall come again
+    except BusyError:
         raise
     except HashlensError as error:
         return error

@@ -1,4 +1,4 @@
-"""What every request must pass before it is looked at, and the headers of every answer."""
+"""Checks every request before a route sees it, and sets the headers of every answer."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from hashlens.indexer.errors import ConfigError
 from hashlens.retriever.json_format import FORMAT
 
 MOST_BODY = MAX_BYTES + 1_000_000  # bytes of a request: a picture, and the fields beside it
-ARRIVAL = 20.0  # seconds within which a body must have come
-RETRY_AFTER = 1  # seconds after which those sent away may come again
+ARRIVAL = 20.0  # seconds until a whole body must have arrived
+RETRY_AFTER = 1  # seconds until a refused client may ask again
 MULTIPART, JSON = "multipart/form-data", "application/json"
-# Content type that each path takes; a browser sends neither, across origins, without asking.
+# Content types of each path. A browser sends neither across origins without a preflight request.
 TAKES = {"/v1/recommend": (MULTIPART, JSON), "/v1/recommend/batch": (JSON,)}
-LOCKED = ("/v1/", "/metrics")  # what starts so needs the key, where there is one
-HEALTH = "/healthz"  # answered however much else is asked
-MAX_ARRIVING = 256  # bodies that arrive at a time; the oldest makes room for a new one
+LOCKED = ("/v1/", "/metrics")  # beginnings of paths that need the key, if there is one
+HEALTH = "/healthz"  # always answered, however busy the server is
+MAX_ARRIVING = 256  # bodies that arrive at a time; a new one replaces the oldest
 
 SECURITY = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -50,20 +50,20 @@ log = logging.getLogger("hashlens")
 
 TOO_MANY = "too many requests at once: ask again in a moment"
 
-Told = Callable[[Scope, int, float], None]
+Count = Callable[[Scope, int, float], None]  # of a request, its status and its seconds
 
 
 class PlainJson(JSONResponse):
-    """JSON in UTF-8; half a surrogate pair, which UTF-8 cannot write, becomes a question mark."""
+    """JSON in UTF-8; a lone surrogate, which UTF-8 cannot write, becomes a question mark."""
 
     def render(self, content: object) -> bytes:
-        """The bytes of any JSON value."""
+        """Return the bytes of a JSON value."""
         text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return text.encode("utf-8", "replace")
 
 
 def refusal(status: int, reason: str) -> Response:
-    """The documented form of an answer that is none."""
+    """Return a refusal in the documented form."""
     headers = {"Retry-After": str(RETRY_AFTER)} if status == 429 else {}
     headers |= {"WWW-Authenticate": "Bearer"} if status == 401 else {}
     return PlainJson({"format": FORMAT, "error": reason}, status, headers)
@@ -71,19 +71,19 @@ def refusal(status: int, reason: str) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Who may ask.
+    """Who may ask, and how much.
 
     Args:
-        host: address that is listened at. A request must name it, or an address, a name without
-            a dot, this machine or a public name: a page elsewhere could have its own name lead here
-            (DNS rebinding). On a loopback address, other addresses are refused as well.
-        api_key: what must be sent as `Authorization: Bearer KEY`; none where empty.
-        most_body: bytes of a request.
-        arrival: seconds within which a body must have come.
-        at_once: requests whose body has come that are answered at the same time.
-        held: bytes of the bodies, all together.
-        public_names: host names by which a reverse proxy is reached.
-        arriving: bodies that arrive at the same time.
+        host: address of the server. A request must name it, an address, a name without a dot, this
+            machine or a public name; otherwise another site's name could lead here (DNS
+            rebinding). On a loopback address, other addresses are refused as well.
+        api_key: key that requests send as `Authorization: Bearer KEY`; none if empty.
+        most_body: largest request in bytes.
+        arrival: seconds until a whole body must have arrived.
+        at_once: most requests that are answered at the same time.
+        held: most bytes of all bodies together.
+        public_names: host names of a reverse proxy.
+        arriving: most bodies that arrive at the same time.
     """
 
     host: str = "127.0.0.1"
@@ -110,35 +110,42 @@ class Rules:
         object.__setattr__(self, "_names", public | own)
 
     def refusal(self, scope: Scope, headers: Headers) -> Response | None:
-        """Why a request is not let in, or None."""
+        """Return the refusal of a request, or None."""
         host, path = headers.get("host", ""), route_path(scope)
         if not self._is_ours(_name(host)):
             return refusal(
                 421,
                 "found another host's name, expected localhost or the address shown: "
-                "a reverse proxy's name is given with --public-name",
+                "name a reverse proxy with --public-name",
             )
         if scope["method"] not in ("GET", "HEAD") and self._is_foreign(headers, host):
             return refusal(
                 403,
                 "found a request of another site's page, expected this one's: "
-                "a reverse proxy's name is given with --public-name",
+                "name a reverse proxy with --public-name",
             )
         locked = path.startswith(LOCKED) or scope["path"].startswith(LOCKED)
-        if self.api_key and locked and not self._knows(headers):
+        kind, _, given = headers.get("authorization", "").partition(" ")
+        sent = given.strip().encode("latin-1")  # the bytes that were sent
+        has_key = kind.lower() == "bearer" and hmac.compare_digest(sent, self.api_key.encode())
+        if self.api_key and locked and not has_key:
             return refusal(401, "found no valid API key, expected it as Authorization: Bearer KEY")
-        return self._unfit(path, headers) if scope["method"] == "POST" else None
+        return self._refuse_body(path, headers) if scope["method"] == "POST" else None
 
     def _is_ours(self, name: str | None) -> bool:
-        """Whether a host's name is one that only this machine or its network gives."""
+        """Whether a host's name belongs to this machine or its network."""
         if name is None or name in self._names:
             return name is not None
-        return not is_loopback(self.host) and ("." not in name or _is_address(name))
+        try:
+            is_local = "." not in name or bool(ipaddress.ip_address(name))
+        except ValueError:
+            is_local = False
+        return is_local and not is_loopback(self.host)
 
     def _is_foreign(self, headers: Headers, host: str) -> bool:
-        """Whether a browser says that the request is of another site's page.
+        """Whether a browser says that another site's page sent the request.
 
-        A page of another site cannot send `X-Forwarded-Host` without asking before (preflight).
+        Such a page cannot send `X-Forwarded-Host` without a preflight request.
         """
         origin = headers.get("origin")
         if origin is None:
@@ -149,12 +156,8 @@ class Rules:
             return not said
         return _name(said) not in self._public
 
-    def _knows(self, headers: Headers) -> bool:
-        kind, _, given = headers.get("authorization", "").partition(" ")
-        sent = given.strip().encode("latin-1")  # the bytes that were sent
-        return kind.lower() == "bearer" and hmac.compare_digest(sent, self.api_key.encode())
-
-    def _unfit(self, path: str, headers: Headers) -> Response | None:
+    def _refuse_body(self, path: str, headers: Headers) -> Response | None:
+        """Return the refusal of a body that has a wrong type or is too large."""
         wanted = TAKES.get(path, ())
         found = headers.get("content-type", "").partition(";")[0].strip().lower()
         if wanted and found not in wanted:
@@ -166,18 +169,18 @@ class Rules:
 
     @property
     def too_large(self) -> str:
-        """What is said to too large a request."""
+        """The message for a request that is too large."""
         return f"found a request of too many bytes, at most {self.most_body}: send less"
 
 
 class Guard:
-    """The outermost layer: refuses, bounds what is read, and adds headers; tells what it cost."""
+    """The outermost layer: refuses requests, bounds their bodies, adds headers, and counts."""
 
-    def __init__(self, app: ASGIApp, rules: Rules, told: Told, root_path: str = "") -> None:
+    def __init__(self, app: ASGIApp, rules: Rules, count: Count, root_path: str = "") -> None:
         self._app = app
         self._root = root_path
         self._rules = rules
-        self._told = told
+        self._count = count
         self._held = 0
         self._bytes = 0
         self._arriving: dict[_Body, None] = {}  # oldest first
@@ -191,7 +194,7 @@ class Guard:
         bare = scope["method"] == "HEAD"  # answered as GET, without the body
         scope = {**scope, "root_path": self._root, "method": "GET" if bare else scope["method"]}
 
-        async def headed(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -203,12 +206,12 @@ class Guard:
             await send(message)
 
         try:
-            await self._served(scope, receive, headed, lambda: status > 0)
+            await self._serve(scope, receive, send_with_headers, lambda: status > 0)
         finally:
-            self._told(scope, status, time.perf_counter() - start)
+            self._count(scope, status, time.perf_counter() - start)
 
-    async def _served(
-        self, scope: Scope, receive: Receive, send: Send, begun: Callable[[], bool]
+    async def _serve(
+        self, scope: Scope, receive: Receive, send: Send, has_begun: Callable[[], bool]
     ) -> None:
         body = _Body(receive, self._rules, self)
         refused = self._rules.refusal(scope, Headers(scope=scope))
@@ -219,13 +222,13 @@ class Guard:
             return
         try:
             await self._app(scope, body.next, send)
-        except asyncio.CancelledError:  # the server stops, and found no time for it
-            if not begun():
+        except asyncio.CancelledError:  # the server stops before the answer
+            if not has_begun():
                 await refusal(503, "the server stops")(scope, receive, send)
-        except Exception:  # a bug: told in the log, not to whoever asked
+        except Exception:  # a bug: the log has the traceback, the client does not
             log.exception("could not answer %s %r", scope["method"], scope["path"][:200])
-            # Where an answer has begun, it stays cut short.
-            if not begun():
+            # An answer that has begun ends here.
+            if not has_begun():
                 await refusal(500, "could not answer: see the log of the server")(
                     scope, receive, send
                 )
@@ -235,17 +238,17 @@ class Guard:
             self._bytes -= body.read
 
     def arrive(self, body: _Body) -> None:
-        """Let a body come; the one that has been coming for longest makes room for it."""
+        """Admit an arriving body; if there are too many, cut the oldest."""
         if body not in self._arriving and len(self._arriving) >= self._rules.arriving:
             next(iter(self._arriving)).cut()
         self._arriving[body] = None
 
     def forget(self, body: _Body) -> None:
-        """Let a body come no longer."""
+        """Remove a body from the arriving ones."""
         self._arriving.pop(body, None)
 
     def seat(self, body: _Body) -> bool:
-        """Whether there is room to answer a request whose body has come; it is then taken."""
+        """Take a place for a request whose body has arrived; return whether one was free."""
         self._arriving.pop(body, None)
         if self._held >= self._rules.at_once:
             return False
@@ -254,13 +257,13 @@ class Guard:
         return True
 
     def take(self, count: int) -> bool:
-        """Whether there is room for more bytes, which are then counted."""
+        """Count more bytes; return whether all bodies together are within the bound."""
         self._bytes += count
         return self._bytes <= self._rules.held
 
 
 class _Body:
-    """A request's messages, as long as its body is neither too large nor too slow."""
+    """A request's messages, while its body is neither too large nor too slow."""
 
     def __init__(self, receive: Receive, rules: Rules, guard: Guard) -> None:
         self.read = 0
@@ -273,19 +276,19 @@ class _Body:
         self._deadline = time.monotonic() + rules.arrival
 
     def cut(self) -> None:
-        """Wait for it no longer."""
+        """Stop waiting for the body."""
         self._guard.forget(self)
         self._deadline = 0.0
         if self._waiting is not None:
             self._waiting.reschedule(0.0)
 
     async def next(self) -> Message:
-        """The next message.
+        """Return the next message.
 
         Raises:
-            HTTPException: the body is too large, too slow, or one too many.
+            HTTPException: the body is too large or too slow, or there are too many.
         """
-        if self._whole:  # what comes now is that the other side has left
+        if self._whole:  # the next message is that the client has left
             return await self._receive()
         message = await self._next()
         count = len(message.get("body", b""))
@@ -313,7 +316,7 @@ class _Body:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is reached from this machine alone."""
+    """Whether only this machine can reach an address."""
     try:
         return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -321,21 +324,13 @@ def is_loopback(host: str) -> bool:
 
 
 def route_path(scope: Scope) -> str:
-    """The path below the root path, as Starlette's routes see it."""
+    """Return the path below the root path, as Starlette's routes see it."""
     path, root = str(scope["path"]), str(scope.get("root_path", ""))
     below = path.removeprefix(root)
     return below if not below or below.startswith("/") else path
 
 
 def _name(host: str) -> str | None:
-    """The name in a Host header, without port and brackets; None where it is no such header."""
+    """Return the name in a Host header without port and brackets; None if it is malformed."""
     found = _HOST.fullmatch(host)
     return (found["six"] or found["name"]).lower() if found else None
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

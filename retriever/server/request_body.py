@@ -1,4 +1,4 @@
-"""The body of `POST /v1/recommend`, which is a form or JSON, with or without a picture."""
+"""Reads the body of `POST /v1/recommend`: a form or JSON, with or without a picture."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_FIELDS = 100  # parts of a form
 
 
 class _Parts(MultiPartParser):
-    """Starlette's parser; parts of pictures are files, whatever name they have or lack."""
+    """Starlette's parser; a picture's part is a file, with or without a file name."""
 
     spool_max_size = MOST_BODY  # larger ones would be spooled to a file on disk
 
@@ -34,11 +34,11 @@ class _Parts(MultiPartParser):
 
 
 async def read_asked(request: Request) -> tuple[Asked, bytes | None]:
-    """The question of a request, and its picture's bytes.
+    """Return the question of a request, and the bytes of its picture.
 
     Raises:
         HTTPException: the body is no form, too large or too slow.
-        ValidationError, InputError: a field is not as it should be.
+        ValidationError, InputError: a field has a wrong value.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == JSON:
@@ -49,28 +49,25 @@ async def read_asked(request: Request) -> tuple[Asked, bytes | None]:
         form = await parts.parse()
     except MultiPartException as error:
         raise HTTPException(400, f"found no sound form: {error.message}") from error
-    try:
-        return await _of_form(form.multi_items())
-    finally:
-        await form.close()
-
-
-async def _of_form(items: list[tuple[str, UploadFile | str]]) -> tuple[Asked, bytes | None]:
     fields: dict[str, Any] = {}
     picture: bytes | None = None
-    for name, value in items:
-        if isinstance(value, UploadFile):
-            if name == "image" and (value.filename or value.size):  # none was chosen otherwise
-                picture = await value.read()
-        elif name == REPEATED:
-            fields.setdefault(name, []).append(value)
-        elif value:
-            fields[name] = value
+    try:
+        for name, value in form.multi_items():
+            if isinstance(value, UploadFile):
+                # A form without a chosen picture sends an empty part without a name.
+                if name == "image" and (value.filename or value.size):
+                    picture = await value.read()
+            elif name == REPEATED:
+                fields.setdefault(name, []).append(value)
+            elif value:
+                fields[name] = value
+    finally:
+        await form.close()
     return AskedForm.model_validate(fields), picture
 
 
-def body_described() -> dict[str, Any]:
-    """The body for OpenAPI, which tells of both forms."""
+def describe_body() -> dict[str, Any]:
+    """Return the description of both forms of the body for OpenAPI."""
     form = _schema(AskedForm)
     form["properties"] |= {
         "image": {"type": "string", "format": "binary", "description": "A picture; not stored."}
@@ -80,7 +77,7 @@ def body_described() -> dict[str, Any]:
 
 
 def _schema(form: type[Asked]) -> dict[str, Any]:
-    """A form's schema, whose parts stand among the components that `POST .../batch` adds."""
+    """Return a form's schema; its parts are components that `POST .../batch` defines."""
     schema = form.model_json_schema(ref_template="#/components/schemas/{model}")
     schema.pop("$defs", None)
     return schema

@@ -1,4 +1,4 @@
-"""What the API takes and gives, as forms that are checked and documented."""
+"""The forms of the API's requests and answers, which are checked and documented."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from hashlens.retriever.server.uploads import Upload
 MOST_SEEDS = 30
 MOST_ROWS = 256
 MOST_ID = 300  # characters of a row's id
-_MOST_TOLD = 3  # problems of one request that are told
+MAX_PROBLEMS = 3  # of one request that its refusal names
 
 Caption = Annotated[
     str, Field(max_length=MAX_CAPTION, description="A caption; hashtags in it are seeds.")
 ]
 Tag = Annotated[str, Field(max_length=300)]
-Seeds = Annotated[list[Tag], Field(max_length=MOST_SEEDS, description="Hashtags to go on from.")]
+Seeds = Annotated[list[Tag], Field(max_length=MOST_SEEDS, description="Hashtags to start from.")]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 K = Annotated[int | None, Field(ge=1, le=50, description="How many hashtags at most.")]
 Blocked = Annotated[list[Tag], Field(max_length=1_000, description="Hashtags to leave out.")]
 Pinned = Annotated[list[Tag], Field(max_length=50, description="Hashtags to put first.")]
 Author = Annotated[
     str | None,
-    Field(max_length=300, description="Whose post it is: what they usually tag counts as well."),
+    Field(max_length=300, description="Author of the post, whose usual hashtags count as well."),
 ]
 Mix = Annotated[
     dict[str, Annotated[int, Field(ge=0, le=50)]],
@@ -49,12 +49,12 @@ Mix = Annotated[
 ]
 Topics = Annotated[
     dict[str, Share],
-    Field(max_length=100, description="Topics set by hand; the others share what is left."),
+    Field(max_length=100, description="Topics set by hand; the others share the rest."),
 ]
 
 
 class Options(BaseModel):
-    """What is wanted of an answer; as the options of `hashlens recommend`."""
+    """Options of an answer, as those of `hashlens recommend`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -69,10 +69,10 @@ class Options(BaseModel):
     pin: Pinned = []
 
     def selection(self) -> Selection:
-        """The selection that is asked for.
+        """Return the selection of these options.
 
         Raises:
-            InputError, ConfigError: a hashtag, platform or mix cannot be.
+            InputError, ConfigError: a hashtag, platform or mix is invalid.
         """
         given = self.model_dump() | {"platform": self.platform or None}
         return SelectionOptions(**given).to_selection()
@@ -89,7 +89,7 @@ class Row(BaseModel):
     topics: Topics = {}
 
     def query(self) -> Query:
-        """The query; hashtags in the caption count as seeds.
+        """Return the query; hashtags in the caption count as seeds.
 
         Raises:
             InputError: nothing is given, or a seed is no hashtag.
@@ -99,13 +99,14 @@ class Row(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that is none, which spoils no other one."""
+    """A malformed row, which gets its error as the answer."""
 
     id: str | None
     error: InputError
 
 
-def _row_or_error(value: Any, check: ValidatorFunctionWrapHandler) -> Any:  # noqa: ANN401 (JSON)
+def check_row(value: Any, check: ValidatorFunctionWrapHandler) -> Any:  # noqa: ANN401 (JSON)
+    """Return a row, or a `BadRow` if it is malformed."""
     try:
         return check(value)
     except ValidationError as error:
@@ -119,7 +120,7 @@ class Rows(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    rows: Annotated[list[Annotated[Row, WrapValidator(_row_or_error)]], Field(max_length=MOST_ROWS)]
+    rows: Annotated[list[Annotated[Row, WrapValidator(check_row)]], Field(max_length=MOST_ROWS)]
     options: Options = Options()
 
 
@@ -133,14 +134,14 @@ class Asked(BaseModel):
     k: K = None
     platform: Annotated[str | None, Field(max_length=40)] = None
     topics: Annotated[Topics, Field(description="Topics set by hand.")] = {}
-    options: Annotated[Options, Field(description="All else.")] = Options()
-    explain: Annotated[bool, Field(description="Whether to tell why.")] = True
+    options: Annotated[Options, Field(description="All other options.")] = Options()
+    explain: Annotated[bool, Field(description="Whether to give reasons.")] = True
 
     def selection(self) -> Selection:
-        """The selection that is asked for.
+        """Return the selection of these options.
 
         Raises:
-            InputError, ConfigError: a hashtag, platform or mix cannot be.
+            InputError, ConfigError: a hashtag, platform or mix is invalid.
         """
         named = {"k": self.k, "platform": self.platform}
         given = {name: value for name, value in named.items() if value}
@@ -156,14 +157,14 @@ class AskedJson(Asked):
     ] = None
 
     def picture(self) -> bytes | None:
-        """The picture's bytes.
+        """Return the picture's bytes.
 
         Raises:
-            InputError: it is not written in Base64.
+            InputError: it is not in Base64.
         """
         if self.image is None:
             return None
-        # A page has it as `data:image/png;base64,...`.
+        # Browsers write `data:image/png;base64,...`.
         head, comma, body = self.image.partition(",")
         text = (
             body if comma and head.startswith("data:") and head.endswith(";base64") else self.image
@@ -177,30 +178,26 @@ class AskedJson(Asked):
 
 
 class AskedForm(Asked):
-    """A question as a form; what is no text stands there as JSON, and empty fields are left out."""
+    """A question as a form; fields other than text are JSON, and empty fields are left out."""
 
     model_config = ConfigDict(extra="ignore")
 
     topics: Annotated[Json[Topics], Field(description="JSON: topics set by hand.")] = {}
-    options: Annotated[Json[Options], Field(description="JSON: all else.")] = Options()
+    options: Annotated[Json[Options], Field(description="JSON: all other options.")] = Options()
 
 
 def problems_of(errors: Sequence[Any]) -> str:
-    """Problems that pydantic found, as one line."""
+    """Return the problems that pydantic found as one line; `all` stands for the whole body."""
     return "; ".join(
-        f"{_place(problem['loc'])}: {problem['msg'][:200]}" for problem in errors[:_MOST_TOLD]
+        f"{'.'.join(map(str, each['loc'][:5]))[:100] or 'all'}: {each['msg'][:200]}"
+        for each in errors[:MAX_PROBLEMS]
     )
-
-
-def _place(parts: Sequence[Any]) -> str:
-    """Where a problem is; `all` for the whole body."""
-    return ".".join(str(part) for part in parts[:5])[:100] or "all"
 
 
 def query_of(
     picture: Upload | None, caption: str, seeds: Sequence[str], topics: dict[str, float]
 ) -> Query:
-    """A query as people ask it; hashtags in the caption count as seeds.
+    """Return a query; hashtags in the caption count as seeds.
 
     Raises:
         InputError: nothing is given, a seed is no hashtag, or the topics cannot be.

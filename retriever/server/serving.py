@@ -1,4 +1,4 @@
-"""Answering while others wait: the live index, followed as it moves on, and a desk with a queue."""
+"""Answers questions from a queue, with the live generation of the index."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from hashlens.retriever.recommender import Recommender
 from hashlens.retriever.selection.selection import Selection
 from hashlens.retriever.server.uploads import Upload
 
-PLACES = 64  # questions that may wait; more are sent away
-TOGETHER = 16  # questions answered as one batch: more would keep the first one waiting
-CLERKS = 1  # threads that answer: they share Python's lock, and two answered fewer than one
-LEAVE = 0.5  # seconds that threads have to end when the server stops; they die with the process
-LOOK = 1.0  # seconds between looks at which generation is live
+MAX_WAITING = 64  # questions in the queue; more are refused
+MAX_BATCH = 16  # questions answered together; a larger batch would delay its first question
+THREADS = 1  # that answer; two were slower than one, as they share Python's lock
+JOIN_WAIT = 0.5  # seconds for threads to end when the server stops
+CHECK_PERIOD = 1.0  # seconds between checks for a new generation
 
 log = logging.getLogger("hashlens")
 
 
 class BusyError(HashlensError):
-    """More is being asked than can be answered in time."""
+    """There are more questions than the server can answer in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A query, what is wanted of its answer, and whether that tells why."""
+    """A query, the selection of its answer, and whether to give reasons."""
 
     query: Query
     selection: Selection
@@ -43,19 +43,19 @@ class Question:
 
 
 class Live:
-    """The recommender of the live generation; a new one is opened aside, and then taken."""
+    """The recommender of the live generation; a new one replaces it once it is open."""
 
     def __init__(self, index: Path, weights: Path | None = None, *, check: bool = False) -> None:
         """Open an index.
 
         Args:
             index: folder of the index.
-            weights: the encoder's weights file, where it is not in its usual place.
-            check: whether every file of a generation is hashed before it answers.
+            weights: the encoder's weights file, if it is not in its usual place.
+            check: whether to hash every file of a generation first.
 
         Raises:
-            IndexMissingError, IndexMismatchError, IndexCorruptError: it cannot be answered from.
-            EncoderError: its encoder cannot be had.
+            IndexMissingError, IndexMismatchError, IndexCorruptError: it cannot be opened.
+            EncoderError: its encoder cannot be opened.
         """
         self._index = index
         self._weights = weights
@@ -67,18 +67,18 @@ class Live:
 
     @property
     def recommender(self) -> Recommender:
-        """That of the newest generation; keep it for as long as one answer takes."""
+        """The recommender of the newest generation; keep it for one answer only."""
         return self._recommender
 
     def follow(self) -> None:
-        """Look for new generations from now on, until `close`."""
+        """Check for new generations in a thread, until `close`."""
         self._follower = threading.Thread(target=self._follow, name="follow", daemon=True)
         self._follower.start()
 
     def refresh(self) -> bool:
-        """Take the live generation if it is another one; whether it was.
+        """Open the live generation if it is new; return whether it was.
 
-        One that cannot be opened is told in the log and left; the one before answers on.
+        If it cannot be opened, the log says so, and the former one continues to answer.
         """
         mark = self._mark()
         if mark == self._seen:
@@ -93,20 +93,20 @@ class Live:
         return True
 
     def close(self) -> None:
-        """Stop looking; an index that is being opened is waited for a moment only."""
+        """Stop checking; wait only a moment for an index that is being opened."""
         self._over.set()
         if self._follower:
-            self._follower.join(LEAVE)
+            self._follower.join(JOIN_WAIT)
 
     def _follow(self) -> None:
-        while not self._over.wait(LOOK):
+        while not self._over.wait(CHECK_PERIOD):
             try:
                 self.refresh()
-            except Exception:  # it must look again, whatever happened
-                log.exception("could not look for a new generation")
+            except Exception:  # whatever happened, it must check again
+                log.exception("could not check for a new generation")
 
     def _mark(self) -> tuple[int, int]:
-        """What changes whenever `CURRENT` is replaced."""
+        """Return a mark that changes whenever `CURRENT` is replaced."""
         try:
             found = (self._index / "CURRENT").stat()
         except OSError:
@@ -114,19 +114,14 @@ class Live:
         return (found.st_ino, found.st_mtime_ns)
 
     def _open_recommender(self) -> Recommender:
+        """Open the index and load its lazy data, so that no request waits for that."""
         recommender = Recommender.open(self._index, self._weights, check=self._check)
-        _warm_caches(recommender)
+        recommender.recommend(Query(caption="a walk at home", seeds=("love",)), explain=True)
+        if recommender.index.manifest.encoder is not None:
+            with Upload(b"") as upload:
+                save_jpeg(np.full((64, 64, 3), 128, np.uint8), upload.path)
+                recommender.recommend(Query(image=upload.path), explain=True)
         return recommender
-
-
-def _warm_caches(recommender: Recommender) -> None:
-    """Read lazily loaded data now, so that no request waits and no two threads do it."""
-    recommender.recommend(Query(caption="a walk at home", seeds=("love",)), explain=True)
-    if recommender.index.manifest.encoder is None:
-        return
-    with Upload(b"") as upload:
-        save_jpeg(np.full((64, 64, 3), 128, np.uint8), upload.path)
-        recommender.recommend(Query(image=upload.path), explain=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,29 +129,29 @@ class _Waiting:
     question: Question
     answer: Future[Recommendation] = field(default_factory=Future)
 
-    def like(self, other: _Waiting) -> bool:
-        """Whether both can be answered in one batch."""
+    def is_like(self, other: _Waiting) -> bool:
+        """Whether one batch can answer both."""
         mine, theirs = self.question, other.question
         return mine.selection == theirs.selection and mine.explain == theirs.explain
 
 
 class Desk:
-    """Answers questions on a few threads; those that wait meanwhile are answered together."""
+    """Answers questions on a few threads; questions that wait are answered in batches."""
 
     def __init__(
         self,
         recommender: Callable[[], Recommender],
         *,
-        places: int = PLACES,
-        together: int = TOGETHER,
-        clerks: int = CLERKS,
+        places: int = MAX_WAITING,
+        together: int = MAX_BATCH,
+        clerks: int = THREADS,
     ) -> None:
-        """Open the desk.
+        """Start the threads.
 
         Args:
-            recommender: gives the one to ask, looked up for every batch.
-            places: questions that may wait.
-            together: questions answered as one batch at most.
+            recommender: returns the recommender; called for every batch.
+            places: most questions in the queue.
+            together: most questions of a batch.
             clerks: threads, each with a batch of its own.
         """
         self._recommender = recommender
@@ -172,14 +167,14 @@ class Desk:
             clerk.start()
 
     def __len__(self) -> int:
-        """Questions that wait."""
+        """Return the number of questions that wait."""
         return len(self._queue)
 
     def ask(self, question: Question) -> Future[Recommendation]:
-        """Queue up; the future is done when answered, or has the error. Cancel it to leave.
+        """Add a question to the queue; the future gets its answer or error, and can be cancelled.
 
         Raises:
-            BusyError: all places are taken, or the desk is closed.
+            BusyError: the queue is full, or the desk is closed.
         """
         waiting = _Waiting(question)
         with self._changed:
@@ -192,14 +187,14 @@ class Desk:
         return waiting.answer
 
     def close(self) -> None:
-        """Send away who waits, and stop; a clerk that is busy is waited for a moment only."""
+        """Cancel the questions that wait, and stop; wait only a moment for busy threads."""
         with self._changed:
             self._over = True
             waiting, self._queue = self._queue, deque()
             self._changed.notify_all()
         for one in waiting:
             one.answer.cancel()
-        until = time.monotonic() + LEAVE
+        until = time.monotonic() + JOIN_WAIT
         for clerk in self._clerks:
             clerk.join(max(0.0, until - time.monotonic()))
 
@@ -210,14 +205,14 @@ class Desk:
             )
 
     def _next(self) -> list[_Waiting]:
-        """The first who waits and others like it; none when the desk is closed."""
+        """Return the first question and others like it; none when the desk is closed."""
         with self._changed:
             while not self._queue:
                 if self._over:
                     return []
                 self._changed.wait()
             first = self._queue[0]
-            batch = [waiting for waiting in self._queue if waiting.like(first)][: self._together]
+            batch = [waiting for waiting in self._queue if waiting.is_like(first)][: self._together]
             taken = set(map(id, batch))
             self._queue = deque(waiting for waiting in self._queue if id(waiting) not in taken)
             return batch
@@ -234,7 +229,7 @@ class Desk:
         except Exception as error:
             if len(batch) == 1:
                 batch[0].answer.set_exception(error)
-            else:  # one of them spoils it: it alone shall have the error
+            else:  # one of them causes the error, so ask each alone
                 for waiting in batch:
                     self._answer([waiting])
             return

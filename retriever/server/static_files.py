@@ -1,9 +1,9 @@
-"""The files of the web page: read once, and served by name; nothing is looked up on disk."""
+"""Serves the files of the web page from memory, by name."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from functools import partial
 from importlib.resources import files
 
 from fastapi import FastAPI, Request
@@ -20,33 +20,23 @@ _KINDS = {
 
 
 def add_pages(app: FastAPI) -> None:
-    """Add the pages and what they load."""
+    """Add the pages and the files that they load."""
     folder = files("hashlens.retriever.server").joinpath("page")
     found = {file.name: file.read_bytes() for file in folder.iterdir() if _kind(file.name)}
-    for path, name in PAGES.items():
-        app.add_api_route(path, _page(name, found[name]), include_in_schema=False)
 
-    def part(request: Request, name: str) -> Response:
+    def show_file(request: Request, name: str = "") -> Response:
+        name = name or request.path_params["name"]
         if name not in found:
             raise HTTPException(404, "found no such file of the page")
-        return _answer(request, name, found[name])
+        mark = f'"{hashlib.sha256(found[name]).hexdigest()[:20]}"'
+        headers = {"ETag": mark, "Cache-Control": "no-cache"}
+        if request.headers.get("if-none-match") == mark:
+            return Response(status_code=304, headers=headers)
+        return Response(found[name], media_type=_kind(name), headers=headers)
 
-    app.add_api_route("/page/{name}", part, include_in_schema=False)
-
-
-def _page(name: str, content: bytes) -> Callable[[Request], Response]:
-    def page(request: Request) -> Response:
-        return _answer(request, name, content)
-
-    return page
-
-
-def _answer(request: Request, name: str, content: bytes) -> Response:
-    mark = f'"{hashlib.sha256(content).hexdigest()[:20]}"'
-    headers = {"ETag": mark, "Cache-Control": "no-cache"}
-    if request.headers.get("if-none-match") == mark:
-        return Response(status_code=304, headers=headers)
-    return Response(content, media_type=_kind(name), headers=headers)
+    for path, name in PAGES.items():
+        app.router.add_route(path, partial(show_file, name=name), include_in_schema=False)
+    app.router.add_route("/page/{name}", show_file, include_in_schema=False)
 
 
 def _kind(name: str) -> str | None:

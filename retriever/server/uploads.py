@@ -1,4 +1,4 @@
-"""Pictures that people send, as files that exist in memory alone."""
+"""Keeps pictures that people send as files in memory."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ from types import TracebackType
 
 
 class Upload(AbstractContextManager["Upload"]):
-    """Bytes as a file without a name on any disk; gone when closed, or with the process."""
+    """Bytes as a file that is on no disk; it ends when closed, or with the process."""
 
     def __init__(self, content: bytes) -> None:
-        """Hold the bytes.
+        """Keep the bytes, at a path that only this process can open.
 
         Raises:
             OSError: there is no memory for them.
         """
         self._file = -1
-        self._file, self.path = _nameless()
+        if hasattr(os, "memfd_create"):
+            self._file = os.memfd_create("picture")
+            self.path = Path(f"/proc/self/fd/{self._file}")
+        else:  # systems other than Linux
+            self._file, name = tempfile.mkstemp()
+            os.unlink(name)
+            self.path = Path(f"/dev/fd/{self._file}")
         with open(self._file, "wb", closefd=False) as file:
             file.write(content)
 
@@ -35,17 +41,7 @@ class Upload(AbstractContextManager["Upload"]):
         self.close()
 
     def close(self) -> None:
-        """Let the memory go."""
+        """Free the memory."""
         file, self._file = self._file, -1
         if file >= 0:
             os.close(file)
-
-
-def _nameless() -> tuple[int, Path]:
-    """An empty file that no folder lists, and a path by which this process can open it anew."""
-    if hasattr(os, "memfd_create"):
-        file = os.memfd_create("picture")
-        return file, Path(f"/proc/self/fd/{file}")
-    file, name = tempfile.mkstemp()  # systems other than Linux
-    os.unlink(name)
-    return file, Path(f"/dev/fd/{file}")

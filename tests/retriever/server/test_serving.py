@@ -162,7 +162,7 @@ def test_a_damaged_generation_is_not_taken(
 def test_no_request_fails_while_generations_change(
     index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving, "LOOK", 0.02)
+    monkeypatch.setattr(serving, "CHECK_PERIOD", 0.02)
     statuses: list[int] = []
     over = threading.Event()
     with opened(index) as client:
