@@ -10,7 +10,7 @@ import typer
 from hashlens.indexer.text.escaping import count_noun
 from hashlens.retriever.cli import options
 from hashlens.retriever.cli.output import print_json, print_table, say, warn
-from hashlens.retriever.index.default import find_index
+from hashlens.retriever.index.default import bundled_index, find_index
 
 MAX_SHOWN = 10  # disagreements on stderr; JSON has all
 COLUMNS = {  # of the table, by figure
@@ -89,7 +89,9 @@ def usefulness(
 def _print_tables(result: dict[str, Any], *, as_markdown: bool) -> None:
     from hashlens.retriever.cli.terminal_tables import table
 
-    shown = f"{result['index']} on {count_noun(result['posts'], 'posts')} ({result['part']})"
+    name = result["index"]
+    asked = "the bundled index" if Path(name) == bundled_index() else name
+    shown = f"{asked} on {count_noun(result['posts'], 'posts')} ({result['part']})"
     groups = {shown: result["systems"]}
     groups |= {f"hashlens by {name}": rows for name, rows in result["groups"].items()}
     for title, systems in groups.items():
