@@ -99,7 +99,7 @@ def text_vectors(recipe: Recipe, file: Path, digest: str, texts: Sequence[str]) 
         EncoderError: the weights in `file`, whose sha256 is `digest`, are of another model.
         SetupError: a library that reads texts is missing.
     """
-    recipe.require_libraries()
+    recipe.check_libraries()
     import torch
 
     network, tokenize = _text_model(recipe, file, digest)
