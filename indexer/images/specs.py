@@ -32,7 +32,7 @@ JPEG_DRAFT_FACTOR = 2
 
 @dataclass(frozen=True, slots=True)
 class ShippedExport:
-    """An export for ONNX Runtime in `data/`: its `name`, and the hashes of it and its weights."""
+    """An export in `data/encoder`: the `name` of its file, the hashes of it and of its weights."""
 
     name: str
     sha256: str
@@ -41,7 +41,7 @@ class ShippedExport:
     @property
     def file(self) -> Path:
         """Path of the file."""
-        return data_path(self.name)
+        return data_path("encoder", self.name)
 
 
 @dataclass(frozen=True, slots=True)

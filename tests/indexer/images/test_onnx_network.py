@@ -343,7 +343,7 @@ def test_a_file_of_the_weights_that_ship_opens_the_shipped_export(tmp_path: Path
 
 
 def test_a_damaged_shipped_export_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(specs, "data_path", tmp_path.joinpath)
+    monkeypatch.setattr(specs, "data_path", lambda _, name: tmp_path / name)
     shipped = ShippedExport("a.onnx", hashlib.sha256(b"sound").hexdigest(), "0" * 64)
     with pytest.raises(EncoderError, match=r"a\.onnx: cannot be read .*: install hashlens again$"):
         open_shipped(shipped)
