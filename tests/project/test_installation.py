@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -135,6 +136,49 @@ def test_weights_of_another_network_say_that_an_export_needs_pytorch(
     assert line.endswith('which encoder efficientnet-lite0 needs: pip install "hashlens[torch]"')
 
 
+OPENING = """
+import hashlib, sys
+from pathlib import Path
+from hashlens.indexer.errors import HashlensError
+from hashlens.indexer.images.encoder import open_recorded
+from hashlens.indexer.images.open_clip import open_clip_recipe
+from hashlens.indexer.images.specs import RECIPES
+
+name, weights = sys.argv[1], Path(sys.argv[2]) if sys.argv[2:] else None
+recipe = RECIPES.get(name) or open_clip_recipe(name)
+digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights else "0" * 64
+try:
+    open_recorded(
+        {"name": name, "weights_sha256": digest, "preprocessing": recipe.preprocessing}, weights
+    )
+except HashlensError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("name", ["resnet50", EXAMPLE])
+@pytest.mark.parametrize("has_weights", [True, False])
+def test_a_picture_says_what_the_encoder_of_an_index_needs(
+    name: str, has_weights: bool, tmp_path: Path
+) -> None:
+    weights = tmp_path / "mine.safetensors"
+    weights.touch()
+    command = [sys.executable, "-c", HIDE.format(absent=TORCH) + OPENING, name]
+    environment = os.environ | {"TORCH_HOME": str(tmp_path), "HASHLENS_CACHE": str(tmp_path)}
+    (line,) = subprocess.run(
+        [*command, str(weights)] if has_weights else command,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    if has_weights or name == EXAMPLE:
+        assert line.startswith("found no ")
+        assert line.endswith('pip install "hashlens[torch]"')
+    else:
+        assert line.startswith(f"resnet50: found no weights at {tmp_path}")
+
+
 def test_an_index_of_glove_vectors_is_updated_without_pytorch_and_keeps_them(
     sample_folder: Path, tmp_path: Path
 ) -> None:
@@ -179,6 +223,18 @@ def test_what_is_said_to_be_in_an_extra_is_there() -> None:
     core = {part.split(">=")[0] for part in project["dependencies"]}
     brought = {*extras["benchmark"], *extras["lite2"], *extras["torch"]}
     assert not core & {"pyarrow", "pandas", *brought}
+
+
+def test_every_package_and_file_of_data_is_installed() -> None:
+    found = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    listed = found["tool"]["setuptools"]["packages"]
+    tops = ("indexer", "retriever", "evaluation", "data")
+    folders = [ROOT, *(path.parent for top in tops for path in (ROOT / top).rglob("__init__.py"))]
+    there = {".".join(("hashlens", *folder.relative_to(ROOT).parts)) for folder in folders}
+    assert set(listed) == there
+    assert len(listed) == len(there)
+    assert found["tool"]["setuptools"]["package-data"]["hashlens.data"] == ["**/*"]
+    assert LITE0_EXPORT.file.is_file()
 
 
 @pytest.mark.parametrize("command", ["build", "batch"])
