@@ -1,12 +1,15 @@
-# One virtual environment, made on first use and again only when pyproject.toml or the lock changes.
+# One virtual environment, made on first use and again only when pyproject.toml or a lock changes.
+# `make demo` installs what it needs, without PyTorch; every other target installs all.
 # `make PYTHON=python3.12 test` takes another interpreter. Every package is installed in the version
-# of requirements.lock and checked by its hash; `make LOCK= test` takes the newest that pyproject.toml
-# admits instead, and `make lock` writes the lock anew.
+# of a lock and checked by its hash; `make LOCK= test` takes the newest that pyproject.toml admits
+# instead, and `make lock` writes the locks anew.
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+DEMO_INSTALLED := .venv/.installed-demo
 LOCK ?= requirements.lock
+DEMO_LOCK = $(if $(LOCK),requirements-demo.lock)
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
@@ -45,9 +48,13 @@ types: $(INSTALLED)  ## check types; mypy finds the package through a link
 
 check: lint test  ## everything a change must pass
 
-lock:  ## resolve all dependencies anew into requirements.lock (needs uv)
-	uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 \
-		--generate-hashes --no-annotate --no-header --upgrade --output-file requirements.lock
+COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --no-header --quiet
+
+lock:  ## resolve all dependencies anew into the two locks (needs uv)
+	$(COMPILE) --extra dev --extra demo --upgrade --output-file requirements.lock
+	rm -f requirements-demo.lock
+	$(COMPILE) --extra demo --constraint requirements.lock --output-file requirements-demo.lock
 
 starter: $(INSTALLED)  ## make the index that ships anew; SHARED names the folder of the collections
 	$(BIN)/python -m hashlens.evaluation.assets.starter $(dir $(wildcard $(SHARED)/*/posts.jsonl)) --out data/starter
@@ -60,19 +67,30 @@ clean:  ## remove what was made here, except .venv
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find indexer retriever evaluation tests data -name __pycache__ -prune -exec rm -rf {} +
 
-$(INSTALLED): pyproject.toml $(LOCK)
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "found $$($(PYTHON) --version 2>/dev/null || echo no $(PYTHON)), expected Python" \
 			"3.11 or newer: name one, as in make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv
+
+$(INSTALLED): pyproject.toml $(LOCK) | $(BIN)/python
 ifdef LOCK
 	$(PIP) --require-hashes -r $(LOCK)
 	$(PIP) --no-deps --no-build-isolation -e .
 else
 	$(PIP) -e ".[dev,demo]"
 endif
+	touch $@ $(DEMO_INSTALLED)
+
+$(DEMO_INSTALLED): pyproject.toml $(DEMO_LOCK) | $(BIN)/python
+ifdef LOCK
+	$(PIP) --require-hashes -r $(DEMO_LOCK)
+	$(PIP) --no-deps --no-build-isolation -e .
+else
+	$(PIP) -e ".[demo]"
+endif
 	touch $@
 
-demo-posts/posts.jsonl: $(wildcard data/sample/*) | $(INSTALLED)
+demo-posts/posts.jsonl: $(wildcard data/sample/*) | $(DEMO_INSTALLED)
 	rm -rf demo-posts
 	$(BIN)/hashlens sample demo-posts

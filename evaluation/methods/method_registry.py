@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from importlib.util import find_spec
 
 from hashlens.evaluation.methods import embeddings
 from hashlens.evaluation.methods.base import Method
@@ -27,9 +26,9 @@ from hashlens.evaluation.methods.hashlens import Product
 from hashlens.evaluation.methods.knn import ImageKnn, PostVote
 from hashlens.evaluation.methods.topic_models import ImageLabels, ImageTopic, Lda
 from hashlens.indexer.config import BuildConfig, RankingConfig
-from hashlens.indexer.errors import SetupError
+from hashlens.indexer.libraries import require_libraries
 
-LIBRARIES = ("bm25s", "matplotlib", "sklearn")  # of the extra `benchmark`
+LIBRARIES = ("bm25s", "matplotlib", "sklearn", "torch")  # of the extra `benchmark`
 
 _SIMPLE: tuple[type[Method], ...] = (
     *(Popularity, TopicPopularity, Cooccurrence, ItemKnn, Ease, PostVote),
@@ -66,9 +65,4 @@ def check_libraries() -> None:
     Raises:
         SetupError: a library is missing.
     """
-    for name in LIBRARIES:
-        if find_spec(name) is None:
-            raise SetupError(
-                f"found no {name}, which methods and plots of the benchmark need: "
-                'pip install "hashlens[benchmark]"'
-            )
+    require_libraries(LIBRARIES, "methods and plots of the benchmark need", "benchmark")

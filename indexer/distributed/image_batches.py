@@ -35,8 +35,8 @@ class EncoderSpec:
     @classmethod
     def of(cls, encoder: ImageEncoder) -> Self:
         """Return what another machine needs to open the same encoder."""
-        is_usual = encoder.weights == encoder.recipe.file()
-        weights = None if is_usual else encoder.weights.resolve()
+        file = encoder.weights
+        weights = None if file in (None, encoder.recipe.file()) else file.resolve()
         known = (encoder.weights_sha256, encoder.preprocessing, encoder.fingerprint)
         return cls(encoder.name, weights, *known)
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from hashlens.indexer.config import VectorConfig
 from hashlens.indexer.embeddings.space import WordSpace
 from hashlens.indexer.errors import InputError
+from hashlens.indexer.libraries import require_libraries
 from hashlens.indexer.text.hashtags import strip_sign
 from hashlens.indexer.text.token_lists import TokenLists
 from hashlens.indexer.types import Floats, Ids
@@ -64,6 +65,7 @@ def train_space(
 
     Raises:
         InputError: `pretrained+word2vec` got no pretrained words.
+        SetupError: a library that the method needs is missing.
     """
     if config.hashtags_as_text:
         sentences = TokenLists.of(map(strip_sign, sentence) for sentence in sentences)
@@ -82,6 +84,7 @@ def train_space(
         return _train_pretrained(sentences, vocabulary, config, pretrained, workers, on_progress)
     if not vocabulary:
         return WordSpace.empty(config.dimensions)
+    check_method(config)
     if config.method == "glove":
         from hashlens.indexer.embeddings.glove import count_cooccurrences, fit_glove
 
@@ -95,6 +98,16 @@ def train_space(
         vectors = _fit_word2vec(model, sentences, config, on_progress)
     counts = np.fromiter(vocabulary.values(), np.int64, len(vocabulary))
     return WordSpace.normalized(vocabulary, vectors, counts)
+
+
+def check_method(config: VectorConfig) -> None:
+    """Check that the library of a training method is installed, before work that needs it.
+
+    Raises:
+        SetupError: it is missing.
+    """
+    if config.method == "glove":
+        require_libraries(["torch"], "GloVe vectors need", "torch")
 
 
 def _word_positions(sentences: TokenLists, words: Sequence[str]) -> tuple[Ids, Ids]:

@@ -12,7 +12,7 @@ import numpy as np
 from hashlens.indexer.decoding.loading import save_jpeg
 from hashlens.indexer.images.encoder import open_encoder
 from hashlens.indexer.images.open_clip import known_recipes
-from hashlens.indexer.images.specs import RECIPES
+from hashlens.indexer.images.specs import RECIPES, Recipe
 
 COLUMNS = ("name", "width", "weights here", "where", "images/s")
 _PICTURES = 16  # different ones that are encoded again and again
@@ -22,8 +22,8 @@ _PICTURES = 16  # different ones that are encoded again and again
 class EncoderInfo:
     """A known encoder: the width of its vectors, and whether its weights are `at_hand`.
 
-    `where` is the file of its weights, or their source. `images_per_second` is the speed from
-    files to vectors, None if not measured.
+    `where` is the file of its weights or of its export that ships, their source, or the extra that
+    it needs. `images_per_second` is the speed from files to vectors, None if not measured.
     """
 
     name: str
@@ -44,9 +44,7 @@ def encoder_infos(*, measure: bool = False) -> tuple[EncoderInfo, ...]:
     """
     infos = []
     for recipe in (*RECIPES.values(), *known_recipes()):
-        file = recipe.file()
-        at_hand = file.is_file()
-        where = str(file) if at_hand else recipe.source
+        at_hand, where = _find_network(recipe)
         infos.append(EncoderInfo(recipe.name, recipe.width, at_hand, where))
     if measure:
         infos = [
@@ -54,6 +52,16 @@ def encoder_infos(*, measure: bool = False) -> tuple[EncoderInfo, ...]:
             for info in infos
         ]
     return tuple(infos)
+
+
+def _find_network(recipe: Recipe) -> tuple[bool, str]:
+    """Return whether an encoder can be used here, and where it is or what it needs."""
+    if recipe.shipped:
+        return True, str(recipe.shipped.file)
+    if not recipe.has_libraries:
+        return False, f"needs hashlens[{recipe.extra}]"
+    file = recipe.file()
+    return (True, str(file)) if file.is_file() else (False, recipe.source)
 
 
 def images_per_second(name: str, *, workers: int = 2, seconds: float = 2.0) -> float:

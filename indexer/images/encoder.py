@@ -1,7 +1,7 @@
 """Pictures into unit vectors, by pretrained networks.
 
-ONNX Runtime does the work. PyTorch is the reference, and is imported only on request, or to export
-a network for the first time on a machine.
+ONNX Runtime does the work. EfficientNet-Lite0 ships as an export. PyTorch is the reference, and is
+imported only on request, or to export another network for the first time on a machine.
 """
 
 from __future__ import annotations
@@ -30,9 +30,22 @@ from hashlens.indexer.errors import (
     ShapeError,
     UnknownEncoderError,
 )
-from hashlens.indexer.images.onnx_network import fingerprint, load_or_export
-from hashlens.indexer.images.open_clip import FORM, PREFIX, open_clip_recipe, text_vectors
-from hashlens.indexer.images.specs import JPEG_DRAFT_FACTOR, LITE0, RECIPES, RESNET50, Recipe
+from hashlens.indexer.images.onnx_network import fingerprint, load_or_export, open_shipped
+from hashlens.indexer.images.open_clip import (
+    FORM,
+    PREFIX,
+    check_open_clip,
+    open_clip_recipe,
+    text_vectors,
+)
+from hashlens.indexer.images.specs import (
+    JPEG_DRAFT_FACTOR,
+    LITE0,
+    RECIPES,
+    RESNET50,
+    Recipe,
+    ShippedExport,
+)
 from hashlens.indexer.images.torch_network import IMAGENET_CLASSES, Network, TorchNetwork
 from hashlens.indexer.images.weights import weights_file, weights_hash
 from hashlens.indexer.types import Embeddings, Floats, Ids
@@ -74,11 +87,14 @@ class EncodedImages:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageEncoder:
-    """A frozen network that encodes pictures as unit vectors, and texts if it learned both."""
+    """A frozen network that encodes pictures as unit vectors, and texts if it learned both.
+
+    `weights` is the file of its weights, None for the export that ships.
+    """
 
     recipe: Recipe
     network: Network
-    weights: Path
+    weights: Path | None
     weights_sha256: str
 
     @property
@@ -188,7 +204,7 @@ class ImageEncoder:
         Raises:
             EncoderError: this encoder does not read text.
         """
-        if not self.reads_text:
+        if not self.reads_text or self.weights is None:
             raise EncoderError(f"{self.name}: encodes pictures alone, expected {FORM} for texts")
         return text_vectors(self.recipe, self.weights, self.weights_sha256, texts)
 
@@ -257,7 +273,8 @@ def open_encoder(
 
     Args:
         name: `efficientnet-lite0`, `efficientnet-lite2`, `resnet50`, `open-clip:MODEL/PRETRAINED`
-            or `auto`: ResNet50 if torch's cache has its weights, else EfficientNet-Lite0.
+            or `auto`: ResNet50 if PyTorch is installed and its cache has those weights, else
+            EfficientNet-Lite0.
         weights: a state dict of that network, saved by torch or as .safetensors, in place of the
             usual file; a classifier of other classes than ImageNet's is left out.
         reference: whether PyTorch runs the network, which is slower; no export is made then.
@@ -267,8 +284,11 @@ def open_encoder(
     Raises:
         EncoderError: the name is unknown, the weights are missing or of another model, or the
             cache cannot be written.
+        SetupError: a library that the encoder needs is missing.
     """
     recipe = _recipe(name, weights)
+    if recipe.shipped and not weights and not reference:
+        return _open_shipped(recipe, recipe.shipped)
     file = weights or weights_file(recipe)
     return _open_recipe(recipe, file, recorded, reference=reference, verify=verify)
 
@@ -281,16 +301,26 @@ def open_recorded(recorded: Mapping[str, Any], weights: Path | None = None) -> I
         IndexMismatchError: the encoder differs from that of the index.
     """
     recipe = _recipe(str(recorded["name"]), weights)
+    if recipe.shipped and not weights:
+        _check_recorded(recipe, recipe.shipped.weights_sha256, recorded)
+        return _open_shipped(recipe, recipe.shipped)
     file = weights or weights_file(recipe, fetch=False)
-    found = {"weights_sha256": weights_hash(file), "preprocessing": recipe.preprocessing}
-    for part, value in found.items():
+    _check_recorded(recipe, weights_hash(file), recorded)
+    printed = recorded.get("fingerprint")
+    return _open_recipe(recipe, file, printed if isinstance(printed, str) else None)
+
+
+def _check_recorded(recipe: Recipe, digest: str, recorded: Mapping[str, Any]) -> None:
+    for part, value in (("weights_sha256", digest), ("preprocessing", recipe.preprocessing)):
         if value != recorded[part]:
             raise IndexMismatchError(
                 f"encoder {recipe.name}: found {part} {value}, the index was "
                 f"built with {recorded[part]}; name that file with --weights, or build again"
             )
-    printed = recorded.get("fingerprint")
-    return _open_recipe(recipe, file, printed if isinstance(printed, str) else None)
+
+
+def _open_shipped(recipe: Recipe, shipped: ShippedExport) -> ImageEncoder:
+    return ImageEncoder(recipe, open_shipped(shipped), None, shipped.weights_sha256)
 
 
 def _open_recipe(
@@ -304,6 +334,8 @@ def _open_recipe(
     digest = weights_hash(file)
     if reference:
         return ImageEncoder(recipe, TorchNetwork.open(recipe, file), file, digest)
+    if recipe.shipped and digest == recipe.shipped.weights_sha256:
+        return _open_shipped(recipe, recipe.shipped)
     network = load_or_export(recipe, file, digest, recorded, verify=verify)
     return ImageEncoder(recipe, network, file, digest)
 
@@ -319,7 +351,23 @@ def _recipe(name: str, weights: Path | None) -> Recipe:
             f"found weights {weights} for encoder auto, expected the name of their encoder: "
             f"give one of {', '.join([*RECIPES, FORM])} with --encoder"
         )
-    return RESNET50 if RESNET50.file().is_file() else LITE0
+    return RESNET50 if RESNET50.has_libraries and RESNET50.file().is_file() else LITE0
+
+
+def check_installed(name: str, weights: Path | None = None) -> None:
+    """Check that the libraries that an encoder may need are installed, before work that needs it.
+
+    Raises:
+        EncoderError: the weights cannot be read.
+        SetupError: a library is missing.
+    """
+    recipe = RECIPES.get(name)
+    if name.startswith(PREFIX):
+        check_open_clip(name)
+    elif recipe:
+        shipped = recipe.shipped
+        if not shipped or (weights and weights_hash(weights) != shipped.weights_sha256):
+            recipe.check_libraries()
 
 
 def check_name(name: str) -> None:

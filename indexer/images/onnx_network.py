@@ -1,7 +1,7 @@
-"""Networks in ONNX Runtime, exported from PyTorch once and kept in the user's cache.
+"""Networks in ONNX Runtime: shipped, or exported from PyTorch once and kept in the user's cache.
 
-The export scales colours itself, so it takes pixels as they are decoded. An export is kept by
-the hash of the weights, the preprocessing and `VERSION`; PyTorch is needed only to make one, and
+An export scales colours itself, so it takes pixels as they are decoded. A kept one is known by
+the hash of the weights, the preprocessing and `VERSION`. PyTorch is needed only to make one, and
 for a build to check one whose fingerprint is not known.
 """
 
@@ -11,7 +11,7 @@ import hashlib
 import logging
 import math
 import warnings
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -20,8 +20,9 @@ import numpy as np
 
 from hashlens.indexer.arrays.row_math import normalize_rows
 from hashlens.indexer.errors import EncoderError
+from hashlens.indexer.file_io import hash_file
 from hashlens.indexer.images.file_cache import cache_folder, cached
-from hashlens.indexer.images.specs import Recipe
+from hashlens.indexer.images.specs import Recipe, ShippedExport
 from hashlens.indexer.images.torch_network import Network, Outputs, Pixels, TorchNetwork, one_core
 
 if TYPE_CHECKING:
@@ -33,12 +34,8 @@ _APART = 0.05  # most that numbers of fingerprints differ, which are 1 on averag
 _OPSET = 18
 _MOST_BYTES = 2**31 - 2**20  # an ONNX file is one protocol buffer
 
-# By the sha256 of weights, what `fingerprint` gives for them: EfficientNet-Lite0 and -Lite2.
+# By the sha256 of weights, what `fingerprint` gives for them: EfficientNet-Lite2.
 FINGERPRINTS = {
-    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db": (
-        "-0.637 0.176 0.931 -1.253 -0.814 -1.692 -0.300 -0.161 "
-        "-0.843 0.633 0.992 -1.083 -0.781 -1.886 -0.346 -0.085"
-    ),
     "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d": (
         "-0.829 -0.520 0.986 -0.843 0.296 -0.253 -0.221 -1.486 "
         "-0.851 -0.292 0.657 0.179 0.252 -0.840 -0.914 -1.359"
@@ -73,6 +70,28 @@ class OnnxNetwork:
             return self._sessions[cores]
 
 
+@cache
+def open_shipped(export: ShippedExport) -> OnnxNetwork:
+    """Return the network of an export that ships; its file is checked once in a process.
+
+    Raises:
+        EncoderError: the file is missing or damaged.
+    """
+    try:
+        digest = hash_file(export.file)
+    except OSError as error:
+        raise EncoderError(
+            f"{export.file}: cannot be read ({error.strerror}), expected the network that comes "
+            "with hashlens: install hashlens again"
+        ) from error
+    if digest != export.sha256:
+        raise EncoderError(
+            f"{export.file}: damaged, found sha256 {digest}, expected {export.sha256}: install "
+            "hashlens again"
+        )
+    return OnnxNetwork(export.file)
+
+
 def load_or_export(
     recipe: Recipe,
     weights: Path,
@@ -96,6 +115,7 @@ def load_or_export(
     Raises:
         EncoderError: the weights cannot be read or are of another model, the cache cannot be
             written, or the export does not compute what PyTorch does.
+        SetupError: a library that exports or checks it is missing.
     """
     key = f"{VERSION}\n{recipe.name}\n{digest}\n{recipe.preprocessing}"
     known = FINGERPRINTS.get(digest) or recorded
@@ -181,6 +201,7 @@ def _session(file: Path, cores: int) -> InferenceSession:
 
 def _export(recipe: Recipe, weights: Path, file: Path) -> None:
     """Write a network's export into a file, and check it against PyTorch."""
+    recipe.check_libraries()
     import torch
 
     log.warning(

@@ -22,6 +22,7 @@ from hashlens.indexer.errors import EncoderError
 from hashlens.indexer.images.file_cache import cached, whole_files
 from hashlens.indexer.images.specs import Recipe
 from hashlens.indexer.images.torch_network import load_weights
+from hashlens.indexer.libraries import require_libraries
 from hashlens.indexer.types import Floats
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ _VERSION = 1  # of the cards
 _UNREAD = frozenset({"logit_scale", "logit_bias"})  # for training; vectors do not use them
 _HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 _TEXTS_AT_ONCE = 128
+_LIBRARIES = ("torch", "torchvision", "open_clip", "huggingface_hub", "onnx")
 
 
 def open_clip_recipe(name: str, weights: Path | None = None) -> Recipe:
@@ -63,6 +65,15 @@ def open_clip_recipe(name: str, weights: Path | None = None) -> Recipe:
     key = f"{_VERSION}\n{name}\n{'given' if weights else 'known'}"
     file = cached("json", name, key, partial(_write_card, name, weights))
     return _recipe(name, json.loads(file.read_bytes()))
+
+
+def check_open_clip(name: str) -> None:
+    """Check that the libraries of a model are installed.
+
+    Raises:
+        SetupError: one is missing.
+    """
+    require_libraries(_LIBRARIES, f"encoder {name} needs", "torch")
 
 
 def _model(name: str) -> tuple[str, str]:
@@ -86,7 +97,9 @@ def text_vectors(recipe: Recipe, file: Path, digest: str, texts: Sequence[str]) 
 
     Raises:
         EncoderError: the weights in `file`, whose sha256 is `digest`, are of another model.
+        SetupError: a library that reads texts is missing.
     """
+    recipe.check_libraries()
     import torch
 
     network, tokenize = _text_model(recipe, file, digest)
@@ -129,6 +142,7 @@ def _text_model(recipe: Recipe, file: Path, _digest: str) -> tuple[Any, Any]:
 
 def _write_card(name: str, weights: Path | None, file: Path) -> None:
     """Write what open_clip knows of a model and its preprocessing."""
+    check_open_clip(name)
     import open_clip
 
     model, pretrained = _model(name)
@@ -199,6 +213,7 @@ def _recipe(name: str, card: dict[str, Any]) -> Recipe:
         tower="visual",
         unread=_UNREAD,
         read=_read,
+        libraries=_LIBRARIES,
     )
 
 
@@ -229,9 +244,14 @@ def _read(network: nn.Module, state: State) -> State:
 
 
 def _file(source: str) -> Path:
-    """Return the file of weights in open_clip's caches, existing or not."""
+    """Return the file of weights in open_clip's caches, existing or not.
+
+    Raises:
+        SetupError: the library that knows the cache of the Hugging Face hub is missing.
+    """
     if not source.startswith("hf.co/"):
         return Path("~/.cache/clip").expanduser() / (source.rpartition("/")[2] or "weights")
+    require_libraries(["huggingface_hub"], f"the cache of {source} needs", "torch")
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.constants import HF_HUB_CACHE
 

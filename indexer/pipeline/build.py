@@ -20,10 +20,11 @@ from hashlens.indexer.corpus.ingest import (
     no_usable_post,
     summarize_notes,
 )
+from hashlens.indexer.embeddings.space_training import check_method
 from hashlens.indexer.errors import HashlensError, InputError
 from hashlens.indexer.generations.forgotten import FORGOTTEN_FILE, Forgotten
 from hashlens.indexer.generations.generation import KEEP, Generation, temporary_generation
-from hashlens.indexer.images.encoder import ImageEncoder, open_encoder
+from hashlens.indexer.images.encoder import ImageEncoder, check_installed, open_encoder
 from hashlens.indexer.pipeline.ranker_training import FitRanker, RankerTask
 from hashlens.indexer.posts.formats.registry import AUTO
 from hashlens.indexer.posts.reader import Sources
@@ -100,6 +101,7 @@ def build(
         IndexLockedError: another process writes to this index.
         VectorsUnreachableError: Milvus does not answer there.
         ConfigError: `vectors_in` is not an address.
+        SetupError: a library that the encoder or the vectors need is missing.
     """
     began = time.monotonic()
     context = BuildContext(
@@ -110,7 +112,9 @@ def build(
         engine=engine,
     )
     config = context.config
-    address, milvus_notes = check_address(vectors_in)  # before hours of work
+    check_installed(config.encoder, weights)  # before hours of work, as the next two
+    check_method(config.vectors)
+    address, milvus_notes = check_address(vectors_in)
     rejections: list[Rejection] = []
     given = Sources(sources, config.hashtag_rule, reader, columns, config.first_comment)
     posts = ingest_posts(given, rejections, context)

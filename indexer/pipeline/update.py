@@ -25,8 +25,9 @@ from hashlens.indexer.corpus.ingest import (
     no_usable_post,
     summarize_notes,
 )
+from hashlens.indexer.embeddings.space_training import check_method
 from hashlens.indexer.erasure.traces import erase_pictures, traces_in
-from hashlens.indexer.errors import InputError
+from hashlens.indexer.errors import InputError, SetupError
 from hashlens.indexer.generations.forgotten import Forgotten
 from hashlens.indexer.generations.generation import (
     KEEP,
@@ -368,14 +369,22 @@ def _retrain_reason(
     """Return the reason to train everything again, empty if there is none, and notes on that.
 
     Raises:
-        InputError: retraining is requested, and impossible.
+        InputError, SetupError: retraining is requested, and impossible.
     """
     limit = _config(previous).update.retrain_share
     if previous.manifest.counts.get(BASE_POSTS, 0):
         return "", ()  # the posts that it was trained on are not there
     asked = given.retrain or (given.retrain is None and share > limit)
+    if not asked:
+        return "", ()
+    try:
+        check_method(_config(previous).vectors)
+    except SetupError as error:
+        if given.retrain:
+            raise
+        return "", (f"not learned anew: {error}",)
     file = _config(previous).vectors.pretrained
-    if asked and file and given.pretrained is None:
+    if file and given.pretrained is None:
         # The index may be a stranger's: its user decides which files are read.
         lacking = (
             f"this index learned from the word vectors in {file}, and an index alone is not "
@@ -384,8 +393,6 @@ def _retrain_reason(
         if given.retrain:
             raise InputError(lacking)
         return "", (lacking,)
-    if not asked:
-        return "", ()
     over = f"{share:.0%} of the posts are new, over {limit:.0%}"
     return "as asked" if given.retrain else over, ()
 

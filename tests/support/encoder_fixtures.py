@@ -11,8 +11,8 @@ from PIL import Image
 from torch import nn
 
 from hashlens.indexer.errors import EncoderError
-from hashlens.indexer.images.catalog import encoder_infos
 from hashlens.indexer.images.encoder import open_encoder
+from hashlens.indexer.images.specs import RECIPES
 from hashlens.indexer.images.torch_network import one_core
 
 
@@ -32,8 +32,7 @@ PHOTOS = photos()
 
 
 def weights_file(encoder: str) -> Path:
-    (found,) = (info for info in encoder_infos() if info.name == encoder)
-    return Path(found.where)
+    return RECIPES[encoder].file()
 
 
 def unit(features: Any) -> Any:

@@ -23,6 +23,7 @@ from hashlens.cli import app
 from hashlens.indexer.config import ALL_TOPICS, BuildConfig, VectorConfig
 from hashlens.indexer.corpus.corpus import Corpus
 from hashlens.indexer.corpus.engine import LOCAL, Engine
+from hashlens.indexer.distributed.image_batches import EncoderSpec, encode_batch, path_batches
 from hashlens.indexer.distributed.ray_engine import ray_engine
 from hashlens.indexer.embeddings.space import WordSpace
 from hashlens.indexer.errors import ClusterError, ConfigError, EncoderError, InputError
@@ -234,11 +235,24 @@ class Killing(NullProgress):
         return bool(left.get("CPU", 0) == 0)
 
 
+def start_process(node: Any, picture: Path) -> None:
+    """Have a node start its process, which takes longer than the other needs for all pictures."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    (batch,) = path_batches([picture], 1)
+    there = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
+    task = ray.remote(encode_batch).options(num_cpus=1, scheduling_strategy=there)
+    ray.get(task.remote(batch, EncoderSpec.of(open_encoder("efficientnet-lite0"))))
+
+
 def test_a_node_killed_half_way_changes_nothing(
     cluster: TwoNodes, posts: Path, local: tuple[Path, BuildReport], tmp_path: Path
 ) -> None:
     killing = Killing(cluster)
     with ray_engine(cluster.address, pictures=4) as engine:
+        (node,) = cluster.nodes.worker_nodes
+        start_process(node, posts / "pictures" / "0.jpg")
         try:
             report = built(posts, tmp_path / "index", engine, killing)
         finally:

@@ -238,7 +238,7 @@ def test_infos(away: Path):
     infos = {info.name: info for info in encoder_infos()}
     lite, resnet = infos["efficientnet-lite0"], infos["resnet50"]
     assert (lite.width, lite.at_hand) == (1280, True)
-    assert lite.where.endswith("efficientnet-lite0-57934424.pth")
+    assert lite.where.endswith("data/encoder/efficientnet-lite0.onnx")
     assert (resnet.width, resnet.at_hand) == (2048, False)
     assert resnet.where == "https://download.pytorch.org/models/resnet50-11ad3fa6.pth"
     away.parent.mkdir(parents=True)

