@@ -22,12 +22,23 @@ class FileEntry(TypedDict):
     sha256: str
 
 
+MAX_NAME, MAX_PATH = 255, 3_800  # bytes that Linux allows, less those of the files of an index
+
+
 def check_place(path: Path) -> None:
-    """See that DuckDB can keep files there: it takes what follows a question mark for options.
+    """Check that an index can be at a path.
+
+    DuckDB reads options after a question mark, and the system bounds names.
 
     Raises:
         InputError: it cannot.
     """
+    place = os.fsencode(path.resolve())
+    if len(place) > MAX_PATH or max(map(len, place.split(b"/"))) > MAX_NAME:
+        raise InputError(
+            f"{str(path)[:40]}...: found a path of {len(place):,} bytes, expected {MAX_PATH:,} at "
+            f"most and {MAX_NAME} in a name: keep the index elsewhere"
+        )
     if "?" in str(path.resolve()):
         raise InputError(
             f"{path}: found a question mark in the path, expected none, for DuckDB cannot open "

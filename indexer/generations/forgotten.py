@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from hashlens.indexer.errors import IndexCorruptError
-from hashlens.indexer.generations.filesystem import open_nofollow, write_durably
+from hashlens.indexer.generations.filesystem import check_place, open_nofollow, write_durably
 from hashlens.indexer.generations.manifest import NAME
 from hashlens.indexer.text.authors import fold_author
 
@@ -69,6 +69,7 @@ class Forgotten:
 
     @classmethod
     def _read(cls, index: Path) -> Self:
+        check_place(index)
         path = index / FORGOTTEN_FILE
         try:
             with open(path, "rb", opener=open_nofollow) as file:

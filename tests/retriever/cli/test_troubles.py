@@ -268,6 +268,17 @@ def test_a_question_mark_in_the_path_is_refused_in_one_line(tmp_path: Path) -> N
     assert run("verify", "--index", tmp_path / "index")[0] == 0
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "b" * 200 + "/" + "/".join(["c" * 200] * 20)])
+def test_a_path_that_is_too_long_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
+    posts = tmp_path / "posts.jsonl"
+    posts.write_text('{"id": "1", "caption": "Nap #cat"}\n')
+    for words in (["build", posts], ["recommend", "--caption", "x"], ["update", posts], ["verify"]):
+        code, out, err = run(*words, "--index", tmp_path / name)
+        assert (code, out) == (1, "")
+        assert "expected 3,800 at most and 255 in a name" in err
+        assert len(err.splitlines()) == 1
+
+
 @pytest.mark.parametrize("mask", [0o022, 0o027, 0o000])
 def test_every_file_of_an_index_has_the_mode_of_the_umask(mask: int, tmp_path: Path) -> None:
     before = os.umask(mask)
