@@ -62,7 +62,8 @@ def _line_row(number: int, line: bytes, columns: Columns) -> Row:
     try:
         value = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
-        return Row(number, problem=f"found bytes that are not UTF-8 ({error.reason})")
+        problem = f"found bytes that are not UTF-8 ({error.reason}), save the file as UTF-8"
+        return Row(number, problem=problem)
     except (ValueError, RecursionError) as error:
         return Row(number, problem=f"found malformed JSON ({error})")
     return _row(number, value, columns)
