@@ -1,10 +1,10 @@
-"""An index that starts as a copy of another one, ready for posts to be added."""
+"""Starts an index as a copy of another one."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hashlens.indexer.errors import InputError
@@ -51,8 +51,9 @@ def copy_index(index: Path, source: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        for path in [*paths_in(index, "gen-"), index / "CURRENT", index / "writer.lock"]:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        if not was_there:
-            index.rmdir()
+        with suppress(OSError):  # the first error is what a person needs to know
+            for path in [*paths_in(index, "gen-"), index / "CURRENT", index / "writer.lock"]:
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            if not was_there:
+                index.rmdir()
         raise

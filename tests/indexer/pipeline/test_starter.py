@@ -135,6 +135,19 @@ def test_what_fails_leaves_no_index(full: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "own").exists()
 
 
+def test_a_disk_that_removes_nothing_hides_no_first_error(
+    full: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = bare(open_current(full), tmp_path / "bare")
+
+    def refuse(path: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    with pytest.raises(ValueError, match="first"), copy_index(tmp_path / "own", source):
+        monkeypatch.setattr("shutil.rmtree", refuse)
+        raise ValueError("first")
+
+
 def test_it_cannot_learn_anew_from_posts_that_it_does_not_hold(full: Path, tmp_path: Path) -> None:
     source = bare(open_current(full), tmp_path / "bare")
     with copy_index(tmp_path / "own", source):
