@@ -30,7 +30,7 @@ import numpy as np
 from hashlens.evaluation.performance.isolated import measure_seconds, read_memory
 from hashlens.evaluation.result_files import Json
 from hashlens.indexer.config import data_path
-from hashlens.indexer.decoding.loading import save_jpeg
+from hashlens.indexer.decoding.pixels import save_jpeg
 from hashlens.indexer.errors import HashlensError
 
 MAX_THREADS = 32  # requests under way

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from hashlens.indexer.decoding import decoder_process
 from hashlens.indexer.decoding.decoder_process import FAILURE, LARGE, LENGTH, READY
-from hashlens.indexer.decoding.loading import opened
+from hashlens.indexer.decoding.loading import open_picture_file
 from hashlens.indexer.errors import EncoderError, ImageError
 
 MAX_SECONDS = 3.0  # of processor time for one picture
@@ -47,7 +47,7 @@ def crop_picture(
     Args:
         path: as in `images.open_image`.
         side: as there.
-        shorter: with the others, as in `images.cropped`.
+        shorter: with the others, as in `crop_image`.
         crop: as there.
         bicubic: as there.
         squash: as there.
@@ -102,7 +102,7 @@ class _Pool:
 
     def ask(self, path: Path, request: dict[str, Any], seconds: float) -> bytearray:
         """Return the answer of a process to a request about a picture file."""
-        with opened(path) as file:
+        with open_picture_file(path) as file:
             process = self._take()
             try:
                 answer = process.answer(file, request | {"suffix": path.suffix}, seconds)

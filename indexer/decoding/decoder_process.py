@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-from hashlens.indexer.decoding.loading import MAX_BYTES, cropped, decoded, prepare_pillow, thumbnail
+from hashlens.indexer.decoding.loading import MAX_BYTES, decode_image, prepare_pillow
+from hashlens.indexer.decoding.pixels import crop_image, make_thumbnail
 from hashlens.indexer.errors import ImageError
 
 MAX_MEMORY = 2_500_000_000  # bytes; pictures are refused long before by `MAX_DECODED_BYTES`
@@ -79,13 +80,13 @@ def _decode(line: socket.socket, request: dict[str, Any], file: IO[bytes]) -> by
         line.recv(1)
         yield
 
-    picture = decoded(
+    picture = decode_image(
         file.read(MAX_BYTES), side=request["side"], suffix=request["suffix"], wait=allowed
     )
     wanted = request.get("cropped")
     if wanted is None:
-        return thumbnail(picture, request["side"])
-    return cropped(picture, **wanted).tobytes()
+        return make_thumbnail(picture, request["side"])
+    return crop_image(picture, **wanted).tobytes()
 
 
 def _send(line: socket.socket, kind: bytes, answer: bytes) -> None:

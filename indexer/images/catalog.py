@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hashlens.indexer.decoding.loading import save_jpeg
+from hashlens.indexer.decoding.pixels import save_jpeg
 from hashlens.indexer.images.encoder import open_encoder
 from hashlens.indexer.images.open_clip import known_recipes
 from hashlens.indexer.images.specs import RECIPES, Recipe

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from hashlens.indexer.decoding.loading import (
+from hashlens.indexer.decoding.file_formats import (
     ENDINGS,
     FORMATS,
-    MAX_BYTES,
+    explain_unreadable,
     format_of,
-    misreading,
     picture_format,
 )
+from hashlens.indexer.decoding.loading import MAX_BYTES
 from hashlens.indexer.errors import InputError
 from hashlens.indexer.images.file_cache import cache_folder, keep
 
@@ -37,7 +37,7 @@ def keep_picture(content: bytes) -> Path:
         raise InputError(f"found {len(content):,} bytes, expected {MAX_BYTES:,} at most")
     form = format_of(content)
     if form is None and picture_format(content):
-        raise InputError(misreading(content))
+        raise InputError(explain_unreadable(content))
     if form is None:
         raise InputError(f"found bytes of another form, expected {', '.join(FORMATS)}")
     return keep(_KIND, content, f".{form.lower().replace(' ', '-')}")

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from hashlens.indexer.decoding.loading import MAX_BYTES, format_of, misreading, picture_format
+from hashlens.indexer.decoding.file_formats import explain_unreadable, format_of, picture_format
+from hashlens.indexer.decoding.loading import MAX_BYTES
 from hashlens.indexer.errors import InputError
 from hashlens.indexer.file_io import hash_file
 from hashlens.indexer.images.kept_pictures import keep_picture
@@ -122,7 +123,7 @@ def _check_form(path: Path) -> None:
     if picture_format(head) is None:
         raise InputError("found a file of another form, expected a picture")
     if format_of(head) is None:
-        raise InputError(misreading(head, path.suffix))
+        raise InputError(explain_unreadable(head, path.suffix))
 
 
 def _storable(path: Path) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from hashlens.indexer.decoding.loading import is_picture_file
+from hashlens.indexer.decoding.file_formats import is_picture_file
 from hashlens.indexer.errors import HashlensError, InputError
 from hashlens.indexer.posts.formats.files import shown, walk
 from hashlens.indexer.posts.tables.tables import Row, count_lines, find_tables, kind, read_rows

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hashlens.indexer.decoding.loading import save_jpeg
+from hashlens.indexer.decoding.pixels import save_jpeg
 from hashlens.indexer.errors import HashlensError
 from hashlens.retriever.recommendation import Query, Recommendation
 from hashlens.retriever.recommender import Recommender

@@ -26,7 +26,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from hashlens.indexer.decoding.loading import format_of, picture_format
+from hashlens.indexer.decoding.file_formats import format_of, picture_format
 from hashlens.indexer.errors import InputError
 from hashlens.indexer.images.kept_pictures import is_video
 from hashlens.indexer.posts.exports import labels

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
-from hashlens.indexer.decoding.loading import is_picture_file
+from hashlens.indexer.decoding.file_formats import is_picture_file
 from hashlens.indexer.images.kept_pictures import find_picture_file
 from hashlens.indexer.posts.formats.files import Folder, Found, caption_beside, shown, walk
 

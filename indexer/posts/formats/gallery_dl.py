@@ -18,7 +18,7 @@ from itertools import groupby, islice
 from pathlib import Path, PurePath
 from typing import Any
 
-from hashlens.indexer.decoding.loading import ENDINGS
+from hashlens.indexer.decoding.file_formats import ENDINGS
 from hashlens.indexer.posts.formats.files import (
     Folder,
     Found,

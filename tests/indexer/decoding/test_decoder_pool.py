@@ -18,7 +18,8 @@ import pytest
 from PIL import Image
 
 from hashlens.indexer.decoding import decoder_pool as decoders
-from hashlens.indexer.decoding.loading import cropped, open_image
+from hashlens.indexer.decoding.loading import open_image
+from hashlens.indexer.decoding.pixels import crop_image
 from hashlens.indexer.errors import ImageError
 from tests.support.encoder_fixtures import PHOTOS
 
@@ -81,7 +82,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 def test_another_process_gives_the_same_pixels(name: str):
     picture = open_image(PHOTOS[name], side=512)
     found = decoders.crop_picture(PHOTOS[name], side=512, **CUT)
-    assert np.array_equal(found, np.asarray(cropped(picture, **CUT)))
+    assert np.array_equal(found, np.asarray(crop_image(picture, **CUT)))
 
 
 def test_a_thumbnail_says_nothing_of_its_picture(tmp_path: Path):

@@ -22,15 +22,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, PngImagePlugin
 
 from hashlens.indexer.decoding.file_bytes import count_scans
-from hashlens.indexer.decoding.loading import (
-    MAX_BYTES,
-    cropped,
-    format_of,
-    is_same,
-    open_image,
-    picture_format,
-    prepare_pillow,
-)
+from hashlens.indexer.decoding.file_formats import format_of, picture_format
+from hashlens.indexer.decoding.loading import MAX_BYTES, is_same, open_image, prepare_pillow
+from hashlens.indexer.decoding.pixels import crop_image
 from hashlens.indexer.errors import ImageError
 
 Ints = NDArray[np.int64]
@@ -234,7 +228,7 @@ def test_cropped_is_torchvisions_resize_and_crop(width, height, sizes, seed):
     picture = Image.fromarray(pixels)
     mode = InterpolationMode.BICUBIC if bicubic else InterpolationMode.BILINEAR
     expected = functional.center_crop(functional.resize(picture, [shorter], mode), [crop])
-    found = cropped(picture, shorter=shorter, crop=crop, bicubic=bicubic)
+    found = crop_image(picture, shorter=shorter, crop=crop, bicubic=bicubic)
     assert np.array_equal(np.asarray(found), np.asarray(expected))
 
 

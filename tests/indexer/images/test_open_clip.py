@@ -12,7 +12,7 @@ import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
-from hashlens.indexer.decoding.loading import cropped
+from hashlens.indexer.decoding.pixels import crop_image
 from hashlens.indexer.images.catalog import encoder_infos
 from hashlens.indexer.images.encoder import open_encoder
 from hashlens.indexer.images.imagenet import class_titles
@@ -132,7 +132,7 @@ def test_squashed_pictures_are_open_clips():
     expected = picture
     for step in steps:
         expected = step(expected)
-    found = cropped(picture, shorter=64, crop=64, bicubic=True, squash=True)
+    found = crop_image(picture, shorter=64, crop=64, bicubic=True, squash=True)
     assert np.array_equal(np.asarray(found), np.asarray(expected)[:64, :64])
 
 
