@@ -143,11 +143,13 @@ def test_a_disk_that_removes_nothing_hides_no_first_error(
     def refuse(path: Path) -> None:
         raise OSError(5, "Input/output error")
 
-    copied = copy_index(tmp_path / "own", source)
-    copied.__enter__()
-    monkeypatch.setattr("shutil.rmtree", refuse)
+    def fail() -> None:
+        with copy_index(tmp_path / "own", source):
+            monkeypatch.setattr("shutil.rmtree", refuse)
+            raise ValueError("first")
+
     with pytest.raises(ValueError, match="first"):
-        copied.__exit__(ValueError, ValueError("first"), None)
+        fail()
 
 
 def test_it_cannot_learn_anew_from_posts_that_it_does_not_hold(full: Path, tmp_path: Path) -> None:
