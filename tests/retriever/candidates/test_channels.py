@@ -172,6 +172,16 @@ def test_a_rare_word_lifts_its_hashtags(wide: IndexReader) -> None:
     )
 
 
+def test_a_large_index_needs_more_authors_for_a_word_with_a_hashtag(
+    wide: IndexReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty authors count as a large index here; three of them share `surf` with #surf."""
+    for authors_each, most, is_found in ((20, 8, True), (10, 8, False), (1, 3, True)):
+        monkeypatch.setattr(channels, "AUTHORS_PER_SUPPORTER", authors_each)
+        monkeypatch.setattr(channels, "MAX_SUPPORTERS", most)
+        assert bool(says(wide, "word counts", Query(caption="surf"))) == is_found
+
+
 def test_common_words_tell_the_language(wide: IndexReader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channels, "MIN_COMMON_SHARE", 0.5)
     found = says(wide, "language", Query(caption="und surf"))
