@@ -12,7 +12,7 @@ from hashlens.indexer.decoding.loading import MAX_BYTES, format_of, misreading, 
 from hashlens.indexer.errors import InputError
 from hashlens.indexer.file_io import hash_file
 from hashlens.indexer.images.kept_pictures import keep_picture
-from hashlens.indexer.posts.formats.files import shown
+from hashlens.indexer.posts.formats.files import show_path
 from hashlens.indexer.posts.tables.tables import kind
 
 _ADDRESS = re.compile(r"\s*(?:https?:)?//[^\s/]", re.IGNORECASE)
@@ -31,7 +31,7 @@ def find_picture(value: object, root: Path) -> tuple[Path, str] | None:
 
     Args:
         value: a name or a path, or a list of them, of which the first that is a picture is
-            taken (see `readers.files.Found`).
+            taken (see `readers.files.SourceRow`).
         root: resolved folder it must lie in, links followed.
 
     Raises:
@@ -66,7 +66,7 @@ def _named(value: object, root: Path) -> str:
     """What a picture is called in a message."""
     if not isinstance(value, Path):
         return str(value)[:200]
-    return shown(value.relative_to(root) if value.is_relative_to(root) else value.name)
+    return show_path(value.relative_to(root) if value.is_relative_to(root) else value.name)
 
 
 def _inside(root: Path, value: object) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hashlens.indexer.errors import InputError
 from hashlens.indexer.posts.dedup import is_nameless
-from hashlens.indexer.posts.formats.files import Found, ReadOptions, shown
+from hashlens.indexer.posts.formats.files import ReadOptions, SourceRow, show_path
 from hashlens.indexer.posts.formats.registry import AUTO, Reader, find_reader, find_readers
 from hashlens.indexer.posts.formats.tabular import COLUMNS, unreadable
 from hashlens.indexer.posts.parser import Reading, UnusablePostError
@@ -113,8 +113,8 @@ class Part:
             InputError: it cannot be read, and is not one of many.
         """
         if self.note:
-            yield ReadRow(shown(self.noted or self.path), None, None, (), note=self.note)
-        source = shown(self.path)
+            yield ReadRow(show_path(self.noted or self.path), None, None, (), note=self.note)
+        source = show_path(self.path)
         for found, place, root in _placed(self._found()):
             if found.row.note:
                 yield ReadRow(place, None, None, (), note=found.row.note)
@@ -135,7 +135,7 @@ class Part:
                 is_named_by_picture=self.reader.is_named_by_picture,
             )
 
-    def _found(self) -> Iterator[Found]:
+    def _found(self) -> Iterator[SourceRow]:
         try:
             yield from self.reader.rows(self.path, self.options)
         except InputError as error:
@@ -253,12 +253,12 @@ def _counted(remarks: Counter[tuple[str, str]]) -> Iterator[Rejection]:
         yield Rejection(place, None, reason, post_kept=True, is_note=True)
 
 
-def _placed(rows: Iterable[Found]) -> Iterator[tuple[Found, str, Path]]:
+def _placed(rows: Iterable[SourceRow]) -> Iterator[tuple[SourceRow, str, Path]]:
     """Rows with the name of their file and their resolved root, made once for many of a file."""
     file = root = None
     for found in rows:
         if found.file is not file:
-            file, place = found.file, shown(found.file)
+            file, place = found.file, show_path(found.file)
         if found.root is not root:
             root, resolved = found.root, found.root.resolve()
         yield found, place, resolved

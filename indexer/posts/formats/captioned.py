@@ -14,26 +14,26 @@ from pathlib import Path, PurePath
 
 from hashlens.indexer.decoding.loading import is_picture_file
 from hashlens.indexer.images.kept_pictures import find_picture_file
-from hashlens.indexer.posts.formats.files import Folder, Found, caption_beside, shown, walk
+from hashlens.indexer.posts.formats.files import Folder, SourceRow, caption_beside, show_path, walk
 
 _CAPTIONS = (".txt", ".caption")
 _NUMBERED = re.compile(r"(.+)_(\d{1,2})", re.DOTALL)
 
 
-def rows(source: Path) -> Iterator[Found]:
+def rows(source: Path) -> Iterator[SourceRow]:
     """The pictures of a source as posts; where one lies in it is its id."""
     for folder in walk(source):
-        yield from folder.rejected()
+        yield from folder.problem_rows()
         posts = _posts(folder)
         for name in _others(folder, posts):
-            yield folder.lost(name, "found no picture in it, expected one for its caption")
+            yield folder.build_problem(name, "found no picture in it, expected one for its caption")
         for post, names in posts.items():
             caption, problems = caption_beside(folder, _caption_of(folder, post, names))
             paths = [folder.path / name for name in names]
-            place = shown((folder.path / post).relative_to(folder.root).as_posix())
+            place = show_path((folder.path / post).relative_to(folder.root).as_posix())
             image = paths[0] if len(paths) == 1 else find_picture_file(paths)
             fields = {"id": place, "caption": caption, "image": image}
-            yield folder.found(names[0], fields, *problems)
+            yield folder.build_row(names[0], fields, *problems)
 
 
 def count(source: Path) -> int:

@@ -14,14 +14,14 @@ from typing import Any
 
 from hashlens.indexer.errors import InputError
 from hashlens.indexer.images.kept_pictures import keep_picture, kept_pictures
-from hashlens.indexer.posts.formats.files import Found, shown, walk
+from hashlens.indexer.posts.formats.files import SourceRow, show_path, walk
 from hashlens.indexer.posts.formats.tabular import count_all, each_table, read_named
 from hashlens.indexer.posts.tables.tables import Row, column_kinds
 
 _BATCH = 16  # rows read at a time: each may bring a picture
 
 
-def rows(source: Path, columns: Mapping[str, str]) -> Iterator[Found]:
+def rows(source: Path, columns: Mapping[str, str]) -> Iterator[SourceRow]:
     """The rows of a Parquet file, or of all in a folder, in order; columns as in `tabular`.
 
     Raises:
@@ -29,7 +29,7 @@ def rows(source: Path, columns: Mapping[str, str]) -> Iterator[Found]:
     """
     tables = _tables(source)
     if not tables:
-        raise InputError(f"found no Parquet file in {shown(source)}, expected a data set")
+        raise InputError(f"found no Parquet file in {show_path(source)}, expected a data set")
     yield from each_table(tables, lambda table: _table_rows(table, columns))
 
 
@@ -58,21 +58,21 @@ def is_data_set(table: Path) -> bool:
     return holds_pictures or ({"image", "text"} <= kinds.keys() and "caption" not in kinds)
 
 
-def _table_rows(table: Path, columns: Mapping[str, str]) -> Iterator[Found]:
+def _table_rows(table: Path, columns: Mapping[str, str]) -> Iterator[SourceRow]:
     for row in read_named(table, columns, batch=_BATCH):
         yield _pictured(table, row)
 
 
-def _pictured(table: Path, row: Row) -> Found:
+def _pictured(table: Path, row: Row) -> SourceRow:
     image = row.fields.get("image")
     content = image.get("bytes") if isinstance(image, dict) else image
     if not isinstance(content, bytes):
         name = image.get("path") if isinstance(image, dict) else image
-        return Found(table, table.parent, _with(row, name))
+        return SourceRow(table, table.parent, _with(row, name))
     try:
-        return Found(table, kept_pictures(), _with(row, keep_picture(content)))
+        return SourceRow(table, kept_pictures(), _with(row, keep_picture(content)))
     except InputError as error:
-        return Found(table, table.parent, _with(row, None), (f"picture: {error}",))
+        return SourceRow(table, table.parent, _with(row, None), (f"picture: {error}",))
 
 
 def _with(row: Row, image: object) -> Row:

@@ -16,11 +16,11 @@ from hashlens.indexer.posts.formats import gallery_dl as gallerydl
 from hashlens.indexer.posts.formats.files import (
     JSON_ENDINGS,
     Folder,
-    Found,
     ReadOptions,
+    SourceRow,
     UnreadableError,
     read_json,
-    shown,
+    show_path,
     walk,
 )
 from hashlens.indexer.posts.tables.tables import find_tables, read_rows
@@ -46,7 +46,7 @@ class Reader:
     """
 
     about: str
-    rows: Callable[[Path, ReadOptions], Iterator[Found]]
+    rows: Callable[[Path, ReadOptions], Iterator[SourceRow]]
     count: Callable[[Path], int | None]
     has_columns: bool = False
     tables: Callable[[Path], list[Path]] | None = None
@@ -55,14 +55,14 @@ class Reader:
     is_named_by_picture: bool = False
 
 
-def _of_files(rows: Callable[[Path], Iterator[Found]]) -> Callable[..., Iterator[Found]]:
+def _of_files(rows: Callable[[Path], Iterator[SourceRow]]) -> Callable[..., Iterator[SourceRow]]:
     """A reader of files whose form leaves nothing to choose."""
     return lambda source, _options: rows(source)
 
 
 def _of_tables(
-    rows: Callable[[Path, Mapping[str, str]], Iterator[Found]],
-) -> Callable[..., Iterator[Found]]:
+    rows: Callable[[Path, Mapping[str, str]], Iterator[SourceRow]],
+) -> Callable[..., Iterator[SourceRow]]:
     """A reader of tables, whose columns may be named."""
     return lambda source, options: rows(source, options.columns)
 
@@ -159,13 +159,13 @@ def _check_there(source: Path) -> None:
         mode = source.stat().st_mode
     except FileNotFoundError as error:
         raise InputError(
-            f"found nothing at {shown(source)}, expected a file or folder of posts"
+            f"found nothing at {show_path(source)}, expected a file or folder of posts"
         ) from error
     except (OSError, ValueError) as error:
-        raise InputError(f"{shown(source)}: cannot be read ({error})") from error
+        raise InputError(f"{show_path(source)}: cannot be read ({error})") from error
     # A pipe or device would be waited for, perhaps forever.
     if not (S_ISREG(mode) or S_ISDIR(mode)):
-        raise InputError(f"{shown(source)}: found a pipe or device, expected a file or folder")
+        raise InputError(f"{show_path(source)}: found a pipe or device, expected a file or folder")
 
 
 def _recognised(source: Path, *, has_columns: bool) -> str:
@@ -196,7 +196,7 @@ def _json_table(table: Path) -> str:
     rows = list(islice(tabular.read_named(table, {}), _ENTRIES))
     if not any(row.fields for row in rows):
         why = next((f" ({row.problem})" for row in rows if row.problem), "")
-        raise InputError(f"found {shown(table)}, expected a list of posts{why}{_OR_A_SCRAPE}")
+        raise InputError(f"found {show_path(table)}, expected a list of posts{why}{_OR_A_SCRAPE}")
     return "tables"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hashlens.indexer.errors import InputError
 from hashlens.indexer.posts.formats.escapes import plain_text
-from hashlens.indexer.posts.formats.files import Found, first, shown, within
+from hashlens.indexer.posts.formats.files import SourceRow, first, show_path, within
 from hashlens.indexer.posts.tables.aliases import ALIASES
 from hashlens.indexer.posts.tables.rows import shown_names
 from hashlens.indexer.posts.tables.tables import (
@@ -27,7 +27,7 @@ _INSIDE: dict[str, tuple[tuple[str | int, ...], ...]] = {
 _SHOWN = 5  # tables in a message
 
 
-def rows(source: Path, columns: Mapping[str, str]) -> Iterator[Found]:
+def rows(source: Path, columns: Mapping[str, str]) -> Iterator[SourceRow]:
     """The rows of a file, or of the files a folder stands for, their fields called as ours.
 
     Args:
@@ -40,7 +40,9 @@ def rows(source: Path, columns: Mapping[str, str]) -> Iterator[Found]:
     yield from each_table(find_tables(source), lambda table: _table_rows(table, columns))
 
 
-def each_table(tables: Sequence[Path], read: Callable[[Path], Iterator[Found]]) -> Iterator[Found]:
+def each_table(
+    tables: Sequence[Path], read: Callable[[Path], Iterator[SourceRow]]
+) -> Iterator[SourceRow]:
     """The rows of tables in turn; one of several that cannot be read does not stop the others.
 
     Raises:
@@ -55,10 +57,10 @@ def each_table(tables: Sequence[Path], read: Callable[[Path], Iterator[Found]]) 
             yield unreadable(table, error)
 
 
-def unreadable(table: Path, error: InputError) -> Found:
+def unreadable(table: Path, error: InputError) -> SourceRow:
     """The row that reports one of several tables that cannot be read."""
     reason = str(error).removeprefix(f"{table}: ")
-    return Found(table, table.parent, Row(None, problem=reason))
+    return SourceRow(table, table.parent, Row(None, problem=reason))
 
 
 def passed_over(source: Path) -> str | None:
@@ -66,7 +68,7 @@ def passed_over(source: Path) -> str | None:
     left = left_out(source, find_tables(source))
     if not left:
         return None
-    names = ", ".join(shown(path.relative_to(source)) for path in left[:_SHOWN])
+    names = ", ".join(show_path(path.relative_to(source)) for path in left[:_SHOWN])
     return f"tables left out: {len(left):,} ({names}{', …' if len(left) > _SHOWN else ''})"
 
 
@@ -121,7 +123,7 @@ def _plain(row: Row) -> Row:
     return Row(row.line, fields, row.problem)
 
 
-def _table_rows(table: Path, columns: Mapping[str, str]) -> Iterator[Found]:
+def _table_rows(table: Path, columns: Mapping[str, str]) -> Iterator[SourceRow]:
     root = table.parent
     for row in read_named(table, columns):
-        yield Found(table, root, row)
+        yield SourceRow(table, root, row)
