@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
@@ -115,7 +116,10 @@ class Part:
         if self.note:
             yield ReadRow(show_path(self.noted or self.path), None, None, (), note=self.note)
         source = show_path(self.path)
-        for found, place, root in _add_places(self._read_source()):
+        # The rows of a file share its name and root.
+        show, resolve = lru_cache(1)(show_path), lru_cache(1)(Path.resolve)
+        for found in self._read_source():
+            place, root = show(found.file), resolve(found.root)
             if found.row.note:
                 yield ReadRow(place, None, None, (), note=found.row.note)
                 continue
@@ -210,7 +214,11 @@ def once_each(rows: Iterable[ReadRow], rejections: list[Rejection]) -> Iterator[
             rejections.append(Rejection(row.place, row.line, problem, bool(post)))
         if post:
             yield post
-    rejections += _count_remarks(remarks)
+    for remark in dict.fromkeys(remark for _, remark in remarks):
+        numbers = {place: n for (place, other), n in remarks.items() if other == remark}
+        place = next(iter(numbers)) if len(numbers) == 1 else f"{len(numbers):,} files"
+        reason = f"{remark}: {sum(numbers.values()):,}"
+        rejections.append(Rejection(place, None, reason, post_kept=True, is_note=True))
 
 
 class _SeenPosts:
@@ -244,26 +252,6 @@ class _SeenPosts:
                 post = replace(post, post_id=f"{post.post_id}-{len(contents)}")
         self._first.setdefault(post.post_id, (str(row), post.content_hash))
         return post, row.problems
-
-
-def _count_remarks(remarks: Counter[tuple[str, str]]) -> Iterator[Rejection]:
-    """Yield a note for each remark, with its file or number of files and number of rows."""
-    for remark in dict.fromkeys(remark for _, remark in remarks):
-        numbers = {place: n for (place, other), n in remarks.items() if other == remark}
-        place = next(iter(numbers)) if len(numbers) == 1 else f"{len(numbers):,} files"
-        reason = f"{remark}: {sum(numbers.values()):,}"
-        yield Rejection(place, None, reason, post_kept=True, is_note=True)
-
-
-def _add_places(rows: Iterable[SourceRow]) -> Iterator[tuple[SourceRow, str, Path]]:
-    """Yield rows with their file's name and resolved root, which the rows of a file share."""
-    file = root = None
-    for found in rows:
-        if found.file is not file:
-            file, place = found.file, show_path(found.file)
-        if found.root is not root:
-            root, resolved = found.root, found.root.resolve()
-        yield found, place, resolved
 
 
 def count_rows(sources: Sequence[Path], *, reader: str = AUTO) -> int | None:

@@ -230,15 +230,28 @@ def _read_entry(file: _File, line: int, text: str) -> Iterator[SourceRow]:
     if media is None:
         yield _problem(file, line, "found an entry without media, expected a post")
         return
-    fields, is_unknown = _read_fields(entry, media, file.captions)
+    is_unknown = False
+    titles = (within(item, "title") for item in media)
+    caption = first(entry.get("title"), entry.get("caption"), *titles)
+    if caption is None:
+        caption, is_unknown = file.captions.of(entry)
     remarks = (labels.UNKNOWN,) if is_unknown else ()
     is_post = file.place.name.startswith(_POST_FILES) or (
         is_unknown and not file.captions.is_known()
     )
-    if fields["caption"] or is_post:
+    caption = repaired(caption) if isinstance(caption, str) else caption
+    if caption or is_post:
         names = [name for name in map(_name, media) if name is not None]
         image, root, problems = _find_picture(names, file)
-        fields |= {"author": file.part.owner, "image": image}
+        times = (entry.get(key) for key in ("creation_timestamp", "timestamp", "taken_at"))
+        of_media = (within(item, "creation_timestamp") for item in media)
+        fields = {
+            "id": first(entry.get("fbid"), *names),
+            "caption": caption,
+            "taken_at": first(*times, *of_media, labels.moment(entry)),
+            "author": file.part.owner,
+            "image": image,
+        }
         yield SourceRow(file.place, root, Row(line, fields), problems, remarks)
 
 
@@ -256,29 +269,6 @@ def _name(media: object) -> str | None:
     """Return the name of a media file, relative to the export's folder."""
     name = first(within(media, "uri"), within(media, "path"))
     return name if isinstance(name, str) else None
-
-
-def _read_fields(
-    entry: dict[str, Any], media: list[Any], captions: labels.Captions
-) -> tuple[dict[str, Any], bool]:
-    """Return the fields of a post, and whether a text under an unknown label may be its caption."""
-    is_unknown = False
-    caption = first(
-        entry.get("title"), entry.get("caption"), *(within(item, "title") for item in media)
-    )
-    if caption is None:
-        caption, is_unknown = captions.of(entry)
-    moments = ("creation_timestamp", "timestamp", "taken_at")
-    fields = {
-        "id": first(entry.get("fbid"), *map(_name, media)),
-        "caption": repaired(caption) if isinstance(caption, str) else caption,
-        "taken_at": first(
-            *(entry.get(key) for key in moments),
-            *(within(item, "creation_timestamp") for item in media),
-            labels.moment(entry),
-        ),
-    }
-    return fields, is_unknown
 
 
 def _find_picture(names: list[str], file: _File) -> tuple[Any, Path, tuple[str, ...]]:

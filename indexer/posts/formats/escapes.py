@@ -27,8 +27,24 @@ def plain_text(text: str) -> str:
     backslash begins one and none looks like a path: `C:\new` and `¯\_(ツ)_/¯` stay. ftfy repairs
     UTF-8 that was read in another encoding.
     """
-    if "\\" in text:
-        text = _undo_json_escapes(text)
+    is_escaped = (
+        "\\" in text
+        and not (_PATH.search(text) or _WORD.search(text))
+        and "\\" in _DOUBTFUL.sub("", text)
+        and not any(found[1] for found in _UNKNOWN.finditer(text))
+    )
+    if is_escaped:
+        text = _CODES.sub(
+            lambda found: (
+                found[0]
+                .encode("ascii")
+                .decode("unicode_escape")
+                .encode("utf-16-le", "surrogatepass")
+                .decode("utf-16-le", "replace")
+            ),
+            text,
+        )
+        text = _ESCAPE.sub(lambda found: _SIMPLE[found[1]] if found[1] else "\n", text)
     if _MISREAD.search(text):
         from ftfy import fix_encoding
 
@@ -41,22 +57,3 @@ def plain_text(text: str) -> str:
         else:
             break
     return text
-
-
-def _undo_json_escapes(text: str) -> str:
-    """Return a text without escapes of JSON, or unchanged if it may be a path or formula."""
-    if _PATH.search(text) or _WORD.search(text) or "\\" not in _DOUBTFUL.sub("", text):
-        return text
-    if any(found[1] for found in _UNKNOWN.finditer(text)):
-        return text
-    text = _CODES.sub(
-        lambda found: (
-            found[0]
-            .encode("ascii")
-            .decode("unicode_escape")
-            .encode("utf-16-le", "surrogatepass")
-            .decode("utf-16-le", "replace")
-        ),
-        text,
-    )
-    return _ESCAPE.sub(lambda found: _SIMPLE[found[1]] if found[1] else "\n", text)

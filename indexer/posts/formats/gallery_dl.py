@@ -98,9 +98,8 @@ class _Report:
             yield f"found no id in {files} of {site}, each is a post of its own"
         for names, things, reason in lists:
             if names:
-                more = ", …" if len(names) > 1 else ""
-                example = safe(show_path(names[0])[:MAX_NAME])
-                yield f"passed over {count_noun(len(names), things)} ({example}{more}){reason}"
+                example = safe(show_path(names[0])[:MAX_NAME]) + (", …" if len(names) > 1 else "")
+                yield f"passed over {count_noun(len(names), things)} ({example}){reason}"
 
     def add(self, part: _Part, *, is_tagged: bool) -> None:
         """Count a post by its first file."""
@@ -108,9 +107,20 @@ class _Report:
             self.tagged[part.category] += 1
         if part.post_id is None:
             self.nameless[part.category] += 1
-        if not part.site.is_known:
-            self.unknown[part.category] += 1
-            self.fields.setdefault(part.category, _describe_fields(part))
+        site, value = part.site, part.value
+        if site.is_known:
+            return
+        self.unknown[part.category] += 1
+        if part.category in self.fields:
+            return
+        taken = []
+        for name, places in {"caption": site.caption, "author": site.author, "id": site.id}.items():
+            place = next((place for text, place in values(value, places) if _name(text)), None)
+            taken.append(f"{name} from {'.'.join(place)}" if place else f"no {name}")
+        names = [safe(name[:MAX_NAME]) for name in value if name not in ("category", "subcategory")]
+        more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+        fields = ", ".join(sorted(names)[:MAX_NAMES]) or "none"
+        self.fields[part.category] = f"took {', '.join(taken)}; its fields are {fields}{more}"
 
 
 def rows(source: Path) -> Iterator[SourceRow]:
@@ -332,17 +342,3 @@ class _Media:
         """Return the pictures that no JSON file describes."""
         names = (name for name in self.folder.names if name.lower().endswith(_PICTURES))
         return [name for name in names if name not in self._taken]
-
-
-def _describe_fields(part: _Part) -> str:
-    """Return a sentence about the fields of a post of an unknown site, and those taken."""
-    site, value = part.site, part.value
-    parts = {"caption": site.caption, "author": site.author, "id": site.id}
-    taken = []
-    for name, places in parts.items():
-        place = next((place for found, place in values(value, places) if _name(found)), None)
-        taken.append(f"{name} from {'.'.join(place)}" if place else f"no {name}")
-    names = [safe(name[:MAX_NAME]) for name in value if name not in ("category", "subcategory")]
-    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    found = ", ".join(sorted(names)[:MAX_NAMES])
-    return f"took {', '.join(taken)}; its fields are {found or 'none'}{more}"

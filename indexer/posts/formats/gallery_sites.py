@@ -79,22 +79,21 @@ def sites() -> tuple[Site, ...]:
         ConfigError: the file names an unknown field, lacks one, or has no table for other sites.
     """
     tables = tomllib.loads(data_path("gallery_sites.toml").read_text(encoding="utf-8"))
-    found = tuple(_build_site(name, dict(fields)) for name, fields in tables.items())
+    found = []
+    for name, fields in tables.items():
+        for key in _PLACES:
+            if key in fields:
+                fields[key] = tuple(tuple(place.split(".")) for place in fields[key])
+        fields["categories"] = frozenset(fields.get("categories", (name,)))
+        fields["where"] = tuple(fields.get("where", {}).items())
+        try:
+            found.append(Site(name, **fields))
+        except TypeError as error:
+            raise ConfigError(
+                f"gallery_sites.toml, [{name}]: {error}; see the file's head"
+            ) from error
     if not found or found[-1].is_known:
         raise ConfigError(
             f"gallery_sites.toml: found no [{_OTHER}] at the end, which must be there"
         )
-    return found
-
-
-def _build_site(name: str, fields: dict[str, Any]) -> Site:
-    """Return one table of the file."""
-    for key in _PLACES:
-        if key in fields:
-            fields[key] = tuple(tuple(place.split(".")) for place in fields[key])
-    fields["categories"] = frozenset(fields.get("categories", (name,)))
-    fields["where"] = tuple(fields.get("where", {}).items())
-    try:
-        return Site(name, **fields)
-    except TypeError as error:
-        raise ConfigError(f"gallery_sites.toml, [{name}]: {error}; see the file's head") from error
+    return tuple(found)

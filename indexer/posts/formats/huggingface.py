@@ -30,7 +30,23 @@ def rows(source: Path, columns: Mapping[str, str]) -> Iterator[SourceRow]:
     tables = _list_tables(source)
     if not tables:
         raise InputError(f"found no Parquet file in {show_path(source)}, expected a data set")
-    yield from each_table(tables, lambda table: _read_table(table, columns))
+
+    def read_table(table: Path) -> Iterator[SourceRow]:
+        root, cache = table.parent, kept_pictures()
+        for row in read_named(table, columns, batch=_BATCH):
+            image = row.fields.get("image")
+            content = image.get("bytes") if isinstance(image, dict) else image
+            if not isinstance(content, bytes):
+                name = image.get("path") if isinstance(image, dict) else image
+                yield SourceRow(table, root, _with(row, name))
+                continue
+            try:
+                found = SourceRow(table, cache, _with(row, keep_picture(content)))
+            except InputError as error:
+                found = SourceRow(table, root, _with(row, None), (f"picture: {error}",))
+            yield found
+
+    yield from each_table(tables, read_table)
 
 
 def count(source: Path) -> int | None:
@@ -56,23 +72,6 @@ def is_data_set(table: Path) -> bool:
     kinds = column_kinds(table)
     holds_pictures = kinds.get("image") in ("struct", "bytes")
     return holds_pictures or ({"image", "text"} <= kinds.keys() and "caption" not in kinds)
-
-
-def _read_table(table: Path, columns: Mapping[str, str]) -> Iterator[SourceRow]:
-    """Yield the rows of a table; their pictures are copied to the cache folder."""
-    root, cache = table.parent, kept_pictures()
-    for row in read_named(table, columns, batch=_BATCH):
-        image = row.fields.get("image")
-        content = image.get("bytes") if isinstance(image, dict) else image
-        if not isinstance(content, bytes):
-            name = image.get("path") if isinstance(image, dict) else image
-            yield SourceRow(table, root, _with(row, name))
-            continue
-        try:
-            found = SourceRow(table, cache, _with(row, keep_picture(content)))
-        except InputError as error:
-            found = SourceRow(table, root, _with(row, None), (f"picture: {error}",))
-        yield found
 
 
 def _with(row: Row, image: object) -> Row:

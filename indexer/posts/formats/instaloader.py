@@ -86,7 +86,7 @@ def count(source: Path) -> int:
 def is_post(value: object) -> bool:
     """Whether Instaloader wrote a JSON value, about a post or anything else."""
     is_signed = within(value, "instaloader", "node_type") is not None
-    return is_signed or _code(within(value, "node")) is not None or _is_old(value)
+    return is_signed or _find_node(value) is not None
 
 
 def is_dated(name: str) -> bool:
@@ -132,17 +132,13 @@ def _find_node(value: object) -> object:
     node_type = within(value, "instaloader", "node_type")
     if node_type is not None:
         return within(value, "node") if node_type == "Post" else None
-    if _is_old(value):
+    # Instaloader 3 wrote the node alone; gallery-dl has such files, too, and names a site.
+    if within(value, "shortcode") is not None and within(value, "category") is None:
         return value
     return node if _code(node := within(value, "node")) is not None else None
 
 
-def _is_old(value: object) -> bool:
-    """Whether it is a node without frame, as Instaloader 3 wrote them; gallery-dl names a site."""
-    return within(value, "shortcode") is not None and within(value, "category") is None
-
-
-def _code(node: object) -> Any:  # noqa: ANN401 (whatever it holds)
+def _code(node: object) -> Any:  # noqa: ANN401 (any JSON value)
     return first(within(node, "shortcode"), within(node, "code"))
 
 
@@ -185,7 +181,7 @@ def _build_row(
     return folder.build_row(name, fields, *problems)
 
 
-def _text(caption: object) -> Any:  # noqa: ANN401 (whatever it holds)
+def _text(caption: object) -> Any:  # noqa: ANN401 (any JSON value)
     return caption.get("text") if isinstance(caption, dict) else caption
 
 

@@ -11,7 +11,7 @@ from typing import Protocol, TextIO
 
 from hashlens.indexer.errors import InputError
 from hashlens.indexer.posts.tables.encodings import GUESSED, find_encoding
-from hashlens.indexer.posts.tables.rows import MAX_LINE, TOO_LONG, Columns, Row
+from hashlens.indexer.posts.tables.rows import MAX_LINE, TOO_LONG, Columns, Row, split_lines
 
 _DELIMITERS = (",", ";", "\t", "|")
 _SEP = re.compile(r'"?sep=(.)"?', re.IGNORECASE | re.DOTALL)  # Excel's own first line
@@ -50,10 +50,17 @@ def read_csv(path: Path, columns: Columns, notes: list[str]) -> Iterator[Row]:
             "(if letters are wrong, save it as UTF-8)"
         )
     errors = "replace" if encoding.startswith(("utf-16", "utf-32")) else "surrogateescape"
+    too_long: list[int] = []
     with path.open(encoding=encoding, errors=errors) as file:
-        too_long: list[int] = []
+
+        def read_lines() -> Iterator[str]:
+            for number, line in split_lines(file):
+                if line is None:
+                    too_long.append(number)
+                yield "\n" if line is None else line  # csv counts the lines that it gets
+
         delimiter, skipped = _find_dialect(file, columns)
-        reader = csv.reader(_read_lines(file, too_long), delimiter=delimiter, strict=True)
+        reader = csv.reader(read_lines(), delimiter=delimiter, strict=True)
         records = (record for _, record in _records(reader) if record)
         found = next(islice(records, skipped, None), "an empty file")
         if isinstance(found, str):
@@ -100,20 +107,6 @@ def _read_first(file: TextIO) -> str:
     while (line := file.readline(MAX_LINE)) and not line.strip():
         pass
     return line
-
-
-def _read_lines(file: TextIO, too_long: list[int]) -> Iterator[str]:
-    """Yield the lines of a text, a blank one for each that is too long."""
-    number = 0
-    while line := file.readline(MAX_LINE + 1):
-        number += 1
-        if len(line) <= MAX_LINE:
-            yield line
-            continue
-        while line and not line.endswith("\n"):
-            line = file.readline(MAX_LINE)
-        too_long.append(number)
-        yield "\n"  # keeps the line numbers of csv right
 
 
 def _records(reader: _Reader) -> Iterator[tuple[int, list[str] | str]]:

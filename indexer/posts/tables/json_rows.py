@@ -7,10 +7,18 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, TextIO
+from typing import Any, TextIO
 
 from hashlens.indexer.posts.tables.encodings import UTF8, find_json_encoding
-from hashlens.indexer.posts.tables.rows import MAX_LINE, TELLING, TOO_LONG, Columns, Row, kind
+from hashlens.indexer.posts.tables.rows import (
+    MAX_LINE,
+    TELLING,
+    TOO_LONG,
+    Columns,
+    Row,
+    kind,
+    split_lines,
+)
 from hashlens.indexer.text.escaping import count_noun, safe
 
 MAX_DEPTH = 8  # objects around a list of posts
@@ -33,10 +41,12 @@ def read_lines(path: Path, columns: Columns, notes: list[str]) -> Iterator[Row]:
     """
     encoding = find_json_encoding(path)
     with path.open("rb") as file:
-        is_list = bool(_LIST.match(file.read(_CHUNK).removeprefix(codecs.BOM_UTF8)))
-        file.seek(0)
+        head = file.read(_CHUNK)
+        start = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
+        is_list = bool(_LIST.match(head[start:]))
+        file.seek(start)
         if encoding == UTF8 and not is_list:
-            for number, line in _split_lines(file):
+            for number, line in split_lines(file):
                 if line is None:
                     yield Row(number, problem=TOO_LONG)
                 elif line.strip():
@@ -49,19 +59,6 @@ def read_lines(path: Path, columns: Columns, notes: list[str]) -> Iterator[Row]:
                         yield Row(number, problem=f"found malformed JSON ({error})")
             return
     yield from read_lists(path, columns, notes)
-
-
-def _split_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
-    """Yield lines with their numbers, from 1; None for one longer than `MAX_LINE`."""
-    number = 0
-    while line := file.readline(MAX_LINE + 1):
-        number += 1
-        if len(line) <= MAX_LINE:
-            yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
-            continue
-        while line and not line.endswith(b"\n"):
-            line = file.readline(MAX_LINE)
-        yield number, None
 
 
 def _build_row(number: int, value: object, columns: Columns) -> Row:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, AnyStr
 
 from hashlens.indexer.errors import InputError
 from hashlens.indexer.text.escaping import safe
@@ -111,6 +111,19 @@ class Columns:
         return [
             (ours, [(name, _fold(name)) for name in names]) for ours, names in self.names.items()
         ]
+
+
+def split_lines(file: IO[AnyStr]) -> Iterator[tuple[int, AnyStr | None]]:
+    """Yield lines with their numbers, from 1; None for one longer than `MAX_LINE`."""
+    number = 0
+    while line := file.readline(MAX_LINE + 1):
+        number += 1
+        if len(line) <= MAX_LINE:
+            yield number, line
+            continue
+        while line and line[-1:] not in ("\n", b"\n"):
+            line = file.readline(MAX_LINE)
+        yield number, None
 
 
 def shown_names(names: Sequence[str]) -> str:
