@@ -169,6 +169,7 @@ def _check_exists(source: Path) -> None:
 
 
 def _recognise(source: Path, *, has_columns: bool) -> str:
+    """Return the name of the reader that fits a source."""
     try:
         table = find_tables(source)[0]
     except InputError as error:
@@ -183,25 +184,18 @@ def _recognise(source: Path, *, has_columns: bool) -> str:
     if has_columns:
         return "tables"
     if table.suffix.lower() == ".json":  # scrapes and exports have JSON files, too
-        return _recognise_json_files(source) or _recognise_list(table)
+        if name := _recognise_json_files(source):
+            return name
+        rows = list(islice(tabular.read_named(table, {}), _MAX_ENTRIES))
+        if any(row.fields for row in rows):
+            return "tables"
+        why = next((f" ({row.problem})" for row in rows if row.problem), "")
+        raise InputError(f"found {show_path(table)}, expected a list of posts{why}{_OR_A_SCRAPE}")
     with suppress(InputError):
         row = next(read_rows(table, _TELLING, batch=1), None)
         if row is not None and not row.fields.keys().isdisjoint(_TELLING):
             return "tables"
     return _recognise_scrape(source) or "tables"
-
-
-def _recognise_list(table: Path) -> str:
-    """Return the reader of tables for a JSON file that begins with posts.
-
-    Raises:
-        InputError: the file does not begin with posts.
-    """
-    rows = list(islice(tabular.read_named(table, {}), _MAX_ENTRIES))
-    if not any(row.fields for row in rows):
-        why = next((f" ({row.problem})" for row in rows if row.problem), "")
-        raise InputError(f"found {show_path(table)}, expected a list of posts{why}{_OR_A_SCRAPE}")
-    return "tables"
 
 
 def _recognise_scrape(source: Path) -> str | None:
