@@ -1,4 +1,4 @@
-"""Posts as columns of the store's tables, and read back from them."""
+"""Turns posts into columns of the store's tables, and back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hashlens.indexer.posts.dedup import mark
 from hashlens.indexer.text.authors import fold_author
@@ -18,7 +17,7 @@ from hashlens.indexer.types import Ids, Post
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
-# A post is learned from anew by the topic that it was given, not by one that was guessed.
+# An update learns from given topics, not from guessed ones.
 STORED = """
     with tagged_by as (
         select post_key, list(key order by position) as keys, list(form order by position) as forms
@@ -31,8 +30,8 @@ COPIES = """
         content_hash, origin, picture
     from copies"""
 
-# NumPy has neither times of a zone nor lists: how its columns are added, where that is another way.
-# A list comes as lines, which hashtags and their words cannot hold; past the last one is no item.
+# NumPy has neither times with a zone nor lists, so these columns are converted on insertion. A list
+# comes as lines, since hashtags and words have no line break; the last line is followed by nothing.
 _TIMED = "taken_at at time zone 'UTC' as taken_at"
 _LISTED = "string_split({0}, chr(10))[:-2] as {0}"
 ADDED = {
@@ -43,7 +42,7 @@ ADDED = {
 
 
 def post_of(row: Sequence[Any]) -> Post:
-    """The post that a row of `STORED` or `COPIES` holds."""
+    """Return the post of a row of `STORED` or `COPIES`."""
     post_id, image, caption, hashtags, forms, author, taken_at, *rest = row
     return Post(
         post_id,
@@ -58,7 +57,7 @@ def post_of(row: Sequence[Any]) -> Post:
 
 
 def row_of(post: Post) -> tuple[Any, ...]:
-    """The row that `post_of` makes the post of; its values are those of JSON."""
+    """Return the row of a post, as `post_of` takes it, with values of JSON."""
     return (
         post.post_id,
         str(post.image) if post.image else None,
@@ -80,32 +79,32 @@ def post_columns(
     topics: Sequence[tuple[str | None, str | None]],
     keys: Ids,
 ) -> dict[str, Any]:
-    """Columns of the table `posts`: keys int64 (n,), and (topic, source of the topic) of each."""
+    """Return columns of the table `posts`, from keys int64 (n,) and (topic, its source) of each."""
     return {
         "post_key": keys,
         "topic": [topic for topic, _ in topics],
         "topic_source": [source for _, source in topics],
         "owner": [post.author and fold_author(post.author) for post in posts],
-        **_shared(posts, words),
+        **_shared_columns(posts, words),
     }
 
 
 def copy_columns(posts: Sequence[Post], first: int) -> dict[str, Any]:
-    """Columns of the table `copies`, numbered from `first`."""
+    """Return columns of the table `copies`, numbered from `first`."""
     return {
         "number": np.arange(first, first + len(posts), dtype=np.int64),
         "topic": [post.topic for post in posts],
         "hashtags": [_lines(post.hashtags) for post in posts],
         "forms": [_lines(post.forms) for post in posts],
-        **_shared(posts, [tokens(post.caption) for post in posts]),
+        **_shared_columns(posts, [tokens(post.caption) for post in posts]),
     }
 
 
-def _shared(posts: Sequence[Post], words: Sequence[Sequence[str]]) -> dict[str, Any]:
+def _shared_columns(posts: Sequence[Post], words: Sequence[Sequence[str]]) -> dict[str, Any]:
     return {
         "post_id": [post.post_id for post in posts],
         "author": [post.author for post in posts],
-        "taken_at": _times(post.taken_at for post in posts),
+        "taken_at": np.array([_since(post.taken_at) for post in posts], "datetime64[us]"),
         "caption": [post.caption for post in posts],
         "image": [str(post.image) if post.image else None for post in posts],
         "content_hash": [post.content_hash for post in posts],
@@ -116,7 +115,7 @@ def _shared(posts: Sequence[Post], words: Sequence[Sequence[str]]) -> dict[str, 
 
 
 def tag_columns(posts: Sequence[Post], keys: Ids) -> dict[str, Any]:
-    """Each post's hashtags, one a row: key of the post, hashtag, form, its place, row number."""
+    """Return each post's hashtags, one a row: post's key, hashtag, form, place, row number."""
     lengths = np.array([len(post.hashtags) for post in posts], dtype=np.int64)
     ends = np.cumsum(lengths)
     position = np.arange(lengths.sum(), dtype=np.int64)
@@ -130,7 +129,7 @@ def tag_columns(posts: Sequence[Post], keys: Ids) -> dict[str, Any]:
 
 
 def word_columns(words: Sequence[Sequence[str]], keys: Ids) -> dict[str, Any]:
-    """Each post's different words, one a row: key of the post, word, row number."""
+    """Return each post's distinct words, one a row: post's key, word, row number."""
     unique = [list(dict.fromkeys(row)) for row in words]
     lengths = np.array([len(row) for row in unique], dtype=np.int64)
     return {
@@ -141,7 +140,7 @@ def word_columns(words: Sequence[Sequence[str]], keys: Ids) -> dict[str, Any]:
 
 
 def part_columns(parts: Mapping[int, Sequence[str]]) -> dict[str, Any]:
-    """Columns of the table `hashtag_parts`: ids of hashtags, and their words."""
+    """Return columns of the table `hashtag_parts`: ids of hashtags, and their words."""
     return {
         "tag_id": np.fromiter(parts, np.int64, len(parts)),
         "words": [_lines(words) for words in parts.values()],
@@ -149,7 +148,7 @@ def part_columns(parts: Mapping[int, Sequence[str]]) -> dict[str, Any]:
 
 
 def question_columns(posts: Sequence[Post]) -> dict[str, Any]:
-    """What tells whether an index holds posts: place in the list, id, content hash, picture."""
+    """Return columns by which posts are found in an index: place, id, content hash, picture."""
     return {
         "place": np.arange(len(posts), dtype=np.int64),
         "post_id": [post.post_id for post in posts],
@@ -162,11 +161,6 @@ def _lines(items: Iterable[str]) -> str:
     return "".join(f"{item}\n" for item in items)
 
 
-def _times(values: Iterable[datetime | None]) -> NDArray[np.datetime64]:
-    """Times in UTC, datetime64[us] (n,), NaT for None; one without a zone is taken to be in UTC."""
-    return np.array(list(map(_since, values)), "datetime64[us]")
-
-
 def _since(time: datetime | None) -> int | None:
-    """Microseconds since 1970."""
+    """Return microseconds since 1970; a time without a zone counts as UTC."""
     return (time.replace(tzinfo=time.tzinfo or UTC) - _EPOCH) // _MICROSECOND if time else None

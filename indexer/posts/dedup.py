@@ -1,13 +1,13 @@
-"""What a near-duplicate is: posts that say the same, of which an index keeps the first.
+"""Marks near-duplicates: posts with the same content, of which an index keeps the first.
 
-A repost has the words of another post (case, punctuation, mentions, links and numbers aside) and
-its set of hashtags. Fewer words than five are written anew every day by people who never saw each
-other's post: then the picture must be the same too, byte for byte. A list of hashtags alone
-is nobody's repost. A row without an id is a copy of one with all the same content.
+A repost has the words of another post and its set of hashtags; case, punctuation, mentions, links
+and numbers make no difference. Many people independently write the same few words, so below five
+words the picture must be the same, byte for byte. A list of hashtags alone is no repost. A row
+without an id is a copy of a row with all the same content.
 
-Numbers tell apart what one author posts: "Day 4 of my challenge" and "Day 5 of my challenge" are
-two posts of a series. Posts without an author are taken for one author's. Somebody else's post with
-the same words is a repost, whatever its numbers are.
+Numbers distinguish posts of one author: "Day 4 of my challenge" and "Day 5 of my challenge" are two
+posts of a series. Posts without an author count as one author's. Another author's post with the
+same words is a repost, even with other numbers.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from collections.abc import Iterable, Sequence
 from hashlens.indexer.text.authors import fold_author
 from hashlens.indexer.types import Post
 
-FEWEST_WORDS = 5
-SIGNATURE = 32  # digits of a signature, with which a mark begins
-_OF_NUMBERS = 16  # digits of the hash of numbers
+FEWEST_WORDS = 5  # of a post that is recognised without its picture
+SIGNATURE = 32  # digits of a signature, the beginning of a mark
+_NUMBER_DIGITS = 16  # digits of the hash of numbers
 _NUMBER = re.compile(r"\d+")
 _JSON = json.JSONEncoder(ensure_ascii=False)
 
 
 def is_nameless(post: Post) -> bool:
-    """Whether a post came without an id, and is named after its content."""
+    """Whether a post had no id, so that its id is a hash of its content."""
     return post.post_id.startswith(f"sha256-{post.content_hash[:16]}")
 
 
 def signature(post: Post, words: Sequence[str]) -> str | None:
-    """What a post shares with its reposts, 32 hexadecimal digits; None where it can have none.
+    """Return the 32 hexadecimal digits that a post shares with its reposts, or None.
 
     Args:
-        post: as read.
+        post: a post.
         words: `hashtags.tokens` of its caption.
     """
     if len(words) >= FEWEST_WORDS:
@@ -49,10 +49,10 @@ def signature(post: Post, words: Sequence[str]) -> str | None:
 
 
 def mark(post: Post, words: Sequence[str]) -> str | None:
-    """The signature of a post and, where its caption has numbers, a hyphen and a hash of them."""
+    """Return the signature of a post; numbers in its caption add a hyphen and their hash."""
     found = signature(post, words)
     numbers = _NUMBER.findall(post.caption) if found else []
-    return f"{found}-{_digest(numbers)[:_OF_NUMBERS]}" if numbers else found
+    return f"{found}-{_digest(numbers)[:_NUMBER_DIGITS]}" if numbers else found
 
 
 def _digest(content: object) -> str:
@@ -65,11 +65,11 @@ Marked = tuple[str | None, str | None]  # a post's mark, and its author
 def first_of_each(
     posts: Sequence[Marked], held: Iterable[Marked] = ()
 ) -> tuple[list[int], list[int]]:
-    """Places of the posts that are to be kept, and of the reposts, each ascending.
+    """Return the places of the posts to keep, and of the reposts, each ascending.
 
     Args:
         posts: marks and authors of n posts, in order.
-        held: those of posts that are there already.
+        held: marks and authors of earlier posts.
     """
     seen: dict[str, dict[str | None, set[str]]] = {}  # marks by author, by signature
 

@@ -1,16 +1,17 @@
-"""Posts: rows of whatever reader into a stream of `Post`, bad rows and parts of them reported."""
+"""Streams the posts of any source, and reports faulty rows and parts of rows."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
 from hashlens.indexer.errors import InputError
 from hashlens.indexer.posts.dedup import is_nameless
-from hashlens.indexer.posts.formats.files import Found, ReadOptions, shown
+from hashlens.indexer.posts.formats.files import ReadOptions, SourceRow, show_path
 from hashlens.indexer.posts.formats.registry import AUTO, Reader, find_reader, find_readers
 from hashlens.indexer.posts.formats.tabular import COLUMNS, unreadable
 from hashlens.indexer.posts.parser import Reading, UnusablePostError
@@ -21,7 +22,7 @@ _AGAIN = "posts read before, which count once"
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where posts are, and how they are read: see `read_posts`."""
+    """The sources of posts, and options for reading: see `read_posts`."""
 
     paths: Sequence[Path]
     rule: str
@@ -44,16 +45,16 @@ def read_posts(
 ) -> Iterator[Post]:
     """Stream the posts of files and folders, in order.
 
-    A post's hashtags are those of its caption, then those of its `hashtags` field whose key is
-    new. Pieces that a tokeniser of ASCII cut off the caption's hashtags are left out. Of posts with
-    one id, in whatever source, the first is taken. A post without an id is named after its content
-    (see `once_each`).
+    A post has the hashtags of its caption, then those of its `hashtags` field whose key is new.
+    Pieces that an ASCII tokeniser cut from the caption's hashtags are left out. The first of all
+    posts with one id counts. The id of a post without one is a hash of its content (see
+    `once_each`).
 
     Args:
-        sources: files and folders that one of `READERS` is for.
+        sources: files and folders that one of `READERS` can read.
         rule: hashtag grammar, one of `hashtags.RULES`.
-        rejections: gets what could not be used, while reading goes on.
-        reader: name of the reader of them all; `auto` finds it from what each source holds.
+        rejections: gets rows and parts that cannot be used, while reading continues.
+        reader: name of the reader for all sources; `auto` finds it from each source's content.
         columns: the tables' names of columns by ours, such as `{"caption": "text"}`.
         first_comment: whether hashtags of the author's own first comment count.
 
@@ -67,7 +68,7 @@ def read_posts(
 
 @dataclass(frozen=True, slots=True)
 class ReadRow:
-    """The outcome of a row: its post, without what `problems` tell of, or why it makes none.
+    """The outcome of a row: its post, or none; `problems` are why, or the parts that it lacks.
 
     `remarks` are counted over all rows of the place; if each row is a file, of the `source`. A row
     with a `note` is about its file. If `is_named_by_picture`, several posts may have one id.
@@ -84,7 +85,7 @@ class ReadRow:
 
     @property
     def counted_at(self) -> str:
-        """The place whose rows are counted together."""
+        """Return the place whose rows are counted together."""
         return self.place if self.line is not None else self.source or self.place
 
     def __str__(self) -> str:
@@ -93,9 +94,9 @@ class ReadRow:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A source, or one file of several that it stands for, and how its rows are read.
+    """A source or one of its several files, and how its rows are read.
 
-    `note` is about the source `noted`, which the part may be the first table of.
+    `note` is a remark on the source `noted`.
     """
 
     path: Path
@@ -107,15 +108,18 @@ class Part:
     noted: Path | None = None
 
     def rows(self) -> Iterator[ReadRow]:
-        """Its rows in order.
+        """Yield the rows in order.
 
         Raises:
-            InputError: it cannot be read, and is not one of many.
+            InputError: the part cannot be read, and is not one of many.
         """
         if self.note:
-            yield ReadRow(shown(self.noted or self.path), None, None, (), note=self.note)
-        source = shown(self.path)
-        for found, place, root in _placed(self._found()):
+            yield ReadRow(show_path(self.noted or self.path), None, None, (), note=self.note)
+        source = show_path(self.path)
+        # The rows of a file share its name and root.
+        show, resolve = lru_cache(1)(show_path), lru_cache(1)(Path.resolve)
+        for found in self._read_source():
+            place, root = show(found.file), resolve(found.root)
             if found.row.note:
                 yield ReadRow(place, None, None, (), note=found.row.note)
                 continue
@@ -135,7 +139,7 @@ class Part:
                 is_named_by_picture=self.reader.is_named_by_picture,
             )
 
-    def _found(self) -> Iterator[Found]:
+    def _read_source(self) -> Iterator[SourceRow]:
         try:
             yield from self.reader.rows(self.path, self.options)
         except InputError as error:
@@ -153,20 +157,22 @@ def parts(
     first_comment: bool = True,
     apart: bool = False,
 ) -> list[Part]:
-    """The sources as they are read one after the other: see `read_posts`.
+    """Return the parts of sources in the order of reading: see `read_posts`.
 
     Args:
         sources: files and folders.
         rule: hashtag grammar.
-        reader: name of the reader of them all, or `auto`.
+        reader: name of the reader for all sources, or `auto`.
         columns: the tables' names of columns by ours.
         first_comment: whether hashtags of the author's own first comment count.
-        apart: whether to part sources into their tables, where their reader lets these be apart.
+        apart: whether to split sources into their tables, if their reader allows it.
 
     Raises:
-        InputError: as `read_posts`.
+        InputError: see `read_posts`.
     """
-    columns = _checked(columns or {})
+    columns = columns or {}
+    if unknown := next((name for name in columns if name not in COLUMNS), None):
+        raise InputError(f"found a column for {unknown!r}, expected one of {', '.join(COLUMNS)}")
     readers = find_readers(sources, reader, has_columns=bool(columns))
     divided = [source for source, by in zip(sources, readers, strict=True) if by.is_divided]
     found = []
@@ -186,14 +192,14 @@ def parts(
 def once_each(rows: Iterable[ReadRow], rejections: list[Rejection]) -> Iterator[Post]:
     """Yield the posts of rows, each once.
 
-    Of posts with one id the first is taken. The same content again is the same post, and is
-    counted. Other content under the same id is rejected, except in sources that name a post after
-    its picture: two posts may show one picture, so the second gets a number, if it has words or
-    hashtags. A row without an id that is there already is a copy: it gets an id with its number.
+    The first post with an id counts. The same content under the same id is the same post, and is
+    only counted; other content is rejected. Some sources name a post after its picture, which two
+    posts may show: then the second gets a number, if it has words or hashtags. A repeated row
+    without an id is a copy: its id gets a number, too.
 
     Args:
         rows: rows of all sources.
-        rejections: gets what is left out, and notes at the end.
+        rejections: gets unused rows and parts, and notes at the end.
     """
     seen = _SeenPosts()
     remarks: Counter[tuple[str, str]] = Counter()
@@ -208,11 +214,15 @@ def once_each(rows: Iterable[ReadRow], rejections: list[Rejection]) -> Iterator[
             rejections.append(Rejection(row.place, row.line, problem, bool(post)))
         if post:
             yield post
-    rejections += _counted(remarks)
+    for remark in dict.fromkeys(remark for _, remark in remarks):
+        numbers = {place: n for (place, other), n in remarks.items() if other == remark}
+        place = next(iter(numbers)) if len(numbers) == 1 else f"{len(numbers):,} files"
+        reason = f"{remark}: {sum(numbers.values()):,}"
+        rejections.append(Rejection(place, None, reason, post_kept=True, is_note=True))
 
 
 class _SeenPosts:
-    """The ids of the posts read so far, with the place and content of each."""
+    """The ids of earlier posts, with the place and content of each."""
 
     def __init__(self) -> None:
         self._first: dict[str, tuple[str, str]] = {}
@@ -220,7 +230,7 @@ class _SeenPosts:
         self._contents: dict[str, list[str]] = {}  # of ids that several posts share
 
     def add(self, row: ReadRow, post: Post) -> tuple[Post | None, tuple[str, ...]]:
-        """Return the post under an id of its own, or None if it counts no more; and its problems.
+        """Return the post under its own id, or None if it does not count; and its problems.
 
         A post that was read before has no problems.
         """
@@ -244,38 +254,11 @@ class _SeenPosts:
         return post, row.problems
 
 
-def _counted(remarks: Counter[tuple[str, str]]) -> Iterator[Rejection]:
-    """A note for each remark: how many rows, of which file or of how many files, it is about."""
-    for remark in dict.fromkeys(remark for _, remark in remarks):
-        numbers = {place: n for (place, other), n in remarks.items() if other == remark}
-        place = next(iter(numbers)) if len(numbers) == 1 else f"{len(numbers):,} files"
-        reason = f"{remark}: {sum(numbers.values()):,}"
-        yield Rejection(place, None, reason, post_kept=True, is_note=True)
-
-
-def _placed(rows: Iterable[Found]) -> Iterator[tuple[Found, str, Path]]:
-    """Rows with the name of their file and their resolved root, made once for many of a file."""
-    file = root = None
-    for found in rows:
-        if found.file is not file:
-            file, place = found.file, shown(found.file)
-        if found.root is not root:
-            root, resolved = found.root, found.root.resolve()
-        yield found, place, resolved
-
-
 def count_rows(sources: Sequence[Path], *, reader: str = AUTO) -> int | None:
-    """About how many rows sources have, at little cost; None where that cannot be told."""
+    """Return a cheap estimate of the number of rows, or None if it is unknown."""
     try:
         counts = [find_reader(source, reader).count(source) for source in sources]
     except InputError:
         return None
     known = [count for count in counts if count is not None]
     return sum(known) if len(known) == len(counts) else None
-
-
-def _checked(columns: Mapping[str, str]) -> Mapping[str, str]:
-    for name in columns:
-        if name not in COLUMNS:
-            raise InputError(f"found a column for {name!r}, expected one of {', '.join(COLUMNS)}")
-    return columns

@@ -1,4 +1,4 @@
-"""Posts on their way into an index, kept on disk: in memory is what all of them are asked for."""
+"""Stores posts on disk until they are indexed; memory has only what every stage needs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from hashlens.indexer.types import Ids, Post
 
 
 class Posts(Sequence[Post]):
-    """n posts in a file that has no name, and goes with the last of these that reads it.
+    """n posts in an unnamed file, which is deleted with the last object that reads it.
 
     `hashtags` are the keys of each; `authors` and `topics` objects (n,), text or None; `pictured`
-    bool (n,): whether it names a picture.
+    bool (n,): whether the post names a picture.
     """
 
     __slots__ = ("_file", "_places", "authors", "hashtags", "pictured", "topics")
@@ -37,14 +37,14 @@ class Posts(Sequence[Post]):
         topics: NDArray[Any],
         pictured: NDArray[np.bool_],
     ) -> None:
-        """Take a file of posts, and where each begins and ends, int64 (n, 2)."""
+        """Take a file of posts, and the start and end of each, int64 (n, 2)."""
         self._file, self._places = file, places
         self.hashtags, self.authors, self.topics = hashtags, authors, topics
         self.pictured = pictured
 
     @classmethod
     def of(cls, posts: Iterable[Post]) -> Self:
-        """Write posts down, in order.
+        """Write posts to a file, in order.
 
         Raises:
             OSError: the folder of temporary files is full.
@@ -52,21 +52,21 @@ class Posts(Sequence[Post]):
         ends, authors, topics, pictured = array("q", [0]), [], [], array("b")
         with TemporaryFile(prefix="hashlens-") as file:
 
-            def written() -> Iterator[tuple[str, ...]]:
+            def write_posts() -> Iterator[tuple[str, ...]]:
                 for post in posts:
                     ends.append(ends[-1] + file.write(json.dumps(row_of(post)).encode("ascii")))
-                    # Many posts share one: it is kept in memory once.
+                    # Many posts share an author or topic, so memory has each once.
                     authors.append(post.author and sys.intern(post.author))
                     topics.append(post.topic and sys.intern(post.topic))
                     pictured.append(post.image is not None)
                     yield post.hashtags
 
-            hashtags = TokenLists.of(written())
+            hashtags = TokenLists.of(write_posts())
             file.flush()
-            held = _File(os.dup(file.fileno()))
+            spool = _File(os.dup(file.fileno()))
         bounds = np.array(ends, np.int64)
         return cls(
-            held,
+            spool,
             np.stack([bounds[:-1], bounds[1:]], axis=1),
             hashtags,
             _objects(authors),
@@ -91,7 +91,7 @@ class Posts(Sequence[Post]):
             yield self._read(start, end)
 
     def at(self, rows: Ids) -> Posts:
-        """Some of the posts, by place int64 (p,), in the same file."""
+        """Return some of the posts, by place int64 (p,), in the same file."""
         return Posts(
             self._file,
             self._places[rows],
@@ -106,7 +106,7 @@ class Posts(Sequence[Post]):
 
 
 class _File:
-    """A file by its number, closed when nobody holds it any more."""
+    """A file by its number, which is closed with the last reference."""
 
     def __init__(self, number: int) -> None:
         self.number = number

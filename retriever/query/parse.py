@@ -15,7 +15,7 @@ from typing import Any
 
 from hashlens.indexer.decoding.file_formats import is_picture_file
 from hashlens.indexer.errors import HashlensError, InputError
-from hashlens.indexer.posts.formats.files import shown, walk
+from hashlens.indexer.posts.formats.files import show_path, walk
 from hashlens.indexer.posts.tables.tables import Row, count_lines, find_tables, kind, read_rows
 from hashlens.indexer.text.hashtags import extract, key, strip
 from hashlens.retriever.recommendation import Query
@@ -102,9 +102,12 @@ class QuerySource:
             InputError: a table cannot be read.
         """
         for path, problem in self.problems:
-            yield shown(path.relative_to(self.path)), InputError(f"{shown(path)}: {problem}")
+            yield (
+                show_path(path.relative_to(self.path)),
+                InputError(f"{show_path(path)}: {problem}"),
+            )
         for path in self.pictures:
-            yield shown(path.relative_to(self.path)), Query(path)
+            yield show_path(path.relative_to(self.path)), Query(path)
         numbers = _RowNumbers(self.path, self.tables)
         for path in self.tables:
             place = (self.root or path.parent).absolute()
@@ -207,7 +210,7 @@ def _list_pictures(source: Path, answers: Path | None) -> QuerySource:
             if is_picture_file(path):
                 found.pictures.append(path)
             else:
-                found.others.append(shown(path.relative_to(source)))
+                found.others.append(show_path(path.relative_to(source)))
     return found
 
 

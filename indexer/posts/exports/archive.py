@@ -1,4 +1,4 @@
-"""ZIP files read with bounds: no file in one is ever written under the name that it has there."""
+"""Reads ZIP files with bounds; nothing is ever written under a name from the ZIP."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 from hashlens.indexer.posts.formats.files import UnreadableError
 
 MAX_DIRECTORY = 16 << 20  # bytes of the list of files; about 130,000 files
-MAX_GROWTH = 32  # unpacked bytes for each packed one, in all; JSON has ten, pictures one
-MAX_SMALL = 256 << 20  # bytes that may be unpacked of any file, however small it is
+MAX_GROWTH = 32  # unpacked bytes per packed byte of the whole ZIP; JSON has ten, pictures one
+MAX_SMALL = 256 << 20  # bytes that may be unpacked of a small ZIP
 
 _MARKS = (b"PK\x03\x04", b"PK\x05\x06")
 _CHUNK = 1 << 20
@@ -20,7 +20,7 @@ _DAMAGE = (BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError, 
 
 
 class _Bounded(BufferedReader):
-    """A file of which no one takes more at once than a list of files may have."""
+    """A file that refuses reads larger than the bound for the list of files."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size and size > MAX_DIRECTORY:
@@ -29,9 +29,9 @@ class _Bounded(BufferedReader):
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a path is a file that is a ZIP by its first bytes."""
+    """Whether a path is a file that begins as a ZIP does."""
     try:
-        # A pipe would be waited for.
+        # Reading from a pipe could block.
         if not path.is_file():
             return False
         with path.open("rb") as file:
@@ -41,10 +41,10 @@ def is_archive(path: Path) -> bool:
 
 
 class Archive:
-    """A ZIP file and the files in it by name; what it unpacks in all has a bound.
+    """A ZIP file and its files by name; the total of unpacked bytes has a bound.
 
     Raises:
-        UnreadableError: it cannot be read.
+        UnreadableError: the ZIP cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -61,7 +61,9 @@ class Archive:
             raise UnreadableError(f"found a damaged ZIP file ({error}), fetch it again") from error
         self._files: dict[str, ZipInfo] = {}
         for info in self._zip.infolist():
-            if not info.is_dir() and not _is_hidden(info.filename):
+            # Hidden files are skipped, and so are those that macOS adds.
+            parts = PurePosixPath(info.filename).parts
+            if not info.is_dir() and not any(p.startswith((".", "__MACOSX")) for p in parts):
                 self._files.setdefault(info.filename, info)
 
     def close(self) -> None:
@@ -71,39 +73,39 @@ class Archive:
 
     @property
     def names(self) -> list[str]:
-        """Names of the files in it, in order; hidden ones are passed over."""
+        """Return the sorted names of the files that are not hidden."""
         return sorted(self._files)
 
     def __contains__(self, name: str) -> bool:
         return name in self._files
 
     def head(self, name: str, size: int) -> bytes:
-        """The first bytes of a file in it.
+        """Return the first bytes of a file.
 
         Raises:
             UnreadableError: they cannot be read.
         """
-        return self._unpacked(name, size)
+        return self._unpack(name, size)
 
     def read(self, name: str, most: int) -> bytes:
-        """A file in it.
+        """Return the content of a file.
 
         Raises:
-            UnreadableError: it cannot be read, has more than `most` bytes, or the ZIP has swollen
-                beyond its bound.
+            UnreadableError: the file cannot be read or has more than `most` bytes, or the ZIP
+                unpacks to more than its bound.
         """
         if self._left <= 0:
             raise UnreadableError(
                 f"found more than {MAX_GROWTH} unpacked bytes for each packed one, "
                 "unzip it first into a folder"
             )
-        content = self._unpacked(name, most + 1)
+        content = self._unpack(name, most + 1)
         self._left -= len(content)
         if len(content) > most:
             raise UnreadableError(f"found more than {most:,} bytes, which no tool writes there")
         return content
 
-    def _unpacked(self, name: str, size: int) -> bytes:
+    def _unpack(self, name: str, size: int) -> bytes:
         info = self._files[name]
         if info.flag_bits & _IS_ENCRYPTED:
             raise UnreadableError("found a file with a password, unzip it first into a folder")
@@ -119,8 +121,3 @@ class Archive:
         except _DAMAGE as error:
             raise UnreadableError(f"found a damaged ZIP file ({error}), fetch it again") from error
         return b"".join(parts)
-
-
-def _is_hidden(name: str) -> bool:
-    """Whether a name is of a hidden file, or of what macOS adds to archives."""
-    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)

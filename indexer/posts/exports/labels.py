@@ -1,10 +1,10 @@
-"""Captions of exports whose fields have labels in the language of the account.
+"""Finds captions in exports whose labels are in the language of the account.
 
 An entry has `label_values`, a list of fields: a text under a label, media, or a group of fields
-under a title, such as the post's owner. No label but the English ones is known here. The caption's
-label is told by all entries of an export: it stands outside of groups, and its texts have hashtags.
-Of two such labels of one entry, it is the one with more text. Without any hashtag in an export, it
-is the label that has twice as much text as any other of its entries, and is prose.
+under a title, such as the post's owner. Only English labels are known here. All entries of an
+export together show the caption's label: it stands outside of groups, and its texts have hashtags.
+If one entry has two such labels, the one with more text counts. If an export has no hashtags, the
+caption's label has prose, and twice as much text as any other label of its entries.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _HASHTAG = re.compile(r"[#＃]\w*[^\W\d_]")
 _ADDRESS = re.compile(r"\s*\w+://\S+\s*")
 _NUMBERS = re.compile(r"[\d\s.,:/+-]*")
 _WORDS = re.compile(r"\w+")
-_PROSE = 2  # words of a text, at least
-MAX_FIELDS = 64  # fields of an entry that are looked at
+_MIN_WORDS = 2  # of a text that is prose, on average
+MAX_FIELDS = 64  # fields that are read of an entry
 MAX_LABELS = 1000  # of an export
 _GROUPS = ("dict", "vec")
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: its label, its text, and whether it is of the post itself, in no group."""
+    """One field: its label, its text, and whether it is outside of groups."""
 
     label: str
     text: str
@@ -44,7 +44,7 @@ class Field:
 
 
 def fields(entry: dict[str, Any]) -> Iterator[Field]:
-    """The texts of an entry under labels, at any depth."""
+    """Yield the labelled texts of an entry, at any depth."""
     for label, value, is_own in _labelled(entry.get("label_values"), is_own=True):
         if isinstance(label, str) and isinstance(text := value.get("value"), str) and text.strip():
             yield Field(label, text, is_own)
@@ -54,7 +54,7 @@ def fields(entry: dict[str, Any]) -> Iterator[Field]:
 
 
 def media(entry: dict[str, Any]) -> list[Any]:
-    """The media of an entry under labels, at any depth."""
+    """Return the labelled media of an entry, at any depth."""
     found: list[Any] = []
     for _, value, _ in _labelled(entry.get("label_values"), is_own=True):
         listed = value.get("media")
@@ -62,8 +62,8 @@ def media(entry: dict[str, Any]) -> list[Any]:
     return found + [value for _, value in _mapped(entry, "media_map_data")]
 
 
-def moment(entry: dict[str, Any]) -> Any:  # noqa: ANN401 (whatever it holds)
-    """The first time that an entry has under a label."""
+def moment(entry: dict[str, Any]) -> Any:  # noqa: ANN401 (any JSON value)
+    """Return the first labelled time of an entry."""
     listed = (v.get("timestamp_value") for _, v, own in _labelled(entry.get("label_values")) if own)
     mapped = (value.get("timestamp") for _, value in _mapped(entry, "string_map_data"))
     return first(*listed) or first(*(time for time in mapped if time != 0))
@@ -89,7 +89,7 @@ def _mapped(entry: dict[str, Any], key: str) -> Iterator[tuple[str, dict[str, An
 
 @dataclass(slots=True)
 class Captions:
-    """What the labels of an export are for, learned from its entries."""
+    """The labels of an export that have captions, learned from its entries."""
 
     _letters: Counter[str] = field(default_factory=Counter)
     _texts: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
@@ -107,7 +107,7 @@ class Captions:
             for label, text in texts.items():
                 if len(self._times) >= MAX_LABELS and label not in self._times:
                     continue
-                if hash(text) not in self._texts[label]:  # an owner's name is always the same
+                if hash(text) not in self._texts[label]:  # an owner's name repeats
                     self._letters[label] += len(text)
                 self._texts[label].add(hash(text))
                 self._words[label] += len(_WORDS.findall(text))
@@ -117,7 +117,7 @@ class Captions:
                     self._tagged.add(label)
 
     def of(self, entry: dict[str, Any]) -> tuple[str | None, bool]:
-        """The caption of an entry; or None, and whether it has a text that may be one."""
+        """Return the caption of an entry, or None; and whether another text may be its caption."""
         labels, texts = self._labels(), _own_fields(entry)
         if caption := first(
             next((field.text for field in fields(entry) if field.label == KNOWN[0]), None),
@@ -129,17 +129,17 @@ class Captions:
         return None, any(not beside & (labels | {*KNOWN}) for beside in others)
 
     def is_known(self) -> bool:
-        """Whether a label of captions is in the export."""
+        """Whether the export has a label of captions."""
         return bool(self._labels()) or any(label in self._times for label in KNOWN)
 
     def _labels(self) -> frozenset[str]:
-        """Labels of captions, beside the known ones."""
+        """Return the labels of captions other than the English ones."""
         if self._found is None:
             self._found = self._tagged_labels() or self._wordy_labels()
         return self._found
 
     def _tagged_labels(self) -> frozenset[str]:
-        """Those with hashtags; of two that stand in one entry, the one with more text."""
+        """Return the labels with hashtags; of two in one entry, the one with more text."""
         found: set[str] = {label for label in KNOWN if label in self._letters}
         for label in sorted(self._tagged, key=lambda label: (-self._letters[label], label)):
             if not self._beside[label] & found:
@@ -147,21 +147,21 @@ class Captions:
         return frozenset(found)
 
     def _wordy_labels(self) -> frozenset[str]:
-        """The ones with more than twice the text of any other of their entries, where it is prose.
+        """Return the labels of prose with twice as much text as any other of their entries.
 
-        Texts that mostly repeat, such as yes and no, are none.
+        Texts that mostly repeat, such as yes and no, are not prose.
         """
         return frozenset(
             label
             for label, letters in self._letters.items()
             if all(letters > 2 * self._letters[other] for other in self._beside[label])
-            and self._words[label] >= _PROSE * self._times[label]
+            and self._words[label] >= _MIN_WORDS * self._times[label]
             and 2 * len(self._texts[label]) > self._times[label]
         )
 
 
 def _own_fields(entry: dict[str, Any]) -> dict[str, str]:
-    """The texts of a post itself by label."""
+    """Return the texts outside of groups by label."""
     found: dict[str, str] = {}
     for one in islice(fields(entry), MAX_FIELDS):
         if one.is_own:
@@ -170,7 +170,7 @@ def _own_fields(entry: dict[str, Any]) -> dict[str, str]:
 
 
 def _own_texts(entry: dict[str, Any]) -> dict[str, str]:
-    """The texts that may be a post's caption, by label: neither addresses nor mere numbers."""
+    """Return the texts by label that may be captions: neither addresses nor numbers."""
     return {
         label: text
         for label, text in _own_fields(entry).items()

@@ -1,4 +1,4 @@
-"""Parts of an Instagram export: folders and ZIP files, the posts in each, and its pictures."""
+"""Finds the parts of an Instagram export: folders and ZIP files with posts and pictures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hashlens.indexer.errors import InputError
 from hashlens.indexer.images.kept_pictures import HEAD, head_of, keep_unread, kept_pictures
 from hashlens.indexer.posts.exports.archive import Archive, is_archive
 from hashlens.indexer.posts.formats.files import (
-    Found,
+    SourceRow,
     UnreadableError,
     json_text,
     safe_json,
@@ -23,7 +23,7 @@ from hashlens.indexer.posts.formats.files import (
 )
 from hashlens.indexer.posts.tables.tables import Row
 
-MAX_EXPORT = 32 << 20  # bytes of a file; Instagram begins another one before that
+MAX_EXPORT = 32 << 20  # bytes of a file; Instagram begins another file before that
 NAMELESS = "instagram-export"
 
 _NAMES = r"(posts|media|reels|stories|archived_posts|igtv_videos|other_content)(_\d+)?"
@@ -38,13 +38,13 @@ _Path = TypeVar("_Path", bound=PurePath)
 
 
 def is_named(name: str) -> bool:
-    """Whether a file has a name under which exports keep posts."""
+    """Whether exports use a name for files of posts."""
     return bool(_JSON.fullmatch(name))
 
 
 @dataclass(frozen=True, slots=True)
 class PostsFile:
-    """A file of posts: its place as it is shown, and how its text is read."""
+    """A file of posts: its path for messages, and a function that reads its text."""
 
     place: Path
     read: Callable[[], str]
@@ -54,26 +54,26 @@ class Part(Protocol):
     """One folder or ZIP of an export."""
 
     owner: str
-    root: Path  # as rows name it
+    root: Path  # that rows name
     posts: list[PostsFile]
     pages: list[Path]  # posts as HTML
 
     def head(self, name: str) -> bytes | None:
-        """The first bytes of a file by its name in the export; None if it is not in this part.
+        """Return the first bytes of a file of the export, or None if another part has it.
 
         Raises:
             UnreadableError: they cannot be read.
         """
 
     def picture(self, name: str) -> tuple[Path, Path]:
-        """A picture's file, and the folder that it lies in.
+        """Return a picture's file and its folder.
 
         Raises:
-            UnreadableError: it cannot be read or kept.
+            UnreadableError: the picture cannot be read or kept.
         """
 
     def missing(self, names: list[str]) -> tuple[list[str], tuple[str, ...]]:
-        """Names of pictures that no part has, as the row's image and as problems of the post."""
+        """Return the row's image and the post's problems for names that no part has."""
 
 
 @dataclass(slots=True)
@@ -91,7 +91,7 @@ class FolderPart:
         self._resolved = self.root.resolve()
 
     def head(self, name: str) -> bytes | None:
-        """The first bytes of a file inside of the folder, links followed."""
+        """Return the first bytes of a file inside the folder; links are followed."""
         path = self.root / name
         try:
             if path.resolve().is_relative_to(self._resolved) and path.is_file():
@@ -101,17 +101,17 @@ class FolderPart:
         return None
 
     def picture(self, name: str) -> tuple[Path, Path]:
-        """The file itself."""
+        """Return the file itself."""
         return self.root / name, self.root
 
     def missing(self, names: list[str]) -> tuple[list[str], tuple[str, ...]]:
-        """The names: a name that leads out of the folder is told as such."""
+        """Return the names, so that one that leads out of the folder is reported as such."""
         return names, ()
 
 
 @dataclass(slots=True)
 class ZipPart:
-    """A part that is a ZIP file; `prefixes` are folders in it that names of pictures begin at."""
+    """A part that is a ZIP file; names of pictures are relative to one of its `prefixes`."""
 
     archive: Archive
     posts: list[PostsFile] = field(default_factory=list)
@@ -147,12 +147,12 @@ class ZipPart:
         return next((name for name in names if name in self.archive), None)
 
     def head(self, name: str) -> bytes | None:
-        """The first bytes of a file in the ZIP."""
+        """Return the first bytes of a file in the ZIP."""
         member = self._member(name)
         return None if member is None else self.archive.head(member, HEAD)
 
     def picture(self, name: str) -> tuple[Path, Path]:
-        """A copy of the picture in the user's cache folder."""
+        """Copy the picture to the user's cache folder."""
         member = self._member(name)
         if member is None:
             raise UnreadableError("found no such file")
@@ -162,32 +162,33 @@ class ZipPart:
             raise UnreadableError(str(error)) from error
 
     def missing(self, names: list[str]) -> tuple[list[str], tuple[str, ...]]:
-        """The first name, told as a problem."""
-        told = f"picture {names[0][:200]!r}: found no such picture in the export" if names else ""
-        return [], (told,) if told else ()
+        """Return no image, and the first name as a problem."""
+        return [], tuple(
+            f"picture {name[:200]!r}: found no such picture in the export" for name in names[:1]
+        )
 
 
 def owner_of(name: str) -> str:
-    """Whose export it is, by the name of its folder or ZIP."""
+    """Return the owner of an export by the name of its folder or ZIP."""
     found = _FOLDER.fullmatch(name)
     return found["name"] if found else NAMELESS
 
 
 def is_of_same(part: Part, other: Part) -> bool:
-    """Whether two parts may be of one export: their names do not say that they are of two."""
+    """Whether two parts may belong to one export, by the owners in their names."""
     return NAMELESS in (part.owner, other.owner) or part.owner == other.owner
 
 
-def open_parts(source: Path, opened: ExitStack) -> tuple[list[Part], list[Found]]:
-    """The parts in a source, in order, and what could not be looked into.
+def open_parts(source: Path, opened: ExitStack) -> tuple[list[Part], list[SourceRow]]:
+    """Return the parts of a source in order, and rows for what cannot be read.
 
     Args:
         source: a folder of one part or several, a ZIP, or a file of posts.
-        opened: closes what is opened here.
+        opened: closes the ZIP files that are opened here.
     """
     folders: dict[Path, FolderPart] = {}
     parts: list[Part] = []
-    problems: list[Found] = []
+    problems: list[SourceRow] = []
 
     def part_at(root: Path) -> FolderPart:
         if root not in folders:
@@ -196,41 +197,29 @@ def open_parts(source: Path, opened: ExitStack) -> tuple[list[Part], list[Found]
         return folders[root]
 
     for folder in walk(source):
-        problems += folder.rejected()
+        problems += folder.problem_rows()
         if folder.path.name in _PLACES:
             part_at(folder.path.absolute().parent)
         for name in folder.names:
             path = folder.path / name
             if is_named(name):
                 text = PostsFile(path, partial(json_text, path, MAX_EXPORT))
-                part_at(_root_of(path)).posts.append(text)
+                part_at(Path(_root(path.absolute()))).posts.append(text)
             elif _HTML.fullmatch(name):
-                part_at(_root_of(path)).pages.append(path)
-            elif _is_zip(path, source):
+                part_at(Path(_root(path.absolute()))).pages.append(path)
+            # In a folder, only files named .zip are opened.
+            elif (path.suffix.lower() == _ZIP or path == source) and is_archive(path):
                 try:
-                    parts.append(_opened(path, opened))
+                    archive = Archive(path)
+                    opened.callback(archive.close)
+                    parts.append(ZipPart(archive))
                 except UnreadableError as error:
-                    problems.append(Found(path, folder.root, Row(None, problem=str(error))))
+                    problems.append(SourceRow(path, folder.root, Row(None, problem=str(error))))
     return parts, problems
 
 
-def _is_zip(path: Path, source: Path) -> bool:
-    """Whether a file is a ZIP; in a folder, only what is named as one is looked at."""
-    return (path.suffix.lower() == _ZIP or path == source) and is_archive(path)
-
-
-def _opened(path: Path, opened: ExitStack) -> ZipPart:
-    archive = Archive(path)
-    opened.callback(archive.close)
-    return ZipPart(archive)
-
-
-def _root_of(path: Path) -> Path:
-    return Path(_root(path.absolute()))
-
-
 def _root(path: _Path) -> _Path:
-    """The export's own folder, from which media are named."""
+    """Return the export's folder, to which names of media are relative."""
     for folder in path.parents:
         if folder.name == _ACTIVITY:
             return folder.parent

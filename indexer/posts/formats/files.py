@@ -1,4 +1,4 @@
-"""Files of a scrape, found and read safely: no link leads out, memory has a bound."""
+"""Finds and reads the files of a scrape safely: no link leads out, and memory has a bound."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from typing import Any
 from hashlens.indexer.posts.formats.json_scan import excess
 from hashlens.indexer.posts.tables.tables import Row
 
-MAX_JSON = 8 << 20  # bytes of a file about one post, unpacked; few have a tenth of it
-MAX_TEXT = 1 << 20  # bytes of a caption's own file
-MAX_FOLDERS = 32  # folders within one another
+MAX_JSON = 8 << 20  # bytes of an unpacked file about one post; few have a tenth
+MAX_TEXT = 1 << 20  # bytes of a caption file
+MAX_FOLDERS = 32  # levels of nested folders
 JSON_ENDINGS = (".json", ".json.xz")
 
-_XZ_MEMORY = 128 << 20  # bytes; what `xz -9` needs is half of it
+_MAX_XZ_MEMORY = 128 << 20  # bytes; `xz -9` needs half
 _CHUNK = 1 << 16
 
 
 class UnreadableError(Exception):
-    """This file gives no post; the message says why."""
+    """A file gives no post; the message has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """One row, the file it is of, and the folder its pictures must lie in.
+class SourceRow:
+    """One row, its file, and the folder that must contain its pictures.
 
-    `problems` are parts that the post goes without. In the row, `image` is a name from the file,
-    which nobody has checked; a `Path` that the reader itself saw or made; or a list of these, of
-    which the first that is a picture is taken. `remarks` say how the post was read; the
-    report counts them.
+    In the row, `image` is a name from the file, which nobody has checked; a `Path` that the reader
+    itself saw or made; or a list of these, of which the first that is a picture counts.
+    `problems` are parts that the post lacks. `remarks` say how the post was read; the report
+    counts them.
     """
 
     file: Path
@@ -44,10 +44,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """How the rows of a source are asked for.
+    """Options for the rows of a source.
 
-    `columns` are the source's names of columns by ours. `first_comment` says whether hashtags of
-    the author's own first comment count. `beside` are the other sources of the same kind.
+    `columns` maps our names of columns to the source's. `first_comment` says whether hashtags of
+    the author's first comment count. `beside` are the other sources of the same kind.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class ReadOptions:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder of a source: `names` of files to read, in order, and of all those beside them."""
+    """A folder of a source: `names` are the files to read, `beside` all its files."""
 
     path: Path
     root: Path
@@ -65,36 +65,35 @@ class Folder:
     beside: frozenset[str] = frozenset()
     problems: list[tuple[Path, str]] = field(default_factory=list)
 
-    def rejected(self) -> Iterator[Found]:
-        """What could not be looked into."""
+    def problem_rows(self) -> Iterator[SourceRow]:
+        """Yield a row for each entry that cannot be read."""
         for path, problem in self.problems:
-            yield Found(path, self.root, Row(None, problem=problem))
+            yield SourceRow(path, self.root, Row(None, problem=problem))
 
-    def found(self, name: str, fields: dict[str, Any], *problems: str) -> Found:
-        """The post that a file of this folder is about."""
-        return Found(self.path / name, self.root, Row(None, fields), problems)
+    def build_row(self, name: str, fields: dict[str, Any], *problems: str) -> SourceRow:
+        """Return the row of a post, by the name of its file."""
+        return SourceRow(self.path / name, self.root, Row(None, fields), problems)
 
-    def lost(self, name: str, problem: str) -> Found:
-        """A file of this folder that gives no post."""
-        return Found(self.path / name, self.root, Row(None, problem=problem))
+    def build_problem(self, name: str, problem: str) -> SourceRow:
+        """Return the row that reports a file without a post."""
+        return SourceRow(self.path / name, self.root, Row(None, problem=problem))
 
 
 def walk(source: Path) -> Iterator[Folder]:
-    """The folders of a source, itself first, in order; a file stands for itself alone.
+    """Yield the folders of a source in order, itself first; a file is a folder of one.
 
-    Links to folders are not followed, so no walk goes in circles, and links to files only where
-    these lie in the source. Hidden files and folders, and what is neither file nor folder, are
-    passed over.
+    Links to folders are not followed, so no walk goes in circles. Links to files are followed only
+    inside the source. Hidden entries are skipped, and so are pipes and devices.
     """
     if not source.is_dir():
         root = source.parent
-        yield Folder(root, root, [source.name], _listed(root, root.resolve())[0].beside)
+        yield Folder(root, root, [source.name], _list_folder(root, root.resolve())[0].beside)
         return
     boundary = source.resolve()
     waiting = [(source, 0)]
     while waiting:
         path, level = waiting.pop()
-        folder, below = _listed(path, boundary, source)
+        folder, below = _list_folder(path, boundary, source)
         if below and level >= MAX_FOLDERS:
             reason = f"found folders nested deeper than {MAX_FOLDERS}, left them out"
             folder.problems.append((path / below[0], reason))
@@ -103,49 +102,41 @@ def walk(source: Path) -> Iterator[Folder]:
         yield folder
 
 
-def _listed(path: Path, boundary: Path, root: Path | None = None) -> tuple[Folder, list[str]]:
-    """A folder, and the names of those in it."""
+def _list_folder(path: Path, boundary: Path, root: Path | None = None) -> tuple[Folder, list[str]]:
+    """Return a folder, and the names of the folders in it."""
+    visible: list[os.DirEntry[str]] = []
     names: list[str] = []
     below: list[str] = []
     problems: list[tuple[Path, str]] = []
     try:
         with os.scandir(path) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if problem := _sorted_in(entry, boundary, names, below):
-                    problems.append((path / entry.name, problem))
+            visible.extend(entry for entry in entries if not entry.name.startswith("."))
     except OSError as error:
         problems.append((path, f"cannot be read ({error.strerror or error}), allow it"))
+    for entry in visible:
+        try:
+            if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(boundary):
+                reason = "found a link out of the scrape's folder, expected a file inside it"
+                problems.append((path / entry.name, reason))
+            elif entry.is_symlink() and entry.is_dir():
+                reason = "found a link to a folder, which is not followed"
+                problems.append((path / entry.name, reason))
+            elif entry.is_dir():
+                below.append(entry.name)
+            elif entry.is_file():
+                names.append(entry.name)
+        except (OSError, RuntimeError) as error:
+            problems.append((path / entry.name, f"cannot be read ({error})"))
     names.sort()
     problems.sort()
     return Folder(path, root or path, names, frozenset(names), problems), sorted(below)
 
 
-def _sorted_in(
-    entry: os.DirEntry[str], boundary: Path, names: list[str], below: list[str]
-) -> str | None:
-    """Put an entry where it belongs, or say what is wrong with it."""
-    try:
-        if entry.is_symlink():
-            if not Path(entry.path).resolve().is_relative_to(boundary):
-                return "found a link out of the scrape's folder, expected a file inside it"
-            if entry.is_dir():
-                return "found a link to a folder, which is not followed"
-        if entry.is_dir():
-            below.append(entry.name)
-        elif entry.is_file():
-            names.append(entry.name)
-    except (OSError, RuntimeError) as error:
-        return f"cannot be read ({error})"
-    return None
-
-
 def read_bytes(path: Path, most: int) -> bytes:
-    """A file's content, unpacked where its name ends in `.xz`.
+    """Return a file's content, unpacked if its name ends in `.xz`.
 
     Raises:
-        UnreadableError: it cannot be read, is damaged, or has more than `most` bytes.
+        UnreadableError: the file cannot be read, is damaged, or has more than `most` bytes.
     """
     try:
         with path.open("rb") as file:
@@ -153,18 +144,18 @@ def read_bytes(path: Path, most: int) -> bytes:
     except OSError as error:
         raise UnreadableError(f"cannot be read ({error.strerror or error})") from error
     if len(content) <= most and path.suffix.lower() == ".xz":
-        content = _unpacked(content, most)
+        content = _unpack_xz(content, most)
     if len(content) > most:
         raise UnreadableError(f"found more than {most:,} bytes, which no tool writes there")
     return content
 
 
-def _unpacked(content: bytes, most: int) -> bytes:
-    """What an .xz file holds, at most one byte more than is allowed."""
+def _unpack_xz(content: bytes, most: int) -> bytes:
+    """Return the content of an .xz file, cut one byte after the bound."""
     from lzma import LZMADecompressor, LZMAError
 
     try:
-        unpacking = LZMADecompressor(memlimit=_XZ_MEMORY)
+        unpacking = LZMADecompressor(memlimit=_MAX_XZ_MEMORY)
         parts = [unpacking.decompress(content, most + 1)]
         while not unpacking.eof and (left := most + 1 - sum(map(len, parts))) > 0:
             if unpacking.needs_input:
@@ -175,11 +166,11 @@ def _unpacked(content: bytes, most: int) -> bytes:
     return b"".join(parts)
 
 
-def read_json(path: Path) -> Any:  # noqa: ANN401 (whatever it holds)
-    """The value of a JSON file about one post, packed or not.
+def read_json(path: Path) -> Any:  # noqa: ANN401 (any JSON value)
+    """Return the value of a JSON file about one post, packed or not.
 
     Raises:
-        UnreadableError: it cannot be read, is no JSON, or is larger or deeper than is safe.
+        UnreadableError: the file cannot be read, is not JSON, or is larger or deeper than is safe.
     """
     text = json_text(path, MAX_JSON)
     try:
@@ -189,19 +180,19 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 (whatever it holds)
 
 
 def json_text(path: Path, most: int) -> str:
-    """The text of a JSON file of `most` bytes at most, which is safe to be parsed.
+    """Return the text of a JSON file of `most` bytes at most, which is safe to parse.
 
     Raises:
-        UnreadableError: it cannot be read, or is larger or deeper than is safe.
+        UnreadableError: the file cannot be read, or is larger or deeper than is safe.
     """
     return safe_json(read_bytes(path, most))
 
 
 def safe_json(content: bytes) -> str:
-    """The text of a JSON file's content, which is safe to be parsed.
+    """Return a JSON file's content as text that is safe to parse.
 
     Raises:
-        UnreadableError: it is no text, or deeper than is safe.
+        UnreadableError: the content is not UTF-8, or deeper than is safe.
     """
     try:
         text = content.decode("utf-8-sig")
@@ -213,10 +204,10 @@ def safe_json(content: bytes) -> str:
 
 
 def read_text(path: Path) -> str:
-    """A caption's own file: UTF-8, or UTF-16 with its mark.
+    """Return the text of a caption file: UTF-8, or UTF-16 with its mark.
 
     Raises:
-        UnreadableError: it cannot be read, is of another encoding, or too long.
+        UnreadableError: the file cannot be read, has another encoding, or is too long.
     """
     content = read_bytes(path, MAX_TEXT)
     wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
@@ -229,22 +220,22 @@ def read_text(path: Path) -> str:
 
 
 def caption_beside(folder: Folder, name: str | None) -> tuple[str | None, tuple[str, ...]]:
-    """The text of a caption's own file, where there is one; and what is wrong with it."""
+    """Return the text of a caption file, if it is there, and its problems."""
     if name is None or name not in folder.beside:
         return None, ()
     try:
         return read_text(folder.path / name), ()
     except UnreadableError as error:
-        return None, (f"caption {shown(name)!r}: {error}",)
+        return None, (f"caption {show_path(name)!r}: {error}",)
 
 
-def shown(path: Path | str) -> str:
-    """A path or name as people can be shown it; bytes of another encoding are escaped."""
+def show_path(path: Path | str) -> str:
+    """Return a path or name for a message; bytes of another encoding are escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def within(value: object, *keys: str | int) -> Any:  # noqa: ANN401 (whatever is there)
-    """What stands at a place in a JSON value, or None."""
+def within(value: object, *keys: str | int) -> Any:  # noqa: ANN401 (any JSON value)
+    """Return the value at a place in a JSON value, or None."""
     for key in keys:
         if isinstance(value, Mapping):
             value = value.get(key)
@@ -255,6 +246,6 @@ def within(value: object, *keys: str | int) -> Any:  # noqa: ANN401 (whatever is
     return value
 
 
-def first(*values: object) -> Any:  # noqa: ANN401 (whatever they are)
-    """The first value that says something."""
+def first(*values: object) -> Any:  # noqa: ANN401 (any JSON value)
+    """Return the first value that is neither None nor empty text."""
     return next((value for value in values if value not in (None, "")), None)

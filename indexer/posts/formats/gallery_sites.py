@@ -1,4 +1,4 @@
-"""Where gallery-dl writes the fields of each site's posts, from `data/gallery_sites.toml`."""
+"""Reads where gallery-dl stores the fields of each site, from `data/gallery_sites.toml`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from hashlens.indexer.posts.formats.files import within
 Place = tuple[str, ...]  # `a.b` of the file is ("a", "b")
 
 _PLACES = ("title", "caption", "author", "id", "taken_at", "tags", "has")
-_OTHER = "other"  # the table for sites that no table is for
+_OTHER = "other"  # the table for unknown sites
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where posts of some sites have their fields: see the head of the file."""
+    """The places of fields in posts of some sites: see the head of the file."""
 
     name: str
     caption: tuple[Place, ...]
@@ -39,16 +39,16 @@ class Site:
 
     @property
     def is_known(self) -> bool:
-        """Whether a table is for this very site."""
+        """Whether the table is for a named site."""
         return self.name != _OTHER
 
     def holds(self, value: Mapping[str, Any]) -> bool:
-        """Whether the post is one of those that `where` narrows the table to."""
+        """Whether a post meets the conditions of `where`."""
         return all(part in str(value.get(name)) for name, part in self.where)
 
 
 def find_site(value: Mapping[str, Any]) -> Site:
-    """The table that is for a post, by its site's name or else by its fields.
+    """Return the table for a post, by its site's name or else by its fields.
 
     Raises:
         ConfigError: the file of sites is malformed.
@@ -65,7 +65,7 @@ def find_site(value: Mapping[str, Any]) -> Site:
 
 
 def values(value: Mapping[str, Any], places: tuple[Place, ...]) -> Iterator[tuple[Any, Place]]:
-    """What stands at places and says something, and where."""
+    """Yield the values at places that are not empty, with their places."""
     for place in places:
         if (found := within(value, *place)) not in (None, "", [], {}):
             yield found, place
@@ -73,27 +73,27 @@ def values(value: Mapping[str, Any], places: tuple[Place, ...]) -> Iterator[tupl
 
 @cache
 def sites() -> tuple[Site, ...]:
-    """All tables in the order of the file; the last is for sites that no other is for.
+    """Return all tables in the order of the file; the last is for unknown sites.
 
     Raises:
         ConfigError: the file names an unknown field, lacks one, or has no table for other sites.
     """
     tables = tomllib.loads(data_path("gallery_sites.toml").read_text(encoding="utf-8"))
-    found = tuple(_site(name, dict(fields)) for name, fields in tables.items())
+    found = []
+    for name, fields in tables.items():
+        for key in _PLACES:
+            if key in fields:
+                fields[key] = tuple(tuple(place.split(".")) for place in fields[key])
+        fields["categories"] = frozenset(fields.get("categories", (name,)))
+        fields["where"] = tuple(fields.get("where", {}).items())
+        try:
+            found.append(Site(name, **fields))
+        except TypeError as error:
+            raise ConfigError(
+                f"gallery_sites.toml, [{name}]: {error}; see the file's head"
+            ) from error
     if not found or found[-1].is_known:
         raise ConfigError(
             f"gallery_sites.toml: found no [{_OTHER}] at the end, which must be there"
         )
-    return found
-
-
-def _site(name: str, fields: dict[str, Any]) -> Site:
-    for key in _PLACES:
-        if key in fields:
-            fields[key] = tuple(tuple(place.split(".")) for place in fields[key])
-    fields["categories"] = frozenset(fields.get("categories", (name,)))
-    fields["where"] = tuple(fields.get("where", {}).items())
-    try:
-        return Site(name, **fields)
-    except TypeError as error:
-        raise ConfigError(f"gallery_sites.toml, [{name}]: {error}; see the file's head") from error
+    return tuple(found)

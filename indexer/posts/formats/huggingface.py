@@ -1,9 +1,9 @@
-"""Parquet data sets as Hugging Face has them, pictures in their `image` column, into rows.
+"""Reads Parquet data sets of Hugging Face, which have pictures in their `image` column.
 
-A post's picture is a file, so bytes of pictures are kept in the user's cache folder, under the
-hash of their content: a picture is there once however often it is read, and an index may be built
-and updated from where it lies. Columns are known by the names in `aliases`.
-Memory holds a row group and a half; tools that write pictures make these small.
+A post's picture is a file, so pictures are copied to the user's cache folder, under the hash of
+their content. A picture is there once, however often it is read; an index can be built and updated
+from it. `aliases` has the names of columns. Memory has one and a half row groups; tools that write
+pictures make row groups small.
 """
 
 from __future__ import annotations
@@ -14,31 +14,47 @@ from typing import Any
 
 from hashlens.indexer.errors import InputError
 from hashlens.indexer.images.kept_pictures import keep_picture, kept_pictures
-from hashlens.indexer.posts.formats.files import Found, shown, walk
+from hashlens.indexer.posts.formats.files import SourceRow, show_path, walk
 from hashlens.indexer.posts.formats.tabular import count_all, each_table, read_named
 from hashlens.indexer.posts.tables.tables import Row, column_kinds
 
-_BATCH = 16  # rows read at a time: each may bring a picture
+_BATCH = 16  # rows read at a time, each perhaps with a picture
 
 
-def rows(source: Path, columns: Mapping[str, str]) -> Iterator[Found]:
-    """The rows of a Parquet file, or of all in a folder, in order; columns as in `tabular`.
+def rows(source: Path, columns: Mapping[str, str]) -> Iterator[SourceRow]:
+    """Yield the rows of a Parquet file, or of all in a folder; columns as in `tabular`.
 
     Raises:
-        InputError: there is no Parquet file, or it, being the only one, cannot be read.
+        InputError: there is no Parquet file, or the only one cannot be read.
     """
-    tables = _tables(source)
+    tables = _list_tables(source)
     if not tables:
-        raise InputError(f"found no Parquet file in {shown(source)}, expected a data set")
-    yield from each_table(tables, lambda table: _table_rows(table, columns))
+        raise InputError(f"found no Parquet file in {show_path(source)}, expected a data set")
+
+    def read_table(table: Path) -> Iterator[SourceRow]:
+        root, cache = table.parent, kept_pictures()
+        for row in read_named(table, columns, batch=_BATCH):
+            image = row.fields.get("image")
+            content = image.get("bytes") if isinstance(image, dict) else image
+            if not isinstance(content, bytes):
+                name = image.get("path") if isinstance(image, dict) else image
+                yield SourceRow(table, root, _with(row, name))
+                continue
+            try:
+                found = SourceRow(table, cache, _with(row, keep_picture(content)))
+            except InputError as error:
+                found = SourceRow(table, root, _with(row, None), (f"picture: {error}",))
+            yield found
+
+    yield from each_table(tables, read_table)
 
 
 def count(source: Path) -> int | None:
-    """How many rows a source has; None where that cannot be told."""
-    return count_all(_tables(source))
+    """Return the number of rows of a source, or None if it is unknown."""
+    return count_all(_list_tables(source))
 
 
-def _tables(source: Path) -> list[Path]:
+def _list_tables(source: Path) -> list[Path]:
     return [
         folder.path / name
         for folder in walk(source)
@@ -48,34 +64,18 @@ def _tables(source: Path) -> list[Path]:
 
 
 def is_data_set(table: Path) -> bool:
-    """Whether a Parquet file has pictures in it, or `image` and `text` for want of a caption.
+    """Whether a Parquet file has pictures in it, or `image` and `text` without a caption.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the file cannot be read.
     """
     kinds = column_kinds(table)
     holds_pictures = kinds.get("image") in ("struct", "bytes")
     return holds_pictures or ({"image", "text"} <= kinds.keys() and "caption" not in kinds)
 
 
-def _table_rows(table: Path, columns: Mapping[str, str]) -> Iterator[Found]:
-    for row in read_named(table, columns, batch=_BATCH):
-        yield _pictured(table, row)
-
-
-def _pictured(table: Path, row: Row) -> Found:
-    image = row.fields.get("image")
-    content = image.get("bytes") if isinstance(image, dict) else image
-    if not isinstance(content, bytes):
-        name = image.get("path") if isinstance(image, dict) else image
-        return Found(table, table.parent, _with(row, name))
-    try:
-        return Found(table, kept_pictures(), _with(row, keep_picture(content)))
-    except InputError as error:
-        return Found(table, table.parent, _with(row, None), (f"picture: {error}",))
-
-
 def _with(row: Row, image: object) -> Row:
+    """Return a row with another image."""
     if row.problem or row.note:
         return row
     fields: dict[str, Any] = row.fields | {"image": image}

@@ -1,15 +1,15 @@
-"""Folders that Instaloader wrote, into rows; its own library is not needed.
+"""Reads folders that Instaloader wrote; its own library is not needed.
 
-Next to the pictures of a post, all of one name (`2024-05-06_10-00-00_UTC`, or another pattern),
-lies a `.json` or `.json.xz` file: its `node` is Instagram's GraphQL node or, in newer versions, one
-made from `iphone_struct`, which it then holds. A post that was kept without JSON still has its
-`.txt` caption, and perhaps the time in its name.
+The pictures of a post share one name (`2024-05-06_10-00-00_UTC`, or another pattern). Next to them
+lies a `.json` or `.json.xz` file. Its `node` is Instagram's GraphQL node; newer versions make it
+from `iphone_struct`, which it then has. A post without JSON still has its `.txt` caption, and
+perhaps the time in its name.
 
 Comments are in `_comments.json` or in the node. Many authors put their hashtags into a comment of
-their own: the first comment by the author of the post is read, those of others are not.
+their own, so the first comment by the post's author is read.
 
-A post has one picture here: of a carousel, the first that is there and is a picture by its content;
-of a video, its thumbnail.
+A post has one picture: the first of a carousel that is a picture by its content, or a video's
+thumbnail.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from hashlens.indexer.images.kept_pictures import find_picture_file
 from hashlens.indexer.posts.formats.files import (
     JSON_ENDINGS,
     Folder,
-    Found,
     ReadOptions,
+    SourceRow,
     UnreadableError,
     caption_beside,
     first,
     read_json,
-    shown,
+    show_path,
     walk,
     within,
 )
@@ -38,8 +38,8 @@ from hashlens.indexer.posts.tables.tables import kind
 
 _TEXT = ".txt"
 _COMMENTS = "_comments"
-_NO_MEDIA = (*JSON_ENDINGS, _TEXT)
-_OF_PROFILES = ("_profile_pic", "_cover")
+_WORD_ENDINGS = (*JSON_ENDINGS, _TEXT)
+_PROFILE_ENDINGS = ("_profile_pic", "_cover")
 _ENDING = r"\.[A-Za-z0-9]{1,5}"
 _DATED = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_UTC")
 _MEDIA = re.compile(rf"({_DATED.pattern})(_\d+)?{_ENDING}")
@@ -50,42 +50,47 @@ _COMMENT_LISTS = (
     "edge_media_to_comment",
     "edge_media_preview_comment",
 )
-_FAR = 1e12  # seconds since 1970; no comment is of later
-_MAX_COMMENT = 10_000  # characters; Instagram allows a quarter of it
+_MAX_TIME = 1e12  # seconds since 1970; no comment is later
+_MAX_COMMENT = 10_000  # characters, four times what Instagram allows
 
 
-def rows(source: Path, options: ReadOptions | None = None) -> Iterator[Found]:
-    """The posts of a source; files about profiles, stories and progress are no posts."""
+def rows(source: Path, options: ReadOptions | None = None) -> Iterator[SourceRow]:
+    """Yield the posts of a source; files about profiles, stories and progress are no posts."""
     options = options or ReadOptions()
     for folder in walk(source):
-        yield from folder.rejected()
+        yield from folder.problem_rows()
         described: set[str] = set()
-        pictures = _pictures(folder)
+        pictures = _group_pictures(folder)
         for name in _json_names(folder):
             described.add(_stem(name))
             try:
-                if (node := _node(read_json(folder.path / name))) is not None:
-                    yield _described(folder, name, node, pictures, options)
+                if (node := _find_node(read_json(folder.path / name))) is not None:
+                    yield _build_row(folder, name, node, pictures, options)
             except UnreadableError as error:
-                yield folder.lost(name, str(error))
-        for stem in _other_stems(folder, pictures, has_json=bool(described)):
+                yield folder.build_problem(name, str(error))
+        stems = (
+            stem
+            for name in folder.names
+            if (stem := _post_stem(folder, name, pictures, has_json=bool(described)))
+        )
+        for stem in dict.fromkeys(stems):
             if stem not in described:
-                yield from _undescribed(folder, stem, pictures)
+                yield from _build_plain_row(folder, stem, pictures)
 
 
 def count(source: Path) -> int:
-    """About how many posts a source has: its JSON files."""
+    """Return the number of JSON files of a source, about that of its posts."""
     return sum(len(list(_json_names(folder))) for folder in walk(source))
 
 
 def is_post(value: object) -> bool:
-    """Whether a JSON value is one that Instaloader writes, about a post or anything else."""
+    """Whether Instaloader wrote a JSON value, about a post or anything else."""
     is_signed = within(value, "instaloader", "node_type") is not None
-    return is_signed or _code(within(value, "node")) is not None or _is_old(value)
+    return is_signed or _find_node(value) is not None
 
 
 def is_dated(name: str) -> bool:
-    """Whether a caption or picture has the name that Instaloader gives it."""
+    """Whether a caption or picture has a name as Instaloader gives."""
     return bool(_MEDIA.fullmatch(name)) and not name.endswith(JSON_ENDINGS)
 
 
@@ -99,25 +104,14 @@ def _stem(name: str) -> str:
     return name.removesuffix(".xz").removesuffix(".json")
 
 
-def _other_stems(
-    folder: Folder, pictures: dict[str, list[str]], *, has_json: bool
-) -> Iterator[str]:
-    """Names of posts without JSON, in order.
-
-    These are dated, or those of a caption with pictures. Without any JSON in a folder, all of its
-    pictures are of posts, but for those of profiles.
-    """
-    given: set[str] = set()
-    for name in folder.names:
-        stem = _post_stem(folder, name, pictures, has_json=has_json)
-        if stem is not None and stem not in given:
-            given.add(stem)
-            yield stem
-
-
 def _post_stem(
     folder: Folder, name: str, pictures: dict[str, list[str]], *, has_json: bool
 ) -> str | None:
+    """Return the name of the post without JSON that a file belongs to, or None.
+
+    The file's name is dated, or it is a caption with pictures. In a folder without any JSON, every
+    picture belongs to a post, except those of profiles.
+    """
     if name.endswith(JSON_ENDINGS):
         return None
     if dated := _MEDIA.fullmatch(name):
@@ -126,41 +120,38 @@ def _post_stem(
         stem = name.removesuffix(_TEXT)
         return stem if stem in pictures else None
     found = _PICTURE.fullmatch(name)
-    if found is None or has_json or found["stem"].endswith(_OF_PROFILES):
+    if found is None or has_json or found["stem"].endswith(_PROFILE_ENDINGS):
         return None
     stem, lead = found["stem"], _lead(found) or ""
     is_of_carousel = _has_words(folder, lead) or _SHORTCODE.fullmatch(lead)
     return lead if is_of_carousel and not _has_words(folder, stem) else stem
 
 
-def _node(value: object) -> object:
-    """The node of a post; None where a file is about something else."""
+def _find_node(value: object) -> object:
+    """Return the node of a post, or None if the file is about something else."""
     node_type = within(value, "instaloader", "node_type")
     if node_type is not None:
         return within(value, "node") if node_type == "Post" else None
-    if _is_old(value):
+    # Instaloader 3 wrote the node alone; gallery-dl has such files, too, and names a site.
+    if within(value, "shortcode") is not None and within(value, "category") is None:
         return value
     return node if _code(node := within(value, "node")) is not None else None
 
 
-def _is_old(value: object) -> bool:
-    """Whether it is a node without frame, as Instaloader 3 wrote them; gallery-dl names a site."""
-    return within(value, "shortcode") is not None and within(value, "category") is None
-
-
-def _code(node: object) -> Any:  # noqa: ANN401 (whatever it holds)
+def _code(node: object) -> Any:  # noqa: ANN401 (any JSON value)
     return first(within(node, "shortcode"), within(node, "code"))
 
 
-def _described(
+def _build_row(
     folder: Folder,
     name: str,
     node: object,
     pictures: dict[str, list[str]],
     options: ReadOptions,
-) -> Found:
+) -> SourceRow:
+    """Return the row of a post that has JSON."""
     if not isinstance(node, dict):
-        return folder.lost(name, f"found {kind(node)} as node, expected an Instagram post")
+        return folder.build_problem(name, f"found {kind(node)} as node, expected an Instagram post")
     phone, stem = node.get("iphone_struct"), _stem(name)
     owner = first(node.get("owner"), node.get("user"), within(phone, "user"))
     caption = first(
@@ -187,42 +178,39 @@ def _described(
         "image": _picture(folder, stem, pictures),
         "first_comment": comment,
     }
-    return folder.found(name, fields, *problems)
+    return folder.build_row(name, fields, *problems)
 
 
-def _text(caption: object) -> Any:  # noqa: ANN401 (whatever it holds)
+def _text(caption: object) -> Any:  # noqa: ANN401 (any JSON value)
     return caption.get("text") if isinstance(caption, dict) else caption
 
 
 def _first_comment(
     folder: Folder, stem: str, node: dict[str, Any], people: Sequence[object]
 ) -> tuple[str | None, tuple[str, ...]]:
-    """The text of the first comment by a post's author, and what is wrong with its file.
+    """Return the first comment by a post's author, and the problems of the comments' file.
 
-    `people` are what the node says of the author, each perhaps a part.
+    Each of `people` may have a part of what the node says about the author.
     """
     author = {key: first(*(within(p, key) for p in people)) for key in ("id", "pk", "username")}
-    comments, problems = _comments_beside(folder, stem)
+    comments: list[Any] = []
+    problems: tuple[str, ...] = ()
+    names = (f"{stem}{_COMMENTS}{ending}" for ending in JSON_ENDINGS)
+    name = next((name for name in names if name in folder.beside), None)
+    if name is not None:
+        try:
+            comments += _list(read_json(folder.path / name))
+        except UnreadableError as error:
+            problems = (f"comments {show_path(name)!r}: {error}",)
     for source in (node, within(node, "iphone_struct")):
         for key in _COMMENT_LISTS:
             edges = within(source, key, "edges")
             comments += [within(edge, "node") for edge in _list(edges)]
         comments += _list(within(source, "preview_comments"))
     own = [comment for comment in comments if _is_by(comment, author)]
-    found = min(own, key=_written_at, default=None)
+    found = min(own, key=_order_comment, default=None)
     text = within(found, "text")
     return (text if isinstance(text, str) and len(text) <= _MAX_COMMENT else None), problems
-
-
-def _comments_beside(folder: Folder, stem: str) -> tuple[list[Any], tuple[str, ...]]:
-    for name in (f"{stem}{_COMMENTS}{ending}" for ending in JSON_ENDINGS):
-        if name not in folder.beside:
-            continue
-        try:
-            return list(_list(read_json(folder.path / name))), ()
-        except UnreadableError as error:
-            return [], (f"comments {shown(name)!r}: {error}",)
-    return [], ()
 
 
 def _list(value: object) -> list[Any]:
@@ -230,7 +218,7 @@ def _list(value: object) -> list[Any]:
 
 
 def _is_by(comment: object, author: object) -> bool:
-    """Whether a comment is by an author; names change, so the number counts if both have one."""
+    """Whether a comment is by an author: by their numbers if both have one, as names change."""
     writer = first(within(comment, "owner"), within(comment, "user"))
     numbers = [first(within(person, "id"), within(person, "pk")) for person in (writer, author)]
     if all(isinstance(number, int | str) for number in numbers):
@@ -242,11 +230,11 @@ def _is_by(comment: object, author: object) -> bool:
     return first_name.casefold() == second_name.casefold()
 
 
-def _written_at(comment: object) -> tuple[float, int]:
-    """When a comment was written, for comparison; ids grow with time."""
+def _order_comment(comment: object) -> tuple[float, int]:
+    """Return the time and number of a comment, by which comments are sorted."""
     moment = first(within(comment, "created_at"), within(comment, "created_at_utc"))
     number = str(first(within(comment, "id"), within(comment, "pk")))
-    is_time = isinstance(moment, int | float) and 0 < moment < _FAR
+    is_time = isinstance(moment, int | float) and 0 < moment < _MAX_TIME
     is_number = number.isascii() and number.isdigit() and len(number) < 40
     return (float(moment) if is_time else 0.0), (int(number) if is_number else 0)
 
@@ -255,18 +243,16 @@ def _picture(folder: Folder, stem: str, pictures: dict[str, list[str]]) -> Path 
     return find_picture_file(folder.path / name for name in pictures.get(stem, ()))
 
 
-def _undescribed(folder: Folder, stem: str, pictures: dict[str, list[str]]) -> Iterator[Found]:
-    """A post of which there is no JSON; its place in the source is its id."""
+def _build_plain_row(
+    folder: Folder, stem: str, pictures: dict[str, list[str]]
+) -> Iterator[SourceRow]:
+    """Yield a post without JSON; its path in the source is its id."""
     name, image = f"{stem}{_TEXT}", _picture(folder, stem, pictures)
     if name not in folder.beside and not image:
-        return  # a video alone
+        return  # a video without a caption
     caption, problems = caption_beside(folder, name)
     place = (folder.path / stem).relative_to(folder.root).as_posix()
-    fields = {
-        "id": shown(place),
-        "caption": caption,
-        "image": image,
-    }
+    fields = {"id": show_path(place), "caption": caption, "image": image}
     try:
         moment = datetime.strptime(stem, "%Y-%m-%d_%H-%M-%S_UTC")
         fields["taken_at"] = moment.isoformat()
@@ -274,17 +260,17 @@ def _undescribed(folder: Folder, stem: str, pictures: dict[str, list[str]]) -> I
         if _DATED.fullmatch(stem):
             problems += (f"found no time in the name {stem!r}",)
     of = name if name in folder.beside else pictures[stem][0]
-    yield folder.found(of, fields, *problems)
+    yield folder.build_row(of, fields, *problems)
 
 
-def _pictures(folder: Folder) -> dict[str, list[str]]:
-    """Names of a folder's media by that of their post, in order; a carousel numbers its own.
+def _group_pictures(folder: Folder) -> dict[str, list[str]]:
+    """Return the names of a folder's media by post, in order; a carousel numbers its pictures.
 
-    What has a caption or JSON of its own is a post of its own, though its name ends in a number.
+    A picture that has its own caption or JSON is its own post, even if its name ends in a number.
     """
     found: dict[str, list[tuple[int, str]]] = {}
     for name in folder.beside:
-        if not name.endswith(_NO_MEDIA) and (match := _PICTURE.fullmatch(name)):
+        if not name.endswith(_WORD_ENDINGS) and (match := _PICTURE.fullmatch(name)):
             stem = match["stem"]
             found.setdefault(stem, []).append((0, name))
             if (lead := _lead(match)) and not _has_words(folder, stem):
@@ -293,10 +279,10 @@ def _pictures(folder: Folder) -> dict[str, list[str]]:
 
 
 def _lead(name: re.Match[str]) -> str | None:
-    """The name of the carousel that a picture may be of."""
+    """Return the name of the carousel that a picture may belong to."""
     return name["stem"][: -len(name["number"]) - 1] if name["number"] else None
 
 
 def _has_words(folder: Folder, stem: str) -> bool:
     """Whether a post of this name has a caption or JSON."""
-    return any(f"{stem}{ending}" in folder.beside for ending in _NO_MEDIA)
+    return any(f"{stem}{ending}" in folder.beside for ending in _WORD_ENDINGS)

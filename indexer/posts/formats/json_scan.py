@@ -1,17 +1,17 @@
-"""The outline of a JSON text, told without parsing it: whether it is safe, where entries lie."""
+"""Scans a JSON text without parsing it: whether it is safe, and where its entries are."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-MAX_DEPTH = 64  # lists and objects within one another; no tool writes half of it
-MAX_BRANCHES = 1_000_000  # lists and objects in all; an export of 32 MB has about half of it
+MAX_DEPTH = 64  # levels of nested lists and objects; no tool writes half as many
+MAX_BRANCHES = 1_000_000  # lists and objects; an export of 32 MB has about half as many
 
-# The next bracket outside of strings. A string runs to its end or, if torn, to that of the text,
-# and the search stops at that: nothing is looked at twice.
+# The next bracket outside of strings. A string without an end runs to the end of the text, and
+# the search stops there: nothing is scanned twice.
 _BRACKET = re.compile(r'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.?)*+(?:"|\Z))*+([\[\]{}]|\Z)', re.DOTALL)
-_ONE = re.compile(
+_ONE_OBJECT = re.compile(
     r'\s*\{\s*"(?:media|uri|title|creation_timestamp|timestamp|label_values|fbid'
     r'|string_map_data|media_map_data)"'
 )
@@ -19,7 +19,7 @@ _LISTS = (["["], ["{", "["])
 
 
 def excess(text: str) -> str | None:
-    """What a JSON text has too much of to be parsed safely; None for one that is safe."""
+    """Return why a JSON text is not safe to parse, or None."""
     if text.count("[") + text.count("{") > MAX_BRANCHES:
         return f"found JSON of more than {MAX_BRANCHES:,} lists and objects"
     level = 0
@@ -31,15 +31,15 @@ def excess(text: str) -> str | None:
 
 
 def entries(text: str) -> Iterator[tuple[int, int]]:
-    """Start and end of each object in a list that is the text, or stands in an object that is.
+    """Yield start and end of each object in a list that is the text, or is a value of its object.
 
-    Exports wrap their list or do not, and some write a list of one as the one. What a text that
-    was cut short has after its last whole entry is the last one, which then cannot be parsed.
+    Some exports wrap their list in an object, and some write a list of one as the one object. In a
+    truncated text, the rest after the last whole entry is the last entry, which cannot be parsed.
 
     Args:
         text: JSON without excess.
     """
-    if _ONE.match(text):
+    if _ONE_OBJECT.match(text):
         yield 0, len(text)
         return
     path: list[str] = []

@@ -1,4 +1,4 @@
-"""HTML as the text that a browser shows of it."""
+"""Turns HTML into the text that a browser shows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from html import unescape
 from html.parser import HTMLParser
 
-MAX_MARKUP = 200_000  # characters that are parsed; few captions have a hundredth of it
+MAX_MARKUP = 200_000  # characters that are parsed; few captions have a hundredth
 
 _BLOCKS = frozenset(
     (
@@ -32,7 +32,7 @@ _EMPTY_LINES = re.compile(r"\n{3,}")
 
 
 class _Text(HTMLParser):
-    """Collects what is shown: blocks stand on lines of their own."""
+    """Collects the visible text; each block is on a line of its own."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -65,21 +65,21 @@ class _Text(HTMLParser):
 
 
 def has_markup(text: str) -> bool:
-    """Whether a text has an element that people format text with; `a <b and c>` has none."""
+    """Whether a text has an element that formats text; `a <b and c>` has none."""
     return "<" in text and _TAG.search(text) is not None
 
 
 def strip_markup(text: str) -> str:
-    """The text that a browser shows of HTML.
+    """Return the text that a browser shows of HTML.
 
-    Blocks and `<br>` begin lines, entities are letters, scripts and comments are dropped. Elements
-    within a line leave nothing behind: `#<span>cat</span>` is `#cat`. Of more than `MAX_MARKUP`
-    characters the rest stays as it is, so that the work is bounded.
+    Blocks and `<br>` begin lines, entities become letters, scripts and comments are dropped.
+    Elements in a line leave nothing: `#<span>cat</span>` becomes `#cat`. Text after `MAX_MARKUP`
+    characters stays unchanged, so that the work is bounded.
     """
     text, rest = text[:MAX_MARKUP], text[MAX_MARKUP:]
     if "<" in text:
         parser = _Text()
-        parser.feed(_without_declarations(text))
+        parser.feed(_drop_declarations(text))
         parser.close()
         text = "".join(parser.pieces)
     else:
@@ -89,11 +89,11 @@ def strip_markup(text: str) -> str:
     return _EMPTY_LINES.sub("\n\n", text).strip() + rest
 
 
-def _without_declarations(text: str) -> str:
-    """HTML without comments and declarations; a `<` that no `>` closes is a letter.
+def _drop_declarations(text: str) -> str:
+    """Return HTML without comments and declarations; a `<` that no `>` closes is a letter.
 
-    The parser of the standard library looks for the end of an open one again at each further one,
-    so that many of them would take the square of their number.
+    For each open declaration, the standard library's parser searches the whole rest for its end.
+    Many of them would take quadratic time.
     """
     closed, mark, tail = text.rpartition("-->")
     text = _COMMENT.sub("", closed + mark) + tail.replace("<!--", "&lt;!--")

@@ -1,8 +1,9 @@
-"""The readers by name, and which of them a source is for."""
+"""Lists the readers by name, and finds the reader of a source."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,38 +16,37 @@ from hashlens.indexer.posts.formats import captioned, huggingface, instaloader, 
 from hashlens.indexer.posts.formats import gallery_dl as gallerydl
 from hashlens.indexer.posts.formats.files import (
     JSON_ENDINGS,
-    Folder,
-    Found,
     ReadOptions,
+    SourceRow,
     UnreadableError,
     read_json,
-    shown,
+    show_path,
     walk,
 )
 from hashlens.indexer.posts.tables.tables import find_tables, read_rows
 
 AUTO = "auto"
-_LOOKED_INTO = 200  # JSON files: a scrape is known by one, but others may lie before it
-_IN_FOLDER = 10  # of them
-_ENTRIES = 10  # of a JSON file that tell whether it is of posts
-_LOOKED_AT = 2000  # folders
-_TELLING = ("image", "caption", "hashtags")  # fields of which a table of posts has one
+_MAX_JSON_FILES = 200  # JSON files that are read to recognise a scrape
+_MAX_IN_FOLDER = 10  # JSON files that are read in one folder
+_MAX_ENTRIES = 10  # entries of a JSON file by which a table of posts is recognised
+_MAX_FOLDERS = 2000  # folders that are searched
+_TELLING = ("image", "caption", "hashtags")  # a table of posts has at least one of these
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
     """One way to read a source.
 
-    `rows` takes the source and how it is read; names of columns count if `has_columns`. `count`
-    says about how many rows there are, or None. `tables` gives the files of a source that may be
-    read apart, on any machine that has them: `rows` of each, in order, are those of the source.
-    `passed_over` says in a sentence what of a source is not read.
-    If `is_divided`, a source may be one of several parts, and each is read with all others. If
-    `is_named_by_picture`, a post's id may be the name of its picture, which others may show, too.
+    `rows` takes the source and the options; column names count if `has_columns`. `count` returns
+    about how many rows there are, or None. `tables` lists the files of a source that can be read
+    separately, on any machine that has them: their `rows` in order are those of the source.
+    `passed_over` returns a sentence about files that are not read. If `is_divided`, a source may be
+    one of several parts, and each is read together with the others. If `is_named_by_picture`, a
+    post's id may be the name of its picture, which several posts may show.
     """
 
     about: str
-    rows: Callable[[Path, ReadOptions], Iterator[Found]]
+    rows: Callable[[Path, ReadOptions], Iterator[SourceRow]]
     count: Callable[[Path], int | None]
     has_columns: bool = False
     tables: Callable[[Path], list[Path]] | None = None
@@ -55,15 +55,15 @@ class Reader:
     is_named_by_picture: bool = False
 
 
-def _of_files(rows: Callable[[Path], Iterator[Found]]) -> Callable[..., Iterator[Found]]:
-    """A reader of files whose form leaves nothing to choose."""
+def _of_files(rows: Callable[[Path], Iterator[SourceRow]]) -> Callable[..., Iterator[SourceRow]]:
+    """Return a reader that takes no options."""
     return lambda source, _options: rows(source)
 
 
 def _of_tables(
-    rows: Callable[[Path, Mapping[str, str]], Iterator[Found]],
-) -> Callable[..., Iterator[Found]]:
-    """A reader of tables, whose columns may be named."""
+    rows: Callable[[Path, Mapping[str, str]], Iterator[SourceRow]],
+) -> Callable[..., Iterator[SourceRow]]:
+    """Return a reader of tables, whose columns may be named."""
     return lambda source, options: rows(source, options.columns)
 
 
@@ -110,20 +110,20 @@ _OR_A_SCRAPE = (
 
 
 def find_reader(source: Path, name: str = AUTO, *, has_columns: bool = False) -> Reader:
-    """The reader of a source: the one named, or the one that what it holds is for.
+    """Return the reader of a source: the named one, or the one that fits its content.
 
-    A folder of tables is read as these, or as a data set if the first has pictures in it. One
-    whose first table is not of posts, or that has none, is known by what the first JSON file of a
-    scrape or export in it says, or else by the names of its files.
+    A folder of tables is read as these, or as a data set if the first has pictures in it. If its
+    first table is not of posts, or there is none, the first JSON file of a scrape or export
+    decides, or else the names of its files.
 
     Raises:
-        InputError: there is no such source or reader, no reader is for it, or columns are named
-            to one that has none.
+        InputError: there is no such source or reader, no reader fits, or columns are named for a
+            reader that has none.
     """
     if name != AUTO and name not in READERS:
         raise InputError(f"found reader {name!r}, expected one of {', '.join((AUTO, *READERS))}")
-    _check_there(source)
-    name = _recognised(source, has_columns=has_columns) if name == AUTO else name
+    _check_exists(source)
+    name = _recognise(source, has_columns=has_columns) if name == AUTO else name
     reader = READERS[name]
     if has_columns and not reader.has_columns:
         those = " and ".join(n for n, reader in READERS.items() if reader.has_columns)
@@ -134,10 +134,10 @@ def find_reader(source: Path, name: str = AUTO, *, has_columns: bool = False) ->
 def find_readers(
     sources: Sequence[Path], name: str = AUTO, *, has_columns: bool = False
 ) -> list[Reader]:
-    """The reader of each source; what has pictures alone may be a part of an export.
+    """Return the reader of each source; one with only pictures may be a part of an export.
 
     Raises:
-        InputError: as `find_reader`.
+        InputError: see `find_reader`.
     """
     found: list[Reader | None] = []
     problem: InputError | None = None
@@ -154,109 +154,83 @@ def find_readers(
     return [reader or READERS["instagram-export"] for reader in found]
 
 
-def _check_there(source: Path) -> None:
+def _check_exists(source: Path) -> None:
     try:
         mode = source.stat().st_mode
     except FileNotFoundError as error:
         raise InputError(
-            f"found nothing at {shown(source)}, expected a file or folder of posts"
+            f"found nothing at {show_path(source)}, expected a file or folder of posts"
         ) from error
     except (OSError, ValueError) as error:
-        raise InputError(f"{shown(source)}: cannot be read ({error})") from error
-    # A pipe or device would be waited for, perhaps forever.
+        raise InputError(f"{show_path(source)}: cannot be read ({error})") from error
+    # Reading from a pipe or device could block forever.
     if not (S_ISREG(mode) or S_ISDIR(mode)):
-        raise InputError(f"{shown(source)}: found a pipe or device, expected a file or folder")
+        raise InputError(f"{show_path(source)}: found a pipe or device, expected a file or folder")
 
 
-def _recognised(source: Path, *, has_columns: bool) -> str:
+def _recognise(source: Path, *, has_columns: bool) -> str:
+    """Return the name of the reader that fits a source."""
     try:
         table = find_tables(source)[0]
     except InputError as error:
-        if found := _known_scrape(source):
+        if found := _recognise_scrape(source):
             return found
         if problem := account.why_not(source):
             raise InputError(problem) from error
         raise InputError(f"{error}{_OR_A_SCRAPE}") from error
-    if _is_data_set(table):
-        return "huggingface"
+    with suppress(InputError):  # its reader reports the problem
+        if table.suffix.lower() == ".parquet" and huggingface.is_data_set(table):
+            return "huggingface"
     if has_columns:
         return "tables"
-    if table.suffix.lower() == ".json":  # scrapes and exports are of these, too
-        return _known_json(source) or _json_table(table)
-    other = None if _is_of_posts(table) else _known_scrape(source)
-    return other or "tables"
-
-
-def _json_table(table: Path) -> str:
-    """The reader of tables, for a JSON file that begins with posts.
-
-    Raises:
-        InputError: it does not.
-    """
-    rows = list(islice(tabular.read_named(table, {}), _ENTRIES))
-    if not any(row.fields for row in rows):
+    if table.suffix.lower() == ".json":  # scrapes and exports have JSON files, too
+        if name := _recognise_json_files(source):
+            return name
+        rows = list(islice(tabular.read_named(table, {}), _MAX_ENTRIES))
+        if any(row.fields for row in rows):
+            return "tables"
         why = next((f" ({row.problem})" for row in rows if row.problem), "")
-        raise InputError(f"found {shown(table)}, expected a list of posts{why}{_OR_A_SCRAPE}")
-    return "tables"
-
-
-def _is_of_posts(table: Path) -> bool:
-    """Whether a table begins with a post: scrapes may have other tables beside them."""
-    try:
+        raise InputError(f"found {show_path(table)}, expected a list of posts{why}{_OR_A_SCRAPE}")
+    with suppress(InputError):
         row = next(read_rows(table, _TELLING, batch=1), None)
-    except InputError:
-        return False
-    return row is not None and not row.fields.keys().isdisjoint(_TELLING)
+        if row is not None and not row.fields.keys().isdisjoint(_TELLING):
+            return "tables"
+    return _recognise_scrape(source) or "tables"
 
 
-def _is_data_set(table: Path) -> bool:
-    try:
-        return table.suffix.lower() == ".parquet" and huggingface.is_data_set(table)
-    except InputError:
-        return False  # whoever reads it says what is wrong
+def _recognise_scrape(source: Path) -> str | None:
+    """Return the reader of a scrape or export, by its JSON files or else by names of files."""
+    if name := _recognise_json_files(source):
+        return name
+    for folder in islice(walk(source), _MAX_FOLDERS):
+        if account.has_archive(folder):
+            return "instagram-export"
+        if any(name.lower().endswith(".parquet") for name in folder.names):
+            return "huggingface"
+        if any(instaloader.is_dated(name) and name.endswith(".txt") for name in folder.names):
+            return "instaloader"
+        if captioned.has_captions(folder):
+            return "captioned"
+    return None
 
 
-def _known_scrape(source: Path) -> str | None:
-    folders = islice(walk(source), _LOOKED_AT)
-    by_name = (found for folder in folders if (found := _by_name(folder)))
-    return _known_json(source) or next(by_name, None)
+def _recognise_json_files(source: Path) -> str | None:
+    """Return the reader of a scrape or export, by the first JSON file that has its form.
 
-
-def _known_json(source: Path) -> str | None:
-    """The reader of a scrape or export, by the first JSON file that says it is one."""
-    folders = list(islice(walk(source), _LOOKED_AT))
-    files = islice(_json_files(folders), _LOOKED_INTO)
-    return next((found for path in files if (found := _by_json(path))), None)
-
-
-def _json_files(folders: list[Folder]) -> Iterator[Path]:
-    """JSON files, a few of each folder; those first that would be an export's posts."""
-    for folder in folders:
-        yield from (folder.path / name for name in folder.names if is_named(name))
+    Files named as an export's posts come first, then a few JSON files of each folder.
+    """
+    folders = list(islice(walk(source), _MAX_FOLDERS))
+    paths = [folder.path / name for folder in folders for name in folder.names if is_named(name)]
     for folder in folders:
         names = (name for name in folder.names if name.lower().endswith(JSON_ENDINGS))
-        yield from (folder.path / name for name in islice(names, _IN_FOLDER))
-
-
-def _by_json(path: Path) -> str | None:
-    """The reader that a JSON file is for, by what it says."""
-    try:
-        if is_named(path.name) and account.is_export(path):
-            return "instagram-export"
-        value = read_json(path)
-    except UnreadableError:
-        return None
-    if instaloader.is_post(value):
-        return "instaloader"
-    return "gallery-dl" if gallerydl.is_post(value) else None
-
-
-def _by_name(folder: Folder) -> str | None:
-    """The reader that a folder without JSON is for, by the names in it."""
-    if account.has_archive(folder):
-        return "instagram-export"
-    if any(name.lower().endswith(".parquet") for name in folder.names):
-        return "huggingface"
-    if any(instaloader.is_dated(name) and name.endswith(".txt") for name in folder.names):
-        return "instaloader"
-    return "captioned" if captioned.has_captions(folder) else None
+        paths += [folder.path / name for name in islice(names, _MAX_IN_FOLDER)]
+    for path in paths[:_MAX_JSON_FILES]:
+        with suppress(UnreadableError):
+            if is_named(path.name) and account.is_export(path):
+                return "instagram-export"
+            value = read_json(path)
+            if instaloader.is_post(value):
+                return "instaloader"
+            if gallerydl.is_post(value):
+                return "gallery-dl"
+    return None

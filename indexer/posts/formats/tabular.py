@@ -1,4 +1,4 @@
-"""JSON, CSV and Parquet files with a post a row, whatever their columns are called."""
+"""Reads JSON, CSV and Parquet files with a post a row, under many names of columns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hashlens.indexer.errors import InputError
 from hashlens.indexer.posts.formats.escapes import plain_text
-from hashlens.indexer.posts.formats.files import Found, first, shown, within
+from hashlens.indexer.posts.formats.files import SourceRow, first, show_path, within
 from hashlens.indexer.posts.tables.aliases import ALIASES
 from hashlens.indexer.posts.tables.rows import shown_names
 from hashlens.indexer.posts.tables.tables import (
@@ -23,28 +23,36 @@ COLUMNS = ("id", "image", "caption", "hashtags", "author", "taken_at", "topic", 
 _INSIDE: dict[str, tuple[tuple[str | int, ...], ...]] = {
     "caption": (("text",), ("edges", 0, "node", "text")),
     "author": (("username",), ("uniqueId",), ("screen_name",), ("name",), ("id",)),
-}  # where a field's text stands in an object
-_SHOWN = 5  # tables in a message
+}  # places of a field's text in an object
+_MAX_TABLES = 5  # tables in a message
 
 
-def rows(source: Path, columns: Mapping[str, str]) -> Iterator[Found]:
-    """The rows of a file, or of the files a folder stands for, their fields called as ours.
+def rows(source: Path, columns: Mapping[str, str]) -> Iterator[SourceRow]:
+    """Yield the rows of a file, or of a folder's tables, with our names of fields.
 
     Args:
         source: see `tables.find_tables`.
-        columns: the source's name of a column by ours; others are known by `ALIASES`.
+        columns: the source's names of columns by ours; `ALIASES` has the other names.
 
     Raises:
-        InputError: there is no such file, or it, being the only one, cannot be read.
+        InputError: there is no such file, or the only one cannot be read.
     """
-    yield from each_table(find_tables(source), lambda table: _table_rows(table, columns))
+
+    def read_table(table: Path) -> Iterator[SourceRow]:
+        root = table.parent
+        for row in read_named(table, columns):
+            yield SourceRow(table, root, row)
+
+    yield from each_table(find_tables(source), read_table)
 
 
-def each_table(tables: Sequence[Path], read: Callable[[Path], Iterator[Found]]) -> Iterator[Found]:
-    """The rows of tables in turn; one of several that cannot be read does not stop the others.
+def each_table(
+    tables: Sequence[Path], read: Callable[[Path], Iterator[SourceRow]]
+) -> Iterator[SourceRow]:
+    """Yield the rows of tables in turn; one that cannot be read does not stop the others.
 
     Raises:
-        InputError: the only one cannot be read.
+        InputError: the only table cannot be read.
     """
     for table in tables:
         try:
@@ -55,43 +63,43 @@ def each_table(tables: Sequence[Path], read: Callable[[Path], Iterator[Found]]) 
             yield unreadable(table, error)
 
 
-def unreadable(table: Path, error: InputError) -> Found:
-    """The row that reports one of several tables that cannot be read."""
+def unreadable(table: Path, error: InputError) -> SourceRow:
+    """Return the row that reports a table that cannot be read."""
     reason = str(error).removeprefix(f"{table}: ")
-    return Found(table, table.parent, Row(None, problem=reason))
+    return SourceRow(table, table.parent, Row(None, problem=reason))
 
 
 def passed_over(source: Path) -> str | None:
-    """A sentence that names the tables of a folder that are not read; None where all are."""
+    """Return a sentence about a folder's tables that are not read, or None."""
     left = left_out(source, find_tables(source))
     if not left:
         return None
-    names = ", ".join(shown(path.relative_to(source)) for path in left[:_SHOWN])
-    return f"tables left out: {len(left):,} ({names}{', …' if len(left) > _SHOWN else ''})"
+    names = ", ".join(show_path(path.relative_to(source)) for path in left[:_MAX_TABLES])
+    return f"tables left out: {len(left):,} ({names}{', …' if len(left) > _MAX_TABLES else ''})"
 
 
 def count(source: Path) -> int | None:
-    """About how many rows a source has; None where that cannot be told."""
+    """Return about how many rows a source has, or None if it is unknown."""
     return count_all(find_tables(source))
 
 
 def count_all(tables: Sequence[Path]) -> int | None:
-    """About how many rows tables have; None where that cannot be told."""
+    """Return about how many rows tables have, or None if it is unknown."""
     counts = [count_lines(table) for table in tables]
     known = [count for count in counts if count is not None]
     return sum(known) if len(known) == len(counts) else None
 
 
 def read_named(table: Path, columns: Mapping[str, str], batch: int = BATCH) -> Iterator[Row]:
-    """The rows of a table with our names for their fields, then what is to be known of it.
+    """Yield the rows of a table with our names of fields, then remarks on it.
 
     Args:
         table: the file.
-        columns: the table's name of a column by ours; others are known by `ALIASES`.
+        columns: the table's names of columns by ours; `ALIASES` has the other names.
         batch: rows of Parquet read at a time.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the table cannot be read.
     """
     taken = set(columns.values())
     others = {
@@ -101,12 +109,12 @@ def read_named(table: Path, columns: Mapping[str, str], batch: int = BATCH) -> I
     names = others | {name: (column,) for name, column in columns.items()}
     notes: list[str] = []
     for row in read_rows(table, names, required=list(columns.values()), notes=notes, batch=batch):
-        yield _plain(row)
+        yield _clean_row(row)
     yield from (Row(None, note=note) for note in notes)
 
 
-def _plain(row: Row) -> Row:
-    """A row with the texts of its objects, and without escapes."""
+def _clean_row(row: Row) -> Row:
+    """Return a row with the texts of its objects, and without escapes."""
     if row.problem is None and row.unused:
         found = shown_names(row.unused)
         reason = f"found neither caption, hashtags nor picture among {found}"
@@ -119,9 +127,3 @@ def _plain(row: Row) -> Row:
         if isinstance(value := fields.get(name), str):
             fields[name] = plain_text(value)
     return Row(row.line, fields, row.problem)
-
-
-def _table_rows(table: Path, columns: Mapping[str, str]) -> Iterator[Found]:
-    root = table.parent
-    for row in read_named(table, columns):
-        yield Found(table, root, row)

@@ -1,7 +1,7 @@
-"""The names that tables of posts give to their columns, by ours, best first.
+"""The names of columns in tables of posts, by our names, best first.
 
-The first name that a table has is taken. The lists are of files that scrapers, platforms' own
-exports and data sets write: Apify, Zeeschuimer and 4CAT, gallery-dl, Instaloader, X, Hugging Face.
+The first name that a table has counts. The names come from scrapers, platforms' own exports and
+data sets: Apify, Zeeschuimer and 4CAT, gallery-dl, Instaloader, X, Hugging Face.
 """
 
 from __future__ import annotations

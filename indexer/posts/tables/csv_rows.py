@@ -1,25 +1,29 @@
-"""Rows of delimited text: encoding, delimiter and line ends are found from the file."""
+"""Reads rows of delimited text; finds encoding, delimiter and line ends from the file."""
 
 from __future__ import annotations
 
 import csv
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Protocol, TextIO
 
 from hashlens.indexer.errors import InputError
 from hashlens.indexer.posts.tables.encodings import GUESSED, find_encoding
-from hashlens.indexer.posts.tables.rows import MAX_LINE, TOO_LONG, Columns, Row
+from hashlens.indexer.posts.tables.rows import MAX_LINE, TOO_LONG, Columns, Row, split_lines
 
 _DELIMITERS = (",", ";", "\t", "|")
 _SEP = re.compile(r'"?sep=(.)"?', re.IGNORECASE | re.DOTALL)  # Excel's own first line
 _NUMBERED = re.compile(r"(?<=[^\W\d])(?:[/.]\d+|\[\d+\])$")  # `hashtags/0`, a list in columns
-_EMPTY = frozenset({"", "nan", "NaN", "None", "null", "NULL", "<NA>", "#N/A"})  # as pandas has it
+_SURROGATE = re.compile("[\ud800-\udfff]")  # stands for a byte of no known encoding
+_EMPTY = frozenset(
+    {"", "nan", "NaN", "None", "null", "NULL", "<NA>", "#N/A"}
+)  # as pandas reads them
 
 
 class _Reader(Protocol):
-    """The type of `csv.reader`, which the library does not name before Python 3.13."""
+    """The type of `csv.reader`, which has no public name before Python 3.13."""
 
     line_num: int
 
@@ -27,16 +31,16 @@ class _Reader(Protocol):
 
 
 def read_csv(path: Path, columns: Columns, notes: list[str]) -> Iterator[Row]:
-    """Rows of a delimited file, which begins with its names of columns.
+    """Yield the rows of a delimited file, which begins with the names of its columns.
 
     Args:
         path: the file.
-        columns: the columns wanted.
-        notes: gets a sentence where the encoding was guessed.
+        columns: the wanted columns.
+        notes: gets a sentence if the encoding was guessed.
 
     Raises:
-        InputError: it has no column names, or none that is wanted.
-        OSError: it cannot be read.
+        InputError: the file has no column names, or no wanted column.
+        OSError: the file cannot be read.
     """
     csv.field_size_limit(MAX_LINE)
     encoding = find_encoding(path)
@@ -46,11 +50,23 @@ def read_csv(path: Path, columns: Columns, notes: list[str]) -> Iterator[Row]:
             "(if letters are wrong, save it as UTF-8)"
         )
     errors = "replace" if encoding.startswith(("utf-16", "utf-32")) else "surrogateescape"
+    too_long: list[int] = []
     with path.open(encoding=encoding, errors=errors) as file:
-        too_long: list[int] = []
-        delimiter, skipped = _dialect(file, columns)
-        reader = csv.reader(_lines(file, too_long), delimiter=delimiter, strict=True)
-        header = _header(path, reader, skipped)
+
+        def read_lines() -> Iterator[str]:
+            for number, line in split_lines(file):
+                if line is None:
+                    too_long.append(number)
+                yield "\n" if line is None else line  # csv counts the lines that it gets
+
+        delimiter, skipped = _find_dialect(file, columns)
+        reader = csv.reader(read_lines(), delimiter=delimiter, strict=True)
+        records = (record for _, record in _records(reader) if record)
+        found = next(islice(records, skipped, None), "an empty file")
+        if isinstance(found, str):
+            raise InputError(f"{path}: found {found}, expected column names in its first line")
+        # A message may show names of another encoding, so they must be printable.
+        header = [name.encode("utf-8", "replace").decode("utf-8").strip() for name in found]
         given = set(columns.required)
         bases = [name if name in given else _NUMBERED.sub("", name) for name in header]
         chosen = {theirs: ours for ours, theirs in columns.check(path, bases).items()}
@@ -59,22 +75,22 @@ def read_csv(path: Path, columns: Columns, notes: list[str]) -> Iterator[Row]:
             yield from (Row(line, problem=TOO_LONG) for line in too_long)
             too_long.clear()
             if record:
-                yield _row(number, names, record)
+                yield _build_row(number, names, record)
         yield from (Row(line, problem=TOO_LONG) for line in too_long)
 
 
-def _dialect(file: TextIO, columns: Columns) -> tuple[str, int]:
-    """The delimiter, and how many lines stand before the names; the file is at its start again.
+def _find_dialect(file: TextIO, columns: Columns) -> tuple[str, int]:
+    """Return the delimiter and the number of lines before the names, and rewind the file.
 
-    The delimiter is the one that gives most columns wanted, then the one that gives most columns.
+    The delimiter is the one that gives most wanted columns, then the one that gives most columns.
     """
-    line, skipped = _first(file), 0
-    named = _SEP.fullmatch(line.rstrip("\r\n"))
-    if named:
-        line, skipped = _first(file), 1
+    line, skipped = _read_first(file), 0
+    declared = _SEP.fullmatch(line.rstrip("\r\n"))
+    if declared:
+        line, skipped = _read_first(file), 1
     file.seek(0)
-    if named and named[1] in _DELIMITERS:
-        return named[1], skipped
+    if declared and declared[1] in _DELIMITERS:
+        return declared[1], skipped
 
     def score(delimiter: str) -> tuple[int, int]:
         try:
@@ -86,43 +102,15 @@ def _dialect(file: TextIO, columns: Columns) -> tuple[str, int]:
     return max(_DELIMITERS, key=score), skipped
 
 
-def _first(file: TextIO) -> str:
-    """The next line that is not blank."""
+def _read_first(file: TextIO) -> str:
+    """Return the next line that is not blank."""
     while (line := file.readline(MAX_LINE)) and not line.strip():
         pass
     return line
 
 
-def _header(path: Path, reader: _Reader, skipped: int) -> list[str]:
-    found: list[str] | str = "an empty file"
-    for _, record in _records(reader):
-        if record and skipped:
-            skipped = 0
-        elif record:
-            found = record
-            break
-    if isinstance(found, str):
-        raise InputError(f"{path}: found {found}, expected column names in its first line")
-    # Names of another encoding are shown in a message, so they must be printable.
-    return [name.encode("utf-8", "replace").decode("utf-8").strip() for name in found]
-
-
-def _lines(file: TextIO, too_long: list[int]) -> Iterator[str]:
-    """Lines of text; bytes of no known encoding are lone surrogates, and the row says so."""
-    number = 0
-    while line := file.readline(MAX_LINE + 1):
-        number += 1
-        if len(line) <= MAX_LINE:
-            yield line
-            continue
-        while line and not line.endswith("\n"):
-            line = file.readline(MAX_LINE)
-        too_long.append(number)
-        yield "\n"  # csv counts lines by what it is given
-
-
 def _records(reader: _Reader) -> Iterator[tuple[int, list[str] | str]]:
-    """Records with the line they begin at, or what is wrong with one."""
+    """Yield each record, or its problem, with its first line."""
     while True:
         line = reader.line_num + 1
         try:
@@ -133,12 +121,13 @@ def _records(reader: _Reader) -> Iterator[tuple[int, list[str] | str]]:
             return
 
 
-def _row(number: int, names: list[str | None], record: list[str] | str) -> Row:
+def _build_row(number: int, names: list[str | None], record: list[str] | str) -> Row:
+    """Return the row of a record; lists in several columns are joined."""
     if isinstance(record, str):
         return Row(number, problem=f"found {record}")
     if any(record[len(names) :]):
         return Row(number, problem=f"found {len(record)} cells, expected {len(names)}")
-    if not all(cell.isascii() or _is_text(cell) for cell in record):
+    if any(_SURROGATE.search(cell) for cell in record if not cell.isascii()):
         return Row(number, problem="found bytes that are not UTF-8")
     fields: dict[str, str] = {}
     for name, cell in zip(names, record, strict=False):
@@ -150,11 +139,3 @@ def _row(number: int, names: list[str | None], record: list[str] | str) -> Row:
             continue
         fields[name] = cell
     return Row(number, fields)
-
-
-def _is_text(cell: str) -> bool:
-    try:
-        cell.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

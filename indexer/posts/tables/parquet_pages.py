@@ -1,7 +1,7 @@
-"""Bytes that the pages of a Parquet file unpack to, by the header of each page.
+"""Reads the sizes of a Parquet file's pages from the header of each page.
 
-The totals at the end of a file may lie. Arrow makes room by the pages' own headers, so these are
-read here, in Thrift's compact protocol, without unpacking a page.
+The totals at the end of a file may be wrong. Arrow allocates memory by the headers of pages, so
+these are read here, in Thrift's compact protocol, without unpacking a page.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-MAX_FOOTER = 64 << 20  # bytes
-MAX_HEADER = 1 << 20  # bytes of a page's header; it holds the least and the largest value
-_MAX_DEPTH = 16  # structs in structs
-_TAIL = 8  # bytes: length of the footer, and the mark of the format
+MAX_FOOTER = 64 << 20  # bytes of the footer
+MAX_HEADER = 1 << 20  # bytes of a page's header, which has the least and the largest value
+_MAX_DEPTH = 16  # levels of nested structs
+_TAIL = 8  # bytes for the length of the footer and the mark of the format
 
 
 def page_sizes(path: Path) -> Iterator[tuple[int, int]]:
-    """Return the unpacked and the packed bytes of each page, as its header says.
+    """Yield the unpacked and the packed bytes of each page, by its header.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is no Parquet file.
+        ValueError: the file is not Parquet.
     """
     with path.open("rb") as file:
         size = file.seek(0, 2)
-        for start, length in _chunks(file, size):
+        for start, length in _read_chunks(file, size):
             end = min(start + length, size)
             while start < end:
                 file.seek(start)
@@ -36,8 +36,8 @@ def page_sizes(path: Path) -> Iterator[tuple[int, int]]:
                 start += thrift.place + packed
 
 
-def _chunks(file: IO[bytes], size: int) -> Iterator[tuple[int, int]]:
-    """Return the place and the length of each column's pages, of every row group."""
+def _read_chunks(file: IO[bytes], size: int) -> Iterator[tuple[int, int]]:
+    """Yield the place and length of each column's pages, of every row group."""
     file.seek(max(size - _TAIL, 0))
     tail = file.read(_TAIL)
     length = int.from_bytes(tail[:4], "little")

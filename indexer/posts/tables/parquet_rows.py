@@ -1,4 +1,4 @@
-"""Rows of Parquet, with a bound on what a batch of them unpacks to."""
+"""Reads rows of Parquet, with a bound on the unpacked bytes of a batch."""
 
 from __future__ import annotations
 
@@ -17,54 +17,48 @@ if TYPE_CHECKING:
 
 MAX_DECODED = 32 << 20  # bytes of a batch that become Python values at once
 MAX_ROW = 32 << 20  # bytes of one row; the largest picture is smaller
-MAX_PACKED = 100  # times that rows may be larger unpacked, where they are many
-_LARGE = 256 << 20  # bytes
-MAX_PAGE = 64 << 20  # bytes of a page, unpacked, that packs well; pictures do not
-MAX_PAGE_PACKED = 10  # times that a larger page may unpack to
+MAX_PACKED = 100  # unpacked bytes per packed byte, if the rows are large
+_LARGE = 256 << 20  # unpacked bytes that need no check
+MAX_PAGE = 64 << 20  # unpacked bytes of a page that packs well; pictures do not
+MAX_PAGE_PACKED = 10  # unpacked bytes per packed byte of a larger page
 MAX_BATCH = 128  # rows decoded at once: encodings repeat a long value in a few bytes
 
 
 def read_parquet(path: Path, columns: Columns, batch: int) -> Iterator[Row]:
-    """Rows of a Parquet file, `batch` at a time.
+    """Yield the rows of a Parquet file, `batch` at a time.
 
-    Repeated values stay one in memory until a row is made of them: a small file can stand for
+    Memory has a repeated value once until it becomes part of a row: a small file can unpack to
     gigabytes.
 
     Raises:
-        InputError: it cannot be read, or has none of the columns.
+        InputError: the file cannot be read, or has none of the columns.
     """
-    with _opened(path) as file:
+    with _open_parquet(path) as file:
         names = file.schema_arrow.names
         chosen = columns.check(path, names)
         here = list(dict.fromkeys(chosen.values()))
-        _check_packing(path, file)
-        _check_pages(path)
+        _check_sizes(path, file)
         first = 1
         for rows in file.iter_batches(batch_size=min(batch, MAX_BATCH), columns=here):
             yield from _batch_rows(first, rows, chosen)
             first += rows.num_rows
 
 
-def _check_packing(path: Path, file: ParquetFile) -> None:
-    """Refuse a row group that unpacks to far more than the file has.
+def _check_sizes(path: Path, file: ParquetFile) -> None:
+    """Refuse a file whose row groups or pages unpack to far more bytes than it has.
 
-    Its columns are not looked at: Arrow aborts the process where what describes one is damaged.
+    The totals of row groups may be wrong, so the headers of pages are read, too. The metadata of
+    columns is not read: Arrow aborts the process if it is damaged.
     """
     packed = max(path.stat().st_size, 1)
+    most = max(_LARGE, MAX_PACKED * packed)
+    bound = f"packed into {packed:,}, expected {MAX_PACKED} times as much at most"
     for group in range(file.metadata.num_row_groups):
         size = file.metadata.row_group(group).total_byte_size
-        if size > max(_LARGE, MAX_PACKED * packed):
-            raise InputError(
-                f"{path}: found rows of {size:,} bytes packed into {packed:,}, expected "
-                f"{MAX_PACKED} times as much at most"
-            )
-
-
-def _check_pages(path: Path) -> None:
-    """Refuse a file whose pages unpack to far more than it has, whatever its totals say."""
+        if size > most:
+            raise InputError(f"{path}: found rows of {size:,} bytes {bound}")
+    whole = 0
     try:
-        packed = path.stat().st_size
-        whole = 0
         for size, small in page_sizes(path):
             whole += size
             if size > max(MAX_PAGE, MAX_PAGE_PACKED * small):
@@ -72,18 +66,15 @@ def _check_pages(path: Path) -> None:
                     f"{path}: found a page of {size:,} bytes packed into {small:,}, expected "
                     f"{MAX_PAGE:,} bytes or {MAX_PAGE_PACKED} times as much at most"
                 )
-            if whole > max(_LARGE, MAX_PACKED * packed):
-                raise InputError(
-                    f"{path}: found pages of {whole:,} bytes packed into {packed:,}, expected "
-                    f"{MAX_PACKED} times as much at most"
-                )
+            if whole > most:
+                raise InputError(f"{path}: found pages of {whole:,} bytes {bound}")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: cannot be read as Parquet ({reason})") from error
 
 
 def _batch_rows(first: int, batch: RecordBatch, chosen: dict[str, str]) -> Iterator[Row]:
-    """Rows of a batch, in parts where the whole takes much memory or has no Python form."""
+    """Yield the rows of a batch; one that is too large or has unreadable values is split."""
     size = sum(map(_decoded_size, batch.columns))
     if size > MAX_DECODED and batch.num_rows > 1:
         half = batch.num_rows // 2
@@ -107,7 +98,7 @@ def _batch_rows(first: int, batch: RecordBatch, chosen: dict[str, str]) -> Itera
 
 
 def _decoded_size(array: Array) -> int:
-    """Bytes of the values of an array, each counted as often as it is there."""
+    """Return the bytes of an array's values; repeated values count each time."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -123,8 +114,8 @@ def _decoded_size(array: Array) -> int:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[ParquetFile]:
-    """A Parquet file; what is wrong with it is an InputError, whenever it shows."""
+def _open_parquet(path: Path) -> Iterator[ParquetFile]:
+    """Open a Parquet file; any fault of it, now or later, is an InputError."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -135,44 +126,43 @@ def _opened(path: Path) -> Iterator[ParquetFile]:
         ) from error
     try:
         with pq.ParquetFile(path) as plain:
-            texts = _text_columns(plain)
+            leaves: list[Any] = [plain.schema.column(place) for place in range(len(plain.schema))]
+        # Arrow can keep repeated values of text and bytes once.
+        texts = [
+            leaf.path
+            for leaf in leaves
+            if leaf.physical_type == "BYTE_ARRAY" and leaf.logical_type.type != "DECIMAL"
+        ]
         with pq.ParquetFile(path, read_dictionary=texts) as file:
             yield file
-    # Damaged names of columns are no text, whatever Arrow makes of the rest.
+    # Arrow does not check that names of columns are UTF-8.
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: cannot be read as Parquet ({reason})") from error
 
 
-def _text_columns(file: ParquetFile) -> list[str]:
-    """Columns of text or bytes, whose repeated values are kept once."""
-    leaves: list[Any] = [file.schema.column(place) for place in range(len(file.schema))]
-    texts = [leaf for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
-    return [leaf.path for leaf in texts if leaf.logical_type.type != "DECIMAL"]
-
-
 def column_kinds(path: Path) -> dict[str, str]:
-    """Columns of a Parquet file: `struct`, `bytes` or `other`, by name.
+    """Return the kind of each column by name: `struct`, `bytes` or `other`.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the file cannot be read.
     """
     kinds = {}
-    with _opened(path) as file:
+    with _open_parquet(path) as file:
         from pyarrow.types import is_binary, is_dictionary, is_large_binary, is_struct
 
         for column in file.schema_arrow:
-            held = column.type.value_type if is_dictionary(column.type) else column.type
-            is_bytes = is_binary(held) or is_large_binary(held)
-            kinds[column.name] = "struct" if is_struct(held) else "bytes" if is_bytes else "other"
+            values = column.type.value_type if is_dictionary(column.type) else column.type
+            is_bytes = is_binary(values) or is_large_binary(values)
+            kinds[column.name] = "struct" if is_struct(values) else "bytes" if is_bytes else "other"
     return kinds
 
 
 def count_parquet(path: Path) -> int:
-    """How many rows a Parquet file has.
+    """Return the number of rows of a Parquet file.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the file cannot be read.
     """
-    with _opened(path) as file:
+    with _open_parquet(path) as file:
         return int(file.metadata.num_rows)

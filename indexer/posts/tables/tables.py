@@ -1,4 +1,4 @@
-"""Files of rows: which a source stands for, and their rows, streamed, whatever their form is."""
+"""Finds the tables of a source, and streams the rows of a table of any form."""
 
 from __future__ import annotations
 
@@ -25,36 +25,35 @@ __all__ = [
 ]
 
 BATCH = 1024  # rows of Parquet read at a time
-_SAMPLED = 16 << 20  # bytes looked at to estimate a number of lines
-_MAX_FOLDERS = 1000  # that are looked into for tables left out
+_SAMPLED = 16 << 20  # bytes that are read to estimate a number of lines
+_MAX_FOLDERS = 1000  # that are searched for unread tables
 _DELIMITED = (".csv", ".tsv")
 
 
 def find_tables(source: Path, name: str = "posts") -> list[Path]:
-    """The files of rows that a source stands for.
+    """Return the tables of a source.
 
-    A folder stands for its file `name`.jsonl, .csv, .parquet, .ndjson, .tsv or .json (the first
-    there is); without one, for all files of these forms in it; without any, for those of its
-    sub-folders, found in the same way. A .json file in a folder counts where it begins as a list.
-    Hidden files are no tables.
+    In a folder, this is the first of `name`.jsonl, .csv, .parquet, .ndjson, .tsv or .json; else all
+    files of these forms; else those of its sub-folders, found in the same way. A .json file in a
+    folder counts if it begins as a list. Hidden files do not count.
 
     Raises:
         InputError: the source is missing, is a file of another form, or is a folder without any.
     """
     try:
         if source.is_dir():
-            return _folder_tables(source, name)
+            return _find_in_folder(source, name)
         if not source.is_file():
             raise InputError(f"found nothing at {source}, expected a file or folder of {name}")
     except OSError as error:
         raise InputError(f"{source}: cannot be read ({error.strerror or error})") from error
     if source.suffix.lower() not in _READERS:
-        raise InputError(f"found {source}, expected a folder or a file named {_forms('*')}")
+        raise InputError(f"found {source}, expected a folder or a file named {_list_forms('*')}")
     return [source]
 
 
 def left_out(source: Path, tables: Sequence[Path]) -> list[Path]:
-    """Tables in a folder, or below it, that are not among those that it stands for."""
+    """Return the tables in or below a folder that are not among `tables`."""
     taken = set(tables)
     found = []
     if source.is_dir():
@@ -67,26 +66,27 @@ def left_out(source: Path, tables: Sequence[Path]) -> list[Path]:
     return found
 
 
-def _folder_tables(folder: Path, name: str) -> list[Path]:
-    if own := _named(folder, name) or _loose(folder):
+def _find_in_folder(folder: Path, name: str) -> list[Path]:
+    """Return the tables of a folder or, if it has none, of its sub-folders."""
+    if own := _find_named(folder, name) or _find_all(folder):
         return own
     inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     below = [path for path in inside if path.is_dir() and not path.is_symlink()]
-    for find in (lambda path: _named(path, name), _loose):
+    for find in (lambda path: _find_named(path, name), _find_all):
         if tables := [table for path in below for table in find(path)]:
             return tables
     names = ", ".join(path.name for path in inside[:3]) or "nothing"
     raise InputError(
         f"found {names}{', …' if len(inside) > 3 else ''} in {folder}, "
-        f"expected {_forms(name)} there or in its sub-folders"
+        f"expected {_list_forms(name)} there or in its sub-folders"
     )
 
 
-def _named(folder: Path, name: str) -> list[Path]:
+def _find_named(folder: Path, name: str) -> list[Path]:
     return [p for suffix in _READERS if _is_table(p := folder / f"{name}{suffix}")][:1]
 
 
-def _loose(folder: Path) -> list[Path]:
+def _find_all(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.iterdir()) if _is_table(path)]
 
 
@@ -94,11 +94,9 @@ def _is_table(path: Path) -> bool:
     suffix = path.suffix.lower()
     if suffix not in _READERS or path.name.startswith(".") or not path.is_file():
         return False
-    return suffix != ".json" or _is_list(path)
-
-
-def _is_list(path: Path) -> bool:
-    """Whether a JSON file begins as a list: scrapes have many that are of one post."""
+    if suffix != ".json":
+        return True
+    # Scrapes have many JSON files about one post each; a table begins as a list.
     try:
         with path.open(encoding=find_json_encoding(path), errors="replace") as file:
             return file.read(1024).lstrip().startswith("[")
@@ -106,7 +104,7 @@ def _is_list(path: Path) -> bool:
         return False
 
 
-def _forms(name: str) -> str:
+def _list_forms(name: str) -> str:
     *first, last = (f"{name}{suffix}" for suffix in _READERS)
     return f"{', '.join(first)} or {last}"
 
@@ -119,18 +117,18 @@ def read_rows(
     batch: int = BATCH,
     notes: list[str] | None = None,
 ) -> Iterator[Row]:
-    """Rows of one file in order, with those of their fields that are wanted.
+    """Yield the rows of one file in order, with their wanted fields.
 
     Args:
-        path: a file named as one of the forms is.
-        columns: names of the fields wanted; or, by field, the names that its column may have.
+        path: a file whose name has the ending of its form.
+        columns: names of the wanted fields, or the possible names of their columns by field.
         required: columns that CSV and Parquet must have.
         batch: rows of Parquet read at a time.
-        notes: gets what is to be known of the file, by the end of its rows.
+        notes: gets remarks on the file.
 
     Raises:
-        InputError: the file cannot be opened or is not of the form its name says, or it is CSV or
-            Parquet and none of its columns is in `columns`, or one of `required` is not there.
+        InputError: the file cannot be read or has another form than its ending says. A CSV or
+            Parquet file has none of `columns`, or lacks a required one.
     """
     names = columns if isinstance(columns, Mapping) else {name: (name,) for name in columns}
     wanted, notes = Columns(names, required), [] if notes is None else notes
@@ -144,7 +142,7 @@ def read_rows(
 
 
 def count_lines(path: Path) -> int | None:
-    """About how many rows a file has, at little cost; None where that cannot be told."""
+    """Return a cheap estimate of a file's number of rows, or None."""
     suffix = path.suffix.lower()
     try:
         if suffix == ".parquet":
@@ -157,7 +155,7 @@ def count_lines(path: Path) -> int | None:
     except (OSError, InputError):
         return None
     is_csv = suffix in _DELIMITED
-    # In CSV, lines within quotes belong to a cell; every other piece between quotes is outside.
+    # In CSV, line breaks in quotes belong to a cell; every second piece is outside of quotes.
     pieces = start.split(b'"')[::2] if is_csv else [start]
     lines = sum(piece.count(b"\n") for piece in pieces) + (start[-1:] not in (b"", b"\n"))
     lines = lines if len(start) == size else round(lines * size / max(len(start), 1))

@@ -139,7 +139,7 @@ def test_folders_within_folders_without_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_what_may_not_be_read(tmp_path: Path) -> None:
+def test_files_without_permission_are_reported(tmp_path: Path) -> None:
     a_scrape(tmp_path, "instaloader")
     closed = put_json(tmp_path / "closed" / "b.json", signed(graph_node("b", "x #a")))
     locked = put_json(tmp_path / "locked.json", signed(graph_node("c", "x #a")))

@@ -81,7 +81,7 @@ def test_a_single_post_is_no_list(tmp_path: Path) -> None:
     assert (post.caption, post.hashtags, rejections) == ("x", ("a",), [])
 
 
-def test_reels_and_stories_count_where_they_have_a_caption(tmp_path: Path) -> None:
+def test_reels_and_stories_count_if_they_have_a_caption(tmp_path: Path) -> None:
     content = tmp_path / "your_instagram_activity" / "media"
     put(tmp_path / URI)
     put_json(content / "posts_1.json", [{"media": [item()]}])
@@ -148,7 +148,7 @@ def test_the_oldest_exports(tmp_path: Path) -> None:
     "text",
     ["Café", "日本語 #東京", "🌊👩‍👩‍👧 #Übung", "it’s — fine", "Ünïcödé ﷺ", "plain", "Ð¿ÑÐ¸"],
 )
-def test_spelling_is_repaired_and_what_is_right_stays(text: str) -> None:
+def test_broken_spelling_is_repaired_and_the_rest_stays(text: str) -> None:
     assert repaired(broken(text)) == text
     if text != "Ð¿ÑÐ¸":
         assert repaired(text) == text
@@ -310,7 +310,7 @@ def test_captions_without_any_hashtag(tmp_path: Path) -> None:
     assert len(posts) == 3  # no caption, and its picture is not there
 
 
-def test_captions_that_cannot_be_told_are_counted(tmp_path: Path) -> None:
+def test_captions_under_unknown_labels_are_counted(tmp_path: Path) -> None:
     """Two texts of like length in each entry, none with a hashtag: neither is taken."""
     labels = LANGUAGES["ko"]
     entries = [labelled(n, labels, f"by the lake {n}", **{"3": f"a big boat {n}"}) for n in (1, 2)]
@@ -510,7 +510,7 @@ def test_pictures_are_known_by_their_content(tmp_path: Path, name: str, *, as_zi
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_heic_is_told_at_the_build(tmp_path: Path) -> None:
+def test_a_heic_is_reported_at_the_build(tmp_path: Path) -> None:
     put(tmp_path / "in" / "media" / "1.heic", HEIC)
     put_json(tmp_path / "in" / "content" / "posts_1.json", [{"media": [item("media/1.heic")]}])
     ((post,), rejections) = read(tmp_path / "in")
@@ -572,7 +572,7 @@ def test_names_in_a_zip_lead_nowhere(tmp_path: Path, cache: Path) -> None:
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_zip_that_swells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_zip_that_unpacks_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive, "MAX_SMALL", 1 << 20)
     entries = [{"media": [item("media/a.jpg", title=f"{n} #a")], "fbid": n} for n in range(50)]
     big = {"media/a.jpg": JPEG + bytes(20_000_000)}

@@ -42,7 +42,7 @@ def test_a_post_of_either_shape(tmp_path: Path, ending: str, node: Any) -> None:
     assert count_rows([tmp_path]) == 1
 
 
-def test_shapes_that_came_and_went(tmp_path: Path) -> None:
+def test_shapes_of_old_and_new_versions(tmp_path: Path) -> None:
     nodes = {
         "old": graph_node("v3", "frameless #a"),
         "bare": {"node": {"code": "c1", "caption": {"text": "of the phone #b"}, "taken_at": NOON,
@@ -98,7 +98,7 @@ def test_a_video_has_its_thumbnail(tmp_path: Path) -> None:
     assert rejections == []
 
 
-def test_what_is_about_something_else_is_passed_over(tmp_path: Path) -> None:
+def test_files_about_something_else_are_skipped(tmp_path: Path) -> None:
     put_json(tmp_path / "ann_35155306.json.xz", signed({"username": "ann"}, "Profile"))
     put_json(tmp_path / "iterator_x.json.xz", signed({"remaining_data": {}}, "FrozenNodeIterator"))
     put_json(tmp_path / "story.json", signed({"shortcode": "s"}, "StoryItem"))
@@ -111,7 +111,7 @@ def test_what_is_about_something_else_is_passed_over(tmp_path: Path) -> None:
     assert (post.post_id, post.hashtags, rejections) == ("c", ("a",), [])
 
 
-def test_the_caption_file_says_what_the_node_does_not(tmp_path: Path) -> None:
+def test_the_caption_file_replaces_a_missing_caption(tmp_path: Path) -> None:
     put_json(tmp_path / f"{STEM}.json", signed(graph_node("c", None)))
     put(tmp_path / f"{STEM}.txt", "\ufeffbeside #a")
     put_json(tmp_path / "d.json", signed(graph_node("d", "own #b")))
@@ -240,7 +240,7 @@ def test_comments_of_others_never_count(tmp_path: Path, owner: Any, *, is_own: b
     assert post.hashtags == (("tag",) if is_own else ())
 
 
-def test_comments_that_phones_are_told(tmp_path: Path) -> None:
+def test_comments_in_the_form_of_phones(tmp_path: Path) -> None:
     """The post's author is known by number in one place, and by name in another."""
     node = phone_node("c", "Lake", owner={"id": "35155306"})
     node["iphone_struct"]["user"] = {"username": "ann"}

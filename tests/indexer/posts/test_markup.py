@@ -36,7 +36,7 @@ def test_markup_becomes_the_text_that_a_browser_shows(markup: str, text: str) ->
     ("text", "has"),
     [("a<br>b", True), ("</P>", True), ("I <3 you", False), ("a <b", False), ("<name>", False)],
 )
-def test_markup_is_told_from_signs(text: str, has: bool) -> None:
+def test_markup_is_distinguished_from_signs(text: str, has: bool) -> None:
     assert has_markup(text) is has
 
 

@@ -88,7 +88,7 @@ def test_a_folder_without_pictures_or_tables_is_refused(tmp_path: Path):
         find_queries(tmp_path)
 
 
-def test_a_table_beside_pictures_is_what_is_asked(folder: Path):
+def test_a_table_beside_pictures_has_the_queries(folder: Path):
     (folder / "posts.jsonl").write_text('{"id": "a", "image": "IMG_1.jpg"}\n')
     found = find_queries(folder)
     assert [row_id for row_id, _ in found.read()] == ["a"]
@@ -189,7 +189,7 @@ def test_captioned_pictures_are_known_by_their_content(folder: Path):
 
 
 @no_heif
-def test_a_heic_among_a_posts_pictures_is_named_where_there_is_no_other(tmp_path: Path):
+def test_a_posts_heic_is_named_if_it_has_no_other_picture(tmp_path: Path):
     (tmp_path / "a.jpg").write_bytes(HEIC)
     good = picture(tmp_path / "b.heic", "JPEG")
     found = find_picture(["a.jpg", "b.heic"], tmp_path.resolve())

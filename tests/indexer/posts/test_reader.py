@@ -193,7 +193,7 @@ def test_a_picture_too_large_is_not_read(folder: Path) -> None:
     assert "found 25,000,001 bytes, expected 25,000,000 at most" in rejection.reason
 
 
-def test_parts_that_are_no_hashtags_are_told(folder: Path) -> None:
+def test_parts_that_are_no_hashtags_are_reported(folder: Path) -> None:
     (post,), rejections = one(folder, hashtags=["ok", "two words", 7, "123", "#ok"])
     assert post.hashtags == ("ok",)
     assert all(rejection.post_kept for rejection in rejections)
@@ -325,7 +325,7 @@ def test_not_a_number_is_an_empty_field(folder: Path, field: str) -> None:
         "cat • dog • sofa", "#cat-#dog-#sofa", "cat\\ndog\\nsofa", "cat -> dog -> sofa",
     ],
 )  # fmt: skip
-def test_anything_stands_between_hashtags_of_a_cell(folder: Path, cell: str) -> None:
+def test_any_separator_splits_hashtags_of_a_cell(folder: Path, cell: str) -> None:
     (post,), rejections = one(folder, caption="x", hashtags=cell)
     assert (post.hashtags, rejections) == (("cat", "dog", "sofa"), [])
 
@@ -425,7 +425,7 @@ JSON = st.recursive(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.dictionaries(st.sampled_from(FIELDS), JSON), max_size=4), st.binary(max_size=60))
-def test_whatever_stands_in_a_file_is_a_post_or_a_rejection(
+def test_any_row_of_a_file_is_a_post_or_a_rejection(
     tmp_path: Path, rows: list[Any], noise: bytes
 ) -> None:
     path = write_jsonl(tmp_path / "posts.jsonl", rows)

@@ -86,7 +86,7 @@ def test_a_table_among_others_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("field", ["caption", "text"])
-def test_parquet_without_its_extra_is_told(
+def test_parquet_without_its_extra_is_reported(
     tmp_path: Path, field: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / "a.jsonl", [{"caption": "one #a"}])
@@ -207,7 +207,7 @@ def test_captioned_pictures(tmp_path: Path) -> None:
     assert count_rows([tmp_path]) == 5
 
 
-def test_pictures_without_captions_are_posts_where_asked_for(tmp_path: Path) -> None:
+def test_pictures_without_captions_are_posts_on_request(tmp_path: Path) -> None:
     put(tmp_path / "a.jpg")
     with pytest.raises(InputError, match=r"found a.jpg in .*captioned pictures: if it is one, na"):
         read(tmp_path)

@@ -84,7 +84,7 @@ def test_dialects_and_encodings_are_found(
         assert notes == ([guessed] if encoding == "cp1252" else [])
 
 
-def test_letters_that_are_outside_the_encoding_are_told(tmp_path: Path) -> None:
+def test_letters_outside_the_encoding_are_reported(tmp_path: Path) -> None:
     path = put(tmp_path / "a.csv", b"id,caption\n1,caf\xe9\n2,\x81\x8d\n")
     (post,), (lost, _) = read(path)
     assert (post.post_id, post.caption) == ("1", "café")
@@ -154,7 +154,7 @@ def test_objects_one_after_another(tmp_path: Path) -> None:
     assert told(put_json(tmp_path / "b.json", APIFY[0]))[0] == TEMPLES[:1]
 
 
-def test_what_is_wrong_with_a_list(tmp_path: Path) -> None:
+def test_faults_of_a_list_are_reported(tmp_path: Path) -> None:
     text = json.dumps([APIFY[0], 7, None, {"likes": 3}, APIFY[1]])
     posts, rejections = told(put(tmp_path / "a.json", f"{text[:-1]}, {{torn"))
     assert posts == TEMPLES[:2]
@@ -267,7 +267,7 @@ def test_a_list_in_columns_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cell", ["nan", "NaN", "None", "null", "NULL", "<NA>", "#N/A"])
-def test_cells_that_pandas_has_for_nothing_are_empty(tmp_path: Path, cell: str) -> None:
+def test_missing_values_of_pandas_are_empty(tmp_path: Path, cell: str) -> None:
     text = f"id,caption,hashtags,author,taken_at\n1,Lake,{cell},{cell},{cell}\n2,{cell},a,b,\n"
     posts, rejections = told(put(tmp_path / "a.csv", text))
     assert posts == [("1", "Lake", (), None), ("2", "", ("a",), "b")]
@@ -326,7 +326,7 @@ def test_messages_name_the_columns_found_and_the_option(tmp_path: Path) -> None:
         ("Ã¼ber #straÃŸe", "über #straße"),
     ],
 )
-def test_what_a_program_escaped_is_as_people_wrote_it(written: str, meant: str) -> None:
+def test_escapes_of_programs_are_undone(written: str, meant: str) -> None:
     assert plain_text(written) == meant
     assert plain_text(meant) == meant
 
@@ -356,7 +356,7 @@ def test_escapes_in_tables_are_undone(tmp_path: Path) -> None:
     assert (post.caption, post.hashtags, rejections) == ("R&B", ("café", "東"), [])
 
 
-def test_tables_that_are_left_are_named(tmp_path: Path) -> None:
+def test_tables_that_are_not_read_are_named(tmp_path: Path) -> None:
     put(tmp_path / "posts.jsonl", '{"id": "1", "caption": "own"}')
     put(tmp_path / "more.csv", "id,caption\n2,more\n")
     put(tmp_path / "old" / "deep" / "a.ndjson", '{"caption": "x"}')
@@ -452,7 +452,7 @@ def test_the_rows_of_parquet_are_those_without_the_bound(tmp_path: Path) -> None
     assert [row.fields for row in read_rows(tmp_path / "a.parquet", names)] == rows
 
 
-def test_rows_without_an_id_that_are_there_again_are_copies(tmp_path: Path) -> None:
+def test_repeated_rows_without_an_id_are_copies(tmp_path: Path) -> None:
     path = put(tmp_path / "a.csv", "caption,hashtags\nsunset,#beach\nsunset,#beach\nmarket,#oil\n")
     report = build([path], tmp_path / "index")
     assert (report.counts["posts"], report.counts["copies"]) == (2, 1)
@@ -462,7 +462,7 @@ def test_rows_without_an_id_that_are_there_again_are_copies(tmp_path: Path) -> N
     assert again.generation == report.generation
 
 
-def test_one_line_at_the_end_says_what_was_not_understood(tmp_path: Path) -> None:
+def test_one_line_at_the_end_names_what_was_not_understood(tmp_path: Path) -> None:
     value = {"users": [{"name": "mira"}], "posts": [*APIFY, APIFY[0], {"caption": "words alone"}]}
     path = put_json(tmp_path / "a.json", value)
     report = build([path], tmp_path / "index")
