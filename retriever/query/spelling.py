@@ -29,6 +29,7 @@ OWNED = "'s"  # `puppy's first snow` makes #puppy; `mother's day` still makes #m
 
 _WORD = re.compile(r"[^\W_]+(?:['’ʼ][^\W_]+)*")
 _SENTENCE_ENDS = ".!?\n:"
+_APOSTROPHES = str.maketrans("’ʼ", "''")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,6 +110,8 @@ def spell(
     for query, key, parts, rarest, commonest, capitals, place, times in runs:
         tag = known.get(key)
         if tag is None or not index.offered[tag]:
+            if len(parts) > 1 and not is_phrase(parts, captions[query]):
+                continue
             whole = is_spaced(key) or key in written[query]
             if not whole or not can_be_new(key, parts, commonest, capitals) or key in shunned:
                 continue
@@ -177,6 +180,16 @@ def _runs_without_spaces(
             words = form.split()
             weights = [idf.get(word, unseen) for word in words]
             yield "".join(words), words, max(weights), min(weights), 0, each.place, 1
+
+
+def is_phrase(words: Sequence[str], caption: str) -> bool:
+    """Whether words stand side by side in a caption, with nothing but spaces or hyphens between.
+
+    Nobody joins words across a punctuation mark, an emoji, a number or a line break.
+    """
+    text = normalize("NFKC", caption).casefold().translate(_APOSTROPHES)
+    between = r"(?:[^\S\n]|[-‐‑])+".join(map(re.escape, words))
+    return re.search(rf"(?<!\w){between}(?!\w)", text) is not None
 
 
 def can_be_new(key: str, parts: Sequence[str], commonest: float, capitals: int) -> bool:

@@ -257,3 +257,22 @@ def test_words_of_an_unknown_seed_spell_known_hashtags(shipped: Recommender) -> 
     # A seed coins nothing, alone or with the last word of the caption.
     answer = shipped.recommend(caption="our new plan", seeds=["dogsofcopenhagen"], k=40)
     assert not {"plandogs", "dogscopenhagen"} & {tag.tag for tag in answer.tags}
+
+
+@pytest.mark.parametrize(
+    ("caption", "is_new"),
+    [
+        ("Fourth Wing at night", True),
+        ("the fourth-wing at night", True),
+        ("Fourth. Wing at night", False),
+        ("Fourth, Wing at night", False),
+        ("Fourth 🌞 Wing at night", False),
+        ("Fourth 12 Wing at night", False),
+        ("Fourth\nWing at night", False),
+    ],
+)
+def test_a_new_hashtag_joins_only_words_side_by_side(
+    tiny_index: IndexReader, caption: str, is_new: bool
+) -> None:
+    found = spelt(tiny_index, caption, fourth=RARELY, wing=RARELY)
+    assert ("fourthwing" in found.coined) == is_new
