@@ -163,7 +163,11 @@ def write_ungraded(
     Raises:
         OutputError: the file cannot be written.
     """
-    shown = {post.post_id: _show_post(post, folder) for post in posts}
+    shown: dict[str, dict[str, Any]] = {}  # what a grader sees of a post
+    for post in posts:
+        image = post.image.relative_to(folder).as_posix() if post.image else ""
+        given = {"lang": post.lang, "caption": post.caption, "seeds": post.seeds, "image": image}
+        shown[post.post_id] = {name: value for name, value in given.items() if value}
     rows = [{"id": i, "tag": tag, "grade": None, "post": shown[i]} for i, tag in pairs]
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     try:
@@ -172,10 +176,3 @@ def write_ungraded(
         raise OutputError(
             f"{path}: cannot be written ({error.strerror}), expected a file; name another one"
         ) from error
-
-
-def _show_post(post: PanelPost, folder: Path) -> dict[str, Any]:
-    """Return what a grader sees of a post."""
-    image = post.image.relative_to(folder).as_posix() if post.image else ""
-    given = {"lang": post.lang, "caption": post.caption, "seeds": post.seeds, "image": image}
-    return {name: value for name, value in given.items() if value}

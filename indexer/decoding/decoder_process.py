@@ -42,22 +42,17 @@ def main() -> None:
     with socket.socket(fileno=0) as line:
         prepare_pillow()
         _send(line, READY, b"")
-        for request, file in _requests(line):
-            _answer(line, request, file)
+        while True:
+            content, files, _, _ = socket.recv_fds(line, MAX_REQUEST, 1)
+            if not content:
+                return
+            with open(files[0], "rb") as file:
+                _answer(line, json.loads(content), file)
 
 
 def _limit(kind: int, most: int) -> None:
     hard = resource.getrlimit(kind)[1]
     resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
-
-
-def _requests(line: socket.socket) -> Iterator[tuple[dict[str, Any], IO[bytes]]]:
-    while True:
-        content, files, _, _ = socket.recv_fds(line, MAX_REQUEST, 1)
-        if not content:
-            return
-        with open(files[0], "rb") as file:
-            yield json.loads(content), file
 
 
 def _answer(line: socket.socket, request: dict[str, Any], file: IO[bytes]) -> None:

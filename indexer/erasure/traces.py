@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,14 @@ def traces_of(index: Path, is_wanted: Wanted) -> list[Trace]:
         IndexMissingError: there is no index.
         IndexCorruptError: the live generation cannot be read.
     """
-    return [trace for store in _stores(index) for trace in traces_in(store, is_wanted)]
+    live = open_current(index).number
+    found: list[Trace] = []
+    for number in all_numbers(index):
+        with nullcontext() if number == live else suppress(IndexUnusableError):
+            generation = open_leased(index, number)
+            with Store.open(generation.folder / "posts.duckdb") as store:
+                found += traces_in(store, is_wanted)
+    return found
 
 
 def erase_pictures(index: Path, is_wanted: Wanted, staying: Collection[str]) -> int:
@@ -62,13 +69,3 @@ def erase_pictures(index: Path, is_wanted: Wanted, staying: Collection[str]) -> 
             path.unlink(missing_ok=True)
             gone += 1
     return gone
-
-
-def _stores(index: Path) -> Iterator[Store]:
-    """The stores of all generations that can be read; the live one must be among them."""
-    live = open_current(index).number
-    for number in all_numbers(index):
-        with nullcontext() if number == live else suppress(IndexUnusableError):
-            generation = open_leased(index, number)
-            with Store.open(generation.folder / "posts.duckdb") as store:
-                yield store

@@ -41,7 +41,11 @@ def write_new_hashtag_vectors(
     )["tag_id"].astype(np.int64)
     if not (spaces := folders_in(folder / "words")):
         return
-    lacking = {words: np.setdiff1d(used, _trained_ids(words)) for words in spaces}
+    lacking = {}
+    for words in spaces:
+        path = words / "hashtags.faiss"
+        trained_ids = VectorIndex.open(path).ids if path.exists() else np.zeros(0, np.int64)
+        lacking[words] = np.setdiff1d(used, trained_ids)
     uses = _uses(store, {words.name: tags for words, tags in lacking.items()})
     for words, tags in lacking.items():
         in_topic = words.name == ALL_TOPICS or uses.topics == words.name
@@ -53,11 +57,6 @@ def write_new_hashtag_vectors(
         if len(found.ids):
             (folder / NEW_HASHTAGS).mkdir(exist_ok=True)
             VectorIndex.build(found).save(folder / NEW_HASHTAGS / f"{words.name}.faiss")
-
-
-def _trained_ids(words: Path) -> Ids:
-    path = words / "hashtags.faiss"
-    return VectorIndex.open(path).ids if path.exists() else np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -99,17 +99,13 @@ def derive(store: Store, names: Iterable[str] = tuple(DERIVED)) -> None:
     for (name,) in store.rows(lent):
         store.connection.execute(f"drop view {name}")
     group_voices(store)
-    _derive(store, names)
-    store.connection.execute("checkpoint")
-
-
-def _derive(store: Store, names: Iterable[str]) -> None:
     run = store.connection.execute
     for view, query in uses_of(store).items():
         run(f"create or replace temp view {view} as {query}")
     prior = store.has_base_counts
     for name in names:
         run(f"create or replace table {name} as {statement(name, prior=prior)}")
+    run("checkpoint")
 
 
 def pairs_as_views(store: Store) -> None:

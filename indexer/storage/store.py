@@ -264,7 +264,7 @@ class Store(AbstractContextManager["Store"]):
             IndexCorruptError: it has another number of rows, or no such values.
         """
         rows = self.rows(query, parameters)
-        if len(rows) != 1 or not all(_is_count(n) for n in rows[0]):
+        if len(rows) != 1 or not all(isinstance(n, int) and 0 <= n < 1 << 53 for n in rows[0]):
             found = f"{len(rows)} rows, or no numbers,"
             raise IndexCorruptError(f"{self.path}: found {found} for `{query}`; {DAMAGED}")
         return tuple(rows[0])
@@ -533,10 +533,6 @@ def _damage_told(path: Path) -> Iterator[None]:
     # A damaged file's own bytes, which are no text, may stand in DuckDB's message.
     except (duckdb.Error, UnicodeDecodeError) as error:
         raise _corrupt(path, error) from error
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and 0 <= value < 1 << 53
 
 
 def _file(path: Path) -> str:

@@ -287,7 +287,11 @@ def config(as_json: options.Json = False) -> None:
     from hashlens.retriever.cli.terminal_tables import plain, table
 
     found = UserConfig.find()
-    values = {name: _jsonable(value) for name, value in asdict(found).items()}
+    values: dict[str, Any] = asdict(found)
+    for name, value in values.items():
+        values[name] = str(value) if isinstance(value, Path) else value
+        values[name] = list(value) if type(value) is tuple else values[name]
+    values["sets"] = {name: list(tags) for name, tags in found.sets.items()}
     if as_json:
         print_json({"format": FORMAT} | values)
         return
@@ -300,9 +304,3 @@ def config(as_json: options.Json = False) -> None:
     rows = [(name, plain(value)) for name, value in values.items() if value not in (None, [])]
     rows += [(f"set {name}", plain([f"#{tag}" for tag in tags])) for name, tags in sets.items()]
     print_table(table(file, ("", ""), rows))
-
-
-def _jsonable(value: Any) -> Any:  # noqa: ANN401 (a field of the configuration)
-    if isinstance(value, dict):
-        return {name: list(tags) for name, tags in value.items()}
-    return str(value) if isinstance(value, Path) else list(value) if type(value) is tuple else value

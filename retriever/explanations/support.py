@@ -20,7 +20,7 @@ from hashlens.retriever.explanations.reasons import ExplainContext, Support
 from hashlens.retriever.index.index_reader import IndexReader
 from hashlens.retriever.index.pairs import PAIR_BASE
 from hashlens.retriever.query.batch import QueryBatch
-from hashlens.retriever.recommendation import PINNED, Recommendation, ScoredTag
+from hashlens.retriever.recommendation import PINNED, Recommendation
 
 MAX_POSTS = 3  # posts named for each channel of a hashtag
 
@@ -80,17 +80,16 @@ def add_explanations(
             },
             shown=classes,
         )
-        tags = tuple(_explain_tag(tag, context) for tag in answer.tags)
-        explained[query] = replace(answer, tags=tags)
+        tags = []
+        for tag in answer.tags:
+            evidence = []
+            for part in tag.evidence:
+                support = context.supports.get(part.channel, {}).get(tag.tag)
+                evidence.append(replace(part, posts=support.posts) if support else part)
+            reason = context.sentence(tag)
+            tags.append(replace(tag, evidence=tuple(evidence), reason=reason))
+        explained[query] = replace(answer, tags=tuple(tags))
     return explained
-
-
-def _explain_tag(tag: ScoredTag, context: ExplainContext) -> ScoredTag:
-    evidence = []
-    for part in tag.evidence:
-        support = context.supports.get(part.channel, {}).get(tag.tag)
-        evidence.append(replace(part, posts=support.posts) if support else part)
-    return replace(tag, evidence=tuple(evidence), reason=context.sentence(tag))
 
 
 def _supporting_posts(
