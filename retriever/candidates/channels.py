@@ -36,9 +36,9 @@ from hashlens.retriever.query.spelling import COLUMNS as SPELT_COLUMNS
 MAX_NEAREST = 150  # hashtags taken around a text vector in each space, and around a picture
 LOG_POSTS_WEIGHT = 0.1  # of a log post count added to a cosine: rare hashtags crowd every corner
 AUTHOR_DISCOUNT = 0.7  # authors taken off each count of a word with a hashtag (Ney et al. 1994)
-# Authors that a word and a hashtag need in common: one more for each 8,000, at most eight.
-# In a large index, pairs of few authors are mostly campaigns and accidents.
-AUTHORS_PER_SUPPORTER, MAX_SUPPORTERS = 8_000, 8
+# In an index of so many authors, a word and a hashtag need so many in common: pairs of few authors
+# are mostly campaigns and accidents there.
+LARGE_INDEX, MIN_SUPPORTERS = 50_000, 8
 MIN_TOPIC_PROBABILITY = 0.15  # from which on a topic's own space is searched
 MAX_TOPICS = 3
 SOFTMAX_SCALE = 100.0  # of a picture's cosines with texts: the bound in CLIP's training
@@ -202,7 +202,7 @@ def _tags_with_words(index: IndexReader, words: ScoredPairs) -> tuple[Ids, Ids, 
     """
     counts = index.counts
     places, tags, values = counts.word_tags.rows(words.ids)
-    least = 1 + min(counts.authors // AUTHORS_PER_SUPPORTER, MAX_SUPPORTERS - 1)
+    least = MIN_SUPPORTERS if counts.authors >= LARGE_INDEX else 1
     supported = values[:, 0] >= least
     places, tags, values = places[supported], tags[supported], values[supported]
     authors = counts.words[words.ids, 1].astype(np.float32)[places]

@@ -176,9 +176,9 @@ def test_a_large_index_needs_more_authors_for_a_word_with_a_hashtag(
     wide: IndexReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Forty authors count as a large index here; three of them share `surf` with #surf."""
-    for authors_each, most, is_found in ((20, 8, True), (10, 8, False), (1, 3, True)):
-        monkeypatch.setattr(channels, "AUTHORS_PER_SUPPORTER", authors_each)
-        monkeypatch.setattr(channels, "MAX_SUPPORTERS", most)
+    for large, least, is_found in ((41, 4, True), (40, 4, False), (40, 3, True)):
+        monkeypatch.setattr(channels, "LARGE_INDEX", large)
+        monkeypatch.setattr(channels, "MIN_SUPPORTERS", least)
         assert bool(says(wide, "word counts", Query(caption="surf"))) == is_found
 
 
